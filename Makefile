@@ -1,0 +1,35 @@
+.PHONY: run test bench stubs lint types clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# One stamp file: the environment is rebuilt when the project's requirements change.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Metronome needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+run: $(VENV)/.installed  ## install into .venv and run the quick start
+	$(BIN)/metronome run -o out/quickstart
+
+test: $(VENV)/.installed  ## install into .venv and run the tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
+	$(BIN)/python -m tests.bench
+
+stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+	  proto/metronome/component/v1/component.proto
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info out .pytest_cache .mypy_cache .ruff_cache .hypothesis

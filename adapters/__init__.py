@@ -1,0 +1,1 @@
+"""Hosting a component model behind the wire contract."""

@@ -1,0 +1,1 @@
+"""Accelerators: what one device does with one layer."""

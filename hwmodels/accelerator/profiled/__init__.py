@@ -1,0 +1,5 @@
+"""``profiled``: layer times measured on a real device, looked up and interpolated."""
+
+from .model import Profiled
+
+__all__ = ["Profiled"]

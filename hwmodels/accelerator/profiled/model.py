@@ -1,0 +1,104 @@
+"""``profiled``: an accelerator whose layer times were measured with vLLM, one profile bundle a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from ...base import Config, Estimate, OracleModel
+from ...interface import Description, Template, TimePolicy, UnsupportedOperation
+from .bundle import Bundle
+from .mixed import Prompts, attention_time
+from .tables import AttentionTable, SkewTable, Surface
+
+
+class ProfiledConfig(Config):
+    """Where the measurements are, and, if known, the watts of one device."""
+
+    bundle: Path = Field(description="a bundle (holds meta.yaml), or the folder of a device's bundles")
+    idle_w: float | None = Field(default=None, ge=0)
+    active_w: float | None = Field(default=None, ge=0)
+
+
+@dataclass
+class _Layers:
+    """One model's tables at one TP degree; attention, MoE and skew are read when first needed."""
+
+    bundle: Bundle
+
+    @cached_property
+    def attention(self) -> AttentionTable:
+        return self.bundle.attention()
+
+    @cached_property
+    def moe(self) -> Surface | None:
+        return self.bundle.moe()
+
+    @cached_property
+    def skew(self) -> SkewTable | None:
+        return self.bundle.skew()
+
+
+class Profiled(OracleModel[ProfiledConfig]):
+    """Interpolates an LLMServingSim profile bundle; says of every answer how it was come by."""
+
+    description = Description(
+        name="profiled",
+        kind="accelerator",
+        version="1",
+        time_policy=TimePolicy.ORACLE,
+        op_kinds=frozenset({"gemm", "attention", "moe", "norm", "elementwise", "embedding", "sampler"}),
+        summary="measured layer times from an LLMServingSim profile bundle",
+    )
+
+    def __init__(self, config: Any = None, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        self._bundles: dict[tuple[str, str, int], _Layers] = {}
+        self._by_template: dict[int, _Layers] = {}
+        idle, active = self.config.idle_w, self.config.active_w
+        self._dynamic_w = None if idle is None or active is None else active - idle
+
+    def check_template(self, template: Template) -> None:
+        layers = self._layers(template)
+        self._by_template[template.id] = layers
+        if template.kind == "attention":
+            layers.attention  # noqa: B018  read now: a missing file is found before time 0
+            layers.skew  # noqa: B018
+        elif template.kind == "moe":
+            if layers.moe is None:
+                raise UnsupportedOperation("profiled", template, f"{layers.bundle.folder} has no moe.csv")
+            if int(template.attributes.get("tp", 1)) > 1:
+                raise UnsupportedOperation(
+                    "profiled", template, "moe.csv was measured with whole experts on one device (TP 1)"
+                )
+        elif template.layer not in layers.bundle.dense and template.layer not in layers.bundle.per_sequence:
+            raise UnsupportedOperation(
+                "profiled", template, f"{layers.bundle.folder} has no rows for layer '{template.layer}'"
+            )
+
+    def _layers(self, template: Template) -> _Layers:
+        at = template.attributes
+        model, tp = str(at["model"]), int(at.get("tp", 1))
+        variant = str(at["dtype"]) + (f"-kv{at['kv_cache']}" if at.get("kv_cache", at["dtype"]) != at["dtype"] else "")
+        key = (model, variant, tp)
+        if key not in self._bundles:
+            self._bundles[key] = _Layers(Bundle.find(self.config.bundle, model, variant, tp))
+        return self._bundles[key]
+
+    def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
+        layers = self._by_template[template.id]
+        if template.kind == "attention":
+            time, how = attention_time(layers.attention, layers.skew, Prompts.of(values[4:]), *values[:4])
+        elif template.kind == "moe":
+            assert layers.moe is not None
+            time, how = layers.moe(max(values[1], 1), max(values[0], 1))
+        else:
+            bundle = layers.bundle
+            curve = bundle.per_sequence.get(template.layer) or bundle.dense[template.layer]
+            time, how = curve(values[0])
+        duration = max(1, int(time))
+        return Estimate(duration, how, None if self._dynamic_w is None else round(duration * self._dynamic_w))

@@ -1,0 +1,115 @@
+"""What reference models share: configuration by pydantic, template checks, and the oracle's verb."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .interface import (
+    OPERATION_ATTRIBUTES,
+    Advanced,
+    Completion,
+    ConfigError,
+    Description,
+    Operation,
+    Provenance,
+    Template,
+    UnsupportedOperation,
+    check_operation,
+)
+
+
+class Config(BaseModel):
+    """Base of every model's configuration: unknown keys refused, NaN and infinity too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long an operation alone takes (ps), the energy it adds above idle (pJ), and from where."""
+
+    duration_ps: int
+    provenance: Provenance
+    energy_pj: int | None = None
+
+
+class Model(Generic[C]):
+    """A configured component: ``Model(config, seed)``; subclasses name their Config as parameter."""
+
+    description: ClassVar[Description]
+
+    def __init__(self, config: Mapping[str, Any] | None = None, seed: int = 0) -> None:
+        try:
+            self.config: C = self._config_type().model_validate(dict(config or {}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ".".join(str(part) for part in first["loc"]) or "config"
+            raise ConfigError(path, first.get("input"), first["msg"]) from None
+        self.seed = seed
+        self.templates: dict[int, Template] = {}
+
+    @classmethod
+    def _config_type(cls) -> type[C]:
+        for base in getattr(cls, "__orig_bases__", ()):
+            arguments = get_args(base)
+            if arguments and isinstance(arguments[0], type):
+                found: type[C] = arguments[0]
+                return found
+        raise TypeError(f"{cls.__name__} does not name its Config")
+
+    @classmethod
+    def config_schema(cls) -> dict[str, Any]:
+        return cls._config_type().model_json_schema()
+
+    def declare(self, templates: Sequence[Template]) -> None:
+        for template in templates:
+            if template.kind not in self.description.op_kinds:
+                can = ", ".join(sorted(self.description.op_kinds))
+                raise UnsupportedOperation(self.description.name, template, f"it does {can}")
+            for name in OPERATION_ATTRIBUTES[template.kind]:
+                if name not in template.attributes:
+                    raise UnsupportedOperation(
+                        self.description.name, template, f"the template lacks '{name}'"
+                    )
+            self.check_template(template)
+            self.templates[template.id] = template
+
+    def check_template(self, template: Template) -> None:
+        """Refuse a shape this model has no figures for; the default takes everything."""
+
+    def statistics(self) -> dict[str, Any]:
+        return {}
+
+
+class OracleModel(Model[C]):
+    """A model without a clock: each operation's cost is a pure function of its numbers."""
+
+    @abstractmethod
+    def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
+        """The cost of one operation alone."""
+
+    def advance(
+        self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
+    ) -> Advanced:
+        done = []
+        for operation in operations:
+            template = check_operation(operation, self.templates)
+            cost = self.estimate(template, operation.values)
+            done.append(
+                Completion(
+                    operation.op_id,
+                    operation.at_ps,
+                    operation.at_ps + cost.duration_ps,
+                    cost.provenance,
+                    cost.energy_pj,
+                )
+            )
+        return Advanced(grant_ps, tuple(done))

@@ -1,0 +1,298 @@
+"""The one seam between the orchestrator and a piece of hardware.
+
+A *component* is asked one thing, :meth:`Component.advance`: here are operations, and a promise (the
+*grant*) that nothing earlier than it will come; tell me which of them are done, and when you will
+next do something. The same interface is served in process and over gRPC.
+
+Units everywhere: time in integer picoseconds, data in bytes, work in FLOPs, energy in picojoules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+PS_PER_NS = 10**3
+PS_PER_US = 10**6
+PS_PER_S = 10**12
+MAX_PS = 2**63 - 1  # 106 days: the range of the signed 64-bit time on the wire
+
+Attribute = str | int | float | bool
+
+
+class TimePolicy(StrEnum):
+    """How a component relates to simulated time (docs/coupling.md)."""
+
+    ORACLE = "oracle"  # a pure question: no clock, answers may lie in the future, cacheable
+    CONSERVATIVE = "conservative"  # stateful; never sees an operation older than its time
+    FORWARD_ONLY = "forward-only"  # cycle-level; as conservative, never over-granted, no retry
+    BATCH = "batch"  # file in, file out: a whole set of operations at once
+
+
+class Feature(StrEnum):
+    """Optional abilities, negotiated when a session is configured."""
+
+    SNAPSHOT = "snapshot"  # snapshot() / restore()
+    INSPECT = "inspect"  # inspect(): look at state without changing it
+    PROGRESS = "progress"  # slow: the host reports liveness while it computes
+
+
+class Provenance(StrEnum):
+    """Where a figure comes from; every completion carries one."""
+
+    MEASURED = "measured"  # a point that was measured
+    INTERPOLATED = "interpolated"  # between measured points
+    CLAMPED = "clamped"  # below the first measured point: that point's value
+    EXTRAPOLATED = "extrapolated"  # beyond the last measured point
+    MODELLED = "modelled"  # computed from a formula and a datasheet
+
+
+#: Worst first: what a figure made of several figures counts as.
+PROVENANCE_ORDER = (
+    Provenance.MODELLED,
+    Provenance.EXTRAPOLATED,
+    Provenance.CLAMPED,
+    Provenance.INTERPOLATED,
+    Provenance.MEASURED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What does not change between uses of an operation; declared once a session.
+
+    Attributes:
+        id: unique within a session.
+        kind: one of the kinds in :data:`OPERATION_VALUES`.
+        layer: canonical layer name (``qkv_proj``, ``attention``, ...), for tables and reports.
+        attributes: static shape and dtype, as listed for the kind in :data:`OPERATION_ATTRIBUTES`.
+    """
+
+    id: int
+    kind: str
+    layer: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One use of a template: the few numbers that change, in the order of `OPERATION_VALUES`.
+
+    ``at_ps`` is when it may start, ``after`` the ids of operations it waits for (BATCH only).
+    """
+
+    template: int
+    values: tuple[int, ...]
+    op_id: int = 0
+    at_ps: int = 0
+    microstep: int = 0
+    after: tuple[int, ...] = ()
+
+
+#: kind -> names of the numbers in ``Operation.values``. ``attention`` is followed by one pair
+#: (new tokens, tokens already in the KV cache) for every prompt in the batch.
+OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
+    "gemm": ("m",),
+    "norm": ("tokens",),
+    "elementwise": ("tokens",),
+    "embedding": ("tokens",),
+    "sampler": ("sequences",),
+    "attention": ("decodes", "context_sum", "context_max", "context_min"),
+    "moe": ("tokens", "active_experts"),
+    "read": ("bytes",),
+    "write": ("bytes",),
+    "copy": ("bytes",),
+    "send": ("bytes",),
+    "all_reduce": ("bytes",),
+    "all_gather": ("bytes",),
+    "reduce_scatter": ("bytes",),
+    "all_to_all": ("bytes",),
+    "broadcast": ("bytes",),
+}
+
+#: kind -> attributes a template of that kind always carries. Sizes in elements, dtypes by their
+#: short names (bf16, fp8, ...). ``width`` is elements moved per token. Collective bytes are the
+#: size of the full vector (all_reduce, reduce_scatter) or of one rank's shard (all_gather).
+OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "gemm": ("n", "k", "dtype"),
+    "norm": ("width", "dtype"),
+    "elementwise": ("width", "dtype"),
+    "embedding": ("width", "dtype"),
+    "sampler": ("width", "dtype"),
+    "attention": ("heads", "kv_heads", "head_size", "dtype", "kv_dtype"),
+    "moe": ("hidden", "intermediate", "experts", "top_k", "dtype"),
+    "read": (),
+    "write": (),
+    "copy": (),
+    "send": ("participants",),
+    "all_reduce": ("participants",),
+    "all_gather": ("participants",),
+    "reduce_scatter": ("participants",),
+    "all_to_all": ("participants",),
+    "broadcast": ("participants",),
+}
+
+DTYPE_BYTES: Mapping[str, float] = {
+    "fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "int4": 0.5, "fp4": 0.5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An operation done: when it started and finished, what it cost, where the figure comes from.
+
+    ``energy_pj`` is the energy above idle; None where the component does not know it.
+    """
+
+    op_id: int
+    start_ps: int
+    finish_ps: int
+    provenance: Provenance
+    energy_pj: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """The answer to one advance.
+
+    ``reached_ps`` <= the grant; completions of a stepped component lie at or before it (an oracle's
+    are final and may lie later). ``next_event_ps`` is when the component will next complete
+    something if it gets nothing new, None when idle.
+    """
+
+    reached_ps: int
+    completions: tuple[Completion, ...]
+    next_event_ps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a model is, before it is configured.
+
+    Attributes:
+        memoryless: idle means back to the initial state, so the answer for an operation alone is
+            exact; such a component is asked as an oracle while only one sequential user reaches it.
+        deterministic: the same operations always give the same answers.
+    """
+
+    name: str
+    kind: str  # accelerator | pim | memory | network
+    version: str
+    time_policy: TimePolicy
+    op_kinds: frozenset[str]
+    features: frozenset[Feature] = frozenset()
+    memoryless: bool = True
+    deterministic: bool = True
+    max_batch_ops: int = 100_000
+    summary: str = ""
+
+
+class ComponentError(Exception):
+    """Root of what a component may raise; carries who can fix it."""
+
+    fixed_by = "the author of the component"
+
+
+class ConfigError(ComponentError):
+    """The configuration is wrong: ``field`` holds ``value``; ``allowed`` says what would do."""
+
+    fixed_by = "whoever wrote the scenario"
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field} = {value!r}: {allowed}")
+        self.field, self.value, self.allowed = field, value, allowed
+
+
+class UnsupportedOperation(ComponentError):
+    """The component cannot do an operation of this kind or shape; raised before time 0."""
+
+    fixed_by = "whoever wrote the scenario (choose another model), or the author of the component"
+
+    def __init__(self, component: str, template: Template, why: str) -> None:
+        super().__init__(f"{component} cannot do {template.kind} '{template.layer}': {why}")
+        self.component, self.template, self.why = component, template, why
+
+
+class LateOperation(ComponentError):
+    """An operation older than the component's time; refused, never silently moved."""
+
+    fixed_by = "the author of the orchestrator"
+
+    def __init__(self, operation: Operation, reached_ps: int) -> None:
+        super().__init__(
+            f"operation {operation.op_id} at {operation.at_ps} ps is older than the component's "
+            f"time {reached_ps} ps"
+        )
+        self.operation, self.reached_ps = operation, reached_ps
+
+
+class BadOperation(ComponentError):
+    """An operation whose numbers make no sense (negative, unknown template, wrong count)."""
+
+
+class Component(Protocol):
+    """One piece of hardware in one session.
+
+    Built as ``Model(config, seed)`` with a plain mapping; raises :class:`ConfigError`.
+    """
+
+    description: ClassVar[Description]
+
+    @classmethod
+    def config_schema(cls) -> dict[str, Any]:
+        """JSON Schema of the configuration."""
+        ...
+
+    def declare(self, templates: Sequence[Template]) -> None:
+        """Every template of the plan, before time 0; raises :class:`UnsupportedOperation`."""
+        ...
+
+    def advance(
+        self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
+    ) -> Advanced:
+        """Take operations and simulate up to ``grant_ps``, or to the first completion if asked.
+
+        The grant promises that no operation older than it will follow.
+        Raises LateOperation, BadOperation.
+        """
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Figures of the session so far, JSON-ready."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Feature SNAPSHOT: the whole state as JSON-ready data, and back."""
+
+    def snapshot(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """Feature INSPECT: the state as a JSON-ready tree; never changes it."""
+
+    def inspect(self) -> dict[str, Any]: ...
+
+
+def check_operation(operation: Operation, templates: Mapping[int, Template]) -> Template:
+    """The operation's template; raises BadOperation if its numbers cannot be."""
+    template = templates.get(operation.template)
+    if template is None:
+        raise BadOperation(f"operation {operation.op_id} names template {operation.template}, never declared")
+    names = OPERATION_VALUES[template.kind]
+    extra = len(operation.values) - len(names)
+    if extra < 0 or (extra and (template.kind != "attention" or extra % 2)):
+        raise BadOperation(
+            f"operation {operation.op_id} ({template.kind}) carries {len(operation.values)} numbers; "
+            f"{template.kind} takes {', '.join(names)}"
+            + (" and a pair for each prompt" if template.kind == "attention" else "")
+        )
+    if min(operation.values) < 0:
+        raise BadOperation(f"operation {operation.op_id} ({template.kind}) carries a negative number")
+    return template

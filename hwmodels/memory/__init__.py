@@ -1,0 +1,1 @@
+"""Memories: host DRAM, CXL and other pools reached by bytes."""

@@ -1,0 +1,1 @@
+"""Networks: point-to-point transfers and collectives among devices."""

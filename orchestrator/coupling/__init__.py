@@ -1,0 +1,1 @@
+"""One port per component: asked or stepped, in process or behind gRPC."""

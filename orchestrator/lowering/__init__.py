@@ -1,0 +1,1 @@
+"""Model architecture + parallel plan + batch -> operations."""

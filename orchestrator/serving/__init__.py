@@ -1,0 +1,1 @@
+"""Router, engine and scheduler after vLLM V1."""

@@ -1,0 +1,1 @@
+"""Requests, and one reader for each way they arrive."""

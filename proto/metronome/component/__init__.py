@@ -1,0 +1,1 @@
+"""The component contract; versions are packages of their own."""
