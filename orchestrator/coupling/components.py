@@ -1,0 +1,93 @@
+"""Which components a scenario has, and who answers for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwmodels import catalog
+from hwmodels.interface import ConfigError
+
+from ..errors import InputError
+from ..scenario.schema import ComponentOptions, Scenario
+from . import registry
+from .link import Link, LocalLink, refused
+
+DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency"}
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSpec:
+    """One component before it is started; ``rank`` is its place in the order of the scenario."""
+
+    name: str
+    kind: str
+    rank: int
+    model: str
+    config: Mapping[str, Any]
+    options: ComponentOptions
+    seed: int
+
+
+def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
+    """Every component of the scenario, in order: accelerators and memories by node, then networks.
+
+    What the scenario knows of a piece of hardware (its ``facts``) is handed to a model whose
+    configuration has a field of that name; what ``components`` says wins.
+    """
+    hardware = _hardware(scenario)
+    for name in scenario.components:
+        if name not in hardware:
+            raise InputError("scenario", f"components.{name}", None, f"no such hardware; there is {', '.join(hardware)}")
+    specs = []
+    for rank, (name, (kind, facts)) in enumerate(hardware.items()):
+        options = scenario.components.get(name, ComponentOptions())
+        model = options.model or DEFAULT_MODEL[kind]
+        found = _model(f"components.{name}.model", model)
+        if found.description.kind != kind:
+            raise InputError("scenario", f"components.{name}.model", model, f"is a {found.description.kind} model, not {kind}")
+        fields = found.config_schema().get("properties", {})
+        config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
+        config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
+        specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed))
+    return specs
+
+
+def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any]]]:
+    """name -> (kind, facts)."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for node in scenario.cluster.nodes:
+        facts: dict[str, Any] = {"device": node.accelerators.type}
+        if node.accelerators.type in catalog.device_names():
+            device = catalog.device(node.accelerators.type)
+            facts |= {"idle_w": device.idle_w, "active_w": device.active_w}
+        found[f"{node.name}.accelerators"] = ("accelerator", facts)
+        if node.memory.dram:
+            found[f"{node.name}.dram"] = ("memory", node.memory.dram.model_dump())
+    for network in scenario.cluster.networks:
+        found[network.name] = ("network", network.model_dump())
+    return found
+
+
+def _absolute(field: Any, value: Any, folder: Path) -> Any:
+    """Paths in a configuration start from the scenario's folder."""
+    if isinstance(field, dict) and field.get("format") == "path" and isinstance(value, str):
+        return str((folder / value).resolve())
+    return value
+
+
+def _model(where: str, name: str) -> Any:
+    try:
+        return registry.find(name)
+    except registry.UnknownComponent as error:
+        raise InputError("scenario", where, name, str(error)) from None
+
+
+def open_local(spec: ComponentSpec) -> Link:
+    """The component in this process; InputError if it refuses its configuration."""
+    try:
+        return LocalLink(spec.name, registry.find(spec.model)(spec.config, spec.seed))
+    except ConfigError as error:
+        raise refused(spec.name, error) from None

@@ -1,0 +1,114 @@
+"""The transport under a port: a component in this process, or one behind gRPC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from hwmodels.interface import (
+    Advanced,
+    Component,
+    ComponentError,
+    ConfigError,
+    Description,
+    Operation,
+    Template,
+    UnsupportedOperation,
+)
+
+from ..errors import ComponentFailure, InputError
+
+
+class Link(Protocol):
+    """One session with one component. ``send`` then ``receive``, so that several can answer at once."""
+
+    name: str
+    wall_s: float  # time spent waiting for answers
+
+    @property
+    def description(self) -> Description: ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether a question costs a round trip."""
+        ...
+
+    def declare(self, templates: Sequence[Template]) -> None:
+        """Configure the session; raises InputError for what the component refuses."""
+        ...
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None: ...
+
+    def receive(self) -> Advanced:
+        """The answer to the last send; raises ComponentFailure."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalLink:
+    """A component in the orchestrator's own process: a call, nothing else."""
+
+    remote = False
+
+    def __init__(self, name: str, component: Component) -> None:
+        self.name, self.component, self.wall_s = name, component, 0.0
+        self._answer: Advanced | None = None
+
+    @property
+    def description(self) -> Description:
+        return self.component.description
+
+    def declare(self, templates: Sequence[Template]) -> None:
+        try:
+            self.component.declare(templates)
+        except (ConfigError, UnsupportedOperation) as error:
+            raise refused(self.name, error) from None
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+        start = time.perf_counter()
+        try:
+            self._answer = self.component.advance(grant_ps, operations, stop_at_first)
+        except ComponentError as error:
+            raise ComponentFailure(self.name, str(error), f"advancing to {grant_ps} ps") from error
+        self.wall_s += time.perf_counter() - start
+
+    def receive(self) -> Advanced:
+        answer, self._answer = self._answer, None
+        if answer is None:
+            raise ComponentFailure(self.name, "was asked for an answer to no question")
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+def refused(component: str, error: ConfigError | UnsupportedOperation) -> InputError:
+    """A component's refusal before time 0, as the user's input error."""
+    where = f"component {component}"
+    if isinstance(error, ConfigError):
+        return InputError(where, error.field, error.value, error.allowed)
+    return InputError(where, error.template.kind, error.template.layer, f"{error.component} cannot do it: {error.why}")
+
+
+def checked(link: Link, answer: Advanced, asked: dict[int, Any], grant_ps: int | None) -> Advanced:
+    """Refuse an answer that cannot be: unknown or repeated operations, time running back.
+
+    ``grant_ps`` is None for oracles, whose answers may lie beyond it.
+    """
+    seen = set()
+    for done in answer.completions:
+        problem = ""
+        if done.op_id not in asked or done.op_id in seen:
+            problem = f"answered operation {done.op_id}, which it was not asked" + (" again" if done.op_id in seen else "")
+        elif done.finish_ps < done.start_ps:
+            problem = f"says operation {done.op_id} finished at {done.finish_ps} ps, before its start {done.start_ps}"
+        elif grant_ps is not None and done.finish_ps > answer.reached_ps:
+            problem = f"completed operation {done.op_id} at {done.finish_ps} ps, later than the {answer.reached_ps} ps it reached"
+        if problem:
+            raise ComponentFailure(link.name, problem)
+        seen.add(done.op_id)
+    if grant_ps is not None and answer.reached_ps > grant_ps:
+        raise ComponentFailure(link.name, f"reached {answer.reached_ps} ps, beyond its grant of {grant_ps} ps")
+    return answer

@@ -1,0 +1,226 @@
+"""Ports: the orchestrator's end of a component.
+
+An :class:`AskedPort` treats it as an oracle: its answer for an operation alone is exact, so equal
+questions are asked once. A :class:`SteppedPort` shares the clock with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import NamedTuple
+
+from hwmodels.interface import Completion, Operation, Provenance, Template, TimePolicy
+
+from ..errors import ComponentFailure
+from ..kernel.loop import MAX_PS, Kernel
+from ..kernel.queue import Priority
+from .link import Link, checked
+
+CACHE_ENTRIES = 200_000  # answers kept; then the memory is emptied and filled anew
+
+
+class Item(NamedTuple):
+    """A template used ``repeat`` times one after another, by ``copies`` devices at once."""
+
+    template: Template
+    repeat: int
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Operations that always follow one another on one component with the same numbers."""
+
+    id: int
+    items: tuple[Item, ...]
+
+
+@dataclass(slots=True)
+class Cost:
+    """What a group costs at given numbers; ``uses`` counts how often that was needed."""
+
+    duration_ps: int
+    energy_pj: int | None
+    answers: dict[Provenance, int]
+    uses: int = 0
+
+
+class Question(NamedTuple):
+    group: Group
+    values: tuple[int, ...]
+
+
+class Usage:
+    """Counts of one component over a run, for the report."""
+
+    def __init__(self) -> None:
+        self.calls = 0  # operations needed, a repeated layer counted once
+        self.cached = 0  # of these, answered from memory
+        self.provenance: Counter[Provenance] = Counter()
+
+    def add(self, cost: Cost) -> None:
+        operations = sum(cost.answers.values())
+        self.calls += operations * cost.uses
+        self.cached += operations * max(0, cost.uses - 1)
+        for provenance, count in cost.answers.items():
+            self.provenance[provenance] += count * cost.uses
+
+
+class AskedPort:
+    """A component asked as an oracle, with a memory of its answers."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.memory: dict[tuple[int, tuple[int, ...]], Cost] = {}
+        self._usage = Usage()
+        self._distinct = 0  # answers in memory that were needed
+        self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
+        self._sent: list[Question] = []
+        self._clocked = link.description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY)
+        self._clock_ps = 0  # how far a component with a clock has come; not the time of the run
+
+    def group(self, items: tuple[Item, ...]) -> Group:
+        """The group of these items; equal items give the same group, so instances share answers."""
+        key = tuple((item.template.id, item.repeat, item.copies) for item in items)
+        return self._groups.setdefault(key, Group(len(self._groups), items))
+
+    def send(self, questions: list[Question]) -> None:
+        """Ask what memory lacks; :meth:`receive` puts the answers there."""
+        self._sent = questions
+        if not self._clocked:
+            self.link.send(MAX_PS, self._operations(0), False)
+
+    def receive(self) -> None:
+        completions = self._one_by_one() if self._clocked else self._all(self._operations(0), None)
+        done = {completion.op_id: completion for completion in completions}
+        op_id = 0
+        for question in self._sent:
+            duration, energy, answers = 0, 0, Counter[Provenance]()
+            known = True
+            for item in question.group.items:
+                completion = done[op_id]
+                op_id += 1
+                duration += (completion.finish_ps - completion.start_ps) * item.repeat
+                if completion.energy_pj is None:
+                    known = False
+                else:
+                    energy += completion.energy_pj * item.repeat * item.copies
+                answers[completion.provenance] += 1
+            key = (question.group.id, question.values)
+            if key not in self.memory:
+                self.memory[key] = Cost(duration, energy if known else None, dict(answers))
+
+    def _operations(self, at_ps: int) -> list[Operation]:
+        ids = count()
+        return [
+            Operation(item.template.id, question.values, next(ids), at_ps)
+            for question in self._sent
+            for item in question.group.items
+        ]
+
+    def _all(self, operations: list[Operation], grant_ps: int | None) -> Sequence[Completion]:
+        asked = {operation.op_id: operation for operation in operations}
+        answer = checked(self.link, self.link.receive(), asked, grant_ps)
+        if len(answer.completions) != len(asked):
+            given = f"answered {len(answer.completions)} of {len(asked)} operations"
+            raise ComponentFailure(self.link.name, given, "being asked")
+        self._clock_ps = answer.reached_ps
+        return answer.completions
+
+    def _one_by_one(self) -> Sequence[Completion]:
+        """A component with a clock is asked for one operation alone at a time, each after the last."""
+        completions: list[Completion] = []
+        for operation in self._operations(0):
+            alone = replace(operation, at_ps=self._clock_ps)
+            self.link.send(MAX_PS, [alone], True)
+            completions += self._all([alone], MAX_PS)
+        return completions
+
+    def use(self, cost: Cost) -> None:
+        """Count one use. Memory is emptied by what was needed, not by what was asked ahead, so that
+        the counts are the same wherever the component runs."""
+        if not cost.uses:
+            self._distinct += 1
+        cost.uses += 1
+        if self._distinct > CACHE_ENTRIES:
+            self._forget()
+
+    def _forget(self) -> None:
+        for cost in self.memory.values():
+            self._usage.add(cost)
+        self.memory.clear()
+        self._distinct = 0
+
+    def usage(self) -> Usage:
+        """Counts so far. What was asked ahead but never needed does not count."""
+        self._forget()
+        return self._usage
+
+
+@dataclass(slots=True)
+class _Waiting:
+    operation: Operation
+    item: Item
+    done: Callable[[int, int | None], None]
+
+
+class SteppedPort:
+    """A component that shares the clock, because several users can reach it or because it remembers."""
+
+    def __init__(self, link: Link, kernel: Kernel, rank: int) -> None:
+        self.link, self._kernel, self._rank = link, kernel, rank
+        self._usage = Usage()
+        self._next_id = 0
+        self._unsent: list[Operation] = []
+        self._open: dict[int, _Waiting] = {}
+        self._next_ps: int | None = None
+        kernel.attach(self)
+
+    def submit(self, item: Item, values: tuple[int, ...], done: Callable[[int, int | None], None]) -> None:
+        """Hand over one operation at the present time; ``done(finish_ps, energy_pj)`` is called then."""
+        operation = Operation(item.template.id, values, self._next_id, self._kernel.now_ps, self._kernel.microstep)
+        self._next_id += 1
+        self._unsent.append(operation)
+        self._open[operation.op_id] = _Waiting(operation, item, done)
+
+    @property
+    def bound_ps(self) -> int | None:
+        return self._unsent[0].at_ps if self._unsent else self._next_ps
+
+    def step(self, grant_ps: int) -> None:
+        operations, self._unsent = self._unsent, []
+        promised = self._next_ps
+        self.link.send(grant_ps, operations, True)
+        answer = checked(self.link, self.link.receive(), self._open, grant_ps)
+        self._next_ps = answer.next_event_ps
+        if not answer.completions:
+            self._check_progress(promised, grant_ps, operations)
+        for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
+            waiting = self._open.pop(done.op_id)
+            energy = None if done.energy_pj is None else done.energy_pj * waiting.item.copies
+            self._usage.add(Cost(0, None, {done.provenance: 1}, 1))
+            self._kernel.at(
+                done.finish_ps,
+                Priority.COMPLETION,
+                self._rank,
+                lambda f=done.finish_ps, e=energy, w=waiting: w.done(f, e),  # type: ignore[misc]
+            )
+
+    def _check_progress(self, promised: int | None, grant_ps: int, operations: list[Operation]) -> None:
+        """A promise not kept would be asked for ever."""
+        if not operations and promised is not None and grant_ps >= promised and self._next_ps == promised:
+            raise ComponentFailure(
+                self.link.name, f"promised to act at {promised} ps and did not", f"advancing to {grant_ps} ps"
+            )
+
+    def waiting_for(self) -> str:
+        if not self._open:
+            return ""
+        ids = ", ".join(str(op) for op in list(self._open)[:5])
+        return f"component {self.link.name} has not completed operation {ids} and promises nothing"
+
+    def usage(self) -> Usage:
+        return self._usage

@@ -1,0 +1,36 @@
+"""Finding component models by name: entry points of the group ``metronome.components``, or module:Class."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+GROUP = "metronome.components"
+
+
+class UnknownComponent(LookupError):
+    """No model of that name, or what it needs is not installed."""
+
+
+@cache
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def names() -> list[str]:
+    return sorted(_entries())
+
+
+def find(name: str) -> Any:
+    """The model class of that name, or of ``module:Class``; raises UnknownComponent."""
+    module, colon, attribute = name.partition(":")
+    try:
+        if colon:
+            return getattr(import_module(module), attribute)
+        if name in _entries():
+            return _entries()[name].load()
+    except (ImportError, AttributeError) as error:
+        raise UnknownComponent(f"cannot be loaded: {error}") from None
+    raise UnknownComponent(f"one of {', '.join(names())}, or module:Class")

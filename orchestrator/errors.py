@@ -1,0 +1,50 @@
+"""Every error the orchestrator raises on purpose: one tree, with fields, and who can fix it."""
+
+from __future__ import annotations
+
+
+class MetronomeError(Exception):
+    """Root. ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(MetronomeError):
+    """Something the user gave is wrong: in ``where`` (file, line), ``field`` holds ``value``."""
+
+    exit_code = 2
+
+    def __init__(self, where: str, field: str, value: object, allowed: str) -> None:
+        self.where, self.field, self.value, self.allowed = where, field, value, allowed
+        shown = "" if value is None else f" = {_short(value)}"
+        super().__init__(f"{where}: {field}{shown}: {allowed}")
+
+
+class ComponentFailure(MetronomeError):
+    """A component died, hung or lied. Names it, what it was doing and its last words."""
+
+    exit_code = 3
+
+    def __init__(self, component: str, what: str, doing: str = "", last_words: str = "") -> None:
+        self.component, self.what, self.doing, self.last_words = component, what, doing, last_words
+        text = f"component {component}: {what}"
+        if doing:
+            text += f" (while {doing})"
+        if last_words:
+            text += "\n  its last words:\n" + "\n".join("    " + line for line in last_words.splitlines())
+        super().__init__(text)
+
+
+class StalledError(MetronomeError):
+    """Nothing can happen any more although work is outstanding; names who waits for what."""
+
+    exit_code = 3
+
+
+class TimeError(MetronomeError):
+    """Time ran back, overflowed, or stood still for ever: a bug, never an input."""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."

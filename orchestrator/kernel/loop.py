@@ -1,0 +1,119 @@
+"""The clock owner: runs events in order and grants time to stepped components.
+
+The one rule that makes a star with one clock deadlock-free: whoever holds the globally smallest
+time may always act. The queue's head is one such time; each stepped component's promise (the
+earliest it will act) is another. A component is granted time up to the smallest of the others, so
+nothing can reach it in its past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..errors import StalledError, TimeError
+from .queue import EventQueue, Priority
+
+MAX_PS = 2**63 - 1
+MAX_MICROSTEPS = 10_000
+
+
+class Stepped(Protocol):
+    """A component that shares the clock."""
+
+    @property
+    def bound_ps(self) -> int | None:
+        """The earliest time it may act: that of operations not yet handed over, or of its own next
+        event; None when idle."""
+        ...
+
+    def step(self, grant_ps: int) -> None:
+        """Let it act up to ``grant_ps`` or its first completion; completions become kernel events."""
+        ...
+
+    def waiting_for(self) -> str:
+        """What it has not finished, for the message of a stall; empty when idle."""
+        ...
+
+
+class Kernel:
+    """Owns ``now``. Single-threaded; actions run one after another in the queue's order."""
+
+    def __init__(self) -> None:
+        self.now_ps = 0
+        self.microstep = 0
+        self.events = 0
+        self._queue = EventQueue()
+        self._stepped: list[Stepped] = []
+        self._current = (Priority.COMPLETION, -1)
+        self._stopped = False
+
+    def attach(self, stepped: Stepped) -> None:
+        """Add a stepped component; the order of calls is their rank."""
+        self._stepped.append(stepped)
+
+    def at(self, time_ps: int, priority: Priority, rank: int, action: Callable[[], None]) -> None:
+        """Run ``action`` at that time.
+
+        At the present instant it runs in this microstep if the order still allows it, else in the
+        next. Raises TimeError for the past, beyond int64, or a loop in zero time.
+        """
+        if time_ps > self.now_ps:
+            if time_ps > MAX_PS:
+                raise TimeError(f"time {time_ps} ps is beyond 2^63-1 ps (106 days)")
+            self._queue.push(time_ps, 0, priority, rank, action)
+            return
+        if time_ps < self.now_ps:
+            raise TimeError(f"event at {time_ps} ps, but it is {self.now_ps} ps already")
+        microstep = self.microstep + ((priority, rank) < self._current)
+        if microstep > MAX_MICROSTEPS:
+            raise TimeError(f"more than {MAX_MICROSTEPS} microsteps at {time_ps} ps: a loop in zero time")
+        self._queue.push(time_ps, microstep, priority, rank, action)
+
+    def stop(self) -> None:
+        """End the run after the current action."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Until nothing is left to happen, or stop(). Raises StalledError when work is left over."""
+        queue = self._queue
+        while not self._stopped:
+            head = queue.head_ps
+            if self._stepped:
+                mover, grant = self._next_stepped(head)
+                if mover is not None:
+                    mover.step(grant)
+                    continue
+            if head is None:
+                break
+            event = queue.pop()
+            if event.time_ps != self.now_ps:
+                self.now_ps = event.time_ps
+            self.microstep = event.microstep
+            self._current = (event.priority, event.rank)
+            self.events += 1
+            event.action()
+        if not self._stopped:
+            self._check_stall()
+
+    def _next_stepped(self, head: int | None) -> tuple[Stepped | None, int]:
+        """The component that must act before the queue's head, if any, and how far it may go."""
+        bounds: Sequence[int | None] = [s.bound_ps for s in self._stepped]
+        mover, first, second = None, MAX_PS, MAX_PS
+        for stepped, bound in zip(self._stepped, bounds, strict=True):
+            if bound is None:
+                continue
+            if bound < first:
+                mover, first, second = stepped, bound, first
+            else:
+                second = min(second, bound)
+        # Events of this instant run first: they may hand it more operations of the same time. A
+        # completion that falls on the head's instant must be known before the head runs, though.
+        if mover is None or (head is not None and (first > head or head == self.now_ps)):
+            return None, 0
+        return mover, min(second, MAX_PS if head is None else head)
+
+    def _check_stall(self) -> None:
+        waiting = [text for text in (s.waiting_for() for s in self._stepped) if text]
+        if waiting:
+            raise StalledError("nothing can happen any more, but " + "; ".join(waiting))

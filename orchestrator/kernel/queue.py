@@ -1,0 +1,55 @@
+"""The event queue: a heap whose order is total and comes from configuration alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+
+class Priority(IntEnum):
+    """What comes first within one instant: outputs, then arrivals, then decisions upon both."""
+
+    COMPLETION = 0
+    ARRIVAL = 1
+    DECISION = 2
+
+
+class Event(NamedTuple):
+    """What happens when. Compared field by field; ``order`` is unique, so ``action`` never is.
+
+    ``rank`` is the place of the component or instance in the configuration.
+    """
+
+    time_ps: int
+    microstep: int
+    priority: Priority
+    rank: int
+    order: int
+    action: Callable[[], None]
+
+
+class EventQueue:
+    """A priority queue of events; ties in time, microstep, priority and rank go by insertion."""
+
+    def __init__(self) -> None:
+        self._heap: list[Event] = []
+        self._inserted = 0
+
+    def push(
+        self, time_ps: int, microstep: int, priority: Priority, rank: int, action: Callable[[], None]
+    ) -> None:
+        heappush(self._heap, Event(time_ps, microstep, priority, rank, self._inserted, action))
+        self._inserted += 1
+
+    def pop(self) -> Event:
+        return heappop(self._heap)
+
+    @property
+    def head_ps(self) -> int | None:
+        """Time of the next event, None when empty."""
+        return self._heap[0].time_ps if self._heap else None
+
+    def __len__(self) -> int:
+        return len(self._heap)

@@ -1,0 +1,140 @@
+"""What a transformer is made of, read from its Hugging Face ``config.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwmodels import catalog
+from hwmodels.interface import DTYPE_BYTES
+
+from ..errors import InputError
+
+#: model_type -> (has QK norm, has mixture of experts)
+FAMILIES = {
+    "llama": (False, False),
+    "qwen3": (True, False),
+    "qwen3_moe": (True, True),
+    "mixtral": (False, True),
+    "phimoe": (False, True),
+}
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "half": "fp16", "float": "fp32",
+          "bf16": "bf16", "fp16": "fp16", "fp32": "fp32", "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Shapes of one model; sizes in elements, ``dtype`` by its short name.
+
+    ``experts`` is 0 for dense models; ``intermediate`` is then the MLP's width, else one expert's.
+    """
+
+    name: str
+    family: str
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocab: int
+    max_positions: int
+    dtype: str
+    experts: int = 0
+    top_k: int = 0
+
+    @property
+    def qk_norm(self) -> bool:
+        return FAMILIES[self.family][0]
+
+    def weight_bytes(self, tp: int) -> int:
+        """Weights on one device: attention, MLP or experts cut ``tp`` ways, norms whole.
+
+        Embedding and output head are both counted, also where a model ties them.
+        """
+        query, key_value = self.heads * self.head_size, self.kv_heads * self.head_size
+        attention = self.hidden * ((query + 2 * key_value) // tp) + (query // tp) * self.hidden
+        if self.experts:
+            mlp = self.hidden * self.experts + (self.experts * 3 * self.hidden * self.intermediate) // tp
+        else:
+            mlp = 3 * self.hidden * (self.intermediate // tp)
+        block = 2 * self.hidden + attention + mlp
+        ends = 2 * (self.vocab // tp) * self.hidden + self.hidden
+        return int((ends + self.layers * block) * DTYPE_BYTES[self.dtype])
+
+    def kv_bytes_per_token(self, tp: int, kv_dtype: str) -> int:
+        """K and V of one token on one device, all layers."""
+        whole = 2 * self.kv_heads * self.head_size * self.layers * DTYPE_BYTES[kv_dtype]
+        return int(whole) // tp
+
+
+def load(model: str, folder: Path) -> Architecture:
+    """A bundled model by name, or a config.json (or its folder) relative to ``folder``."""
+    if model in catalog.model_names():
+        return _from_config(model, f"model {model}", catalog.model_config(model))
+    path = folder / model
+    if path.is_dir():
+        path = path / "config.json"
+    if not path.is_file():
+        names = ", ".join(catalog.model_names())
+        raise InputError("scenario", "model", model, f"a bundled model ({names}) or a path to a config.json")
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(str(path), "config.json", None, f"is not JSON: {error}") from None
+    return _from_config(str(config.get("_metronome_name") or _name_from(path)), str(path), config)
+
+
+def _name_from(path: Path) -> str:
+    """``org/name`` of ``.../org/name.json`` or ``.../org/name/config.json``."""
+    if path.name == "config.json":
+        path = path.parent
+    return f"{path.parent.name}/{path.name.removesuffix('.json')}"
+
+
+def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise InputError(where, "model_type", family, f"one of {', '.join(FAMILIES)}")
+
+    def number(*fields: str, default: int | None = None) -> int:
+        for field in fields:
+            value = config.get(field)
+            if value is not None:
+                if not isinstance(value, int) or value < 1:
+                    raise InputError(where, field, value, "must be a positive integer")
+                return value
+        if default is None:
+            raise InputError(where, fields[0], None, "is missing")
+        return default
+
+    heads = number("num_attention_heads")
+    hidden = number("hidden_size")
+    dtype = config.get("torch_dtype") or config.get("dtype") or "bfloat16"
+    if dtype not in DTYPES:
+        raise InputError(where, "torch_dtype", dtype, f"one of {', '.join(DTYPES)}")
+    intermediate = number("intermediate_size", "ffn_dim")
+    experts = top_k = 0
+    if FAMILIES[family][1]:
+        experts = number("num_local_experts", "num_experts")
+        top_k = number("num_experts_per_tok")
+        intermediate = number("moe_intermediate_size", default=intermediate)
+        if config.get("mlp_only_layers"):
+            raise InputError(where, "mlp_only_layers", config["mlp_only_layers"], "models that mix dense and MoE layers are not supported")  # fmt: skip
+    return Architecture(
+        name=name,
+        family=family,
+        hidden=hidden,
+        intermediate=intermediate,
+        layers=number("num_hidden_layers"),
+        heads=heads,
+        kv_heads=number("num_key_value_heads", default=heads),
+        head_size=number("head_dim", default=hidden // heads),
+        vocab=number("vocab_size"),
+        max_positions=number("max_position_embeddings"),
+        dtype=DTYPES[dtype],
+        experts=experts,
+        top_k=top_k,
+    )

@@ -1,0 +1,25 @@
+"""What every part of the scenario file shares: strict fields, and help for a mistyped one."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Part(BaseModel):
+    """Unknown keys are refused with the nearest known one; NaN and infinity are not numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict) and cls.model_config.get("extra") == "forbid":
+            for key in data:
+                if key not in cls.model_fields:
+                    near = get_close_matches(str(key), cls.model_fields, 1)
+                    hint = f"did you mean '{near[0]}'? " if near else ""
+                    raise ValueError(f"unknown key '{key}'; {hint}known: {', '.join(cls.model_fields)}")
+        return data

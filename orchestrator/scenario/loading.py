@@ -1,0 +1,149 @@
+"""Reading a scenario file, with errors that say where: file, line, field, value, what is allowed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ..errors import InputError
+from .schema import Scenario
+
+DEFAULT = "quickstart"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def bundled() -> list[str]:
+    """Names of the scenarios that come with the project."""
+    names = (f.name for f in files("metronome.scenarios").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def load(source: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None) -> tuple[Scenario, Path]:
+    """The scenario at a path, or the bundled one of that name, and the folder its paths start from.
+
+    ``overrides`` are ``path.to.field=value`` with YAML values. Raises InputError.
+    """
+    path, text = _find(source or DEFAULT)
+    data = _parse(str(path), text)
+    for override in overrides:
+        _override(data, override)
+    if seed is not None:
+        data["seed"] = seed
+    return validate(data, str(path), text), path.parent
+
+
+def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
+    """The scenario of parsed YAML; the first thing wrong as InputError."""
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = tuple(part for part in first["loc"] if part not in ("llmservingsim", "synthetic"))
+        line = _line_of(text, loc)
+        message = first["msg"].removeprefix("Value error, ")
+        value = first.get("input")
+        raise InputError(
+            f"{where}:{line}" if line else where,
+            ".".join(map(str, loc)) or "scenario",
+            None if isinstance(value, dict | list) or first["type"] == "missing" else value,
+            message,
+        ) from None
+
+
+def digest(scenario: Scenario) -> str:
+    """SHA-256 of what determines the result: all but where components run and how long they may take."""
+    data = scenario.model_dump(mode="json")
+    for options in data["components"].values():
+        for field in ("run", "timeout_s", "start_timeout_s"):
+            options.pop(field, None)
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _find(source: str) -> tuple[Path, str]:
+    path = Path(source)
+    try:
+        if path.is_file():
+            return path, path.read_text(encoding="utf-8")
+        if source in bundled():
+            return Path(source + ".yaml"), files("metronome.scenarios").joinpath(source + ".yaml").read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(source, "scenario", None, f"cannot be read: {error}") from None
+    raise InputError(source, "scenario", None, f"no such file; bundled scenarios: {', '.join(bundled())}")
+
+
+def _parse(where: str, text: str) -> dict[str, Any]:
+    try:
+        data = yaml.load(text, Loader=_LOADER)  # noqa: S506  the C loader is the safe one
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(where + line, "YAML", None, f"is malformed: {problem}") from None
+    if not isinstance(data, dict):
+        raise InputError(where, "scenario", data, "must be a mapping with workload, cluster and instances")
+    return data
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    path, separator, value = text.partition("=")
+    if not separator or not path:
+        raise InputError("--set", text, None, "must be path.to.field=value")
+    *parents, last = _keys(path)
+    spot: Any = data
+    for key in parents:
+        index = _index(spot, key, path)
+        if isinstance(spot, dict) and not isinstance(spot.get(index), dict | list):
+            spot[index] = {}
+        spot = spot[index]
+    spot[_index(spot, last, path)] = _parse_value(value)
+
+
+def _keys(path: str) -> list[str]:
+    """The path's parts; a component's name holds a dot itself (n0.accelerators)."""
+    keys = path.split(".")
+    if keys[0] == "components" and len(keys) > 3:
+        keys[1:3] = [f"{keys[1]}.{keys[2]}"] if keys[2] in ("accelerators", "dram") else keys[1:3]
+    return keys
+
+
+def _index(spot: Any, key: str, path: str) -> Any:
+    if isinstance(spot, dict):
+        return key
+    if not isinstance(spot, list):
+        raise InputError("--set", path, key, "there is no mapping or list to set it in")
+    if not key.isdigit() or int(key) >= len(spot):
+        raise InputError("--set", path, key, f"must be an index from 0 to {len(spot) - 1}")
+    return int(key)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_LOADER)  # noqa: S506  the C loader is the safe one
+    except yaml.YAMLError:
+        raise InputError("--set", "value", text, "must be a YAML value") from None
+
+
+def _line_of(text: str, loc: tuple[int | str, ...]) -> int | None:
+    """The line of a field, or of the nearest thing around it that is there."""
+    if not text:
+        return None
+    node: Any = yaml.compose(text, Loader=_LOADER)
+    line = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            match = [(k, v) for k, v in node.value if k.value == part]
+            if not match:
+                break
+            line, node = match[0][0].start_mark.line + 1, match[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

@@ -1,0 +1,112 @@
+"""All decoding sequences of an engine, moved together.
+
+In every step each of them computes one token, so everything a step needs follows from the step's
+number: context = offset + step, a new block every ``block_size`` steps, the end at a known step.
+Sums and calendars are updated when a sequence joins or leaves; a step itself costs only as much as
+there are blocks to hand out, however many sequences run.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from .sequence import Sequence
+
+
+class Decoders:
+    """The set of decoding sequences; ``step`` is the number of the step being scheduled."""
+
+    def __init__(self, block_size: int) -> None:
+        self.block_size = block_size
+        self.step = 0
+        self.count = 0
+        self._offsets = 0  # sum
+        self._rows: list[dict[int, Sequence]] = [{} for _ in range(block_size)]  # by step of next block
+        self._ends: dict[int, dict[int, Sequence]] = {}  # by last step
+        self._members: dict[int, Sequence] = {}  # by place in the running list
+        self._low: list[tuple[int, int]] = []  # heaps of (offset, order), cleaned when looked at
+        self._high: list[tuple[int, int]] = []
+
+    def join(self, sequence: Sequence) -> None:
+        """From this step on it decodes; ``computed`` is its context."""
+        order = sequence.order
+        offset = sequence.offset = sequence.computed - self.step
+        sequence.since = self.step
+        self.count += 1
+        self._offsets += offset
+        self._members[order] = sequence
+        self._rows[-offset % self.block_size][order] = sequence
+        self._ends.setdefault(self.step + sequence.remaining - 1, {})[order] = sequence
+        heappush(self._low, (offset, order))
+        heappush(self._high, (-offset, order))
+        if len(self._low) > 4 * self.count + 64:
+            self._compact()
+
+    def leave(self, sequence: Sequence) -> None:
+        """It no longer decodes from this step on: bring its own counts up to date."""
+        order, offset = sequence.order, sequence.offset
+        self.count -= 1
+        self._offsets -= offset
+        del self._members[order]
+        del self._rows[-offset % self.block_size][order]
+        end = sequence.since + sequence.remaining - 1
+        ending = self._ends[end]
+        del ending[order]
+        if not ending:
+            del self._ends[end]
+        sequence.computed = offset + self.step
+        sequence.produced += self.step - sequence.since
+        sequence.add_token_steps(sequence.since, self.step)
+
+    def __contains__(self, sequence: Sequence) -> bool:
+        return sequence.order in self._members
+
+    def needing_block(self) -> list[Sequence]:
+        """Whose next token starts a new block."""
+        return list(self._rows[self.step % self.block_size].values())
+
+    def filling_block(self) -> list[Sequence]:
+        """Whose next token fills a block."""
+        return list(self._rows[(self.step + 1) % self.block_size].values())
+
+    def ending(self) -> list[Sequence]:
+        """Whose token of this step is their last."""
+        return list(self._ends.get(self.step, {}).values())
+
+    def context(self, sequence: Sequence) -> int:
+        """Its tokens in the cache before this step."""
+        return sequence.offset + self.step
+
+    @property
+    def context_sum(self) -> int:
+        return self._offsets + self.count * self.step
+
+    @property
+    def context_min(self) -> int:
+        return self._edge(self._low, 1) + self.step
+
+    @property
+    def context_max(self) -> int:
+        return self._edge(self._high, -1) + self.step
+
+    def _edge(self, heap: list[tuple[int, int]], sign: int) -> int:
+        members = self._members
+        while True:
+            offset, order = heap[0]
+            member = members.get(order)
+            if member is not None and member.offset == sign * offset:
+                return sign * offset
+            heappop(heap)
+
+    def _compact(self) -> None:
+        """Drop what left: deep in a heap it would stay for ever."""
+        offsets = [(sequence.offset, order) for order, sequence in self._members.items()]
+        self._low = sorted(offsets)
+        self._high = sorted((-offset, order) for offset, order in offsets)
+
+    def steady(self, most: int) -> int:
+        """How many steps after this one the same sequences will decode, if nobody joins."""
+        for ahead in range(most):
+            if self.step + ahead in self._ends:
+                return ahead
+        return most

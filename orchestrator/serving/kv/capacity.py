@@ -1,0 +1,27 @@
+"""How many KV blocks fit beside the weights."""
+
+from __future__ import annotations
+
+from ...errors import InputError
+from ...lowering.architecture import Architecture
+
+
+def num_blocks(
+    where: str, arch: Architecture, tp: int, memory_bytes: int, utilization: float, kv_dtype: str, block_size: int
+) -> int:
+    """Blocks of ``block_size`` tokens in what the weights leave of one device's share of memory.
+
+    Raises InputError with the sums if the model does not fit.
+    """
+    budget = int(memory_bytes * utilization)
+    weights = arch.weight_bytes(tp)
+    block = arch.kv_bytes_per_token(tp, kv_dtype) * block_size
+    blocks = (budget - weights) // block
+    if blocks < 1:
+        gib = 2**30
+        raise InputError(
+            where, "model", arch.name,
+            f"does not fit: {weights / gib:.2f} GiB of weights and at least one KV block of {block / gib:.4f} GiB "
+            f"a device, but {memory_bytes / gib:.2f} GiB x gpu_memory_utilization {utilization} = {budget / gib:.2f} GiB",
+        )  # fmt: skip
+    return blocks

@@ -1,0 +1,93 @@
+"""The pool of KV blocks of one instance, with vLLM's order of reuse.
+
+Free blocks wait in a queue: taken from the head, returned to the tail. A free block keeps its hash
+until it is taken, so that what preempted or finished requests left behind can still be hit.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+
+class BlockPool:
+    """``size`` blocks, identified by 0 .. size-1.
+
+    Blocks never used so far head the queue; they are kept as a count, so that a pool of any size
+    costs nothing to make.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._fresh = 0  # first block never used
+        self._freed: OrderedDict[int, None] = OrderedDict()
+        self._references: dict[int, int] = {}
+        self._by_hash: dict[bytes, int] = {}
+        self._hash_of: dict[int, bytes] = {}
+
+    @property
+    def free(self) -> int:
+        """Blocks nobody holds."""
+        return self.size - self._fresh + len(self._freed)
+
+    @property
+    def used(self) -> int:
+        return self.size - self.free
+
+    def allocate(self, count: int) -> list[int]:
+        """Take ``count`` blocks from the head; what they held is forgotten. They must be free."""
+        taken = []
+        for _ in range(count):
+            if self._fresh < self.size:
+                block = self._fresh
+                self._fresh += 1
+            else:
+                block, _ = self._freed.popitem(last=False)
+                self._forget(block)
+            self._references[block] = 1
+            taken.append(block)
+        return taken
+
+    def lookup(self, chain: Sequence[bytes], limit: int) -> list[int]:
+        """Blocks that hold the longest cached beginning of a chain, at most ``limit``."""
+        found = []
+        by_hash = self._by_hash
+        for name in chain[:limit]:
+            block = by_hash.get(name)
+            if block is None:
+                break
+            found.append(block)
+        return found
+
+    def idle(self, blocks: Iterable[int]) -> int:
+        """How many of these are in the free queue (holding them takes them out of it)."""
+        return sum(1 for block in blocks if block not in self._references)
+
+    def hold(self, blocks: Iterable[int]) -> None:
+        """One more user of each of these cached blocks."""
+        for block in blocks:
+            count = self._references.get(block, 0)
+            if not count:
+                del self._freed[block]
+            self._references[block] = count + 1
+
+    def release(self, blocks: Sequence[int]) -> None:
+        """One user less, last block first, so that a sequence's tail is reused before its head."""
+        for block in reversed(blocks):
+            count = self._references[block] - 1
+            if count:
+                self._references[block] = count
+            else:
+                del self._references[block]
+                self._freed[block] = None
+
+    def remember(self, block: int, name: bytes) -> None:
+        """Make a full block findable by its hash; the first block of a hash stays the one found."""
+        if name not in self._by_hash:
+            self._by_hash[name] = block
+            self._hash_of[block] = name
+
+    def _forget(self, block: int) -> None:
+        name = self._hash_of.pop(block, None)
+        if name is not None:
+            del self._by_hash[name]

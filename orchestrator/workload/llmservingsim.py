@@ -1,0 +1,131 @@
+"""Reader of LLMServingSim JSONL: flat requests and agentic sessions, mixed line by line.
+
+Flat: ``input_toks, output_toks, arrival_time_ns`` and optionally ``input_tok_ids, output_tok_ids``.
+Agentic: ``session_id`` (optional), ``arrival_time_ns``, ``sub_requests`` of the flat form less the
+arrival, each with ``tool_duration_ns``: how long its tool runs before the next one is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .request import Request
+
+PS_PER_NS = 1000
+MAX_ARRIVAL_NS = 2**53  # 104 days: within int64 picoseconds
+
+
+def read(path: Path, limit: int | None = None) -> Iterator[Request]:
+    """Requests in order of arrival, one line in memory at a time.
+
+    ``limit`` counts lines. Raises InputError with the line number.
+    """
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError as error:
+        raise InputError(str(path), "workload", None, f"cannot be read: {error.strerror}") from None
+    reader = _Reader(path)
+    with file:
+        for number, line in enumerate(file, 1):
+            if limit is not None and reader.lines >= limit:
+                break
+            if line.strip():
+                yield reader.parse(number, line)
+    if not reader.lines:
+        raise InputError(str(path), "workload", None, "is empty; at least one request is needed")
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self.path, self.lines, self._next_id, self._last_ns = path, 0, 0, 0
+        self._sessions: set[str] = set()
+
+    def parse(self, number: int, line: str) -> Request:
+        where = f"{self.path}:{number}"
+        try:
+            row = json.loads(line, parse_constant=_refuse)
+        except ValueError as error:
+            raise InputError(where, "line", None, f"is not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise InputError(where, "line", row, "must be a JSON object")
+        arrival = _integer(where, row, "arrival_time_ns", 0)
+        if arrival > MAX_ARRIVAL_NS:
+            raise InputError(where, "arrival_time_ns", arrival, f"at most {MAX_ARRIVAL_NS} (104 days)")
+        if arrival < self._last_ns:
+            raise InputError(
+                where, "arrival_time_ns", arrival, f"requests must be sorted by arrival; the line before has {self._last_ns}"
+            )  # fmt: skip
+        self._last_ns = arrival
+        self.lines += 1
+        if "sub_requests" not in row:
+            return self._request(where, row, arrival * PS_PER_NS, self._take_ids(1))
+        return self._session(where, row, arrival * PS_PER_NS)
+
+    def _session(self, where: str, row: dict[str, Any], arrival_ps: int) -> Request:
+        turns = row["sub_requests"]
+        if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
+            raise InputError(where, "sub_requests", turns, "must be a list of at least one request object")
+        first = self._take_ids(len(turns))
+        name = str(row.get("session_id", f"session-{first}"))
+        if name in self._sessions:
+            raise InputError(where, "session_id", name, "is used twice; session ids must be unique")
+        self._sessions.add(name)
+        request: Request | None = None
+        for i in range(len(turns) - 1, -1, -1):
+            spot = f"{where}: sub_requests[{i}]"
+            think = _integer(spot, turns[i], "tool_duration_ns", 0, default=0)
+            request = self._request(spot, turns[i], arrival_ps if i == 0 else 0, first + i, name, request, think)
+        if request is None:
+            raise AssertionError("a session has at least one turn")
+        return request
+
+    def _request(
+        self, where: str, row: dict[str, Any], arrival_ps: int, request_id: int,
+        session: str | None = None, next_turn: Request | None = None, think_ns: int = 0,
+    ) -> Request:  # fmt: skip
+        inputs = _integer(where, row, "input_toks", 1)
+        outputs = _integer(where, row, "output_toks", 1)
+        ids = _token_ids(where, row, inputs, outputs)
+        return Request(request_id, arrival_ps, inputs, outputs, ids, session, next_turn, think_ns * PS_PER_NS)
+
+    def _take_ids(self, count: int) -> int:
+        self._next_id += count
+        return self._next_id - count
+
+
+def _token_ids(where: str, row: dict[str, Any], inputs: int, outputs: int) -> array[int] | None:
+    if row.get("input_tok_ids") is None:
+        return None
+    ids: array[int] = array("q")
+    for field, count in (("input_tok_ids", inputs), ("output_tok_ids", outputs)):
+        part = row.get(field)
+        if part is None:
+            break  # outputs may be unknown: their blocks are then never shared
+        if not isinstance(part, list) or len(part) != count:
+            length = len(part) if isinstance(part, list) else type(part).__name__
+            raise InputError(where, field, length, f"must be a list of {count} token ids, as many as its count says")
+        try:
+            ids.extend(part)
+        except (TypeError, OverflowError):
+            raise InputError(where, field, part, "token ids must be 64-bit integers") from None
+    return ids
+
+
+def _integer(where: str, row: dict[str, Any], field: str, least: int, default: int | None = None) -> int:
+    value = row.get(field, default)
+    if value is None:
+        raise InputError(where, field, None, "is missing")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(where, field, value, f"must be an integer of at least {least}")
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")
