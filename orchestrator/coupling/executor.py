@@ -59,11 +59,11 @@ class Executor:
         self._segments = _segments(plan, ports, fold)
         self._batch = Batch((), 0, 0, 0, 0)
         self._next = 0
-        self._energy_pj: int | None = 0
-        self._done: Callable[[int | None], None] = lambda energy: None
+        self._energy_pj = 0
+        self._done: Callable[[int], None] = lambda energy: None
 
-    def run(self, batch: Batch, done: Callable[[int | None], None]) -> None:
-        """Start a step now; ``done(energy_pj)`` is called at its end, energy None if unknown."""
+    def run(self, batch: Batch, done: Callable[[int], None]) -> None:
+        """Start a step now; ``done(energy_pj)`` is called at its end."""
         self._batch, self._done, self._next, self._energy_pj = batch, done, 0, 0
         self._advance()
 
@@ -79,19 +79,13 @@ class Executor:
         duration = 0
         for part, cost in zip(segment, self._costs(segment), strict=True):
             duration += cost.duration_ps
-            self._add_energy(cost.energy_pj)
+            self._energy_pj += cost.energy_pj
             part.port.use(cost)
         self._kernel.at(self._kernel.now_ps + duration, Priority.COMPLETION, self._rank, self._advance)
 
-    def _shared_done(self, finish_ps: int, energy_pj: int | None) -> None:
-        self._add_energy(energy_pj)
+    def _shared_done(self, energy_pj: int) -> None:
+        self._energy_pj += energy_pj
         self._advance()
-
-    def _add_energy(self, energy_pj: int | None) -> None:
-        if energy_pj is None:
-            self._energy_pj = None
-        elif self._energy_pj is not None:
-            self._energy_pj += energy_pj
 
     def _costs(self, parts: tuple[SpanPart, ...]) -> list[Cost]:
         batch = self._batch

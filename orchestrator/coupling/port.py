@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import NamedTuple
 
@@ -40,10 +41,14 @@ class Group:
 
 @dataclass(slots=True)
 class Cost:
-    """What a group costs at given numbers; ``uses`` counts how often that was needed."""
+    """What a group costs at given numbers; ``uses`` counts how often that was needed.
+
+    ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all.
+    """
 
     duration_ps: int
-    energy_pj: int | None
+    energy_pj: int
+    energy_known: bool
     answers: dict[Provenance, int]
     uses: int = 0
 
@@ -60,11 +65,15 @@ class Usage:
         self.calls = 0  # operations needed, a repeated layer counted once
         self.cached = 0  # of these, answered from memory
         self.provenance: Counter[Provenance] = Counter()
+        self.energy_known = True
 
     def add(self, cost: Cost) -> None:
+        if not cost.uses:
+            return  # asked ahead, never needed
         operations = sum(cost.answers.values())
+        self.energy_known &= cost.energy_known
         self.calls += operations * cost.uses
-        self.cached += operations * max(0, cost.uses - 1)
+        self.cached += operations * (cost.uses - 1)
         for provenance, count in cost.answers.items():
             self.provenance[provenance] += count * cost.uses
 
@@ -80,6 +89,7 @@ class AskedPort:
         self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
         self._sent: list[Question] = []
         self._clocked = link.description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY)
+        self._left: list[Operation] = []  # still to be asked, one after another
         self._clock_ps = 0  # how far a component with a clock has come; not the time of the run
 
     def group(self, items: tuple[Item, ...]) -> Group:
@@ -90,11 +100,15 @@ class AskedPort:
     def send(self, questions: list[Question]) -> None:
         """Ask what memory lacks; :meth:`receive` puts the answers there."""
         self._sent = questions
-        if not self._clocked:
-            self.link.send(MAX_PS, self._operations(0), False)
+        operations = self._operations()
+        if self._clocked:
+            self._left = operations
+            self._send_alone()
+        else:
+            self.link.send(MAX_PS, operations, False)
 
     def receive(self) -> None:
-        completions = self._one_by_one() if self._clocked else self._all(self._operations(0), None)
+        completions = self._one_by_one() if self._clocked else self._all(self._operations(), None)
         done = {completion.op_id: completion for completion in completions}
         op_id = 0
         for question in self._sent:
@@ -111,12 +125,12 @@ class AskedPort:
                 answers[completion.provenance] += 1
             key = (question.group.id, question.values)
             if key not in self.memory:
-                self.memory[key] = Cost(duration, energy if known else None, dict(answers))
+                self.memory[key] = Cost(duration, energy, known, dict(answers))
 
-    def _operations(self, at_ps: int) -> list[Operation]:
+    def _operations(self) -> list[Operation]:
         ids = count()
         return [
-            Operation(item.template.id, question.values, next(ids), at_ps)
+            Operation(item.template.id, question.values, next(ids))
             for question in self._sent
             for item in question.group.items
         ]
@@ -133,11 +147,15 @@ class AskedPort:
     def _one_by_one(self) -> Sequence[Completion]:
         """A component with a clock is asked for one operation alone at a time, each after the last."""
         completions: list[Completion] = []
-        for operation in self._operations(0):
-            alone = replace(operation, at_ps=self._clock_ps)
-            self.link.send(MAX_PS, [alone], True)
-            completions += self._all([alone], MAX_PS)
+        while self._left:
+            completions += self._all([self._left.pop(0)], MAX_PS)
+            if self._left:
+                self._send_alone()
         return completions
+
+    def _send_alone(self) -> None:
+        self._left[0] = replace(self._left[0], at_ps=self._clock_ps)
+        self.link.send(MAX_PS, self._left[:1], True)
 
     def use(self, cost: Cost) -> None:
         """Count one use. Memory is emptied by what was needed, not by what was asked ahead, so that
@@ -164,7 +182,7 @@ class AskedPort:
 class _Waiting:
     operation: Operation
     item: Item
-    done: Callable[[int, int | None], None]
+    done: Callable[[int], None]
 
 
 class SteppedPort:
@@ -179,8 +197,8 @@ class SteppedPort:
         self._next_ps: int | None = None
         kernel.attach(self)
 
-    def submit(self, item: Item, values: tuple[int, ...], done: Callable[[int, int | None], None]) -> None:
-        """Hand over one operation at the present time; ``done(finish_ps, energy_pj)`` is called then."""
+    def submit(self, item: Item, values: tuple[int, ...], done: Callable[[int], None]) -> None:
+        """Hand over one operation at the present time; ``done(energy_pj)`` is called at its end."""
         operation = Operation(item.template.id, values, self._next_id, self._kernel.now_ps, self._kernel.microstep)
         self._next_id += 1
         self._unsent.append(operation)
@@ -200,13 +218,13 @@ class SteppedPort:
             self._check_progress(promised, grant_ps, operations)
         for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
             waiting = self._open.pop(done.op_id)
-            energy = None if done.energy_pj is None else done.energy_pj * waiting.item.copies
-            self._usage.add(Cost(0, None, {done.provenance: 1}, 1))
+            energy = (done.energy_pj or 0) * waiting.item.copies
+            self._usage.add(Cost(0, energy, done.energy_pj is not None, {done.provenance: 1}, 1))
             self._kernel.at(
                 done.finish_ps,
                 Priority.COMPLETION,
                 self._rank,
-                lambda f=done.finish_ps, e=energy, w=waiting: w.done(f, e),  # type: ignore[misc]
+                partial(waiting.done, energy),
             )
 
     def _check_progress(self, promised: int | None, grant_ps: int, operations: list[Operation]) -> None:

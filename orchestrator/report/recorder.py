@@ -17,7 +17,7 @@ from ..serving.sequence import Sequence
 
 @dataclass(slots=True)
 class StepLog:
-    """Columns of one engine's steps. ``energy_pj`` is None once a step's energy was unknown."""
+    """Columns of one engine's steps; ``energy_pj`` as far as it is known."""
 
     end_ps: array[int] = field(default_factory=lambda: array("q"))
     prompt_tokens: array[int] = field(default_factory=lambda: array("q"))
@@ -25,7 +25,7 @@ class StepLog:
     running: array[int] = field(default_factory=lambda: array("q"))
     waiting: array[int] = field(default_factory=lambda: array("q"))
     kv_used: array[int] = field(default_factory=lambda: array("q"))
-    energy_pj: array[int] | None = field(default_factory=lambda: array("q"))
+    energy_pj: array[int] = field(default_factory=lambda: array("q"))
 
 
 Progress = Callable[[int, int, int], None]  # simulated ps, requests done, tokens out
@@ -42,7 +42,7 @@ class Recorder:
         self._steps = 0
         self.on_request_end: Callable[[Sequence], None] = lambda sequence: None
 
-    def step_ended(self, engine: Engine, batch: Batch, energy_pj: int | None) -> None:
+    def step_ended(self, engine: Engine, batch: Batch, energy_pj: int) -> None:
         log = self.logs[engine.rank]
         scheduler = engine.scheduler
         produced = scheduler.last_tokens
@@ -53,10 +53,7 @@ class Recorder:
         log.running.append(running)
         log.waiting.append(waiting)
         log.kv_used.append(scheduler.pool.used)
-        if energy_pj is None:
-            log.energy_pj = None
-        elif log.energy_pj is not None:
-            log.energy_pj.append(energy_pj)
+        log.energy_pj.append(energy_pj)
         self.tokens += produced
         self._steps += 1
         if self._progress and self._steps % 64 == 0:

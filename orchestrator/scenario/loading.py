@@ -59,9 +59,12 @@ def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
 def digest(scenario: Scenario) -> str:
     """SHA-256 of what determines the result: all but where components run and how long they may take."""
     data = scenario.model_dump(mode="json")
-    for options in data["components"].values():
-        for field in ("run", "timeout_s", "start_timeout_s"):
-            options.pop(field, None)
+    placement = ("run", "timeout_s", "start_timeout_s")
+    components = {
+        name: {key: value for key, value in options.items() if key not in placement and value is not None}
+        for name, options in data["components"].items()
+    }
+    data["components"] = {name: options for name, options in components.items() if options}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

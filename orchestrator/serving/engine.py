@@ -15,15 +15,15 @@ from .sequence import Sequence
 
 
 class StepRunner(Protocol):
-    """Executes one step and calls back at its end with the energy it took (pJ, None = unknown)."""
+    """Executes one step and calls back at its end with the energy it took (pJ, as far as known)."""
 
-    def run(self, batch: Batch, done: Callable[[int | None], None]) -> None: ...
+    def run(self, batch: Batch, done: Callable[[int], None]) -> None: ...
 
 
 class StepListener(Protocol):
     """Is told of every step's end and every request's end."""
 
-    def step_ended(self, engine: Engine, batch: Batch, energy_pj: int | None) -> None: ...
+    def step_ended(self, engine: Engine, batch: Batch, energy_pj: int) -> None: ...
 
     def request_ended(self, engine: Engine, sequence: Sequence) -> None: ...
 
@@ -100,7 +100,7 @@ class Engine:
             return
         self.runner.run(batch, self._step_ended)
 
-    def _step_ended(self, energy_pj: int | None) -> None:
+    def _step_ended(self, energy_pj: int) -> None:
         ended = self.scheduler.complete(self._kernel.now_ps)
         if self._batch is not None:
             self._listener.step_ended(self, self._batch, energy_pj)

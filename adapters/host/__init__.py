@@ -1,0 +1,1 @@
+"""Serving any `hwmodels.interface.Component` over gRPC."""

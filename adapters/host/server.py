@@ -1,0 +1,84 @@
+"""Running a component server: where it listens, how it says so, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from metronome.component.v1 import codec
+from metronome.component.v1 import component_pb2_grpc as pb_grpc
+
+from .service import ComponentService
+
+COOKIE = "METRONOME_COMPONENT_COOKIE"  # set by an orchestrator that started this process
+SERVICE = "metronome.component.v1.ComponentService"
+GRACE_S = 5.0
+_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
+
+
+class ListenError(ValueError):
+    """The address cannot be listened on."""
+
+
+def start(model: Any, address: str) -> tuple[grpc.Server, health.HealthServicer, str]:
+    """Serve ``model`` on ``unix:PATH`` or a loopback ``HOST:PORT`` (port 0 = any); returns the real address."""
+    if not address.startswith(("unix:", *_LOOPBACK)):
+        raise ListenError(f"{address}: only unix:PATH, 127.0.0.1:PORT, localhost:PORT and [::1]:PORT are served without TLS")
+    server = grpc.server(ThreadPoolExecutor(max_workers=8), options=[
+        *codec.CHANNEL_OPTIONS,
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+        ("grpc.so_reuseport", 0),
+    ])  # fmt: skip
+    pb_grpc.add_ComponentServiceServicer_to_server(ComponentService(model), server)
+    checks = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ListenError(f"{address}: {error}") from None
+    server.start()
+    for name in ("", SERVICE):
+        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    if not address.startswith("unix:"):
+        address = f"{address.rpartition(':')[0]}:{port}"
+    return server, checks, address
+
+
+def handshake(address: str) -> str:
+    """The one line a started component prints: contract version, minor, network, address, protocol."""
+    network, _, path = address.partition(":") if address.startswith("unix:") else ("tcp", "", address)
+    return f"1|{codec.PROTOCOL_MINOR}|{network}|{path}|grpc"
+
+
+def serve(model: Any, address: str) -> None:
+    """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
+    server, checks, address = start(model, address)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    if COOKIE in os.environ:
+        print(handshake(address), flush=True)
+        # What models print later is noise: it goes where stderr goes.
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        # The orchestrator holds the other end of stdin: its end, however it comes, closes it.
+        threading.Thread(target=lambda: (sys.stdin.buffer.read(), ending.set()), daemon=True).start()
+    else:
+        print(f"{model.description.name} serves on {address}; Ctrl-C ends it", flush=True)
+    ending.wait()
+    checks.enter_graceful_shutdown()
+    server.stop(GRACE_S).wait()
+    if address.startswith("unix:"):
+        path = Path(address.removeprefix("unix:"))
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()  # only if this was the last socket of a run whose orchestrator is gone

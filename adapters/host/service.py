@@ -1,0 +1,173 @@
+"""The wire contract in front of component models: sessions, the Simulate stream, faults."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from hwmodels.interface import (
+    BadOperation,
+    Component,
+    ComponentError,
+    ConfigError,
+    Feature,
+    Inspectable,
+    LateOperation,
+    Snapshots,
+    UnsupportedOperation,
+)
+from metronome.component.v1 import codec
+from metronome.component.v1 import component_pb2 as pb
+from metronome.component.v1 import component_pb2_grpc as pb_grpc
+
+
+@dataclass(slots=True)
+class Session:
+    """One configured component. ``last`` is the latest reply, given again for a repeated message."""
+
+    component: Component
+    features: frozenset[Feature]
+    heartbeat_s: float
+    last: pb.SimulateResponse | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class ComponentService(pb_grpc.ComponentServiceServicer):
+    """Serves sessions of one model class; sessions share nothing."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._sessions: dict[str, Session] = {}
+
+    def Describe(self, request: pb.DescribeRequest, context: grpc.ServicerContext) -> pb.DescribeResponse:
+        return codec.describe(self._model.description, self._model.config_schema())
+
+    def Configure(self, request: pb.ConfigureRequest, context: grpc.ServicerContext) -> pb.ConfigureResponse:
+        if not request.session_id:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "session_id is empty")
+        if request.session_id in self._sessions:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"session {request.session_id} is configured already")
+        config = codec.from_struct(request.config)
+        try:
+            component = self._model(config, request.seed)
+            component.declare([codec.from_template(template) for template in request.templates])
+        except ConfigError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, json.dumps(
+                {"field": error.field, "value": repr(error.value), "allowed": error.allowed}))  # fmt: skip
+        except UnsupportedOperation as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, json.dumps(
+                {"component": error.component, "template": error.template.id, "why": error.why}))  # fmt: skip
+        except Exception as error:
+            traceback.print_exc()
+            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+        can = self._model.description.features
+        features = frozenset(feature for feature in can if str(feature) in request.features)
+        if not request.validate_only:
+            self._sessions[request.session_id] = Session(component, features, request.heartbeat_ms / 1000)
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        return pb.ConfigureResponse(config_digest=digest, features=sorted(map(str, features)))
+
+    def Simulate(
+        self, requests: Iterator[pb.SimulateRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.SimulateResponse]:
+        session: Session | None = None
+        for request in requests:
+            if session is None:
+                session = self._session(request.session_id, context)
+            if session.last is not None and session.last.seq == request.seq:
+                yield session.last
+                continue
+            if Feature.PROGRESS in session.features and session.heartbeat_s:
+                yield from self._slowly(session, request)
+            else:
+                session.last = self._answer(session, request)
+            if session.last is None:
+                raise AssertionError("every message has an answer")
+            yield session.last
+
+    def _slowly(self, session: Session, request: pb.SimulateRequest) -> Iterator[pb.SimulateResponse]:
+        """Compute beside the stream, saying every heartbeat that it is still at it."""
+
+        def work() -> None:
+            session.last = self._answer(session, request)
+
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
+        while True:
+            worker.join(session.heartbeat_s)
+            if not worker.is_alive():
+                return
+            yield pb.SimulateResponse(seq=request.seq, progress=pb.Progress(activity="computing"))
+
+    def _answer(self, session: Session, request: pb.SimulateRequest) -> pb.SimulateResponse:
+        description = self._model.description
+        try:
+            count = len(request.operations.template_id)
+            if count > description.max_batch_ops:
+                return _fault(request.seq, pb.FAULT_CODE_OVERLOAD, f"{count} operations; at most {description.max_batch_ops}")
+            operations = codec.from_operations(request.operations)
+            with session.lock:
+                answer = session.component.advance(request.grant_ps, operations, request.stop_at_first_completion)
+        except LateOperation as error:
+            return _fault(request.seq, pb.FAULT_CODE_LATE_OPERATION, str(error), [error.operation.op_id])
+        except BadOperation as error:
+            return _fault(request.seq, pb.FAULT_CODE_BAD_OPERATION, str(error))
+        except ComponentError as error:
+            return _fault(request.seq, pb.FAULT_CODE_MODEL, str(error))
+        except Exception as error:
+            traceback.print_exc()
+            sys.stderr.flush()
+            return _fault(request.seq, pb.FAULT_CODE_MODEL, f"{type(error).__name__}: {error}", usable=False)
+        return pb.SimulateResponse(seq=request.seq, advanced=codec.to_advanced(answer))
+
+    def Snapshot(self, request: pb.SnapshotRequest, context: grpc.ServicerContext) -> pb.SnapshotResponse:
+        component = self._session(request.session_id, context).component
+        if not isinstance(component, Snapshots):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} takes no snapshots")
+        state = codec.to_struct(component.snapshot())
+        return pb.SnapshotResponse(state=state, digest=_digest(state))
+
+    def Restore(self, request: pb.RestoreRequest, context: grpc.ServicerContext) -> pb.RestoreResponse:
+        session = self._session(request.session_id, context)
+        if not isinstance(session.component, Snapshots):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} takes no snapshots")
+        session.component.restore(codec.from_struct(request.state))
+        session.last = None
+        return pb.RestoreResponse(digest=_digest(codec.to_struct(session.component.snapshot())))
+
+    def Inspect(self, request: pb.InspectRequest, context: grpc.ServicerContext) -> pb.InspectResponse:
+        component = self._session(request.session_id, context).component
+        if not isinstance(component, Inspectable):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} cannot be inspected")
+        return pb.InspectResponse(value=codec.to_struct(component.inspect()))
+
+    def Close(self, request: pb.CloseRequest, context: grpc.ServicerContext) -> pb.CloseResponse:
+        session = self._session(request.session_id, context)
+        del self._sessions[request.session_id]
+        return pb.CloseResponse(statistics=codec.to_struct(session.component.statistics()))
+
+    def _session(self, session_id: str, context: grpc.ServicerContext) -> Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"session {session_id!r} is not configured")
+            raise AssertionError("abort raises")
+        return session
+
+
+def _fault(
+    seq: int, code: pb.FaultCode, message: str, op_ids: list[int] | None = None, usable: bool = True
+) -> pb.SimulateResponse:
+    fault = pb.Fault(code=code, op_id=op_ids or [], message=message, session_usable=usable)
+    return pb.SimulateResponse(seq=seq, fault=fault)
+
+
+def _digest(state: Any) -> str:
+    return hashlib.sha256(json.dumps(codec.from_struct(state), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""The command line: ``metronome COMMAND``. Commands are loaded when called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from ..errors import MetronomeError
+
+#: command -> (module, what it does); the function has the command's name with _ for -.
+COMMANDS = {
+    "run": ("run", "Run a scenario, print the table, write the results."),
+    "validate": ("validate", "Check a scenario without simulating it."),
+    "import": ("imports", "Turn another tool's set-up into a scenario."),
+    "compare": ("compare", "Compare a run with a real one, or with another run."),
+    "components": ("components", "List the component models that can be named."),
+    "serve-component": ("serve_component", "Host a component model as a process of its own."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name only."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"orchestrator.cli.{COMMANDS[name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="metronome-cosim", prog_name="metronome")
+def cli() -> None:
+    """Metronome simulates LLM serving on any hardware you have a model of.
+
+    Start with `metronome run`; it needs no data and no GPU.
+
+    Exit codes: 0 success, 2 bad usage or input, 3 a component failed, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Entry point: every expected error is one message and an exit code, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except MetronomeError as error:
+        click.echo(f"metronome: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,154 @@
+"""Components in child processes: started together, checked, and ended whatever happens.
+
+Each child listens on a Unix socket in a private folder and says so in one line. It holds the read
+end of a pipe whose other end is ours: if the orchestrator dies, even by SIGKILL, the pipe closes and
+the child ends itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from ...errors import ComponentFailure
+from ..components import ComponentSpec
+from ..link import Link
+from ..remote import RemoteLink, Watchdog
+
+COOKIE = "METRONOME_COMPONENT_COOKIE"
+LAST_LINES = 20
+TERM_S = 5.0  # from SIGTERM to SIGKILL
+
+
+class ComponentProcess:
+    """One child process hosting one component."""
+
+    def __init__(self, spec: ComponentSpec, socket: Path, log: Path) -> None:
+        self.spec, self._log = spec, log
+        self._started = time.monotonic()
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator", "serve-component", spec.model, "--listen", f"unix:{socket}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, COOKIE: "1", "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,  # Ctrl-C is for the orchestrator, which then ends its children
+            )
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        threading.Thread(target=self._read_handshake, daemon=True).start()
+
+    def _read_handshake(self) -> None:
+        if self._process.stdout is not None:
+            self._lines.put(self._process.stdout.readline().decode(errors="replace").strip())
+
+    def address(self) -> str:
+        """Waits for the handshake and for the health service to say SERVING; returns the address."""
+        limit = self.spec.options.start_timeout_s
+        left = max(0.1, self._started + limit - time.monotonic())
+        try:
+            line = self._lines.get(timeout=left)
+        except Empty:
+            raise ComponentFailure(self.spec.name, f"did not start within {limit:g} s", "starting", self.last_words()) from None
+        parts = line.split("|")
+        if len(parts) != 5 or parts[0] != "1" or parts[4] != "grpc":
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2)
+            what = self.fate() or f"said {line!r} instead of the handshake line"
+            raise ComponentFailure(self.spec.name, what, "starting", self.last_words())
+        address = f"unix:{parts[3]}" if parts[2] == "unix" else parts[3]
+        self._await_health(address, left)
+        return address
+
+    def _await_health(self, address: str, limit: float) -> None:
+        with grpc.insecure_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            retrying = Retrying(stop=stop_after_delay(limit), wait=wait_fixed(0.05), retry=retry_if_exception_type((grpc.RpcError, LookupError)))
+            try:
+                for attempt in retrying:
+                    with attempt:
+                        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=limit)
+                        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+                            raise LookupError("not serving yet")
+            except RetryError:
+                raise ComponentFailure(self.spec.name, self.fate() or "never became healthy", "starting", self.last_words()) from None
+
+    def fate(self) -> str:
+        """What became of the process; empty while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return ""
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"exited with code {code}"
+
+    def last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            return "\n".join(self._log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+        return ""
+
+    def post_mortem(self) -> tuple[str, str]:
+        """(fate, last words); gives a dying process a moment to be gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.2)
+        return self.fate(), self.last_words()
+
+    def terminate(self) -> None:
+        """Ask it to end; :meth:`reap` makes sure."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def reap(self) -> None:
+        try:
+            self._process.wait(TERM_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextmanager
+def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterator[dict[str, Link]]:
+    """Start all components at once and connect to each; on leaving nothing of them is left.
+
+    What they print goes to ``logs``/NAME.log. Raises ComponentFailure.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="metronome-"))  # mode 0700
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
+    watchdog = Watchdog()
+    processes: list[ComponentProcess] = []
+    links: dict[str, Link] = {}
+    try:
+        for spec in specs:
+            processes.append(ComponentProcess(spec, folder / f"{spec.rank}.sock", (logs or folder) / f"{spec.name}.log"))
+        for spec, process in zip(specs, processes, strict=True):
+            links[spec.name] = RemoteLink(spec, process.address(), watchdog, process.post_mortem)
+        yield links
+    finally:
+        watchdog.close()
+        for link in links.values():
+            link.close()
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.reap()
+        shutil.rmtree(folder, ignore_errors=True)

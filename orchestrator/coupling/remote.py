@@ -1,0 +1,198 @@
+"""A link to a component behind gRPC: one bidirectional stream for the whole session."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+
+import grpc
+
+from hwmodels.interface import Advanced, Description, Operation, Template
+from metronome.component.v1 import codec
+from metronome.component.v1 import component_pb2 as pb
+from metronome.component.v1 import component_pb2_grpc as pb_grpc
+
+from ..errors import ComponentFailure, InputError
+from .components import ComponentSpec
+
+UNARY_S = 20.0  # deadline of Describe, Configure, Close
+HEARTBEAT_MS = 1000
+CHANNEL_OPTIONS = (
+    *codec.CHANNEL_OPTIONS,
+    ("grpc.keepalive_time_ms", 10_000),
+    # Without it a frozen peer is noticed after a minute only.
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+class Watchdog:
+    """One thread that ends the wait for a component that stays silent beyond its limit.
+
+    Liveness is not progress: a process may answer pings and never the question. It only ever ends a
+    run; it never changes a result.
+    """
+
+    def __init__(self) -> None:
+        self._links: list[RemoteLink] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
+        self._thread.start()
+
+    def add(self, link: RemoteLink) -> None:
+        self._links.append(link)
+
+    def close(self) -> None:
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            for link in self._links:
+                link.check_silence(time.monotonic())
+
+
+class RemoteLink:
+    """One session with one component process.
+
+    ``post_mortem`` tells what became of the process: (what happened, its last words).
+    """
+
+    remote = True
+
+    def __init__(
+        self, spec: ComponentSpec, address: str, watchdog: Watchdog, post_mortem: Callable[[], tuple[str, str]]
+    ) -> None:
+        self.name, self.wall_s = spec.name, 0.0
+        self._spec, self._post_mortem = spec, post_mortem
+        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._stub = pb_grpc.ComponentServiceStub(self._channel)
+        self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
+        self._answers: Iterator[pb.SimulateResponse] | None = None
+        self._templates: dict[int, Template] = {}
+        self._seq = 0
+        self._sent: tuple[int, Sequence[Operation]] = (0, ())
+        self._silent_since: float | None = None
+        self._timed_out = False
+        self._description = self._describe()
+        watchdog.add(self)
+
+    @property
+    def description(self) -> Description:
+        return self._description
+
+    def _describe(self) -> Description:
+        try:
+            answer = self._stub.Describe(pb.DescribeRequest(protocol_minor=codec.PROTOCOL_MINOR, orchestrator="metronome"),
+                                         timeout=UNARY_S, wait_for_ready=True)  # fmt: skip
+            if answer.min_protocol_minor > codec.PROTOCOL_MINOR:
+                raise ComponentFailure(self.name, f"needs protocol 1.{answer.min_protocol_minor}, this is 1.{codec.PROTOCOL_MINOR}")
+            return codec.described(answer)
+        except grpc.RpcError as error:
+            raise self._failure(error, "being described") from None
+        except codec.MalformedMessage as error:
+            raise ComponentFailure(self.name, str(error), "being described") from None
+
+    def declare(self, templates: Sequence[Template]) -> None:
+        self._templates = {template.id: template for template in templates}
+        request = pb.ConfigureRequest(
+            session_id=self.name,
+            instance=self.name,
+            config=codec.to_struct(self._spec.config),
+            seed=self._spec.seed,
+            features=sorted(map(str, self._description.features)),
+            templates=[codec.to_template(template) for template in templates],
+            heartbeat_ms=HEARTBEAT_MS,
+        )
+        try:
+            self._stub.Configure(request, timeout=UNARY_S)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                raise self._refused(error.details() or "") from None
+            raise self._failure(error, "being configured") from None
+        self._answers = self._stub.Simulate(iter(self._outbox.get, None))
+
+    def _refused(self, details: str) -> InputError:
+        where = f"component {self.name}"
+        try:
+            why = json.loads(details)
+        except ValueError:
+            return InputError(where, "config", None, details)
+        if "template" in why:
+            template = self._templates[why["template"]]
+            return InputError(where, template.kind, template.layer, f"{why['component']} cannot do it: {why['why']}")
+        return InputError(where, why["field"], why["value"], why["allowed"])
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+        if len(operations) > self._description.max_batch_ops:
+            raise ComponentFailure(self.name, f"takes at most {self._description.max_batch_ops} operations at once, not {len(operations)}")
+        self._seq += 1
+        self._sent = (grant_ps, operations)
+        self._silent_since = time.monotonic()
+        self._outbox.put(
+            pb.SimulateRequest(
+                seq=self._seq,
+                session_id=self.name if self._seq == 1 else "",
+                grant_ps=grant_ps,
+                stop_at_first_completion=stop_at_first,
+                operations=codec.to_operations(operations),
+            )
+        )
+
+    def receive(self) -> Advanced:
+        if self._answers is None:
+            raise ComponentFailure(self.name, "was asked before it was configured")
+        start = time.perf_counter()
+        try:
+            while True:
+                answer = next(self._answers)
+                if answer.seq == self._seq and answer.HasField("advanced"):
+                    return codec.from_advanced(answer.advanced)
+                if answer.HasField("fault"):
+                    raise ComponentFailure(self.name, answer.fault.message, self._doing(), self._post_mortem()[1])
+                if not answer.HasField("progress"):
+                    raise ComponentFailure(self.name, f"answered message {answer.seq}, not {self._seq}", self._doing())
+                self._silent_since = time.monotonic()
+        except grpc.RpcError as error:
+            raise self._failure(error, self._doing()) from None
+        except StopIteration:
+            raise ComponentFailure(self.name, "ended the conversation", self._doing(), self._post_mortem()[1]) from None
+        except codec.MalformedMessage as error:
+            raise ComponentFailure(self.name, f"answered nonsense: {error}", self._doing()) from None
+        finally:
+            self._silent_since = None
+            self.wall_s += time.perf_counter() - start
+
+    def check_silence(self, now: float) -> None:
+        """Called by the watchdog: end the wait if it has lasted too long."""
+        since = self._silent_since
+        if since is not None and now - since > self._spec.options.timeout_s and not self._timed_out:
+            self._timed_out = True
+            call = self._answers
+            if isinstance(call, grpc.Call):
+                call.cancel()
+
+    def _doing(self) -> str:
+        grant_ps, operations = self._sent
+        if not operations:
+            return f"advancing to {grant_ps} ps"
+        first = operations[0]
+        template = self._templates[first.template]
+        more = f" and {len(operations) - 1} more" if len(operations) > 1 else ""
+        return f"doing {template.kind} '{template.layer}' {list(first.values)} at {first.at_ps} ps{more}"
+
+    def _failure(self, error: grpc.RpcError, doing: str) -> ComponentFailure:
+        if self._timed_out:
+            what, words = f"gave no answer for {self._spec.options.timeout_s:g} s", self._post_mortem()[1]
+        else:
+            what, words = self._post_mortem()
+            what = what or f"{error.code().name.lower().replace('_', ' ')}: {error.details()}"
+        return ComponentFailure(self.name, what, doing, words)
+
+    def close(self) -> None:
+        """End the stream and the session; errors no longer matter."""
+        self._outbox.put(None)
+        self._channel.close()

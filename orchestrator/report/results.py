@@ -1,0 +1,207 @@
+"""The result files of a run: result.json, requests.csv, timeseries.csv (docs/results.md).
+
+Everything but ``startup_s`` and the ``wall_s`` figures is a function of scenario and seed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwmodels.interface import PROVENANCE_ORDER
+
+from ..power.energy import static_watts
+from ..scenario.loading import digest
+from ..simulation import Simulation
+from .metrics import Latencies, latencies, summary
+
+PS_PER_S = 10**12
+PS_PER_NS = 1000
+PJ_PER_J = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: ``complete``, ``interrupted`` or ``failed``, and why."""
+
+    status: str = "complete"
+    error: str = ""
+
+
+def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending) -> dict[str, Any]:
+    """Write the result files into ``folder``; returns the content of result.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = result(simulation, startup_s, ending)
+    (folder / "result.json").write_text(json.dumps(data, indent=1) + "\n")
+    _write_requests(simulation, folder / "requests.csv")
+    _write_timeseries(simulation, folder / "timeseries.csv")
+    return data
+
+
+def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str, Any]:
+    """The content of result.json: the keys of `vllm bench serve --save-result`, and ours."""
+    scenario, recorder = simulation.scenario, simulation.recorder
+    done = recorder.done
+    times = latencies(done, recorder.logs)
+    duration_ps = max((s.end_ps for _, s in done), default=0)
+    duration = duration_ps / PS_PER_S
+    inputs = sum(s.request.input_tokens for _, s in done)
+    outputs = sum(s.request.output_tokens for _, s in done)
+
+    def rate(amount: float) -> float | None:
+        return amount / duration if duration else None
+
+    data: dict[str, Any] = {
+        "backend": "metronome",
+        "model_id": scenario.instances[0].model,
+        "num_prompts": simulation.frontend.arrived,
+        "duration": duration,
+        "completed": len(done),
+        "failed": simulation.frontend.outstanding,
+        "total_input_tokens": inputs,
+        "total_output_tokens": outputs,
+        "request_throughput": rate(len(done)),
+        "request_goodput": rate(_good(simulation, times)) if _has_slo(simulation) else None,
+        "output_throughput": rate(outputs),
+        "total_token_throughput": rate(inputs + outputs),
+    }
+    data |= summary("ttft_ms", times.ttft) | summary("tpot_ms", times.tpot)
+    data |= summary("itl_ms", times.itl, times.itl_weights) | summary("e2el_ms", times.e2el)
+    energy = energy_j(simulation)
+    counts = [engine.scheduler.counts for engine in simulation.engines]
+    data["metronome"] = {
+        "version": version("metronome-cosim"),
+        "status": ending.status,
+        "error": ending.error,
+        "seed": scenario.seed,
+        "scenario": scenario.name,
+        "scenario_digest": digest(scenario),
+        "simulated_s": simulation.kernel.now_ps / PS_PER_S,
+        "startup_s": startup_s,
+        "wall_s": simulation.wall_s,
+        "steps": recorder.steps,
+        "events": simulation.kernel.events,
+        "preemptions": sum(c.preemptions for c in counts),
+        "recomputed_tokens": sum(c.recomputed_tokens for c in counts),
+        "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
+        "kv_blocks": {engine.name: engine.scheduler.pool.size for engine in simulation.engines},
+        "energy_j": energy,
+        "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
+        "energy_excludes": without_energy(simulation),
+        "components": {spec.name: _component(simulation, spec.name, spec.model) for spec in simulation.specs},
+    }
+    return data
+
+
+def _component(simulation: Simulation, name: str, model: str) -> dict[str, Any]:
+    usage, link = simulation.ports[name].usage(), simulation.links[name]
+    return {
+        "model": model,
+        "calls": usage.calls,
+        "cached": usage.cached,
+        "wall_s": link.wall_s,
+        "provenance": {str(p): usage.provenance[p] for p in reversed(PROVENANCE_ORDER) if usage.provenance[p]},
+    }
+
+
+def without_energy(simulation: Simulation) -> list[str]:
+    """Components that know no energies; they are left out of the sum, and it says so."""
+    return [spec.name for spec in simulation.specs if not simulation.ports[spec.name].usage().energy_known]
+
+
+def power_known(simulation: Simulation) -> bool:
+    """Whether every accelerator's watts are known: without them a sum would mislead."""
+    without = without_energy(simulation)
+    accelerators = [spec.name for spec in simulation.specs if spec.kind == "accelerator"]
+    return static_watts(simulation.scenario) is not None and not set(without) & set(accelerators)
+
+
+def energy_j(simulation: Simulation) -> float | None:
+    """Joules of the whole cluster over the run; None where an accelerator's figures are unknown."""
+    if not power_known(simulation):
+        return None
+    dynamic = sum(sum(log.energy_pj) for log in simulation.recorder.logs)
+    return dynamic / PJ_PER_J + (static_watts(simulation.scenario) or 0) * simulation.kernel.now_ps / PS_PER_S
+
+
+def _has_slo(simulation: Simulation) -> bool:
+    return any(limit is not None for limit in simulation.scenario.slo.model_dump().values())
+
+
+def _good(simulation: Simulation, times: Latencies) -> int:
+    """Requests that meet every limit given; a one-token request has no TPOT to miss."""
+    slo = simulation.scenario.slo
+    good = np.ones(len(times.ttft), dtype=bool)
+    for limit, values in ((slo.ttft_ms, times.ttft), (slo.tpot_ms, times.tpot), (slo.e2el_ms, times.e2el)):
+        if limit is not None:
+            good &= ~(values > limit)
+    return int(good.sum())
+
+
+REQUEST_COLUMNS = (
+    "id", "instance", "input", "output", "arrival", "queued", "scheduled", "first_token", "end",
+    "ttft", "tpot", "e2el", "preemptions", "prefix_hit",
+)  # fmt: skip
+
+
+def _write_requests(simulation: Simulation, path: Path) -> None:
+    """One row a finished request, by id; times in ns, rounded down."""
+    rows = []
+    for rank, s in simulation.recorder.done:
+        r = s.request
+        arrival, queued, scheduled, first, end = (
+            t // PS_PER_NS for t in (r.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
+        )
+        tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else ""
+        ttft, e2el = (s.first_token_ps - r.arrival_ps) // PS_PER_NS, (s.end_ps - r.arrival_ps) // PS_PER_NS
+        name = simulation.engines[rank].name
+        rows.append((r.id, name, r.input_tokens, r.output_tokens, arrival, queued, scheduled, first, end,
+                     ttft, tpot, e2el, s.preemptions, s.hit_tokens))  # fmt: skip
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(REQUEST_COLUMNS)
+        writer.writerows(sorted(rows))
+
+
+SERIES_COLUMNS = (
+    "t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w",
+)  # fmt: skip
+
+
+def _write_timeseries(simulation: Simulation, path: Path) -> None:
+    """1 s bins, all instances together: tokens of the steps that ended in a bin, states at its end.
+
+    ``kv_used`` is the share of all KV blocks; power is the bin's static draw and its steps' energy.
+    """
+    bins = -(-simulation.kernel.now_ps // PS_PER_S)
+    edges = np.arange(1, bins + 1, dtype=np.int64) * PS_PER_S
+    columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
+    static = static_watts(simulation.scenario) or 0
+    with_power = power_known(simulation)
+    for log in simulation.recorder.logs:
+        ends = np.asarray(log.end_ps, dtype=np.int64)
+        if not len(ends):
+            continue
+        which = (ends - 1) // PS_PER_S
+        last = np.searchsorted(ends, edges, side="right") - 1  # the last step ended in or before each bin
+        for name, values in (("prompt_throughput", log.prompt_tokens), ("generation_throughput", log.output_tokens)):
+            columns[name] += np.bincount(which, np.asarray(values), minlength=bins)
+        for name, values in (("running", log.running), ("waiting", log.waiting), ("kv_used", log.kv_used)):
+            columns[name] += np.where(last >= 0, np.asarray(values)[np.maximum(last, 0)], 0)
+        columns["power_w"] += np.bincount(which, np.asarray(log.energy_pj) / PJ_PER_J, minlength=bins)
+    columns["kv_used"] /= sum(engine.scheduler.pool.size for engine in simulation.engines)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(SERIES_COLUMNS)
+        for i in range(bins):
+            power = f"{columns['power_w'][i] + static:.3f}" if with_power else ""
+            writer.writerow((
+                i + 1, int(columns["prompt_throughput"][i]), int(columns["generation_throughput"][i]),
+                int(columns["running"][i]), int(columns["waiting"][i]), f"{columns['kv_used'][i]:.6f}", power,
+            ))  # fmt: skip

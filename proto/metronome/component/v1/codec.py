@@ -1,0 +1,209 @@
+"""Between the values of `hwmodels.interface` and the messages of the wire contract.
+
+Operations and completions travel in columns: building one message an operation costs eight to nine
+times as much in Python (docs/coupling.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+
+from hwmodels.interface import (
+    Advanced,
+    BadOperation,
+    Completion,
+    Description,
+    Feature,
+    Operation,
+    Provenance,
+    Template,
+    TimePolicy,
+)
+
+from . import component_pb2 as pb
+
+PROTOCOL_MINOR = 0
+MAX_MESSAGE_BYTES = 64 * 2**20
+CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+)
+
+_POLICIES = {
+    TimePolicy.ORACLE: pb.TIME_POLICY_ORACLE,
+    TimePolicy.CONSERVATIVE: pb.TIME_POLICY_CONSERVATIVE,
+    TimePolicy.FORWARD_ONLY: pb.TIME_POLICY_FORWARD_ONLY,
+    TimePolicy.BATCH: pb.TIME_POLICY_BATCH,
+}
+_POLICY_OF = {number: policy for policy, number in _POLICIES.items()}
+_PROVENANCES = {
+    Provenance.MEASURED: pb.PROVENANCE_MEASURED,
+    Provenance.INTERPOLATED: pb.PROVENANCE_INTERPOLATED,
+    Provenance.CLAMPED: pb.PROVENANCE_CLAMPED,
+    Provenance.EXTRAPOLATED: pb.PROVENANCE_EXTRAPOLATED,
+    Provenance.MODELLED: pb.PROVENANCE_MODELLED,
+}
+_PROVENANCE_OF = {number: provenance for provenance, number in _PROVENANCES.items()}
+
+
+class MalformedMessage(ValueError):
+    """A message whose columns do not fit together, or that names what does not exist."""
+
+
+def to_struct(data: Mapping[str, Any]) -> Struct:
+    struct = Struct()
+    struct.update({key: _plain(value) for key, value in data.items()})
+    return struct
+
+
+def from_struct(struct: Struct) -> dict[str, Any]:
+    """A Struct's numbers are doubles; whole ones come back as integers."""
+    data: dict[str, Any] = _whole(MessageToDict(struct))
+    return data
+
+
+def describe(description: Description, schema: Mapping[str, Any]) -> pb.DescribeResponse:
+    return pb.DescribeResponse(
+        protocol_minor=PROTOCOL_MINOR,
+        min_protocol_minor=0,
+        name=description.name,
+        kind=description.kind,
+        version=description.version,
+        time_policy=_POLICIES[description.time_policy],
+        op_kinds=sorted(description.op_kinds),
+        features=sorted(map(str, description.features)),
+        memoryless=description.memoryless,
+        deterministic=description.deterministic,
+        max_batch_ops=description.max_batch_ops,
+        config_schema=to_struct(schema),
+        summary=description.summary,
+    )
+
+
+def described(message: pb.DescribeResponse) -> Description:
+    """Raises MalformedMessage for a time policy this side does not know; unknown features are dropped."""
+    if message.time_policy not in _POLICY_OF:
+        raise MalformedMessage(f"time policy {message.time_policy} is not known")
+    known = {str(feature): feature for feature in Feature}
+    return Description(
+        name=message.name,
+        kind=message.kind,
+        version=message.version,
+        time_policy=_POLICY_OF[message.time_policy],
+        op_kinds=frozenset(message.op_kinds),
+        features=frozenset(known[name] for name in message.features if name in known),
+        memoryless=message.memoryless,
+        deterministic=message.deterministic,
+        max_batch_ops=message.max_batch_ops,
+        summary=message.summary,
+    )
+
+
+def to_template(template: Template) -> pb.Template:
+    return pb.Template(
+        id=template.id, kind=template.kind, layer=template.layer, attributes=to_struct(template.attributes)
+    )
+
+
+def from_template(message: pb.Template) -> Template:
+    return Template(message.id, message.kind, message.layer, from_struct(message.attributes))
+
+
+def to_operations(operations: Sequence[Operation]) -> pb.Operations:
+    columns = pb.Operations(
+        template_id=[o.template for o in operations],
+        value_count=[len(o.values) for o in operations],
+        value=[value for o in operations for value in o.values],
+        op_id=[o.op_id for o in operations],
+    )
+    if any(o.at_ps for o in operations):
+        columns.at_ps.extend(o.at_ps for o in operations)
+    if any(o.microstep for o in operations):
+        columns.microstep.extend(o.microstep for o in operations)
+    if any(o.after for o in operations):
+        columns.dep_count.extend(len(o.after) for o in operations)
+        columns.dep_op_id.extend(dep for o in operations for dep in o.after)
+    return columns
+
+
+def from_operations(columns: pb.Operations) -> list[Operation]:
+    """Raises BadOperation where columns disagree about how many operations there are."""
+    count = len(columns.template_id)
+    zeros = [0] * count
+    ids, at, micro, deps = (
+        list(column) or zeros for column in (columns.op_id, columns.at_ps, columns.microstep, columns.dep_count)
+    )
+    counts = list(columns.value_count)
+    if {len(counts), len(ids), len(at), len(micro), len(deps)} != {count}:
+        raise BadOperation("columns of different length")
+    if sum(counts) != len(columns.value) or sum(deps) != len(columns.dep_op_id):
+        raise BadOperation("counts do not add up to the numbers sent")
+    values, after = iter(columns.value), iter(columns.dep_op_id)
+    return [
+        Operation(
+            columns.template_id[i],
+            tuple(next(values) for _ in range(counts[i])),
+            ids[i],
+            at[i],
+            micro[i],
+            tuple(next(after) for _ in range(deps[i])),
+        )
+        for i in range(count)
+    ]
+
+
+def to_advanced(answer: Advanced) -> pb.Advanced:
+    done = answer.completions
+    columns = pb.Completions(
+        op_id=[c.op_id for c in done],
+        start_ps=[c.start_ps for c in done],
+        finish_ps=[c.finish_ps for c in done],
+        provenance=[_PROVENANCES[c.provenance] for c in done],
+    )
+    if any(c.energy_pj is not None for c in done):
+        columns.energy_pj.extend(-1 if c.energy_pj is None else c.energy_pj for c in done)
+    return pb.Advanced(
+        reached_ps=answer.reached_ps, completions=columns, next_event_ps=answer.next_event_ps
+    )
+
+
+def from_advanced(message: pb.Advanced) -> Advanced:
+    """Raises MalformedMessage."""
+    columns = message.completions
+    count = len(columns.op_id)
+    energies: Iterable[int] = columns.energy_pj or [-1] * count
+    lengths = {len(columns.start_ps), len(columns.finish_ps), len(columns.provenance), len(list(energies))}
+    if lengths - {count}:
+        raise MalformedMessage("completion columns of different length")
+    try:
+        done = tuple(
+            Completion(op, start, finish, _PROVENANCE_OF[how], None if energy < 0 else energy)
+            for op, start, finish, how, energy in zip(
+                columns.op_id, columns.start_ps, columns.finish_ps, columns.provenance, energies, strict=True
+            )
+        )
+    except KeyError as error:
+        raise MalformedMessage(f"provenance {error.args[0]} is not known") from None
+    next_event = message.next_event_ps if message.HasField("next_event_ps") else None
+    return Advanced(message.reached_ps, done, next_event)
+
+
+def _plain(value: Any) -> Any:
+    """What a Struct can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
