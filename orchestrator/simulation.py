@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwmodels import catalog
@@ -23,6 +23,7 @@ from .lowering.plan import Plan, Role, Templates, lower
 from .report.recorder import Progress, Recorder
 from .scenario.schema import Instance, Node, Scenario
 from .serving.engine import Engine
+from .serving.engines import engine_model
 from .serving.frontend import Frontend
 from .serving.kv.capacity import num_blocks
 from .serving.router import make_router
@@ -129,7 +130,13 @@ class Simulation:
         for rank, instance in enumerate(self.instances):
             scheduler = Scheduler(instance.scheduler, instance.blocks)
             engine = Engine(
-                instance.options.name, rank, self.kernel, scheduler, self.recorder, instance.max_model_len
+                instance.options.name,
+                rank,
+                self.kernel,
+                scheduler,
+                self.recorder,
+                instance.max_model_len,
+                engine_model(instance.options.engine.version),
             )
             ports = {role: self.ports[name] for role, name in instance.components.items()}
             engine.runner = Executor(
@@ -209,8 +216,6 @@ def plan_instance(scenario: Scenario, index: int, folder: Path, templates: Templ
 
 
 def _with_dtype(arch: Architecture, dtype: str) -> Architecture:
-    from dataclasses import replace
-
     return replace(arch, dtype=DTYPES[dtype])
 
 

@@ -10,6 +10,7 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..workload.request import Request
 from .batch import Batch
+from .engines import EngineModel
 from .scheduler import Scheduler
 from .sequence import Sequence
 
@@ -31,7 +32,8 @@ class StepListener(Protocol):
 class Engine:
     """The loop of vLLM's engine core: drain arrivals, schedule, execute, hand out tokens.
 
-    One step is in flight at a time. ``rank`` is the instance's place in the scenario.
+    One step is in flight at a time; between two the device idles for the engine model's step gap.
+    ``rank`` is the instance's place in the scenario.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Engine:
         scheduler: Scheduler,
         listener: StepListener,
         max_model_len: int,
+        model: EngineModel,
     ) -> None:
         self.name, self.rank, self.max_model_len = name, rank, max_model_len
         self.scheduler = scheduler
         self.runner: StepRunner | None = None
-        self._kernel, self._listener = kernel, listener
+        self._kernel, self._listener, self._gap_ps = kernel, listener, model.step_gap_ps
         self._arrived: list[Sequence] = []
         self._busy = False
         self._batch: Batch | None = None
@@ -106,4 +109,4 @@ class Engine:
             self._listener.step_ended(self, self._batch, energy_pj)
         for sequence in ended:
             self._listener.request_ended(self, sequence)
-        self._kernel.at(self._kernel.now_ps, Priority.DECISION, self.rank, self._step)
+        self._kernel.at(self._kernel.now_ps + self._gap_ps, Priority.DECISION, self.rank, self._step)

@@ -1,0 +1,36 @@
+"""``metronome compare``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..report import reference as references
+
+
+@click.command("compare")
+@click.argument("run", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.option("--anchor", type=click.Choice(["arrival", "queued"]), default="arrival", show_default=True,
+              help="Where TTFT and latency start: when a request arrives, or when the engine takes it from its queue.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def command(run: Path, reference: Path, anchor: str, as_json: bool) -> None:
+    """Compare the run in DIR with REFERENCE, metric by metric.
+
+    REFERENCE is a real vLLM's requests.jsonl, a `vllm bench serve` result, or another run's folder.
+    The same anchor is used on both sides. A requests.jsonl does not hold the offset between its
+    arrival clock and its engine clock: the smallest (queued - arrival) is taken for it.
+    """
+    rows, mape = references.compare(references.read(run, anchor), references.read(reference, anchor))
+    if as_json:
+        click.echo(json.dumps({"anchor": anchor, "rows": [asdict(row) for row in rows], **mape}, indent=1))
+        return
+    click.echo(f"{'metric (' + anchor + ')':<20}{'reference':>14}{'run':>14}{'error':>10}")
+    for row in rows:
+        click.echo(f"{row.metric:<20}{row.reference:>14,.2f}{row.run:>14,.2f}{row.error:>+10.2%}")
+    if mape:
+        parts = ", ".join(f"{name.removeprefix('mape_')} {value:.2%}" for name, value in mape.items() if name.startswith("mape"))
+        click.echo(f"per-request MAPE over {mape['matched_requests']:.0f} requests: {parts}")

@@ -1,0 +1,51 @@
+"""``metronome import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+
+@click.group("import")
+def command() -> None:
+    """Turn another tool's set-up into one scenario file."""
+
+
+@command.command("llmservingsim")
+@click.argument("cluster", metavar="CLUSTER.json", type=FILE)
+@click.option("--profiles", type=FILE, required=True, help="Folder of profiles: HARDWARE/ORG/MODEL/VARIANT.")
+@click.option("--models", type=FILE, required=True, help="Folder of config.json files: ORG/MODEL.json.")
+@click.option("--workload", type=FILE, required=True, help="Workload JSONL.")
+@click.option("-o", "--output", type=FILE, required=True, help="Scenario file to write.")
+@click.option("--limit", type=click.IntRange(min=1), help="Read this many requests.")
+@click.option("--router", type=click.Choice(["round-robin", "random", "least-loaded"]), default="round-robin", show_default=True)
+@click.option("--max-num-seqs", type=click.IntRange(min=1))
+@click.option("--max-num-batched-tokens", type=click.IntRange(min=1), default=2048, show_default=True)
+@click.option("--long-prefill-token-threshold", type=click.IntRange(min=0))
+@click.option("--block-size", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]))
+@click.option("--kv-cache-dtype", type=click.Choice(["auto", "fp8"]))
+@click.option("--enable-chunked-prefill/--no-enable-chunked-prefill", default=None)
+@click.option("--enable-prefix-caching/--no-enable-prefix-caching", default=None)
+@click.option("--reserve-full-isl/--no-reserve-full-isl", default=None)
+def llmservingsim(cluster: Path, profiles: Path, models: Path, workload: Path, output: Path, limit: int | None,
+                  router: str, **flags: Any) -> None:  # fmt: skip
+    """Import an LLMServingSim cluster config with its profiles, workload and serving flags.
+
+    The scenario refers to the profiles, the model and the workload where they are, by paths relative
+    to itself. What this project cannot do is refused with the field's name.
+    """
+    import yaml
+
+    from ..scenario.llmservingsim import Sources, convert
+    from ..scenario.loading import validate
+
+    data = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router)
+    validate(data, str(cluster))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(f"# Imported from {cluster.name} (LLMServingSim).\n" + yaml.safe_dump(data, sort_keys=False))
+    click.echo(f"wrote {output}; next: metronome run {output}")

@@ -1,0 +1,189 @@
+"""Importer: an LLMServingSim set-up (cluster JSON, profile folder, workload, serving flags) -> scenario.
+
+What it asks for and this project does not do is refused, not dropped. Their link bandwidth is in
+binary gigabytes a second, everything else in decimal ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+#: their hardware names -> ours, for watts and memory; others keep their name.
+DEVICES = {
+    "RTXPRO6000": "rtx-pro-6000", "RTX4090": "rtx-4090", "H100": "h100-sxm", "A100": "a100-80g-sxm",
+    "TPU-v6e-1": "tpu-v6e",
+}  # fmt: skip
+ENGINE_FIELDS = (
+    "max_num_seqs", "max_num_batched_tokens", "long_prefill_token_threshold", "block_size",
+    "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype",
+)  # fmt: skip
+REFUSED = ("enable_local_offloading", "enable_attn_offloading", "enable_sub_batch_interleaving", "placement", "dp_group")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of a set-up; scenario paths are written relative to ``target``."""
+
+    cluster: Path
+    profiles: Path
+    models: Path
+    workload: Path
+    target: Path
+
+    def relative(self, path: Path) -> str:
+        return os.path.relpath(path.resolve(), self.target.resolve().parent)
+
+
+def convert(sources: Sources, flags: Mapping[str, Any], limit: int | None, router: str) -> dict[str, Any]:
+    """The scenario as plain data. ``flags`` are serving flags given on the command line: they are the
+    default of every instance, as in LLMServingSim. Raises InputError."""
+    where = str(sources.cluster)
+    cluster = _load(sources.cluster)
+    nodes, networks, instances, components = [], [], [], {}
+    for i, node in enumerate(_list(where, cluster, "nodes")):
+        name = f"n{i}"
+        parts = _list(f"{where}: nodes[{i}]", node, "instances")
+        if "pim_config" in node.get("cpu_mem", {}):
+            raise InputError(where, f"nodes[{i}].cpu_mem.pim_config", node["cpu_mem"]["pim_config"], "PIM is not supported")
+        hardware = {part.get("hardware") for part in parts}
+        if len(hardware) != 1:
+            raise InputError(where, f"nodes[{i}].instances", sorted(map(str, hardware)), "one kind of hardware a node is supported")
+        count, size = 0, None
+        for j, part in enumerate(parts):
+            spot = f"nodes[{i}].instances[{j}]"
+            tp = _tensor_parallel(where, spot, part)
+            instances.append(_instance(sources, where, spot, part, f"i{len(instances)}", f"{name}[{count}:{count + tp}]", tp, flags))
+            count += tp
+            size = part["npu_mem"]["mem_size"]
+        kind = hardware.pop()
+        nodes.append({
+            "name": name,
+            "accelerators": {"type": DEVICES.get(kind, kind), "count": count, "memory_gib": size},
+            "memory": {"dram": _dram(where, f"nodes[{i}].cpu_mem", node)},
+            **({"power": {"base_w": node["power"].get("base_node_power", 0)}} if node.get("power") else {}),
+        })  # fmt: skip
+        components[f"{name}.accelerators"] = {
+            "model": "profiled",
+            "bundle": sources.relative(sources.profiles / kind),
+            **_watts(node, kind),
+        }
+        networks.append(_network(where, cluster, f"link{i}", [f"{name}.accelerators"]))
+    workload = {"format": "llmservingsim", "path": sources.relative(sources.workload)}
+    return {
+        "name": sources.target.stem,
+        "workload": workload | ({"limit": limit} if limit else {}),
+        "cluster": {"nodes": nodes, "networks": networks},
+        "instances": instances,
+        "router": {"policy": router},
+        "components": components,
+    }
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(str(path), "cluster config", None, f"cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(str(path), "cluster config", None, f"is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(str(path), "cluster config", None, "must be a JSON object")
+    if "cxl_mem" in data:
+        raise InputError(str(path), "cxl_mem", None, "CXL memory is not supported")
+    return data
+
+
+def _list(where: str, data: dict[str, Any], field: str) -> list[Any]:
+    value = data.get(field)
+    if not isinstance(value, list) or not value:
+        raise InputError(where, field, value, "must be a list of at least one")
+    return value
+
+
+def _tensor_parallel(where: str, spot: str, part: dict[str, Any]) -> int:
+    """Their inference of tp and pp from what is given; only pp 1 is supported."""
+    npus, tp, pp = part.get("num_npus"), part.get("tp_size"), part.get("pp_size")
+    if tp is None:
+        tp = (npus or 1) // (pp or 1)
+    if pp is None:
+        pp = (npus or tp) // tp
+    if pp != 1:
+        raise InputError(where, f"{spot}.pp_size", pp, "pipeline parallelism is not supported")
+    if npus not in (None, tp):
+        raise InputError(where, f"{spot}.num_npus", npus, f"must equal tp_size x pp_size = {tp * pp}")
+    return int(tp)
+
+
+def _instance(
+    sources: Sources, where: str, spot: str, part: dict[str, Any], name: str, devices: str, tp: int, flags: Mapping[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    for field in REFUSED:
+        if part.get(field):
+            raise InputError(where, f"{spot}.{field}", part[field], "is not supported")
+    if part.get("pd_type"):
+        raise InputError(where, f"{spot}.pd_type", part["pd_type"], "prefill/decode disaggregation is not supported")
+    if part.get("ep_size", 1) not in (1, None):
+        raise InputError(where, f"{spot}.ep_size", part["ep_size"], "expert parallelism is not supported")
+    model = part.get("model_name")
+    if not model or "npu_mem" not in part:
+        raise InputError(where, spot, sorted(part), "needs model_name, hardware and npu_mem")
+    config = sources.models / f"{model}.json"
+    if not config.is_file():
+        raise InputError(where, f"{spot}.model_name", model, f"there is no {config}")
+    engine: dict[str, Any] = {field: flags[field] for field in ENGINE_FIELDS if flags.get(field) is not None}
+    engine |= {field: part[field] for field in ENGINE_FIELDS if part.get(field) is not None}
+    if "mem_util" in part["npu_mem"]:
+        engine["gpu_memory_utilization"] = part["npu_mem"]["mem_util"]
+    reserve = part.get("reserve_full_isl", flags.get("reserve_full_isl"))
+    if reserve is not None:
+        engine["scheduler_reserve_full_isl"] = reserve
+    dtype = part.get("dtype", flags.get("dtype"))
+    return {
+        "name": name,
+        "model": sources.relative(config),
+        "accelerators": devices,
+        "tensor_parallel_size": tp,
+        **({"dtype": _SHORT.get(dtype, dtype)} if dtype else {}),
+        "engine": engine,
+    }
+
+
+_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+
+
+def _dram(where: str, spot: str, node: dict[str, Any]) -> dict[str, Any]:
+    memory = node.get("cpu_mem")
+    if not isinstance(memory, dict) or "mem_size" not in memory or "mem_bw" not in memory:
+        raise InputError(where, spot, memory, "needs mem_size and mem_bw")
+    dram = {"size_gib": memory["mem_size"], "bandwidth_gb_s": memory["mem_bw"], "latency_ns": memory.get("mem_latency", 0)}
+    energy = node.get("power", {}).get("dram", {}).get("energy_per_bit")
+    return dram | ({"energy_pj_per_bit": energy} if energy is not None else {})
+
+
+def _watts(node: dict[str, Any], hardware: str) -> dict[str, float]:
+    npu = node.get("power", {}).get("npu", {}).get(hardware)
+    return {"idle_w": npu["idle_power"], "active_w": npu["active_power"]} if npu else {}
+
+
+def _network(where: str, cluster: dict[str, Any], name: str, connects: list[str]) -> dict[str, Any]:
+    bandwidth, latency = cluster.get("link_bw"), cluster.get("link_latency")
+    if isinstance(bandwidth, list):
+        bandwidth = bandwidth[0]
+    if isinstance(latency, list):
+        latency = latency[0]
+    if not isinstance(bandwidth, int | float) or not isinstance(latency, int | float):
+        raise InputError(where, "link_bw, link_latency", (bandwidth, latency), "must be numbers")
+    return {
+        "name": name,
+        "connects": connects,
+        "topology": "ring",
+        "bandwidth_gb_s": bandwidth * 2**30 / 1e9,
+        "latency_ns": latency,
+    }
