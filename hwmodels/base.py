@@ -76,9 +76,7 @@ class Model(Generic[C]):
                 raise UnsupportedOperation(self.description.name, template, f"it does {can}")
             for name in OPERATION_ATTRIBUTES[template.kind]:
                 if name not in template.attributes:
-                    raise UnsupportedOperation(
-                        self.description.name, template, f"the template lacks '{name}'"
-                    )
+                    raise UnsupportedOperation(self.description.name, template, f"the template lacks '{name}'")
             self.check_template(template)
             self.templates[template.id] = template
 

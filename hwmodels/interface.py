@@ -222,8 +222,7 @@ class LateOperation(ComponentError):
 
     def __init__(self, operation: Operation, reached_ps: int) -> None:
         super().__init__(
-            f"operation {operation.op_id} at {operation.at_ps} ps is older than the component's "
-            f"time {reached_ps} ps"
+            f"operation {operation.op_id} at {operation.at_ps} ps is older than the component's time {reached_ps} ps"
         )
         self.operation, self.reached_ps = operation, reached_ps
 

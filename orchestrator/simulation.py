@@ -186,7 +186,9 @@ def plan_instance(scenario: Scenario, index: int, folder: Path, templates: Templ
         arch = _with_dtype(arch, options.dtype)
     for what, size in (("attention heads", arch.heads), ("intermediate size", arch.intermediate)):
         if size % tp:
-            raise InputError("scenario", f"{where}.tensor_parallel_size", tp, f"must divide the model's {what} ({size})")
+            raise InputError(
+                "scenario", f"{where}.tensor_parallel_size", tp, f"must divide the model's {what} ({size})"
+            )
     kv_dtype = arch.dtype if options.engine.kv_cache_dtype == "auto" else DTYPES[options.engine.kv_cache_dtype]
     roles = {Role.ACCELERATOR: f"{node_name}.accelerators"}
     if tp > 1:

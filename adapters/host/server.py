@@ -13,7 +13,6 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
 
@@ -32,7 +31,9 @@ class ListenError(ValueError):
 def start(model: Any, address: str) -> tuple[grpc.Server, health.HealthServicer, str]:
     """Serve ``model`` on ``unix:PATH`` or a loopback ``HOST:PORT`` (port 0 = any); returns the real address."""
     if not address.startswith(("unix:", *_LOOPBACK)):
-        raise ListenError(f"{address}: only unix:PATH, 127.0.0.1:PORT, localhost:PORT and [::1]:PORT are served without TLS")
+        raise ListenError(
+            f"{address}: only unix:PATH, 127.0.0.1:PORT, localhost:PORT and [::1]:PORT are served without TLS"
+        )
     server = grpc.server(ThreadPoolExecutor(max_workers=8), options=[
         *codec.CHANNEL_OPTIONS,
         ("grpc.keepalive_permit_without_calls", 1),
@@ -60,6 +61,11 @@ def handshake(address: str) -> str:
     return f"1|{codec.PROTOCOL_MINOR}|{network}|{path}|grpc"
 
 
+def _await_orphaned(ending: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    ending.set()
+
+
 def serve(model: Any, address: str) -> None:
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
     server, checks, address = start(model, address)
@@ -71,7 +77,7 @@ def serve(model: Any, address: str) -> None:
         # What models print later is noise: it goes where stderr goes.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         # The orchestrator holds the other end of stdin: its end, however it comes, closes it.
-        threading.Thread(target=lambda: (sys.stdin.buffer.read(), ending.set()), daemon=True).start()
+        threading.Thread(target=_await_orphaned, args=(ending,), daemon=True).start()
     else:
         print(f"{model.description.name} serves on {address}; Ctrl-C ends it", flush=True)
     ending.wait()

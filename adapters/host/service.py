@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from metronome.component.v1 import codec
+from metronome.component.v1 import component_pb2 as pb
+from metronome.component.v1 import component_pb2_grpc as pb_grpc
 
 from hwmodels.interface import (
     BadOperation,
@@ -24,9 +27,6 @@ from hwmodels.interface import (
     Snapshots,
     UnsupportedOperation,
 )
-from metronome.component.v1 import codec
-from metronome.component.v1 import component_pb2 as pb
-from metronome.component.v1 import component_pb2_grpc as pb_grpc
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Session:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class ComponentService(pb_grpc.ComponentServiceServicer):
+class ComponentService(pb_grpc.ComponentServiceServicer):  # type: ignore[misc]  # generated code is untyped
     """Serves sessions of one model class; sessions share nothing."""
 
     def __init__(self, model: Any) -> None:
@@ -112,7 +112,11 @@ class ComponentService(pb_grpc.ComponentServiceServicer):
         try:
             count = len(request.operations.template_id)
             if count > description.max_batch_ops:
-                return _fault(request.seq, pb.FAULT_CODE_OVERLOAD, f"{count} operations; at most {description.max_batch_ops}")
+                return _fault(
+                    request.seq,
+                    pb.FAULT_CODE_OVERLOAD,
+                    f"{count} operations; at most {description.max_batch_ops}",
+                )
             operations = codec.from_operations(request.operations)
             with session.lock:
                 answer = session.component.advance(request.grant_ps, operations, request.stop_at_first_completion)
@@ -129,19 +133,16 @@ class ComponentService(pb_grpc.ComponentServiceServicer):
         return pb.SimulateResponse(seq=request.seq, advanced=codec.to_advanced(answer))
 
     def Snapshot(self, request: pb.SnapshotRequest, context: grpc.ServicerContext) -> pb.SnapshotResponse:
-        component = self._session(request.session_id, context).component
-        if not isinstance(component, Snapshots):
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} takes no snapshots")
+        component = self._able(self._session(request.session_id, context), Snapshots, "takes no snapshots", context)
         state = codec.to_struct(component.snapshot())
         return pb.SnapshotResponse(state=state, digest=_digest(state))
 
     def Restore(self, request: pb.RestoreRequest, context: grpc.ServicerContext) -> pb.RestoreResponse:
         session = self._session(request.session_id, context)
-        if not isinstance(session.component, Snapshots):
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} takes no snapshots")
-        session.component.restore(codec.from_struct(request.state))
+        component = self._able(session, Snapshots, "takes no snapshots", context)
+        component.restore(codec.from_struct(request.state))
         session.last = None
-        return pb.RestoreResponse(digest=_digest(codec.to_struct(session.component.snapshot())))
+        return pb.RestoreResponse(digest=_digest(codec.to_struct(component.snapshot())))
 
     def Inspect(self, request: pb.InspectRequest, context: grpc.ServicerContext) -> pb.InspectResponse:
         component = self._session(request.session_id, context).component
@@ -153,6 +154,12 @@ class ComponentService(pb_grpc.ComponentServiceServicer):
         session = self._session(request.session_id, context)
         del self._sessions[request.session_id]
         return pb.CloseResponse(statistics=codec.to_struct(session.component.statistics()))
+
+    def _able(self, session: Session, ability: Any, lacks: str, context: grpc.ServicerContext) -> Any:
+        if not isinstance(session.component, ability):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} {lacks}")
+            raise AssertionError("abort raises")
+        return session.component
 
     def _session(self, session_id: str, context: grpc.ServicerContext) -> Session:
         session = self._sessions.get(session_id)

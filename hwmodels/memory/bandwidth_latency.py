@@ -75,7 +75,7 @@ class BandwidthLatency(Model[BandwidthLatencyConfig]):
                     None if energy is None else round(operation.values[0] * 8 * energy),
                 )
             )
-        done = []
+        done: list[Completion] = []
         reached = grant_ps
         while self._queue and self._queue[0].finish_ps <= grant_ps:
             if done and stop_at_first_completion and self._queue[0].finish_ps > reached:

@@ -14,7 +14,15 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..base import Config, Estimate, OracleModel
-from ..interface import PS_PER_NS, PS_PER_S, Description, Provenance, Template, TimePolicy, UnsupportedOperation
+from ..interface import (
+    PS_PER_NS,
+    PS_PER_S,
+    Description,
+    Provenance,
+    Template,
+    TimePolicy,
+    UnsupportedOperation,
+)
 
 
 class AlphaBetaConfig(Config):
@@ -33,9 +41,7 @@ class AlphaBeta(OracleModel[AlphaBetaConfig]):
         kind="network",
         version="1",
         time_policy=TimePolicy.ORACLE,
-        op_kinds=frozenset(
-            {"send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"}
-        ),
+        op_kinds=frozenset({"send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"}),
         summary="latency + bytes/bandwidth, ring collectives, no contention",
     )
 

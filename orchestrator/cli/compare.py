@@ -14,8 +14,13 @@ from ..report import reference as references
 @click.command("compare")
 @click.argument("run", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("reference", type=click.Path(path_type=Path))
-@click.option("--anchor", type=click.Choice(["arrival", "queued"]), default="arrival", show_default=True,
-              help="Where TTFT and latency start: when a request arrives, or when the engine takes it from its queue.")  # fmt: skip
+@click.option(
+    "--anchor",
+    type=click.Choice(["arrival", "queued"]),
+    default="arrival",
+    show_default=True,
+    help="Where TTFT and latency start: when a request arrives, or when the engine takes it from its queue.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def command(run: Path, reference: Path, anchor: str, as_json: bool) -> None:
     """Compare the run in DIR with REFERENCE, metric by metric.
@@ -32,5 +37,7 @@ def command(run: Path, reference: Path, anchor: str, as_json: bool) -> None:
     for row in rows:
         click.echo(f"{row.metric:<20}{row.reference:>14,.2f}{row.run:>14,.2f}{row.error:>+10.2%}")
     if mape:
-        parts = ", ".join(f"{name.removeprefix('mape_')} {value:.2%}" for name, value in mape.items() if name.startswith("mape"))
+        parts = ", ".join(
+            f"{name.removeprefix('mape_')} {value:.2%}" for name, value in mape.items() if name.startswith("mape")
+        )
         click.echo(f"per-request MAPE over {mape['matched_requests']:.0f} requests: {parts}")

@@ -22,7 +22,12 @@ def command() -> None:
 @click.option("--workload", type=FILE, required=True, help="Workload JSONL.")
 @click.option("-o", "--output", type=FILE, required=True, help="Scenario file to write.")
 @click.option("--limit", type=click.IntRange(min=1), help="Read this many requests.")
-@click.option("--router", type=click.Choice(["round-robin", "random", "least-loaded"]), default="round-robin", show_default=True)
+@click.option(
+    "--router",
+    type=click.Choice(["round-robin", "random", "least-loaded"]),
+    default="round-robin",
+    show_default=True,
+)
 @click.option("--max-num-seqs", type=click.IntRange(min=1))
 @click.option("--max-num-batched-tokens", type=click.IntRange(min=1), default=2048, show_default=True)
 @click.option("--long-prefill-token-threshold", type=click.IntRange(min=0))
@@ -32,8 +37,16 @@ def command() -> None:
 @click.option("--enable-chunked-prefill/--no-enable-chunked-prefill", default=None)
 @click.option("--enable-prefix-caching/--no-enable-prefix-caching", default=None)
 @click.option("--reserve-full-isl/--no-reserve-full-isl", default=None)
-def llmservingsim(cluster: Path, profiles: Path, models: Path, workload: Path, output: Path, limit: int | None,
-                  router: str, **flags: Any) -> None:  # fmt: skip
+def llmservingsim(
+    cluster: Path,
+    profiles: Path,
+    models: Path,
+    workload: Path,
+    output: Path,
+    limit: int | None,
+    router: str,
+    **flags: Any,
+) -> None:
     """Import an LLMServingSim cluster config with its profiles, workload and serving flags.
 
     The scenario refers to the profiles, the model and the workload where they are, by paths relative

@@ -22,11 +22,24 @@ PS_PER_S = 10**12
 
 @click.command("run")
 @click.argument("scenario", required=False)
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results [default: out/NAME].")
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field, e.g. instances.0.engine.max_num_seqs=64.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the results [default: out/NAME].",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Override one field, e.g. instances.0.engine.max_num_seqs=64.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Replace the scenario's seed.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def command(scenario: str | None, output: Path | None, overrides: tuple[str, ...], seed: int | None, quiet: bool) -> None:
+def command(
+    scenario: str | None, output: Path | None, overrides: tuple[str, ...], seed: int | None, quiet: bool
+) -> None:
     """Run SCENARIO (a file, or the name of a bundled one) and write its results.
 
     Without SCENARIO the bundled quick start runs.
@@ -38,7 +51,8 @@ def command(scenario: str | None, output: Path | None, overrides: tuple[str, ...
     started = time.perf_counter()
     loaded, folder = load(scenario, overrides, seed)
     output = output or Path("out") / loaded.name
-    ending, failure = Ending(), None
+    ending = Ending()
+    failure: MetronomeError | KeyboardInterrupt | None = None
     with progress_bar(quiet) as progress, Simulation(loaded, folder, output / "logs", progress) as simulation:
         # What exists by now lives to the end; the loop makes few cycles. Saves a tenth of it.
         gc.collect()
@@ -76,13 +90,21 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
     from rich.progress import Progress as Bar
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with Bar(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-             console=Console(stderr=True), transient=True) as bar:  # fmt: skip
+    with Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
         task = bar.add_task("starting")
         started = time.perf_counter()
 
         def update(now_ps: int, done: int, tokens: int) -> None:
             wall = time.perf_counter() - started
-            bar.update(task, description=f"{now_ps / PS_PER_S:,.1f} s simulated, {done} requests done, {tokens / wall:,.0f} tokens/s")
+            bar.update(
+                task,
+                description=f"{now_ps / PS_PER_S:,.1f} s simulated, {done} requests, {tokens / wall:,.0f} tokens/s",
+            )
 
         yield update

@@ -13,8 +13,18 @@ from ..errors import InputError
 
 @click.command("serve-component")
 @click.argument("name")
-@click.option("--listen", default="127.0.0.1:0", show_default=True, metavar="ADDRESS", help="unix:PATH or a loopback HOST:PORT.")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML configuration to check at once.")
+@click.option(
+    "--listen",
+    default="127.0.0.1:0",
+    show_default=True,
+    metavar="ADDRESS",
+    help="unix:PATH or a loopback HOST:PORT.",
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML configuration to check at once.",
+)
 def command(name: str, listen: str, config: Path | None) -> None:
     """Host the model NAME as a component process.
 

@@ -28,7 +28,9 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool) -> N
         click.echo(f"{loaded.name}: valid")
         for instance, engine in zip(simulation.instances, simulation.engines, strict=True):
             tokens = engine.scheduler.pool.size * engine.scheduler.config.block_size
-            click.echo(f"  {engine.name}: {instance.arch.name}, {engine.scheduler.pool.size} KV blocks ({tokens} tokens)")
+            click.echo(
+                f"  {engine.name}: {instance.arch.name}, {engine.scheduler.pool.size} KV blocks ({tokens} tokens)"
+            )
         for spec in simulation.specs:
             port = type(simulation.ports[spec.name]).__name__.removesuffix("Port").lower()
             click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {port}")

@@ -40,14 +40,21 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     hardware = _hardware(scenario)
     for name in scenario.components:
         if name not in hardware:
-            raise InputError("scenario", f"components.{name}", None, f"no such hardware; there is {', '.join(hardware)}")
+            raise InputError(
+                "scenario", f"components.{name}", None, f"no such hardware; there is {', '.join(hardware)}"
+            )
     specs = []
     for rank, (name, (kind, facts)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
         model = options.model or DEFAULT_MODEL[kind]
         found = _model(f"components.{name}.model", model)
         if found.description.kind != kind:
-            raise InputError("scenario", f"components.{name}.model", model, f"is a {found.description.kind} model, not {kind}")
+            raise InputError(
+                "scenario",
+                f"components.{name}.model",
+                model,
+                f"is a {found.description.kind} model, not {kind}",
+            )
         fields = found.config_schema().get("properties", {})
         config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}

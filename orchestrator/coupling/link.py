@@ -101,11 +101,13 @@ def checked(link: Link, answer: Advanced, asked: dict[int, Any], grant_ps: int |
     for done in answer.completions:
         problem = ""
         if done.op_id not in asked or done.op_id in seen:
-            problem = f"answered operation {done.op_id}, which it was not asked" + (" again" if done.op_id in seen else "")
+            problem = f"answered operation {done.op_id}, which it was not asked" + (
+                " again" if done.op_id in seen else ""
+            )
         elif done.finish_ps < done.start_ps:
             problem = f"says operation {done.op_id} finished at {done.finish_ps} ps, before its start {done.start_ps}"
         elif grant_ps is not None and done.finish_ps > answer.reached_ps:
-            problem = f"completed operation {done.op_id} at {done.finish_ps} ps, later than the {answer.reached_ps} ps it reached"
+            problem = f"completed operation {done.op_id} at {done.finish_ps} ps but reached {answer.reached_ps} ps only"
         if problem:
             raise ComponentFailure(link.name, problem)
         seen.add(done.op_id)

@@ -74,8 +74,8 @@ class Usage:
         self.energy_known &= cost.energy_known
         self.calls += operations * cost.uses
         self.cached += operations * (cost.uses - 1)
-        for provenance, count in cost.answers.items():
-            self.provenance[provenance] += count * cost.uses
+        for provenance, answers in cost.answers.items():
+            self.provenance[provenance] += answers * cost.uses
 
 
 class AskedPort:

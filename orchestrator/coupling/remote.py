@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 import grpc
-
-from hwmodels.interface import Advanced, Description, Operation, Template
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+
+from hwmodels.interface import Advanced, Description, Operation, Template
 
 from ..errors import ComponentFailure, InputError
 from .components import ComponentSpec
@@ -64,7 +64,11 @@ class RemoteLink:
     remote = True
 
     def __init__(
-        self, spec: ComponentSpec, address: str, watchdog: Watchdog, post_mortem: Callable[[], tuple[str, str]]
+        self,
+        spec: ComponentSpec,
+        address: str,
+        watchdog: Watchdog,
+        post_mortem: Callable[[], tuple[str, str]],
     ) -> None:
         self.name, self.wall_s = spec.name, 0.0
         self._spec, self._post_mortem = spec, post_mortem
@@ -86,11 +90,18 @@ class RemoteLink:
 
     def _describe(self) -> Description:
         try:
-            answer = self._stub.Describe(pb.DescribeRequest(protocol_minor=codec.PROTOCOL_MINOR, orchestrator="metronome"),
-                                         timeout=UNARY_S, wait_for_ready=True)  # fmt: skip
+            answer = self._stub.Describe(
+                pb.DescribeRequest(protocol_minor=codec.PROTOCOL_MINOR, orchestrator="metronome"),
+                timeout=UNARY_S,
+                wait_for_ready=True,
+            )
             if answer.min_protocol_minor > codec.PROTOCOL_MINOR:
-                raise ComponentFailure(self.name, f"needs protocol 1.{answer.min_protocol_minor}, this is 1.{codec.PROTOCOL_MINOR}")
-            return codec.described(answer)
+                raise ComponentFailure(
+                    self.name,
+                    f"needs protocol 1.{answer.min_protocol_minor}, this is 1.{codec.PROTOCOL_MINOR}",
+                )
+            found: Description = codec.described(answer)
+            return found
         except grpc.RpcError as error:
             raise self._failure(error, "being described") from None
         except codec.MalformedMessage as error:
@@ -128,7 +139,10 @@ class RemoteLink:
 
     def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
         if len(operations) > self._description.max_batch_ops:
-            raise ComponentFailure(self.name, f"takes at most {self._description.max_batch_ops} operations at once, not {len(operations)}")
+            raise ComponentFailure(
+                self.name,
+                f"takes at most {self._description.max_batch_ops} operations at once, not {len(operations)}",
+            )
         self._seq += 1
         self._sent = (grant_ps, operations)
         self._silent_since = time.monotonic()
@@ -150,7 +164,8 @@ class RemoteLink:
             while True:
                 answer = next(self._answers)
                 if answer.seq == self._seq and answer.HasField("advanced"):
-                    return codec.from_advanced(answer.advanced)
+                    advanced: Advanced = codec.from_advanced(answer.advanced)
+                    return advanced
                 if answer.HasField("fault"):
                     raise ComponentFailure(self.name, answer.fault.message, self._doing(), self._post_mortem()[1])
                 if not answer.HasField("progress"):

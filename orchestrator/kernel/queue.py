@@ -37,9 +37,7 @@ class EventQueue:
         self._heap: list[Event] = []
         self._inserted = 0
 
-    def push(
-        self, time_ps: int, microstep: int, priority: Priority, rank: int, action: Callable[[], None]
-    ) -> None:
+    def push(self, time_ps: int, microstep: int, priority: Priority, rank: int, action: Callable[[], None]) -> None:
         heappush(self._heap, Event(time_ps, microstep, priority, rank, self._inserted, action))
         self._inserted += 1
 

@@ -20,8 +20,19 @@ FAMILIES = {
     "mixtral": (False, True),
     "phimoe": (False, True),
 }
-DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "half": "fp16", "float": "fp32",
-          "bf16": "bf16", "fp16": "fp16", "fp32": "fp32", "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}  # fmt: skip
+DTYPES = {
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "float32": "fp32",
+    "half": "fp16",
+    "float": "fp32",
+    "bf16": "bf16",
+    "fp16": "fp16",
+    "fp32": "fp32",
+    "fp8": "fp8",
+    "fp8_e4m3": "fp8",
+    "fp8_e5m2": "fp8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,7 @@ def load(model: str, folder: Path) -> Architecture:
         config = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(str(path), "config.json", None, f"is not JSON: {error}") from None
-    return _from_config(str(config.get("_metronome_name") or _name_from(path)), str(path), config)
+    return _from_config(_name_from(path), str(path), config)
 
 
 def _name_from(path: Path) -> str:
@@ -122,7 +133,12 @@ def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
         top_k = number("num_experts_per_tok")
         intermediate = number("moe_intermediate_size", default=intermediate)
         if config.get("mlp_only_layers"):
-            raise InputError(where, "mlp_only_layers", config["mlp_only_layers"], "models that mix dense and MoE layers are not supported")  # fmt: skip
+            raise InputError(
+                where,
+                "mlp_only_layers",
+                config["mlp_only_layers"],
+                "models that mix dense and MoE layers are not supported",
+            )
     return Architecture(
         name=name,
         family=family,

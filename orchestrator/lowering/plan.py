@@ -132,9 +132,7 @@ class _Builder:
         return (self.work(Role.NETWORK, "all_reduce", layer, size, participants=self.tp),)
 
 
-def lower(
-    arch: Architecture, tp: int, kv_dtype: str, templates: Templates, host_memory: bool = False
-) -> Plan:
+def lower(arch: Architecture, tp: int, kv_dtype: str, templates: Templates, host_memory: bool = False) -> Plan:
     """The plan of an instance.
 
     ``host_memory`` adds the token ids a step reads from host memory and the sampled ones it writes.

@@ -7,6 +7,7 @@ requests left out; ITL is pooled over all tokens. All in milliseconds here, pico
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def _token_gaps(done: list[tuple[int, Sequence]], logs: list[StepLog]) -> tuple[
             for first, end in ranges:
                 change[first + 1] += 1
                 change[end] -= 1
-            jumps += [int(ends[b[0]] - ends[a[1] - 1]) for a, b in zip(ranges, ranges[1:], strict=False)]
+            jumps += [int(ends[b[0]] - ends[a[1] - 1]) for a, b in pairwise(ranges)]
         both = np.cumsum(change)[1 : len(ends)]
         values += [np.diff(ends)[both > 0], np.array(jumps, dtype=np.int64)]
         weights += [both[both > 0], np.ones(len(jumps), dtype=np.int64)]

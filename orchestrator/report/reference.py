@@ -55,7 +55,11 @@ def read(path: Path, anchor: str) -> Reference:
         data = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(str(path), "REFERENCE", None, f"is not JSON: {error}") from None
-    figures = {key: float(value) for key, value in data.items() if isinstance(value, int | float)} if isinstance(data, dict) else {}
+    figures = (
+        {key: float(value) for key, value in data.items() if isinstance(value, int | float)}
+        if isinstance(data, dict)
+        else {}
+    )
     if "mean_ttft_ms" not in figures:
         raise InputError(str(path), "mean_ttft_ms", None, "is missing: not a `vllm bench serve` result")
     if "duration" in figures:
@@ -77,10 +81,20 @@ def _read_run(folder: Path, anchor: str) -> Times:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     start = "arrival" if anchor == "arrival" else "queued"
-    return _times([
-        (row["id"], int(row[start]) / 1e9, int(row["first_token"]) / 1e9, int(row["end"]) / 1e9, int(row["output"]), int(row["arrival"]) / 1e9)
-        for row in rows
-    ], str(path))  # fmt: skip
+    return _times(
+        [
+            (
+                row["id"],
+                int(row[start]) / 1e9,
+                int(row["first_token"]) / 1e9,
+                int(row["end"]) / 1e9,
+                int(row["output"]),
+                int(row["arrival"]) / 1e9,
+            )
+            for row in rows
+        ],
+        str(path),
+    )
 
 
 def _read_vllm(path: Path, anchor: str) -> Times:
@@ -99,10 +113,20 @@ def _read_vllm(path: Path, anchor: str) -> Times:
     start: Callable[[Any], float] = (
         (lambda row: row["arrival_time"] + offset) if anchor == "arrival" else (lambda row: row["queued_ts"])
     )
-    return _times([
-        (row["request_id"].rpartition("-")[2], start(row), row["first_token_ts"], row["last_token_ts"], row["output_toks"], row["arrival_time"] + offset)
-        for row in rows
-    ], str(path))  # fmt: skip
+    return _times(
+        [
+            (
+                row["request_id"].rpartition("-")[2],
+                start(row),
+                row["first_token_ts"],
+                row["last_token_ts"],
+                row["output_toks"],
+                row["arrival_time"] + offset,
+            )
+            for row in rows
+        ],
+        str(path),
+    )
 
 
 def _times(rows: list[tuple[str, float, float, float, int, float]], where: str) -> Times:

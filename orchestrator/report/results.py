@@ -190,7 +190,10 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
             continue
         which = (ends - 1) // PS_PER_S
         last = np.searchsorted(ends, edges, side="right") - 1  # the last step ended in or before each bin
-        for name, values in (("prompt_throughput", log.prompt_tokens), ("generation_throughput", log.output_tokens)):
+        for name, values in (
+            ("prompt_throughput", log.prompt_tokens),
+            ("generation_throughput", log.output_tokens),
+        ):
             columns[name] += np.bincount(which, np.asarray(values), minlength=bins)
         for name, values in (("running", log.running), ("waiting", log.waiting), ("kv_used", log.kv_used)):
             columns[name] += np.where(last >= 0, np.asarray(values)[np.maximum(last, 0)], 0)

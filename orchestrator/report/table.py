@@ -14,22 +14,47 @@ def show(data: dict[str, Any], console: Console) -> None:
     table = Table(title=f"{own['scenario']}: {data['completed']} requests in {data['duration']:.1f} s simulated")
     for column in ("", "mean", "median", "p90", "p95", "p99"):
         table.add_column(column, justify="left" if not column else "right")
-    for label, name in (("TTFT (ms)", "ttft_ms"), ("TPOT (ms)", "tpot_ms"), ("ITL (ms)", "itl_ms"), ("E2EL (ms)", "e2el_ms")):
+    for label, name in (
+        ("TTFT (ms)", "ttft_ms"),
+        ("TPOT (ms)", "tpot_ms"),
+        ("ITL (ms)", "itl_ms"),
+        ("E2EL (ms)", "e2el_ms"),
+    ):
         table.add_row(label, *(_number(data[f"{what}_{name}"]) for what in ("mean", "median", "p90", "p95", "p99")))
     console.print(table)
     facts: list[tuple[str, str]] = []
     goodput = "" if data["request_goodput"] is None else f", {data['request_goodput']:.2f} within the SLO"
-    facts.append(("throughput", f"{_number(data['request_throughput'])} requests/s{goodput}; "
-                  f"{_number(data['output_throughput'])} output, {_number(data['total_token_throughput'])} total tokens/s"))  # fmt: skip
-    facts.append(("KV cache", f"{_blocks(own['kv_blocks'])} blocks; {own['prefix_hit_tokens']} tokens hit, "
-                  f"{own['preemptions']} preemptions, {own['recomputed_tokens']} tokens recomputed"))  # fmt: skip
+    facts.append(
+        (
+            "throughput",
+            f"{_number(data['request_throughput'])} requests/s{goodput}; "
+            f"{_number(data['output_throughput'])} output, {_number(data['total_token_throughput'])} total tokens/s",
+        )
+    )
+    facts.append(
+        (
+            "KV cache",
+            f"{_blocks(own['kv_blocks'])} blocks; {own['prefix_hit_tokens']} tokens hit, "
+            f"{own['preemptions']} preemptions, {own['recomputed_tokens']} tokens recomputed",
+        )
+    )
     if own["energy_j"] is not None and own["joules_per_output_token"] is not None:
-        facts.append(("energy", f"{own['energy_j'] / 1000:.1f} kJ, {own['joules_per_output_token']:.3f} J per output token"))
+        facts.append(
+            (
+                "energy",
+                f"{own['energy_j'] / 1000:.1f} kJ, {own['joules_per_output_token']:.3f} J per output token",
+            )
+        )
     for name, component in own["components"].items():
         sources = ", ".join(f"{count} {source}" for source, count in component["provenance"].items())
         facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
     speed = own["simulated_s"] / own["wall_s"] if own["wall_s"] else 0
-    facts.append(("cost", f"{own['steps']} steps in {own['wall_s']:.2f} s ({speed:.0f} x real time), start-up {own['startup_s']:.2f} s"))
+    facts.append(
+        (
+            "cost",
+            f"{own['steps']} steps in {own['wall_s']:.2f} s ({speed:.0f} x real time), start {own['startup_s']:.2f} s",
+        )
+    )
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
         console.print(f"{name:<{width}}  {text}", highlight=False, markup=False)

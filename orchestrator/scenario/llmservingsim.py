@@ -17,14 +17,28 @@ from ..errors import InputError
 
 #: their hardware names -> ours, for watts and memory; others keep their name.
 DEVICES = {
-    "RTXPRO6000": "rtx-pro-6000", "RTX4090": "rtx-4090", "H100": "h100-sxm", "A100": "a100-80g-sxm",
+    "RTXPRO6000": "rtx-pro-6000",
+    "RTX4090": "rtx-4090",
+    "H100": "h100-sxm",
+    "A100": "a100-80g-sxm",
     "TPU-v6e-1": "tpu-v6e",
-}  # fmt: skip
+}
 ENGINE_FIELDS = (
-    "max_num_seqs", "max_num_batched_tokens", "long_prefill_token_threshold", "block_size",
-    "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype",
-)  # fmt: skip
-REFUSED = ("enable_local_offloading", "enable_attn_offloading", "enable_sub_batch_interleaving", "placement", "dp_group")
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "long_prefill_token_threshold",
+    "block_size",
+    "enable_chunked_prefill",
+    "enable_prefix_caching",
+    "kv_cache_dtype",
+)
+REFUSED = (
+    "enable_local_offloading",
+    "enable_attn_offloading",
+    "enable_sub_batch_interleaving",
+    "placement",
+    "dp_group",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +60,52 @@ def convert(sources: Sources, flags: Mapping[str, Any], limit: int | None, route
     default of every instance, as in LLMServingSim. Raises InputError."""
     where = str(sources.cluster)
     cluster = _load(sources.cluster)
-    nodes, networks, instances, components = [], [], [], {}
+    nodes: list[dict[str, Any]] = []
+    networks: list[dict[str, Any]] = []
+    instances: list[dict[str, Any]] = []
+    components: dict[str, dict[str, Any]] = {}
     for i, node in enumerate(_list(where, cluster, "nodes")):
         name = f"n{i}"
         parts = _list(f"{where}: nodes[{i}]", node, "instances")
         if "pim_config" in node.get("cpu_mem", {}):
-            raise InputError(where, f"nodes[{i}].cpu_mem.pim_config", node["cpu_mem"]["pim_config"], "PIM is not supported")
+            raise InputError(
+                where, f"nodes[{i}].cpu_mem.pim_config", node["cpu_mem"]["pim_config"], "PIM is not supported"
+            )
         hardware = {part.get("hardware") for part in parts}
         if len(hardware) != 1:
-            raise InputError(where, f"nodes[{i}].instances", sorted(map(str, hardware)), "one kind of hardware a node is supported")
+            raise InputError(
+                where,
+                f"nodes[{i}].instances",
+                sorted(map(str, hardware)),
+                "one kind of hardware a node is supported",
+            )
         count, size = 0, None
         for j, part in enumerate(parts):
             spot = f"nodes[{i}].instances[{j}]"
             tp = _tensor_parallel(where, spot, part)
-            instances.append(_instance(sources, where, spot, part, f"i{len(instances)}", f"{name}[{count}:{count + tp}]", tp, flags))
+            instances.append(
+                _instance(
+                    sources,
+                    where,
+                    spot,
+                    part,
+                    f"i{len(instances)}",
+                    f"{name}[{count}:{count + tp}]",
+                    tp,
+                    flags,
+                )
+            )
             count += tp
             size = part["npu_mem"]["mem_size"]
         kind = hardware.pop()
-        nodes.append({
-            "name": name,
-            "accelerators": {"type": DEVICES.get(kind, kind), "count": count, "memory_gib": size},
-            "memory": {"dram": _dram(where, f"nodes[{i}].cpu_mem", node)},
-            **({"power": {"base_w": node["power"].get("base_node_power", 0)}} if node.get("power") else {}),
-        })  # fmt: skip
+        nodes.append(
+            {
+                "name": name,
+                "accelerators": {"type": DEVICES.get(kind, kind), "count": count, "memory_gib": size},
+                "memory": {"dram": _dram(where, f"nodes[{i}].cpu_mem", node)},
+                **({"power": {"base_w": node["power"].get("base_node_power", 0)}} if node.get("power") else {}),
+            }
+        )
         components[f"{name}.accelerators"] = {
             "model": "profiled",
             "bundle": sources.relative(sources.profiles / kind),
@@ -122,8 +159,15 @@ def _tensor_parallel(where: str, spot: str, part: dict[str, Any]) -> int:
 
 
 def _instance(
-    sources: Sources, where: str, spot: str, part: dict[str, Any], name: str, devices: str, tp: int, flags: Mapping[str, Any]
-) -> dict[str, Any]:  # fmt: skip
+    sources: Sources,
+    where: str,
+    spot: str,
+    part: dict[str, Any],
+    name: str,
+    devices: str,
+    tp: int,
+    flags: Mapping[str, Any],
+) -> dict[str, Any]:
     for field in REFUSED:
         if part.get(field):
             raise InputError(where, f"{spot}.{field}", part[field], "is not supported")
@@ -162,7 +206,11 @@ def _dram(where: str, spot: str, node: dict[str, Any]) -> dict[str, Any]:
     memory = node.get("cpu_mem")
     if not isinstance(memory, dict) or "mem_size" not in memory or "mem_bw" not in memory:
         raise InputError(where, spot, memory, "needs mem_size and mem_bw")
-    dram = {"size_gib": memory["mem_size"], "bandwidth_gb_s": memory["mem_bw"], "latency_ns": memory.get("mem_latency", 0)}
+    dram = {
+        "size_gib": memory["mem_size"],
+        "bandwidth_gb_s": memory["mem_bw"],
+        "latency_ns": memory.get("mem_latency", 0),
+    }
     energy = node.get("power", {}).get("dram", {}).get("energy_per_bit")
     return dram | ({"energy_pj_per_bit": energy} if energy is not None else {})
 

@@ -88,7 +88,9 @@ class Cluster(Part):
         for network in self.networks:
             for group in network.connects:
                 if group not in groups:
-                    raise ValueError(f"network {network.name} connects '{group}'; there are {', '.join(sorted(groups))}")
+                    raise ValueError(
+                        f"network {network.name} connects '{group}'; there are {', '.join(sorted(groups))}"
+                    )
         return self
 
 
@@ -199,7 +201,9 @@ class Scenario(Part):
                     raise ValueError(f"{spot}: {node}[{device}] already serves instance '{other}'")
             tp = instance.tensor_parallel_size
             if tp is not None and tp != end - first:
-                raise ValueError(f"instances.{i}.tensor_parallel_size = {tp}: needs that many accelerators, it has {end - first}")
+                raise ValueError(
+                    f"instances.{i}.tensor_parallel_size = {tp}: needs that many accelerators, it has {end - first}"
+                )
         return self
 
 

@@ -16,9 +16,7 @@ from .router import Router
 class Frontend:
     """Holds one future arrival at a time, so that a workload of any length streams."""
 
-    def __init__(
-        self, kernel: Kernel, workload: Iterator[Request], router: Router, engines: Sequence[Engine]
-    ) -> None:
+    def __init__(self, kernel: Kernel, workload: Iterator[Request], router: Router, engines: Sequence[Engine]) -> None:
         self._kernel, self._workload, self._router, self._engines = kernel, workload, router, engines
         self.outstanding = 0
         self.arrived = 0
@@ -49,7 +47,7 @@ class Frontend:
             self._expect(replace(request.next_turn, arrival_ps=arrival), pull=False)
 
     def check_done(self) -> None:
-        """Raises StalledError, naming who waits for what, if requests are left although nothing can happen."""
+        """Raises StalledError, naming who waits for what, if requests are left over."""
         if not self.outstanding:
             return
         stuck = []
@@ -57,6 +55,10 @@ class Frontend:
             waiting, running = engine.load
             if waiting or running:
                 pool = engine.scheduler.pool
-                stuck.append(f"{engine.name} has {waiting} waiting and {running} running requests and {pool.free} of {pool.size} KV blocks free")
-        raise StalledError(f"nothing can happen any more, but {self.outstanding} requests are not done: " + "; ".join(stuck))
-
+                stuck.append(
+                    f"{engine.name} has {waiting} waiting and {running} running requests, "
+                    f"{pool.free} of {pool.size} KV blocks free"
+                )
+        raise StalledError(
+            f"nothing can happen any more, but {self.outstanding} requests are not done: " + "; ".join(stuck)
+        )

@@ -58,8 +58,11 @@ class _Reader:
             raise InputError(where, "arrival_time_ns", arrival, f"at most {MAX_ARRIVAL_NS} (104 days)")
         if arrival < self._last_ns:
             raise InputError(
-                where, "arrival_time_ns", arrival, f"requests must be sorted by arrival; the line before has {self._last_ns}"
-            )  # fmt: skip
+                where,
+                "arrival_time_ns",
+                arrival,
+                f"requests must be sorted by arrival; the line before has {self._last_ns}",
+            )
         self._last_ns = arrival
         self.lines += 1
         if "sub_requests" not in row:
@@ -85,9 +88,15 @@ class _Reader:
         return request
 
     def _request(
-        self, where: str, row: dict[str, Any], arrival_ps: int, request_id: int,
-        session: str | None = None, next_turn: Request | None = None, think_ns: int = 0,
-    ) -> Request:  # fmt: skip
+        self,
+        where: str,
+        row: dict[str, Any],
+        arrival_ps: int,
+        request_id: int,
+        session: str | None = None,
+        next_turn: Request | None = None,
+        think_ns: int = 0,
+    ) -> Request:
         inputs = _integer(where, row, "input_toks", 1)
         outputs = _integer(where, row, "output_toks", 1)
         ids = _token_ids(where, row, inputs, outputs)

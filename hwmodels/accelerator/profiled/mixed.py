@@ -29,17 +29,18 @@ class Prompts:
     tokens: int
     cached: float
     longest: int
-    count: int
 
     @classmethod
     def of(cls, pairs: tuple[int, ...]) -> Prompts:
         """From (new, cached) of each prompt, flat."""
-        if len(pairs) <= 2:
-            return cls(*(pairs or (0, 0)), pairs[0] if pairs else 0, len(pairs) // 2)
+        if not pairs:
+            return cls(0, 0, 0)
+        if len(pairs) == 2:
+            return cls(pairs[0], pairs[1], pairs[0])
         new, cached = pairs[::2], pairs[1::2]
         tokens = sum(new)
         work = sum(n * (c + n / 2) for n, c in zip(new, cached, strict=True))
-        return cls(tokens, work / tokens - tokens / 2, max(new), len(new))
+        return cls(tokens, work / tokens - tokens / 2, max(new))
 
 
 def attention_time(
@@ -67,9 +68,7 @@ def attention_time(
     return max(at_mean + alpha * (at_max - at_mean), 1.0), worst(how, how_max)
 
 
-def _one_prompt(
-    table: AttentionTable, prompts: Prompts, decodes: int, context: float
-) -> tuple[float, Provenance]:
+def _one_prompt(table: AttentionTable, prompts: Prompts, decodes: int, context: float) -> tuple[float, Provenance]:
     if prompts.cached >= 0:
         return table(prompts.tokens, prompts.cached, decodes, context)
     # Fewer pairs than one fresh prompt of all tokens: continue the line through (no cache) and

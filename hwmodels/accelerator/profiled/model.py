@@ -94,7 +94,8 @@ class Profiled(OracleModel[ProfiledConfig]):
         if template.kind == "attention":
             time, how = attention_time(layers.attention, layers.skew, Prompts.of(values[4:]), *values[:4])
         elif template.kind == "moe":
-            assert layers.moe is not None
+            if layers.moe is None:
+                raise TypeError("check_template lets no moe through without a table")
             time, how = layers.moe(max(values[1], 1), max(values[0], 1))
         else:
             bundle = layers.bundle

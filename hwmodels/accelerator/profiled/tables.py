@@ -106,9 +106,7 @@ class AttentionTable:
             value, how = value + c_weight * (high - value), worst(how, high_how)
         return value, worst(how, worst(c_how, n_how))
 
-    def _row(
-        self, c: int, n0: int, n1: int, weight: float, cached: float, context: float
-    ) -> tuple[float, Provenance]:
+    def _row(self, c: int, n0: int, n1: int, weight: float, cached: float, context: float) -> tuple[float, Provenance]:
         value, how = self._corner(self.chunks[c], self.decodes[n0], cached, context)
         if n0 == n1:
             return value, how
@@ -123,9 +121,7 @@ class AttentionTable:
     def _stand_in(self, chunk: int, decodes: int) -> Surface:
         corner = (chunk, decodes)
         if corner not in self._nearest:
-            nearest = min(
-                self.surfaces, key=lambda c: ((c[0] - chunk) ** 2 + (c[1] - decodes) ** 2, c)
-            )
+            nearest = min(self.surfaces, key=lambda c: ((c[0] - chunk) ** 2 + (c[1] - decodes) ** 2, c))
             self._nearest[corner] = self.surfaces[nearest]
         return self._nearest[corner]
 

@@ -43,7 +43,15 @@ class ComponentProcess:
         self._started = time.monotonic()
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", "serve-component", spec.model, "--listen", f"unix:{socket}"],
+                [
+                    sys.executable,
+                    "-m",
+                    "orchestrator",
+                    "serve-component",
+                    spec.model,
+                    "--listen",
+                    f"unix:{socket}",
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -64,7 +72,9 @@ class ComponentProcess:
         try:
             line = self._lines.get(timeout=left)
         except Empty:
-            raise ComponentFailure(self.spec.name, f"did not start within {limit:g} s", "starting", self.last_words()) from None
+            raise ComponentFailure(
+                self.spec.name, f"did not start within {limit:g} s", "starting", self.last_words()
+            ) from None
         parts = line.split("|")
         if len(parts) != 5 or parts[0] != "1" or parts[4] != "grpc":
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -78,7 +88,11 @@ class ComponentProcess:
     def _await_health(self, address: str, limit: float) -> None:
         with grpc.insecure_channel(address) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
-            retrying = Retrying(stop=stop_after_delay(limit), wait=wait_fixed(0.05), retry=retry_if_exception_type((grpc.RpcError, LookupError)))
+            retrying = Retrying(
+                stop=stop_after_delay(limit),
+                wait=wait_fixed(0.05),
+                retry=retry_if_exception_type((grpc.RpcError, LookupError)),
+            )
             try:
                 for attempt in retrying:
                     with attempt:
@@ -86,7 +100,9 @@ class ComponentProcess:
                         if answer.status != health_pb2.HealthCheckResponse.SERVING:
                             raise LookupError("not serving yet")
             except RetryError:
-                raise ComponentFailure(self.spec.name, self.fate() or "never became healthy", "starting", self.last_words()) from None
+                raise ComponentFailure(
+                    self.spec.name, self.fate() or "never became healthy", "starting", self.last_words()
+                ) from None
 
     def fate(self) -> str:
         """What became of the process; empty while it runs."""
@@ -139,7 +155,9 @@ def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterato
     links: dict[str, Link] = {}
     try:
         for spec in specs:
-            processes.append(ComponentProcess(spec, folder / f"{spec.rank}.sock", (logs or folder) / f"{spec.name}.log"))
+            processes.append(
+                ComponentProcess(spec, folder / f"{spec.rank}.sock", (logs or folder) / f"{spec.name}.log")
+            )
         for spec, process in zip(specs, processes, strict=True):
             links[spec.name] = RemoteLink(spec, process.address(), watchdog, process.post_mortem)
         yield links

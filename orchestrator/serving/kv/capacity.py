@@ -7,7 +7,13 @@ from ...lowering.architecture import Architecture
 
 
 def num_blocks(
-    where: str, arch: Architecture, tp: int, memory_bytes: int, utilization: float, kv_dtype: str, block_size: int
+    where: str,
+    arch: Architecture,
+    tp: int,
+    memory_bytes: int,
+    utilization: float,
+    kv_dtype: str,
+    block_size: int,
 ) -> int:
     """Blocks of ``block_size`` tokens in what the weights leave of one device's share of memory.
 
@@ -20,8 +26,11 @@ def num_blocks(
     if blocks < 1:
         gib = 2**30
         raise InputError(
-            where, "model", arch.name,
-            f"does not fit: {weights / gib:.2f} GiB of weights and at least one KV block of {block / gib:.4f} GiB "
-            f"a device, but {memory_bytes / gib:.2f} GiB x gpu_memory_utilization {utilization} = {budget / gib:.2f} GiB",
-        )  # fmt: skip
+            where,
+            "model",
+            arch.name,
+            f"does not fit: each device needs {weights / gib:.2f} GiB for weights and {block / gib:.4f} GiB for a KV "
+            f"block, but has {memory_bytes / gib:.2f} GiB x gpu_memory_utilization {utilization} = "
+            f"{budget / gib:.2f} GiB",
+        )
     return blocks

@@ -166,9 +166,7 @@ def to_advanced(answer: Advanced) -> pb.Advanced:
     )
     if any(c.energy_pj is not None for c in done):
         columns.energy_pj.extend(-1 if c.energy_pj is None else c.energy_pj for c in done)
-    return pb.Advanced(
-        reached_ps=answer.reached_ps, completions=columns, next_event_ps=answer.next_event_ps
-    )
+    return pb.Advanced(reached_ps=answer.reached_ps, completions=columns, next_event_ps=answer.next_event_ps)
 
 
 def from_advanced(message: pb.Advanced) -> Advanced:
