@@ -145,9 +145,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # type: ignore[misc] 
         return pb.RestoreResponse(digest=_digest(codec.to_struct(component.snapshot())))
 
     def Inspect(self, request: pb.InspectRequest, context: grpc.ServicerContext) -> pb.InspectResponse:
-        component = self._session(request.session_id, context).component
-        if not isinstance(component, Inspectable):
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} cannot be inspected")
+        component = self._able(self._session(request.session_id, context), Inspectable, "cannot be inspected", context)
         return pb.InspectResponse(value=codec.to_struct(component.inspect()))
 
     def Close(self, request: pb.CloseRequest, context: grpc.ServicerContext) -> pb.CloseResponse:

@@ -61,13 +61,11 @@ class Decoders:
     def __contains__(self, sequence: Sequence) -> bool:
         return sequence.order in self._members
 
-    def needing_block(self) -> list[Sequence]:
-        """Whose next token starts a new block."""
-        return list(self._rows[self.step % self.block_size].values())
-
-    def filling_block(self) -> list[Sequence]:
-        """Whose next token fills a block."""
-        return list(self._rows[(self.step + 1) % self.block_size].values())
+    def at_block_edge(self) -> list[Sequence]:
+        """Whose next token begins a new block, or ends one."""
+        begins = self._rows[self.step % self.block_size]
+        ends = self._rows[(self.step + 1) % self.block_size]
+        return [*begins.values(), *ends.values()]
 
     def ending(self) -> list[Sequence]:
         """Whose token of this step is their last."""

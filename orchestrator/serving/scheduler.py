@@ -125,23 +125,17 @@ class Scheduler:
             short = decoders.count + wanted > budget
             if short and (decoders.count > budget or not self._prefills_come_last()):
                 return self._grow_in_order(budget)
-        candidates = decoders.needing_block()
-        if self._prefilling:
-            candidates += self._prefilling.values()
-        candidates.sort(key=_order)
-        for sequence in candidates:
+        # In running order, as a block taken may be the one an earlier sequence has just been found by.
+        for sequence in sorted({*decoders.at_block_edge(), *self._prefilling.values()}, key=_order):
             if sequence.order not in self.running:
                 continue  # preempted for a sequence before it
             if sequence in decoders:
-                if not self._give_block(sequence):
+                if not self._grow_decoder(sequence):
                     break
                 continue
             tokens = min(self._wanted(sequence), budget - decoders.count - self._chunk_tokens())
             if tokens and not self._grow(sequence, tokens):
                 break
-        if self.config.enable_prefix_caching:
-            for sequence in decoders.filling_block():
-                self._name_blocks(sequence, decoders.context(sequence) + 1)
         return budget - decoders.count - self._chunk_tokens()
 
     def _grow_in_order(self, budget: int) -> int:
@@ -156,10 +150,8 @@ class Scheduler:
                     decoders.leave(sequence)
                     self._skipped.append(sequence)
                     continue
-                context = decoders.context(sequence)
-                if context % self.config.block_size == 0 and not self._give_block(sequence):
+                if not self._grow_decoder(sequence):
                     break
-                self._name_blocks(sequence, context + 1)
                 left -= 1
             elif left:
                 tokens = min(self._wanted(sequence), left)
@@ -191,10 +183,14 @@ class Scheduler:
         self._chunks.append((sequence, tokens))
         return True
 
-    def _give_block(self, sequence: Sequence) -> bool:
-        if not self._make_room(sequence, 1):
-            return False
-        sequence.blocks += self.pool.allocate(1)
+    def _grow_decoder(self, sequence: Sequence) -> bool:
+        """One more token: a block where one begins, a name where one ends; False if it preempted itself."""
+        context = self.decoders.context(sequence)
+        if context % self.config.block_size == 0:
+            if not self._make_room(sequence, 1):
+                return False
+            sequence.blocks += self.pool.allocate(1)
+        self._name_blocks(sequence, context + 1)
         return True
 
     def _make_room(self, sequence: Sequence, need: int) -> bool:

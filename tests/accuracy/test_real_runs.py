@@ -1,0 +1,72 @@
+"""The two real vLLM runs at hand, and the published peer's result on them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+RUNS = {
+    "Llama-3.1-8B": ("sharegpt-llama-3.1-8b-300-sps10", 36578, 19520),
+    "Qwen3-32B": ("sharegpt-qwen3-32b-300-sps10", 28614, 20448),
+}
+
+
+@pytest.fixture(params=RUNS)
+def imported(request, shared, cli, tmp_path):
+    """(name, bench folder, scenario file) of a run, imported as its README command says."""
+    data, name = shared / "llmss_main", request.param
+    bench, scenario = data / "bench/RTXPRO6000" / name, tmp_path / "s.yaml"
+    done = cli(
+        "import", "llmservingsim", bench / "config.json", "--profiles", data / "profiler/perf",
+        "--models", data / "configs/model", "--workload", data / f"workloads/{RUNS[name][0]}.jsonl",
+        "--max-num-seqs", 128, "-o", scenario,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return name, bench, scenario
+
+
+def peer_table(bench):
+    """{(metric, statistic): (vLLM ms, peer ms)} of llmss_summary.txt."""
+    rows = {}
+    for line in (bench / "llmss_summary.txt").read_text().splitlines()[2:]:
+        if line.strip():
+            metric, statistic, real, simulated, _ = line.split()
+            rows[metric, statistic] = float(real), float(simulated)
+    return rows
+
+
+KEY = {"TTFT": "ttft_ms", "TPOT": "tpot_ms", "Latency": "e2el_ms"}
+
+
+def test_means_are_at_least_as_close_to_vllm_as_the_peers(imported, cli, tmp_path):
+    name, bench, scenario = imported
+    assert cli("run", scenario, "-o", tmp_path / "out", "--quiet").exit_code == 0
+    own = json.loads((tmp_path / "out/result.json").read_text())["metronome"]
+    assert list(own["kv_blocks"].values()) == [RUNS[name][1]]
+    assert own["prefix_hit_tokens"] == RUNS[name][2]
+    assert (own["preemptions"], own["recomputed_tokens"]) == (0, 0)
+    for anchor in ("arrival", "queued"):
+        done = cli("compare", tmp_path / "out", bench / "vllm/requests.jsonl", "--anchor", anchor, "--json")
+        errors = {row["metric"]: row["error"] for row in json.loads(done.output)["rows"]}
+        for (metric, statistic), (real, peer) in peer_table(bench).items():
+            if statistic == "Mean":
+                allowed = round(abs(peer - real) / real, 3)  # as printed there, to 0.1 %
+                assert abs(errors[f"mean_{KEY[metric]}"]) <= allowed, (anchor, metric)
+
+
+def test_the_scheduler_gives_the_peers_very_figures_under_the_peers_cost_model(imported, cli, tmp_path):
+    name, bench, path = imported
+    scenario = yaml.safe_load(path.read_text())
+    bundle = scenario["components"]["n0.accelerators"]["bundle"]
+    scenario["components"] = {"n0.accelerators": {"model": "tests.accuracy.published:Published", "bundle": bundle}}
+    if name == "Qwen3-32B":
+        scenario["components"]["link0"] = {"model": "tests.accuracy.published:PublishedLink"}
+    scenario["cluster"]["nodes"][0]["memory"] = {}
+    scenario["instances"][0]["engine"]["version"] = "ideal"
+    path.write_text(yaml.safe_dump(scenario))
+    assert cli("run", path, "-o", tmp_path / "out", "--quiet").exit_code == 0
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    for (metric, statistic), (_, peer) in peer_table(bench).items():
+        assert result[f"{statistic.lower()}_{KEY[metric]}"] == pytest.approx(peer, abs=0.051), (metric, statistic)

@@ -1,0 +1,85 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data that is not the project's own: skips where it is absent, fails in CI."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{SHARED} is absent although CI=true")
+        pytest.skip("needs ../shared/data, which is absent")
+    return SHARED
+
+
+class Cli:
+    """Runs `metronome ...` in this process, errors mapped as the real command maps them."""
+
+    def __call__(self, *arguments: object) -> Result:
+        from orchestrator.cli import main
+
+        def entry(args: list[str]) -> None:
+            import sys
+
+            before, sys.argv = sys.argv, ["metronome", *args]
+            try:
+                main.main()
+            finally:
+                sys.argv = before
+
+        import click
+
+        @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+        @click.argument("args", nargs=-1, type=click.UNPROCESSED)
+        def proxy(args: tuple[str, ...]) -> None:
+            entry(list(args))
+
+        return CliRunner().invoke(proxy, ["--", *map(str, arguments)])
+
+
+@pytest.fixture
+def cli() -> Cli:
+    return Cli()
+
+
+@pytest.fixture
+def small() -> dict:
+    """A scenario small enough to run in a blink: two instances, shared host memory."""
+    return {
+        "name": "small",
+        "seed": 3,
+        "workload": {
+            "format": "synthetic",
+            "num_requests": 40,
+            "request_rate": 30,
+            "input_tokens": {"mean": 300, "max": 2000},
+            "output_tokens": {"mean": 40, "max": 200},
+            "shared_prefix": {"groups": 3, "tokens": 64},
+        },
+        "cluster": {
+            "nodes": [
+                {
+                    "name": "n0",
+                    "accelerators": {"type": "h100-sxm", "count": 4},
+                    "memory": {"dram": {"size_gib": 512, "bandwidth_gb_s": 100, "latency_ns": 90}},
+                }
+            ],
+            "networks": [{"name": "nvlink0", "connects": ["n0.accelerators"], "bandwidth_gb_s": 450, "latency_ns": 1500}],
+        },
+        "instances": [
+            {"name": "a", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[0:2]",
+             "engine": {"max_num_seqs": 16, "max_num_batched_tokens": 512, "num_gpu_blocks_override": 400}},
+            {"name": "b", "model": "Qwen/Qwen3-32B", "accelerators": "n0[2:4]",
+             "engine": {"max_num_seqs": 16, "max_num_batched_tokens": 512, "num_gpu_blocks_override": 400}},
+        ],
+    }  # fmt: skip

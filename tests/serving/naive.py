@@ -1,0 +1,140 @@
+"""The scheduling rules written as plainly as possible: every sequence looked at in every step.
+
+The second opinion on `orchestrator.serving.scheduler`, whose steps cost the same however many
+sequences run.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class Naive:
+    def __init__(self, config, blocks):
+        self.c, self.size = config, blocks
+        self.free = OrderedDict.fromkeys(range(blocks))
+        self.refs, self.by_hash, self.hash_of = {}, {}, {}
+        self.waiting, self.running = [], []
+        self.preemptions = self.hits = 0
+
+    def add(self, request):
+        tokens = list(request.token_ids) if request.token_ids is not None else None
+        self.waiting.append({
+            "id": request.id, "in": request.input_tokens, "out": request.output_tokens, "tokens": tokens,
+            "produced": 0, "computed": 0, "blocks": [], "named": 0,
+        })  # fmt: skip
+
+    def take(self, count):
+        taken = []
+        for _ in range(count):
+            block, _ = self.free.popitem(last=False)
+            name = self.hash_of.pop(block, None)
+            if name is not None:
+                del self.by_hash[name]
+            self.refs[block] = 1
+            taken.append(block)
+        return taken
+
+    def give_back(self, s):
+        for block in reversed(s["blocks"]):
+            self.refs[block] -= 1
+            if not self.refs[block]:
+                del self.refs[block]
+                self.free[block] = None
+        s["blocks"] = []
+
+    def name_of(self, s, block):
+        end = (block + 1) * self.c.block_size
+        return tuple(s["tokens"][:end]) if s["tokens"] is not None and end <= len(s["tokens"]) else None
+
+    def remember(self, s, computed):
+        if not self.c.enable_prefix_caching:
+            return
+        full = computed // self.c.block_size
+        for block in range(s["named"], full):  # each block once, when it becomes full
+            name = self.name_of(s, block)
+            if name is not None and name not in self.by_hash:
+                self.by_hash[name] = s["blocks"][block]
+                self.hash_of[s["blocks"][block]] = name
+        s["named"] = full
+
+    def want(self, s, budget):
+        n = s["in"] + s["produced"] - s["computed"]
+        if self.c.long_prefill_token_threshold:
+            n = min(n, self.c.long_prefill_token_threshold)
+        return min(n, budget)
+
+    def schedule(self):
+        bs, budget, batch, preempted = self.c.block_size, self.c.max_num_batched_tokens, [], False
+        index = 0
+        while index < len(self.running) and budget:
+            s = self.running[index]
+            n = self.want(s, budget)
+            need = -(-(s["computed"] + n) // bs) - len(s["blocks"])
+            while len(self.free) < need:
+                victim = self.running.pop()
+                self.give_back(victim)
+                victim["computed"] = victim["named"] = 0
+                self.waiting.insert(0, victim)
+                self.preemptions += 1
+                preempted = True
+                if victim is s:
+                    break
+            if s not in self.running:
+                break
+            s["blocks"] += self.take(need)
+            batch.append((s, n, s["computed"]))
+            s["computed"] += n
+            self.remember(s, s["computed"])
+            budget -= n
+            index += 1
+        while not preempted and self.waiting and budget and len(self.running) < self.c.max_num_seqs:
+            s = self.waiting[0]
+            hit = []
+            if self.c.enable_prefix_caching:
+                for block in range((s["in"] + s["produced"] - 1) // bs):
+                    name = self.name_of(s, block)
+                    if name is None or name not in self.by_hash:
+                        break
+                    hit.append(self.by_hash[name])
+            s["computed"], s["named"] = len(hit) * bs, len(hit)
+            n = self.want(s, 10**9)
+            if not self.c.enable_chunked_prefill and n > budget:
+                break
+            n = min(n, budget)
+            idle = sum(block not in self.refs for block in hit)
+            whole = s["in"] + s["produced"] if self.c.scheduler_reserve_full_isl else s["computed"] + n
+            if -(-whole // bs) - len(hit) + idle > len(self.free):
+                break
+            self.waiting.pop(0)
+            for block in hit:
+                if block not in self.refs:
+                    del self.free[block]
+                self.refs[block] = self.refs.get(block, 0) + 1
+            self.hits += s["computed"]
+            s["blocks"] = hit + self.take(-(-(s["computed"] + n) // bs) - len(hit))
+            self.running.append(s)
+            batch.append((s, n, s["computed"]))
+            s["computed"] += n
+            self.remember(s, s["computed"])
+            budget -= n
+        return batch
+
+    def complete(self, batch):
+        ended = []
+        for s, _, _ in batch:
+            if s["computed"] == s["in"] + s["produced"]:
+                s["produced"] += 1
+                if s["produced"] == s["out"]:
+                    ended.append(s)
+        for s in ended:
+            self.running.remove(s)
+            self.give_back(s)
+        return [s["id"] for s in ended]
+
+
+def shape(batch):
+    """As `orchestrator.serving.batch.Batch`."""
+    prompts = tuple(x for _, n, cached in batch if n > 1 for x in (n, cached))
+    contexts = [cached for _, n, cached in batch if n == 1]
+    return prompts, len(contexts), sum(contexts), max(contexts, default=0), min(contexts, default=0)

@@ -1,0 +1,175 @@
+from array import array
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.serving.scheduler import Scheduler, SchedulerConfig
+from orchestrator.serving.sequence import Sequence
+from orchestrator.workload.request import Request
+
+from .naive import Naive, shape
+
+CONFIG = SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=64, block_size=4)
+
+
+def request(number, inputs, outputs, ids=None):
+    return Request(number, 0, inputs, outputs, None if ids is None else array("q", ids))
+
+
+@st.composite
+def workloads(draw):
+    """Requests with when (in steps) they come; few token values, so that prefixes are shared."""
+    requests = []
+    for number in range(draw(st.integers(1, 14))):
+        inputs, outputs = draw(st.integers(1, 40)), draw(st.integers(1, 20))
+        ids = None
+        if draw(st.booleans()):
+            shared = draw(st.integers(0, inputs))
+            group = draw(st.integers(0, 1))
+            unique = range(1000 * (number + 1), 1000 * (number + 1) + inputs - shared + outputs)
+            ids = [group] * shared + list(unique)
+        requests.append((draw(st.integers(0, 12)), request(number, inputs, outputs, ids)))
+    return requests
+
+
+configs = st.builds(
+    SchedulerConfig,
+    max_num_seqs=st.integers(1, 10),
+    max_num_batched_tokens=st.integers(4, 50),
+    long_prefill_token_threshold=st.sampled_from([0, 0, 3, 8]),
+    block_size=st.integers(1, 6),
+    enable_chunked_prefill=st.just(True),
+    enable_prefix_caching=st.booleans(),
+    scheduler_reserve_full_isl=st.booleans(),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(workloads(), configs, st.integers(0, 30))
+def test_agrees_with_the_rules_written_plainly(requests, config, spare):
+    least = max(-(-(r.input_tokens + r.output_tokens) // config.block_size) for _, r in requests)
+    fast, plain = Scheduler(config, least + spare), Naive(config, least + spare)
+    ended, step = [], 0
+    while len(ended) < len(requests):
+        for when, arriving in requests:
+            if when == step:
+                fast.add(Sequence(arriving))
+                plain.add(arriving)
+        batch, expected = fast.schedule(step), plain.schedule()
+        assert (tuple(batch) if batch else None) == (shape(expected) if expected else None), f"step {step}"
+        if batch:
+            done, due = [s.request.id for s in fast.complete(step)], plain.complete(expected)
+            assert done == due
+            ended += done
+        assert fast.pool.free == len(plain.free)
+        assert fast.counts.preemptions == plain.preemptions
+        assert fast.counts.prefix_hit_tokens == plain.hits
+        step += 1
+        assert step < 5000, "does not end"
+    assert fast.pool.free == fast.pool.size, "blocks were lost"
+    assert not fast.running and not fast.waiting
+
+
+def run(scheduler, sequences, steps=1000):
+    """All arrive at once; returns each step's batch."""
+    for sequence in sequences:
+        scheduler.add(sequence)
+    batches = []
+    for step in range(steps):
+        batch = scheduler.schedule(step)
+        if batch is None:
+            return batches
+        batches.append(batch)
+        scheduler.complete(step)
+    raise AssertionError("does not end")
+
+
+def test_a_request_takes_its_prompt_and_one_step_a_further_token():
+    sequence = Sequence(request(0, 10, 5))
+    batches = run(Scheduler(CONFIG, 100), [sequence])
+    assert [batch.prompts for batch in batches] == [(10, 0), (), (), (), ()]
+    assert [batch.context_sum for batch in batches[1:]] == [10, 11, 12, 13]
+    assert sequence.token_steps == [(0, 5)]
+    assert (sequence.first_token_ps, sequence.end_ps) == (0, 4)
+
+
+def test_a_long_prompt_is_cut_by_the_budget_and_by_the_threshold():
+    batches = run(Scheduler(CONFIG, 100), [Sequence(request(0, 150, 1))])
+    assert [batch.prompts for batch in batches] == [(64, 0), (64, 64), (22, 128)]
+    batches = run(Scheduler(replace(CONFIG, long_prefill_token_threshold=50), 100), [Sequence(request(0, 150, 1))])
+    assert [batch.prompts for batch in batches] == [(50, 0), (50, 50), (50, 100)]
+
+
+def test_without_chunking_a_prompt_waits_for_a_whole_budget():
+    config = replace(CONFIG, enable_chunked_prefill=False)
+    batches = run(Scheduler(config, 100), [Sequence(request(0, 40, 2)), Sequence(request(1, 40, 2))])
+    assert [batch.prompts for batch in batches] == [(40, 0), (40, 0), ()]
+
+
+def test_the_first_admission_waits_until_the_whole_prompt_fits():
+    reserve, eager = Scheduler(CONFIG, 20), Scheduler(replace(CONFIG, scheduler_reserve_full_isl=False), 20)
+    for scheduler in (reserve, eager):
+        scheduler.add(Sequence(request(0, 40, 3)))
+        scheduler.add(Sequence(request(1, 70, 3)))
+        scheduler.schedule(0)
+    assert len(reserve.running) == 1  # 70 tokens take 18 blocks, 10 are left
+    assert len(eager.running) == 2  # its first 24 tokens take 6
+
+
+def test_preemption_takes_the_last_admitted_and_recomputes_it():
+    first, last = Sequence(request(0, 8, 20)), Sequence(request(1, 8, 20))
+    scheduler = Scheduler(CONFIG, 9)
+    run(scheduler, [first, last])
+    assert (first.preemptions, last.preemptions) == (0, 1)
+    assert last.end_ps > first.end_ps
+    assert sum(end - start for start, end in last.token_steps) == 20
+    assert len(last.token_steps) == 2
+
+
+def test_a_prefix_is_hit_in_whole_blocks_and_one_token_is_always_computed():
+    ids = list(range(12))
+    scheduler = Scheduler(CONFIG, 100)
+    first = Sequence(request(0, 12, 1, [*ids, 99]))
+    again = Sequence(request(1, 12, 1, [*ids, 99]))
+    run(scheduler, [first])
+    batches = run(scheduler, [again])
+    assert again.hit_tokens == 8  # 3 full blocks, but the last token has to be computed
+    assert batches[0].prompts == (4, 8)
+
+
+def test_sequences_admitted_in_one_step_share_what_the_first_indexes():
+    ids = [*range(12), 99]
+    scheduler = Scheduler(CONFIG, 100)
+    scheduler.add(Sequence(request(0, 12, 1, ids)))
+    scheduler.add(Sequence(request(1, 12, 1, ids)))
+    assert scheduler.schedule(0).prompts == (12, 0, 4, 8)
+
+
+def test_the_cost_of_a_step_does_not_grow_with_what_runs(monkeypatch):
+    """Counts the sequences looked at in a steady decode step: those at either edge of a block, no others."""
+    config = SchedulerConfig(max_num_seqs=1000, max_num_batched_tokens=100_000, block_size=16)
+    scheduler = Scheduler(config, 100_000)
+    for number in range(960):
+        scheduler.add(Sequence(request(number, 16 + number % 16, 100)))
+    scheduler.schedule(0)
+    scheduler.complete(0)
+    looked_at = []
+    grow = scheduler._grow_decoder
+    monkeypatch.setattr(scheduler, "_grow_decoder", lambda s: looked_at.append(s) or grow(s))
+    for step in range(1, 17):
+        before = len(looked_at)
+        scheduler.schedule(step)
+        scheduler.complete(step)
+        assert len(looked_at) - before == 2 * 960 / 16
+
+
+@pytest.mark.parametrize("blocks", [1, 7])
+def test_a_pool_gives_back_what_it_took_last_block_first(blocks):
+    scheduler = Scheduler(CONFIG, 8)
+    taken = scheduler.pool.allocate(blocks)
+    scheduler.pool.release(taken)
+    rest = scheduler.pool.allocate(8 - blocks)
+    assert rest == list(range(blocks, 8))
+    assert scheduler.pool.allocate(blocks) == taken[::-1]
