@@ -1,0 +1,72 @@
+"""Every reference model keeps the contract, in process and over gRPC."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from adapters.conformance import CHECKS
+from adapters.conformance.sessions import local, over_wire
+from adapters.host.server import start
+from metronome.component.v1.codec import CHANNEL_OPTIONS
+from orchestrator.coupling import registry
+
+from . import bundles
+
+CONFIGS = {
+    "roofline": {"device": "h100-sxm"},
+    "alpha-beta": {"bandwidth_gb_s": 100, "latency_ns": 500},
+    "bandwidth-latency": {"bandwidth_gb_s": 100, "latency_ns": 50, "energy_pj_per_bit": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """name -> channel to a server of that model, started when first asked for."""
+    servers, channels = [], {}
+
+    def channel(name):
+        if name not in channels:
+            address = f"unix:{tmp_path_factory.mktemp('s')}/{name[:4]}"
+            servers.append(start(registry.find(name), address)[0])
+            channels[name] = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return channels[name]
+
+    yield channel
+    for open_channel in channels.values():
+        open_channel.close()
+    for server in servers:
+        server.stop(None)
+
+
+def test_every_registered_model_is_covered():
+    assert {*CONFIGS, "profiled"} == set(registry.names())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_in_process(name, check):
+    check(local(registry.find(name), CONFIGS[name]))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_over_grpc(served, name, check):
+    check(over_wire(served(name), CONFIGS[name]))
+
+
+@pytest.fixture
+def profiled_subject(tmp_path, monkeypatch):
+    """`profiled` needs to know whose layers it is asked for: the checks' templates get that."""
+    bundles.write(tmp_path)
+    subject = local(registry.find("profiled"), {"bundle": str(tmp_path)})
+    for template in subject.templates:
+        template.attributes.update(model="meta-llama/Llama-3.1-8B", tp=1)
+        if template.kind == "sampler":
+            continue
+    return subject
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_profiled(profiled_subject, check):
+    check(profiled_subject)

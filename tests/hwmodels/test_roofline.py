@@ -1,0 +1,53 @@
+import pytest
+
+from hwmodels import catalog
+from hwmodels.accelerator.roofline import Roofline, work
+from hwmodels.interface import ConfigError, Template
+
+GEMM = Template(0, "gemm", "x", {"n": 4096, "k": 4096, "dtype": "bf16"})
+ATTENTION = Template(1, "attention", "a", {"heads": 8, "kv_heads": 2, "head_size": 64, "dtype": "bf16", "kv_dtype": "bf16"})
+
+
+def test_large_gemms_are_bound_by_arithmetic_small_ones_by_memory():
+    device = catalog.device("h100-sxm")
+    model = Roofline({"device": "h100-sxm", "launch_overhead_ns": 0})
+    model.declare([GEMM])
+    large = model.estimate(GEMM, (8192,)).duration_ps / 1e12
+    assert large == pytest.approx(2 * 8192 * 4096**2 / (device.flops["bf16"] * device.compute_efficiency), rel=1e-6)
+    small = model.estimate(GEMM, (1,)).duration_ps / 1e12
+    moved = (4096 + 4096**2 + 4096) * 2
+    assert small == pytest.approx(moved / (device.memory_bandwidth * device.memory_efficiency), rel=1e-6)
+
+
+def test_attention_counts_every_query_key_pair_once():
+    # One prompt of 3 new tokens on 5 cached: 6 + 7 + 8 pairs; a decode on 10: 11 pairs.
+    flops, moved = work(ATTENTION, (1, 10, 10, 10, 3, 5))
+    assert flops == 4 * (21 + 11) * 8 * 64
+    assert moved == 2 * 4 * 8 * 64 * 2 + 2 * (8 + 11) * 2 * 64 * 2
+
+
+def test_a_prompt_in_chunks_costs_the_flops_of_the_whole():
+    whole, _ = work(ATTENTION, (0, 0, 0, 0, 100, 0))
+    parts = sum(work(ATTENTION, (0, 0, 0, 0, 20, done))[0] for done in range(0, 100, 20))
+    assert parts == whole
+
+
+def test_energy_is_power_above_idle_times_time():
+    model = Roofline({"device": "h100-sxm"})
+    model.declare([GEMM])
+    estimate = model.estimate(GEMM, (100,))
+    assert estimate.energy_pj == estimate.duration_ps * 630
+
+
+def test_an_unknown_device_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="a100-80g-sxm, .*, tpu-v6e"):
+        Roofline({"device": "h900"})
+
+
+@pytest.mark.parametrize("name", catalog.device_names())
+def test_every_device_of_the_catalog_is_whole_and_names_its_sources(name):
+    device = catalog.device(name)
+    assert {"tflops", "memory", "efficiency", "power"} <= set(device.sources)
+    assert all(device.sources.values())
+    assert 0 < device.compute_efficiency <= 1 and 0 < device.memory_efficiency <= 1
+    assert device.idle_w < device.active_w
