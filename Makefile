@@ -1,8 +1,12 @@
-.PHONY: run test bench stubs lint types clean
+.PHONY: help run test bench stubs lint types clean
+.DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+
+help:  ## list what make can do
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 # One stamp file: the environment is rebuilt when the project's requirements change.
 $(VENV)/.installed: pyproject.toml
@@ -24,12 +28,12 @@ stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
 	  proto/metronome/component/v1/component.proto
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.installed
+types: $(VENV)/.installed  ## types
 	$(BIN)/mypy
 
-clean:
+clean:  ## remove everything made here
 	rm -rf $(VENV) build dist *.egg-info out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -52,7 +53,12 @@ class Model(Generic[C]):
         except ValidationError as error:
             first = error.errors()[0]
             path = ".".join(str(part) for part in first["loc"]) or "config"
-            raise ConfigError(path, first.get("input"), first["msg"]) from None
+            allowed = first["msg"]
+            if first["type"] == "extra_forbidden":
+                known = list(self._config_type().model_fields)
+                near = get_close_matches(path, known, 1)
+                allowed = f"unknown key; {f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(known)}"
+            raise ConfigError(path, first.get("input"), allowed) from None
         self.seed = seed
         self.templates: dict[int, Template] = {}
 

@@ -8,11 +8,11 @@ from queue import SimpleQueue
 from typing import Any
 
 import grpc
-
-from hwmodels.interface import Advanced, BadOperation, Component, LateOperation, Operation, Template
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+
+from hwmodels.interface import Advanced, BadOperation, Component, LateOperation, Operation, Template
 
 from .checks import Refused, Subject, templates_for
 

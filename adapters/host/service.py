@@ -61,7 +61,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # type: ignore[misc] 
             component.declare([codec.from_template(template) for template in request.templates])
         except ConfigError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, json.dumps(
-                {"field": error.field, "value": repr(error.value), "allowed": error.allowed}))  # fmt: skip
+                {"field": error.field, "value": error.value, "allowed": error.allowed}, default=str))  # fmt: skip
         except UnsupportedOperation as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, json.dumps(
                 {"component": error.component, "template": error.template.id, "why": error.why}))  # fmt: skip

@@ -53,7 +53,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
                 "scenario",
                 f"components.{name}.model",
                 model,
-                f"is a {found.description.kind} model, not {kind}",
+                f"models a piece of {found.description.kind}, not of {kind}",
             )
         fields = found.config_schema().get("properties", {})
         config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}

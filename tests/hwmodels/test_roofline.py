@@ -5,7 +5,9 @@ from hwmodels.accelerator.roofline import Roofline, work
 from hwmodels.interface import ConfigError, Template
 
 GEMM = Template(0, "gemm", "x", {"n": 4096, "k": 4096, "dtype": "bf16"})
-ATTENTION = Template(1, "attention", "a", {"heads": 8, "kv_heads": 2, "head_size": 64, "dtype": "bf16", "kv_dtype": "bf16"})
+ATTENTION = Template(
+    1, "attention", "a", {"heads": 8, "kv_heads": 2, "head_size": 64, "dtype": "bf16", "kv_dtype": "bf16"}
+)
 
 
 def test_large_gemms_are_bound_by_arithmetic_small_ones_by_memory():

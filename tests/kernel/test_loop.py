@@ -36,7 +36,12 @@ def test_time_never_runs_back_and_every_event_runs_once(tree):
 
 def test_order_within_an_instant_is_by_priority_then_rank():
     kernel, ran = Kernel(), []
-    for priority, rank in [(Priority.DECISION, 0), (Priority.ARRIVAL, 1), (Priority.COMPLETION, 2), (Priority.ARRIVAL, 0)]:
+    for priority, rank in [
+        (Priority.DECISION, 0),
+        (Priority.ARRIVAL, 1),
+        (Priority.COMPLETION, 2),
+        (Priority.ARRIVAL, 0),
+    ]:
         kernel.at(5, priority, rank, lambda p=priority, r=rank: ran.append((p, r)))
     kernel.run()
     assert ran == sorted(ran)

@@ -1,0 +1,91 @@
+"""`make bench`: what a run costs, as medians and ratios. A benchmark, not a test.
+
+    python -m tests.bench [--rounds N]
+
+With ../shared/data present it measures the published peer's run of Llama-3.1-8B, else the quick
+start. Machines are shared and noisy: compare ratios and medians of one table, never two tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from ..conftest import ROOT, SHARED
+
+PEER_S = 156.0  # the published peer's wall time for this run, on its authors' machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        scenario, peer = make_scenario(Path(folder))
+        remote = in_processes(scenario, Path(folder) / "remote.yaml")
+        rows = {"in process": [], "in processes": []}
+        for _ in range(rounds):  # interleaved, so that both meet the same noise
+            rows["in process"].append(measure(scenario, Path(folder)))
+            rows["in processes"].append(measure(remote, Path(folder)))
+    print(f"{scenario.name}, medians of {rounds} rounds")
+    print(f"{'':<14}{'command s':>11}{'loop s':>9}{'us/step':>9}{'ratio':>8}")
+    base = statistics.median(loop for _, loop, _ in rows["in process"])
+    for name, measured in rows.items():
+        command, loop, steps = (statistics.median(column) for column in zip(*measured, strict=True))
+        print(f"{name:<14}{command:>11.2f}{loop:>9.3f}{loop / steps * 1e6:>9.0f}{loop / base:>8.2f}")
+    if peer:
+        command = statistics.median(command for command, _, _ in rows["in process"])
+        print(f"published peer: {PEER_S:.0f} s; the whole command is {PEER_S / command:.0f} times faster")
+
+
+def make_scenario(folder: Path) -> tuple[Path, bool]:
+    """The peer's run where its data is at hand, else the quick start."""
+    path = folder / "llama-3.1-8b.yaml"
+    if not SHARED.is_dir():
+        path.write_text((ROOT / "scenarios/quickstart.yaml").read_text())
+        return path, False
+    data = SHARED / "llmss_main"
+    metronome(
+        "import", "llmservingsim", data / "bench/RTXPRO6000/Llama-3.1-8B/config.json",
+        "--profiles", data / "profiler/perf", "--models", data / "configs/model",
+        "--workload", data / "workloads/sharegpt-llama-3.1-8b-300-sps10.jsonl", "--max-num-seqs", 128, "-o", path,
+    )  # fmt: skip
+    return path, True
+
+
+def in_processes(scenario: Path, path: Path) -> Path:
+    """The same with every component in a process of its own."""
+    data = yaml.safe_load(scenario.read_text())
+    names = [f"{node['name']}.accelerators" for node in data["cluster"]["nodes"]]
+    names += [f"{node['name']}.dram" for node in data["cluster"]["nodes"] if node.get("memory", {}).get("dram")]
+    names += [network["name"] for network in data["cluster"]["networks"]]
+    components = data.setdefault("components", {})
+    for name in names:
+        components.setdefault(name, {})["run"] = "process"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def measure(scenario: Path, folder: Path) -> tuple[float, float, int]:
+    """(seconds of the whole command, seconds of its loop, steps)."""
+    start = time.perf_counter()
+    metronome("run", scenario, "-o", folder / "out", "--quiet")
+    command = time.perf_counter() - start
+    own = json.loads((folder / "out/result.json").read_text())["metronome"]
+    return command, own["wall_s"], own["steps"]
+
+
+def metronome(*arguments: object) -> None:
+    command = [sys.executable, "-m", "orchestrator", *map(str, arguments)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+main()

@@ -1,0 +1,141 @@
+"""Components that misbehave, or behave by another time policy, named `tests.coupling.fakes:Class`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+from hwmodels.accelerator.roofline import Roofline
+from hwmodels.interface import Advanced, Completion, Feature, Provenance, TimePolicy
+from hwmodels.memory.bandwidth_latency import BandwidthLatency
+from hwmodels.network.alpha_beta import AlphaBeta
+
+
+class SteppedNetwork(AlphaBeta):
+    """alpha-beta with a clock and, it says, a memory: it has to be stepped."""
+
+    description = replace(AlphaBeta.description, time_policy=TimePolicy.CONSERVATIVE, memoryless=False)
+    policy_stops = True
+
+    def __init__(self, config: Any = None, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        self.now, self.queue = 0, []
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False) -> Advanced:
+        self.queue += super().advance(grant_ps, operations).completions
+        self.queue.sort(key=lambda c: (c.finish_ps, c.op_id))
+        due = [c for c in self.queue if c.finish_ps <= grant_ps]
+        if stop_at_first_completion and due:
+            due = [c for c in due if c.finish_ps == due[0].finish_ps]
+            grant_ps = due[0].finish_ps
+        self.queue = [c for c in self.queue if c not in due]
+        self.now = max(self.now, grant_ps)
+        return Advanced(self.now, tuple(due), self.queue[0].finish_ps if self.queue else None)
+
+
+class ForwardOnlyNetwork(SteppedNetwork):
+    description = replace(SteppedNetwork.description, time_policy=TimePolicy.FORWARD_ONLY)
+
+
+class BatchAccelerator(Roofline):
+    description = replace(Roofline.description, time_policy=TimePolicy.BATCH)
+
+
+class NoMoe(Roofline):
+    """Cannot do experts."""
+
+    description = replace(Roofline.description, op_kinds=Roofline.description.op_kinds - {"moe"})
+
+
+class _After(Roofline):
+    """Well behaved for 20 questions."""
+
+    calls = 0
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False) -> Advanced:
+        self.calls += 1
+        if self.calls > 20:
+            return self.misbehave(grant_ps, operations)
+        return super().advance(grant_ps, operations, stop_at_first_completion)
+
+    def misbehave(self, grant_ps, operations) -> Advanced:
+        raise NotImplementedError
+
+
+class Dies(_After):
+    def misbehave(self, grant_ps, operations):
+        print("the end is near", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Hangs(_After):
+    def misbehave(self, grant_ps, operations):
+        print("thinking hard", file=sys.stderr, flush=True)
+        time.sleep(600)
+
+
+class Slow(_After):
+    """Takes longer than its time limit, but says all the while that it is at it."""
+
+    description = replace(Roofline.description, features=frozenset({Feature.PROGRESS}))
+
+    def misbehave(self, grant_ps, operations):
+        if self.calls == 21:
+            time.sleep(4)
+        return Roofline.advance(self, grant_ps, operations)
+
+
+class Raises(_After):
+    def misbehave(self, grant_ps, operations):
+        return 1 // 0
+
+
+class Forgets(_After):
+    def misbehave(self, grant_ps, operations):
+        return Advanced(grant_ps, ())
+
+
+class Repeats(_After):
+    def misbehave(self, grant_ps, operations):
+        return Advanced(grant_ps, tuple(Completion(0, 0, 1, Provenance.MODELLED) for _ in operations) * 2)
+
+
+class RunsBack(_After):
+    def misbehave(self, grant_ps, operations):
+        return Advanced(grant_ps, tuple(Completion(o.op_id, 5, 1, Provenance.MODELLED) for o in operations))
+
+
+class BreaksPromise(BandwidthLatency):
+    """Promises to act and never does."""
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        return Advanced(min(grant_ps, 10**9), (), 10**9)
+
+
+class FallsSilent(BandwidthLatency):
+    """Takes operations and promises nothing."""
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        return Advanced(grant_ps, (), None)
+
+
+class OverReaches(BandwidthLatency):
+    """Acts beyond its grant."""
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        done = tuple(Completion(o.op_id, o.at_ps, grant_ps + 7, Provenance.MODELLED) for o in operations)
+        return Advanced(grant_ps + 7, done, None)
+
+
+class ExitsAtOnce(Roofline):
+    @classmethod
+    def config_schema(cls):
+        return super().config_schema()
+
+
+if os.environ.get("METRONOME_COMPONENT_COOKIE") and "tests.coupling.fakes:ExitsAtOnce" in sys.argv:
+    sys.exit("no licence found")

@@ -1,0 +1,162 @@
+"""A dead, hung, lying or slow component is found, named, and the run ends with what it had."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.errors import ComponentFailure, MetronomeError
+from orchestrator.scenario.loading import validate
+from orchestrator.simulation import Simulation
+
+ROOT = Path(__file__).parent.parent.parent
+FAKES = "tests.coupling.fakes"
+
+
+def scenario(small, component, model, **options):
+    return {**small, "components": {component: {"model": f"{FAKES}:{model}", **options}}}
+
+
+def run(data, tmp_path):
+    with Simulation(validate(data, "test"), tmp_path, tmp_path / "logs") as simulation:
+        simulation.run()
+
+
+def accelerator(small, model, where, **options):
+    return scenario(small, "n0.accelerators", model, device="h100-sxm", run=where, **options)
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    ("Dies", "n0.accelerators: was killed by SIGKILL .while doing .*the end is near"),
+    ("Raises", "n0.accelerators: ZeroDivisionError"),
+    ("Forgets", "n0.accelerators: answered 0 of"),
+    ("Repeats", "which it was not asked again"),
+    ("RunsBack", "before its start 5"),
+])  # fmt: skip
+def test_a_component_process_that_fails(small, tmp_path, model, message):
+    started = time.monotonic()
+    with pytest.raises(ComponentFailure, match=f"(?s){message}"):
+        run(accelerator(small, model, "process"), tmp_path)
+    assert time.monotonic() - started < 15
+    assert children() == []
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    ("BreaksPromise", "promised to act at 1000000000 ps and did not"),
+    ("OverReaches", "beyond its grant"),
+    ("FallsSilent", "n0.dram has not completed operation 0"),
+])  # fmt: skip
+@pytest.mark.parametrize("where", ["inprocess", "process"])
+def test_a_stepped_component_that_lies(small, tmp_path, model, message, where):
+    with pytest.raises(MetronomeError, match=message) as error:
+        run(scenario(small, "n0.dram", model, bandwidth_gb_s=1, run=where), tmp_path)
+    assert error.value.exit_code == 3
+
+
+def test_a_component_that_hangs_is_given_up_after_its_time(small, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(ComponentFailure, match="(?s)gave no answer for 1 s .while doing .*thinking hard"):
+        run(accelerator(small, "Hangs", "process", timeout_s=1), tmp_path)
+    assert time.monotonic() - started < 15
+    assert children() == []
+
+
+def test_a_slow_component_that_says_so_is_waited_for(small, tmp_path):
+    small["workload"]["num_requests"] = 5
+    run(accelerator(small, "Slow", "process", timeout_s=2), tmp_path)
+
+
+def test_a_component_that_exits_at_once(small, tmp_path):
+    with pytest.raises(ComponentFailure, match="(?s)exited with code 1 .while starting.*no licence found"):
+        run(accelerator(small, "ExitsAtOnce", "process"), tmp_path)
+    assert children() == []
+
+
+def test_a_component_that_cannot_do_the_plan_is_found_before_time_0(small, tmp_path):
+    small["instances"][0]["model"] = "mistralai/Mixtral-8x7B-v0.1"
+    for where in ("inprocess", "process"):
+        with pytest.raises(MetronomeError, match="moe = 'moe': .* cannot do it: it does attention") as error:
+            run(accelerator(small, "NoMoe", where), tmp_path)
+        assert error.value.exit_code == 2
+
+
+def test_a_failed_run_leaves_partial_results_and_exit_code_3(small, tmp_path, cli):
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(accelerator(small, "Dies", "process")))
+    done = cli("run", path, "-o", tmp_path / "out", "--quiet")
+    assert done.exit_code == 3
+    assert "Traceback" not in done.output
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["metronome"]["status"] == "failed"
+    assert "SIGKILL" in result["metronome"]["error"]
+    assert result["failed"] > 0
+    assert "the end is near" in (tmp_path / "out/logs/n0.accelerators.log").read_text()
+
+
+def slow_run(small, tmp_path) -> subprocess.Popen:
+    """A run in processes that takes long, started as a user would, already under way."""
+    small["workload"] |= {"num_requests": 1_000_000}
+    small["components"] = {name: {"run": "process"} for name in ("n0.accelerators", "n0.dram", "nvlink0")}
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(small))
+    command = [sys.executable, "-m", "orchestrator", "run", str(path), "-o", str(tmp_path / "out"), "--quiet"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    wait_for(lambda: len(children(process.pid)) == 3)
+    time.sleep(2)
+    return process
+
+
+def test_ctrl_c_leaves_partial_results_and_no_process(small, tmp_path):
+    process = slow_run(small, tmp_path)
+    pids = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"interrupted; partial results are in" in stderr and b"Traceback" not in stderr
+    assert json.loads((tmp_path / "out/result.json").read_text())["metronome"]["status"] == "interrupted"
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def test_sigkill_of_the_orchestrator_leaves_no_process(small, tmp_path):
+    process = slow_run(small, tmp_path)
+    pids = children(process.pid)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not [pid for pid in pids if alive(pid)])
+
+
+def children(parent: int | None = None) -> list[int]:
+    """Live component processes of a process."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                status = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if b"serve-component" in command and int(status[1]) == (parent or os.getpid()) and status[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds=15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)

@@ -1,0 +1,39 @@
+"""Commands in the README and the docs run, and files they name exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from .conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = re.compile(r"```console\n(.*?)```", re.S)
+
+
+def commands():
+    """`$ metronome ...` lines of console blocks; paths of other projects cannot be run."""
+    for page in PAGES:
+        for block in BLOCKS.findall(page.read_text()):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("$ metronome") and "path/to" not in line:
+                    yield pytest.param(shlex.split(line[2:], comments=True)[1:], id=f"{page.name}: {line[2:60]}")
+
+
+@pytest.mark.parametrize("arguments", commands())
+def test_a_command_of_the_docs_runs(arguments, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "out/quickstart" in arguments:
+        assert cli("run", "-o", "out/quickstart", "--quiet").exit_code == 0
+    if "out/a" in arguments and "compare" in arguments:
+        assert cli("run", "-o", "out/a", "--quiet", "--set", "router.policy=round-robin").exit_code == 0
+    done = cli(*arguments)
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
