@@ -22,7 +22,7 @@ def commands():
                     yield pytest.param(shlex.split(line[2:], comments=True)[1:], id=f"{page.name}: {line[2:60]}")
 
 
-@pytest.mark.parametrize("arguments", commands())
+@pytest.mark.parametrize("arguments", list(commands()))
 def test_a_command_of_the_docs_runs(arguments, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "out/quickstart" in arguments:

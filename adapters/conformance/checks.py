@@ -156,7 +156,8 @@ def split_grants_change_nothing(subject: Subject) -> None:
     stopped = sorted(_run(session, work, stop=True), key=lambda c: c.op_id)
     session.close()
     _expect(whole == stopped, "stopping at completions changes them")
-    session, pieces = subject.open(), []
+    session = subject.open()
+    pieces: list[Completion] = []
     for operation, following in zip(work, [*work[1:], None], strict=True):
         pieces += session.advance(operation.at_ps, [operation]).completions
         if following:

@@ -89,7 +89,8 @@ class WireSession:
         self._stub.Restore(pb.RestoreRequest(session_id=self._id, state=state["state"]))
 
     def inspect(self) -> dict[str, Any]:
-        return codec.from_struct(self._stub.Inspect(pb.InspectRequest(session_id=self._id)).value)
+        tree: dict[str, Any] = codec.from_struct(self._stub.Inspect(pb.InspectRequest(session_id=self._id)).value)
+        return tree
 
     def close(self) -> None:
         self._stub.Close(pb.CloseRequest(session_id=self._id))

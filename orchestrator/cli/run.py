@@ -14,7 +14,7 @@ import click
 from ..errors import MetronomeError
 from ..report.recorder import Progress
 from ..report.results import Ending, write
-from ..scenario.loading import load
+from ..scenario.loading import DEFAULT, load
 from ..simulation import Simulation
 
 PS_PER_S = 10**12
@@ -26,7 +26,7 @@ PS_PER_S = 10**12
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the results [default: out/NAME].",
+    help="Folder for the results [default: out/SCENARIO].",
 )
 @click.option(
     "--set",
@@ -50,7 +50,7 @@ def command(
     """
     started = time.perf_counter()
     loaded, folder = load(scenario, overrides, seed)
-    output = output or Path("out") / loaded.name
+    output = output or Path("out") / Path(scenario or DEFAULT).stem
     ending = Ending()
     failure: MetronomeError | KeyboardInterrupt | None = None
     with progress_bar(quiet) as progress, Simulation(loaded, folder, output / "logs", progress) as simulation:
