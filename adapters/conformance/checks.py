@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hwmodels.interface import (
@@ -192,8 +192,8 @@ def late_operations_are_refused(subject: Subject) -> None:
         return
     session = subject.open()
     session.advance(10**9, ())
-    _refuses(session, replace(operations(subject, 1)[0], at_ps=10**9 - 1), "an operation in the past")
-    done = session.advance(FAR_PS, [replace(operations(subject, 1)[0], at_ps=10**9)])
+    _refuses(session, operations(subject, 1)[0]._replace(at_ps=10**9 - 1), "an operation in the past")
+    done = session.advance(FAR_PS, [operations(subject, 1)[0]._replace(at_ps=10**9)])
     _expect(len(done.completions) == 1, "after refusing an operation the session is of no use")
     session.close()
 
@@ -202,9 +202,9 @@ def bad_operations_are_refused(subject: Subject) -> None:
     """Unknown template, missing number, negative number."""
     session = subject.open()
     good = operations(subject, 1)[0]
-    _refuses(session, replace(good, template=9999), "an unknown template")
-    _refuses(session, replace(good, values=()), "an operation without its numbers")
-    _refuses(session, replace(good, values=(-1, *good.values[1:])), "a negative number")
+    _refuses(session, good._replace(template=9999), "an unknown template")
+    _refuses(session, good._replace(values=()), "an operation without its numbers")
+    _refuses(session, good._replace(values=(-1, *good.values[1:])), "a negative number")
     _expect(len(_run(session, [good])) == 1, "after refusing an operation the session is of no use")
     session.close()
 
@@ -217,7 +217,7 @@ def answers_do_not_depend_on_when(subject: Subject) -> None:
         durations = set()
         for at in (0, 123_456_789):
             session = subject.open()
-            done = _run(session, [replace(operation, at_ps=at)])[0]
+            done = _run(session, [operation._replace(at_ps=at)])[0]
             durations.add(done.finish_ps - done.start_ps)
             session.close()
         _expect(len(durations) == 1, f"operation {operation.op_id} takes {sorted(durations)} ps, depending on when")

@@ -98,19 +98,19 @@ def checked(link: Link, answer: Advanced, asked: dict[int, Any], grant_ps: int |
     ``grant_ps`` is None for oracles, whose answers may lie beyond it.
     """
     seen = set()
-    for done in answer.completions:
-        problem = ""
-        if done.op_id not in asked or done.op_id in seen:
-            problem = f"answered operation {done.op_id}, which it was not asked" + (
-                " again" if done.op_id in seen else ""
-            )
-        elif done.finish_ps < done.start_ps:
-            problem = f"says operation {done.op_id} finished at {done.finish_ps} ps, before its start {done.start_ps}"
-        elif grant_ps is not None and done.finish_ps > answer.reached_ps:
-            problem = f"completed operation {done.op_id} at {done.finish_ps} ps but reached {answer.reached_ps} ps only"
-        if problem:
-            raise ComponentFailure(link.name, problem)
-        seen.add(done.op_id)
+    latest = None if grant_ps is None else answer.reached_ps
+    for op_id, start_ps, finish_ps in ((c.op_id, c.start_ps, c.finish_ps) for c in answer.completions):
+        if op_id in asked and op_id not in seen and start_ps <= finish_ps and (latest is None or finish_ps <= latest):
+            seen.add(op_id)
+            continue
+        if op_id not in asked or op_id in seen:
+            again = " again" if op_id in seen else ""
+            problem = f"answered operation {op_id}, which it was not asked{again}"
+        elif finish_ps < start_ps:
+            problem = f"says operation {op_id} finished at {finish_ps} ps, before its start {start_ps}"
+        else:
+            problem = f"completed operation {op_id} at {finish_ps} ps but reached {answer.reached_ps} ps only"
+        raise ComponentFailure(link.name, problem)
     if grant_ps is not None and answer.reached_ps > grant_ps:
         raise ComponentFailure(link.name, f"reached {answer.reached_ps} ps, beyond its grant of {grant_ps} ps")
     return answer

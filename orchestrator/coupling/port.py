@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -89,7 +89,7 @@ class AskedPort:
         self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
         self._sent: list[Question] = []
         self._clocked = link.description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY)
-        self._left: list[Operation] = []  # still to be asked, one after another
+        self._asked: list[Operation] = []  # of a component with a clock: still to be asked, one by one
         self._clock_ps = 0  # how far a component with a clock has come; not the time of the run
 
     def group(self, items: tuple[Item, ...]) -> Group:
@@ -100,40 +100,33 @@ class AskedPort:
     def send(self, questions: list[Question]) -> None:
         """Ask what memory lacks; :meth:`receive` puts the answers there."""
         self._sent = questions
-        operations = self._operations()
+        ids = count()
+        self._asked = [Operation(item.template.id, question.values, next(ids))
+                       for question in questions for item in question.group.items]  # fmt: skip
         if self._clocked:
-            self._left = operations
             self._send_alone()
         else:
-            self.link.send(MAX_PS, operations, False)
+            self.link.send(MAX_PS, self._asked, False)
 
     def receive(self) -> None:
-        completions = self._one_by_one() if self._clocked else self._all(self._operations(), None)
+        completions = self._one_by_one() if self._clocked else self._all(self._asked, None)
         done = {completion.op_id: completion for completion in completions}
         op_id = 0
         for question in self._sent:
-            duration, energy, answers = 0, 0, Counter[Provenance]()
-            known = True
-            for item in question.group.items:
+            duration, energy, known = 0, 0, True
+            answers: dict[Provenance, int] = {}
+            for _, repeat, copies in question.group.items:
                 completion = done[op_id]
                 op_id += 1
-                duration += (completion.finish_ps - completion.start_ps) * item.repeat
+                duration += (completion.finish_ps - completion.start_ps) * repeat
                 if completion.energy_pj is None:
                     known = False
                 else:
-                    energy += completion.energy_pj * item.repeat * item.copies
-                answers[completion.provenance] += 1
+                    energy += completion.energy_pj * repeat * copies
+                answers[completion.provenance] = answers.get(completion.provenance, 0) + 1
             key = (question.group.id, question.values)
             if key not in self.memory:
-                self.memory[key] = Cost(duration, energy, known, dict(answers))
-
-    def _operations(self) -> list[Operation]:
-        ids = count()
-        return [
-            Operation(item.template.id, question.values, next(ids))
-            for question in self._sent
-            for item in question.group.items
-        ]
+                self.memory[key] = Cost(duration, energy, known, answers)
 
     def _all(self, operations: list[Operation], grant_ps: int | None) -> Sequence[Completion]:
         asked = {operation.op_id: operation for operation in operations}
@@ -147,15 +140,15 @@ class AskedPort:
     def _one_by_one(self) -> Sequence[Completion]:
         """A component with a clock is asked for one operation alone at a time, each after the last."""
         completions: list[Completion] = []
-        while self._left:
-            completions += self._all([self._left.pop(0)], MAX_PS)
-            if self._left:
+        while self._asked:
+            completions += self._all([self._asked.pop(0)], MAX_PS)
+            if self._asked:
                 self._send_alone()
         return completions
 
     def _send_alone(self) -> None:
-        self._left[0] = replace(self._left[0], at_ps=self._clock_ps)
-        self.link.send(MAX_PS, self._left[:1], True)
+        self._asked[0] = self._asked[0]._replace(at_ps=self._clock_ps)
+        self.link.send(MAX_PS, self._asked[:1], True)
 
     def use(self, cost: Cost) -> None:
         """Count one use. Memory is emptied by what was needed, not by what was asked ahead, so that

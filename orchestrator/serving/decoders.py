@@ -61,11 +61,11 @@ class Decoders:
     def __contains__(self, sequence: Sequence) -> bool:
         return sequence.order in self._members
 
-    def at_block_edge(self) -> list[Sequence]:
-        """Whose next token begins a new block, or ends one."""
+    def at_block_edge(self) -> list[int]:
+        """Places in the running list of those whose next token begins a new block, or ends one."""
         begins = self._rows[self.step % self.block_size]
         ends = self._rows[(self.step + 1) % self.block_size]
-        return [*begins.values(), *ends.values()]
+        return [*begins, *ends]
 
     def ending(self) -> list[Sequence]:
         """Whose token of this step is their last."""

@@ -18,7 +18,7 @@ from itertools import islice
 
 from .batch import Batch
 from .decoders import Decoders
-from .kv.hashing import extend_chain
+from .kv.hashing import block_names
 from .kv.pool import BlockPool
 from .sequence import Sequence
 
@@ -126,8 +126,9 @@ class Scheduler:
             if short and (decoders.count > budget or not self._prefills_come_last()):
                 return self._grow_in_order(budget)
         # In running order, as a block taken may be the one an earlier sequence has just been found by.
-        for sequence in sorted({*decoders.at_block_edge(), *self._prefilling.values()}, key=_order):
-            if sequence.order not in self.running:
+        for order in sorted({*decoders.at_block_edge(), *self._prefilling}):
+            sequence = self.running.get(order)
+            if sequence is None:
                 continue  # preempted for a sequence before it
             if sequence in decoders:
                 if not self._grow_decoder(sequence):
@@ -185,12 +186,14 @@ class Scheduler:
 
     def _grow_decoder(self, sequence: Sequence) -> bool:
         """One more token: a block where one begins, a name where one ends; False if it preempted itself."""
+        block_size = self.config.block_size
         context = self.decoders.context(sequence)
-        if context % self.config.block_size == 0:
-            if not self._make_room(sequence, 1):
+        if context % block_size == 0:
+            if not self.pool.free and not self._make_room(sequence, 1):
                 return False
-            sequence.blocks += self.pool.allocate(1)
-        self._name_blocks(sequence, context + 1)
+            sequence.blocks.append(self.pool.take())
+        if (context + 1) % block_size == 0:
+            self._name_blocks(sequence, context + 1)
         return True
 
     def _make_room(self, sequence: Sequence, need: int) -> bool:
@@ -261,22 +264,17 @@ class Scheduler:
         ids = sequence.request.token_ids
         if not self.config.enable_prefix_caching or ids is None:
             return []
-        most = (sequence.reach - 1) // self.config.block_size
-        extend_chain(sequence.chain, ids, self.config.block_size, most)
-        return self.pool.lookup(sequence.chain, most)
+        if not sequence.chain:
+            sequence.chain = block_names(ids, self.config.block_size)
+        return self.pool.lookup(sequence.chain, (sequence.reach - 1) // self.config.block_size)
 
     def _name_blocks(self, sequence: Sequence, computed: int) -> None:
-        """Make the blocks that ``computed`` tokens fill findable by their hashes."""
-        ids = sequence.request.token_ids
-        if ids is None or not self.config.enable_prefix_caching:
-            return
-        full = computed // self.config.block_size
-        if full <= sequence.named:
-            return
-        extend_chain(sequence.chain, ids, self.config.block_size, full)
-        for block in range(sequence.named, min(full, len(sequence.chain))):
-            self.pool.remember(sequence.blocks[block], sequence.chain[block])
-        sequence.named = full
+        """Make the blocks that ``computed`` tokens fill findable by their hashes, if these are known."""
+        chain, blocks = sequence.chain, sequence.blocks
+        full = min(computed // self.config.block_size, len(chain))
+        for block in range(sequence.named, full):
+            self.pool.remember(blocks[block], chain[block])
+        sequence.named = max(sequence.named, full)
 
     # The step -----------------------------------------------------------------------------------
 

@@ -6,15 +6,14 @@ from array import array
 from hashlib import blake2b
 
 
-def extend_chain(chain: list[bytes], token_ids: array[int], block_size: int, blocks: int) -> None:
-    """Append hashes until ``chain`` names the first ``blocks`` full blocks of ``token_ids``.
+def block_names(token_ids: array[int], block_size: int) -> list[bytes]:
+    """The names of all full blocks of ``token_ids``, in order.
 
-    Each hash covers the block's tokens and the hash before it, as in vLLM. Does nothing for blocks
-    whose tokens are not known.
+    Each is a hash over the block's tokens and the name before it, as in vLLM.
     """
-    blocks = min(blocks, len(token_ids) // block_size)
-    parent = chain[-1] if chain else b""
-    for block in range(len(chain), blocks):
-        tokens = token_ids[block * block_size : (block + 1) * block_size]
-        parent = blake2b(parent + tokens.tobytes(), digest_size=16).digest()
-        chain.append(parent)
+    tokens, width = token_ids.tobytes(), token_ids.itemsize * block_size
+    names, parent = [], b""
+    for start in range(0, len(tokens) - width + 1, width):
+        parent = blake2b(parent + tokens[start : start + width], digest_size=16).digest()
+        names.append(parent)
+    return names

@@ -36,17 +36,18 @@ class BlockPool:
 
     def allocate(self, count: int) -> list[int]:
         """Take ``count`` blocks from the head; what they held is forgotten. They must be free."""
-        taken = []
-        for _ in range(count):
-            if self._fresh < self.size:
-                block = self._fresh
-                self._fresh += 1
-            else:
-                block, _ = self._freed.popitem(last=False)
-                self._forget(block)
-            self._references[block] = 1
-            taken.append(block)
-        return taken
+        return [self.take() for _ in range(count)]
+
+    def take(self) -> int:
+        """One block from the head."""
+        if self._fresh < self.size:
+            block = self._fresh
+            self._fresh += 1
+        else:
+            block, _ = self._freed.popitem(last=False)
+            self._forget(block)
+        self._references[block] = 1
+        return block
 
     def lookup(self, chain: Sequence[bytes], limit: int) -> list[int]:
         """Blocks that hold the longest cached beginning of a chain, at most ``limit``."""
@@ -73,13 +74,13 @@ class BlockPool:
 
     def release(self, blocks: Sequence[int]) -> None:
         """One user less, last block first, so that a sequence's tail is reused before its head."""
+        references, freed = self._references, self._freed
         for block in reversed(blocks):
-            count = self._references[block] - 1
-            if count:
-                self._references[block] = count
+            count = references.pop(block)
+            if count > 1:
+                references[block] = count - 1
             else:
-                del self._references[block]
-                self._freed[block] = None
+                freed[block] = None
 
     def remember(self, block: int, name: bytes) -> None:
         """Make a full block findable by its hash; the first block of a hash stays the one found."""
