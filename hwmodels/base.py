@@ -19,6 +19,7 @@ from .interface import (
     Provenance,
     Template,
     UnsupportedOperation,
+    Use,
     check_operation,
 )
 
@@ -87,7 +88,7 @@ class Model(Generic[C]):
     def check_template(self, template: Template) -> None:
         """Refuse a shape this model has no figures for; the default takes everything."""
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
         return {}
 
 

@@ -37,6 +37,8 @@ class Feature(StrEnum):
     SNAPSHOT = "snapshot"  # snapshot() / restore()
     INSPECT = "inspect"  # inspect(): look at state without changing it
     PROGRESS = "progress"  # slow: the host reports liveness while it computes
+    RESOURCES = "resources"  # resources(): which templates can never meet
+    ACCOUNTS = "accounts"  # statistics() says what was carried, answers used again included
 
 
 class Provenance(StrEnum):
@@ -113,7 +115,10 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
 
 #: kind -> attributes a template of that kind always carries. Sizes in elements, dtypes by their
 #: short names (bf16, fp8, ...). ``width`` is elements moved per token. Collective bytes are the
-#: size of the full vector (all_reduce, reduce_scatter) or of one rank's shard (all_gather).
+#: size of the full vector (all_reduce, reduce_scatter), of one rank's shard (all_gather) or of all
+#: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
+#: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
+#: ``owner`` may say whose traffic it is, for reports.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
     "norm": ("width", "dtype"),
@@ -125,12 +130,12 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "read": (),
     "write": (),
     "copy": (),
-    "send": ("participants",),
-    "all_reduce": ("participants",),
-    "all_gather": ("participants",),
-    "reduce_scatter": ("participants",),
-    "all_to_all": ("participants",),
-    "broadcast": ("participants",),
+    "send": ("participants", "ranks"),
+    "all_reduce": ("participants", "ranks"),
+    "all_gather": ("participants", "ranks"),
+    "reduce_scatter": ("participants", "ranks"),
+    "all_to_all": ("participants", "ranks"),
+    "broadcast": ("participants", "ranks"),
 }
 
 DTYPE_BYTES: Mapping[str, float] = {
@@ -163,6 +168,14 @@ class Advanced:
     reached_ps: int
     completions: tuple[Completion, ...]
     next_event_ps: int | None = None
+
+
+class Use(NamedTuple):
+    """An operation whose remembered answer served ``times`` times."""
+
+    template: int
+    values: tuple[int, ...]
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +269,24 @@ class Component(Protocol):
         """
         ...
 
-    def statistics(self) -> dict[str, Any]:
-        """Figures of the session so far, JSON-ready."""
+    def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
+        """Figures of the session, JSON-ready, asked for once at its end.
+
+        ``uses`` are operations whose remembered answers were used without asking again; a model
+        that accounts for what it carried counts them.
+        """
         ...
+
+
+@runtime_checkable
+class Resources(Protocol):
+    """Feature RESOURCES: what of the component each declared template may touch.
+
+    Templates without a common resource never slow one another down, so each may be asked or stepped
+    on its own merits.
+    """
+
+    def resources(self) -> Mapping[int, frozenset[int]]: ...
 
 
 @runtime_checkable

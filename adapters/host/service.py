@@ -24,6 +24,7 @@ from hwmodels.interface import (
     Feature,
     Inspectable,
     LateOperation,
+    Resources,
     Snapshots,
     UnsupportedOperation,
 )
@@ -73,7 +74,9 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # type: ignore[misc] 
         if not request.validate_only:
             self._sessions[request.session_id] = Session(component, features, request.heartbeat_ms / 1000)
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-        return pb.ConfigureResponse(config_digest=digest, features=sorted(map(str, features)))
+        touched = component.resources() if isinstance(component, Resources) else {}
+        resources = [pb.TemplateResources(template_id=t, resource=sorted(parts)) for t, parts in touched.items()]
+        return pb.ConfigureResponse(config_digest=digest, features=sorted(map(str, features)), resources=resources)
 
     def Simulate(
         self, requests: Iterator[pb.SimulateRequest], context: grpc.ServicerContext
@@ -151,7 +154,12 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # type: ignore[misc] 
     def Close(self, request: pb.CloseRequest, context: grpc.ServicerContext) -> pb.CloseResponse:
         session = self._session(request.session_id, context)
         del self._sessions[request.session_id]
-        return pb.CloseResponse(statistics=codec.to_struct(session.component.statistics()))
+        try:
+            statistics = session.component.statistics(codec.from_uses(request.uses))
+        except BadOperation as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            raise AssertionError("abort raises") from None
+        return pb.CloseResponse(statistics=codec.to_struct(statistics))
 
     def _able(self, session: Session, ability: Any, lacks: str, context: grpc.ServicerContext) -> Any:
         if not isinstance(session.component, ability):

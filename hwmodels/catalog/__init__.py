@@ -1,4 +1,4 @@
-"""Devices and models as data: datasheet figures and architecture facts, each with its source."""
+"""Devices, interconnects and models as data: datasheet figures and architecture facts, each with its source."""
 
 from __future__ import annotations
 
@@ -36,18 +36,87 @@ class Device:
     sources: dict[str, str]
 
 
-def device_names() -> list[str]:
-    return sorted(f.name.removesuffix(".yaml") for f in files(__name__).joinpath("devices").iterdir()
+@dataclass(frozen=True, slots=True)
+class Interconnect:
+    """One kind of link between devices, with what a collective library adds on it.
+
+    Attributes:
+        bandwidth: bytes/s that large transfers reach, per device and direction.
+        launch_ns: from the call to the first byte. bulk_launch_ns: what the full-rate protocol adds.
+        hop_ns, bulk_hop_ns: one step between two devices, by the low-latency and the full-rate protocol.
+        low_latency_share: share of the bandwidth that the low-latency protocol reaches.
+        switch_ns: each switch beyond the first on a path.
+        root_share: share of the line rate between devices that meet only at the host bridge (PCIe).
+        local_copy: bytes/s at which a rank copies its own share; None where that is not seen.
+        in_network: (bytes/s, ns) of an all-reduce done by the switch; None if it cannot.
+        host_path: (bytes/s, devices) of the way from so many devices to their adapter; None if it is no limit.
+        sources: where each figure comes from.
+    """
+
+    name: str
+    bandwidth: float
+    launch_ns: float
+    bulk_launch_ns: float
+    hop_ns: float
+    bulk_hop_ns: float
+    low_latency_share: float
+    switch_ns: float
+    root_bandwidth: float | None
+    local_copy: float | None
+    in_network: tuple[float, float] | None
+    host_path: tuple[float, int] | None
+    sources: dict[str, str]
+
+
+def interconnect_names() -> list[str]:
+    return _names("interconnects")
+
+
+@cache
+def interconnect(name: str) -> Interconnect:
+    """The interconnect of that name; KeyError if the catalog has none."""
+    facts = _facts("interconnects", name)
+    line = facts["line_rate_gb_s"] * 1e9
+    copy, sharp, path = facts.get("local_copy_gb_s"), facts.get("in_network"), facts.get("host_path")
+    return Interconnect(
+        name=name,
+        bandwidth=line * facts["efficiency"],
+        launch_ns=facts["launch_ns"],
+        bulk_launch_ns=facts["bulk_launch_ns"],
+        hop_ns=facts["hop_ns"],
+        bulk_hop_ns=facts["bulk_hop_ns"],
+        low_latency_share=facts["low_latency_share"],
+        switch_ns=facts.get("switch_ns", 0),
+        root_bandwidth=line * facts["root_share"] if "root_share" in facts else None,
+        local_copy=copy * 1e9 if copy else None,
+        in_network=(sharp["bandwidth_gb_s"] * 1e9, sharp["latency_ns"]) if sharp else None,
+        host_path=(path["bandwidth_gb_s"] * 1e9, path["devices"]) if path else None,
+        sources=facts["sources"],
+    )
+
+
+def _names(kind: str) -> list[str]:
+    return sorted(f.name.removesuffix(".yaml") for f in files(__name__).joinpath(kind).iterdir()
                   if f.name.endswith(".yaml"))  # fmt: skip
+
+
+def _facts(kind: str, name: str) -> dict[str, Any]:
+    """The content of a catalog file; KeyError if there is none."""
+    if name not in _names(kind):
+        raise KeyError(name)
+    text = files(__name__).joinpath(kind, f"{name}.yaml").read_text()
+    facts: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return facts
+
+
+def device_names() -> list[str]:
+    return _names("devices")
 
 
 @cache
 def device(name: str) -> Device:
     """The device of that name; KeyError if the catalog has none."""
-    path = files(__name__).joinpath("devices", f"{name}.yaml")
-    if name not in device_names():
-        raise KeyError(name)
-    facts: dict[str, Any] = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    facts = _facts("devices", name)
     return Device(
         name=name,
         flops={dtype: tera * 1e12 for dtype, tera in facts["tflops"].items()},

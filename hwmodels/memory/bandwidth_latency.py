@@ -54,7 +54,6 @@ class BandwidthLatency(Model[BandwidthLatencyConfig]):
         self._now_ps = 0
         self._free_ps = 0  # when the data path is free
         self._queue: deque[Completion] = deque()  # in finish order
-        self._served = 0
 
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
@@ -84,7 +83,6 @@ class BandwidthLatency(Model[BandwidthLatencyConfig]):
             if stop_at_first_completion:
                 reached = done[-1].finish_ps
         self._now_ps = max(self._now_ps, reached)
-        self._served += len(done)
         return Advanced(self._now_ps, tuple(done), self._queue[0].finish_ps if self._queue else None)
 
     def _transfer_ps(self, operation: Operation) -> int:
@@ -104,15 +102,11 @@ class BandwidthLatency(Model[BandwidthLatencyConfig]):
 
     def snapshot(self) -> dict[str, Any]:
         queue = [[c.op_id, c.start_ps, c.finish_ps, c.energy_pj] for c in self._queue]
-        return {"now_ps": self._now_ps, "free_ps": self._free_ps, "served": self._served, "queue": queue}
+        return {"now_ps": self._now_ps, "free_ps": self._free_ps, "queue": queue}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._now_ps, self._free_ps = int(state["now_ps"]), int(state["free_ps"])
-        self._served = int(state["served"])
         self._queue = deque(
             Completion(int(op), int(start), int(finish), Provenance.MODELLED, None if e is None else int(e))
             for op, start, finish, e in state["queue"]
         )
-
-    def statistics(self) -> dict[str, Any]:
-        return {"served": self._served}

@@ -11,6 +11,8 @@ Communication Operations in MPICH", 2005): with p ranks, m bytes and hop(x) = al
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from ..base import Config, Estimate, OracleModel
@@ -31,6 +33,7 @@ class AlphaBetaConfig(Config):
     bandwidth_gb_s: float = Field(gt=0)
     latency_ns: float = Field(ge=0)
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
+    scale_out: dict[str, Any] | None = Field(default=None, description="refused: links between nodes are fabric's")
 
 
 class AlphaBeta(OracleModel[AlphaBetaConfig]):
@@ -46,6 +49,8 @@ class AlphaBeta(OracleModel[AlphaBetaConfig]):
     )
 
     def check_template(self, template: Template) -> None:
+        if self.config.scale_out is not None:
+            raise UnsupportedOperation("alpha-beta", template, "knows one kind of link, not scale_out: use fabric")
         if int(template.attributes["participants"]) < 2:
             raise UnsupportedOperation("alpha-beta", template, "fewer than 2 participants")
 

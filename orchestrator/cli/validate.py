@@ -8,6 +8,7 @@ import click
 
 from ..scenario.loading import load
 from ..scenario.schema import Scenario
+from ..serving.engine import Role
 from ..simulation import Simulation
 
 
@@ -26,11 +27,10 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool) -> N
     loaded, folder = load(scenario, overrides)
     with Simulation(loaded, folder) as simulation:
         click.echo(f"{loaded.name}: valid")
-        for instance, engine in zip(simulation.instances, simulation.engines, strict=True):
+        models = [unit.arch.name for unit in simulation.units for _ in unit.names]
+        for model, engine in zip(models, simulation.engines, strict=True):
             tokens = engine.scheduler.pool.size * engine.scheduler.config.block_size
-            click.echo(
-                f"  {engine.name}: {instance.arch.name}, {engine.scheduler.pool.size} KV blocks ({tokens} tokens)"
-            )
+            role = "" if engine.role is Role.BOTH else f" ({engine.role})"
+            click.echo(f"  {engine.name}{role}: {model}, {engine.scheduler.pool.size} KV blocks ({tokens} tokens)")
         for spec in simulation.specs:
-            port = type(simulation.ports[spec.name]).__name__.removesuffix("Port").lower()
-            click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {port}")
+            click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {simulation.ports.modes(spec.name)}")

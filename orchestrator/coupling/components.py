@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     specs = []
     for rank, (name, (kind, facts)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
-        model = options.model or DEFAULT_MODEL[kind]
+        model = options.model or _default_model(kind, facts)
         found = _model(f"components.{name}.model", model)
         if found.description.kind != kind:
             raise InputError(
@@ -62,6 +63,13 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     return specs
 
 
+def _default_model(kind: str, facts: Mapping[str, Any]) -> str:
+    """``alpha-beta`` knows one kind of link by two figures; what says more is a ``fabric``."""
+    if kind == "network" and (facts.get("type") or facts.get("scale_out") or facts["topology"] in ("torus", "pcie")):
+        return "fabric"
+    return DEFAULT_MODEL[kind]
+
+
 def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any]]]:
     """name -> (kind, facts)."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -73,8 +81,11 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any]]]:
         found[f"{node.name}.accelerators"] = ("accelerator", facts)
         if node.memory.dram:
             found[f"{node.name}.dram"] = ("memory", node.memory.dram.model_dump())
+    counts = {f"{node.name}.accelerators": (node.name, node.accelerators.count) for node in scenario.cluster.nodes}
     for network in scenario.cluster.networks:
-        found[network.name] = ("network", network.model_dump())
+        facts = network.model_dump(exclude_none=True)
+        facts["groups"] = [dict(zip(("name", "count"), counts[group], strict=True)) for group in network.connects]
+        found[network.name] = ("network", facts)
     return found
 
 
@@ -95,6 +106,6 @@ def _model(where: str, name: str) -> Any:
 def open_local(spec: ComponentSpec) -> Link:
     """The component in this process; InputError if it refuses its configuration."""
     try:
-        return LocalLink(spec.name, registry.find(spec.model)(spec.config, spec.seed))
+        return LocalLink(spec.name, partial(registry.find(spec.model), spec.config, spec.seed))
     except ConfigError as error:
         raise refused(spec.name, error) from None

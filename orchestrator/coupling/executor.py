@@ -1,167 +1,159 @@
 """Running an engine step's operations over the ports.
 
 Operations on asked components between two operations on shared (stepped) ones are one *span*: their
-durations add up, and the kernel sees one event. A step without shared operations is one span whole.
+durations add up, and the kernel sees one event. Members of a data-parallel group run side by side; a
+span lasts as long as its slowest member. Where several steps are in flight, a stage does one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
-from ..lowering.plan import Plan, Role, Size, Work
-from ..serving.batch import Batch
-from .port import AskedPort, Cost, Group, Item, Question, SteppedPort
+from ..lowering.work import Plan
+from ..serving.batch import Batch, joined
+from .port import AskedPort, Cost, Group, Question
+from .ports import Ports
+from .program import Enter, Layers, Leave, Segment, Shared, Span, SpanPart, program
 
 AHEAD = 16  # steps a remote oracle is asked about in advance
 
 
-@dataclass(frozen=True, slots=True)
-class SpanPart:
-    """Operations of one span on one component that take the same numbers."""
+class _Step:
+    """One step in flight: where it is in the program."""
 
-    port: AskedPort
-    group: Group
-    size: Size
+    __slots__ = ("batches", "done", "energy_pj", "layer_done", "layers", "next", "open", "program", "together")
 
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """One operation on a stepped component."""
-
-    port: SteppedPort
-    item: Item
-    size: Size
-
-
-Segment = tuple[SpanPart, ...] | Shared
+    def __init__(
+        self, steps: list[Segment], batches: Sequence[Batch], done: Callable[[int], None],
+        layer_done: Callable[[int], None] | None,
+    ) -> None:  # fmt: skip
+        self.program, self.batches, self.done, self.layer_done = steps, batches, done, layer_done
+        self.together = joined(batches)
+        self.next = self.energy_pj = self.open = self.layers = 0
 
 
 class Executor:
-    """Executes steps of one plan, one at a time.
+    """Executes steps of one plan, one in each of its lanes at a time.
 
     ``steady(n)`` says for how many of the next n steps the same sequences will decode; it lets a
     component behind a round trip be asked once for several steps. It never changes an answer.
     """
 
     def __init__(
-        self,
-        kernel: Kernel,
-        rank: int,
-        plan: Plan,
-        ports: dict[Role, AskedPort | SteppedPort],
-        steady: Callable[[int], int],
-        fold: bool = True,
+        self, kernel: Kernel, rank: int, plan: Plan, ports: Ports, steady: Callable[[int], int], fold: bool = True
     ) -> None:
         self._kernel, self._rank, self._steady = kernel, rank, steady
-        self._segments = _segments(plan, ports, fold)
-        self._batch = Batch((), 0, 0, 0, 0)
-        self._next = 0
-        self._energy_pj = 0
-        self._done: Callable[[int], None] = lambda energy: None
+        self._whole = program(plan, ports, "step" if fold else "operation")
+        self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
+        self._layered: list[Segment] | None = None  # made when first needed
+        self._queues: dict[str, deque[_Step]] = {}  # stage -> who waits for it, while it is busy
 
-    def run(self, batch: Batch, done: Callable[[int], None]) -> None:
-        """Start a step now; ``done(energy_pj)`` is called at its end."""
-        self._batch, self._done, self._next, self._energy_pj = batch, done, 0, 0
-        self._advance()
+    def run(
+        self, lane: int, batches: Sequence[Batch], done: Callable[[int], None],
+        layer_done: Callable[[int], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Start a step now; ``done(energy_pj)`` is called at its end, ``layer_done(n)`` after each layer."""
+        if layer_done is not None and self._layered is None:
+            self._layered = self._by_layer()
+        steps = self._whole if layer_done is None or self._layered is None else self._layered
+        self._advance(_Step(steps, batches, done, layer_done))
 
-    def _advance(self) -> None:
-        if self._next == len(self._segments):
-            self._done(self._energy_pj)
-            return
-        segment = self._segments[self._next]
-        self._next += 1
-        if isinstance(segment, Shared):
-            segment.port.submit(segment.item, segment.size.of(self._batch), self._shared_done)
-            return
-        duration = 0
-        for part, cost in zip(segment, self._costs(segment), strict=True):
-            duration += cost.duration_ps
-            self._energy_pj += cost.energy_pj
-            part.port.use(cost)
-        self._kernel.at(self._kernel.now_ps + duration, Priority.COMPLETION, self._rank, self._advance)
+    def _advance(self, step: _Step) -> None:
+        """Go on until something takes time."""
+        while step.next < len(step.program):
+            segment = step.program[step.next]
+            step.next += 1
+            if isinstance(segment, Span):
+                self._span(step, segment)
+                return
+            if isinstance(segment, Shared):
+                self._shared(step, segment)
+                return
+            if isinstance(segment, Enter):
+                if segment.stage in self._queues:
+                    self._queues[segment.stage].append(step)
+                    return
+                self._queues[segment.stage] = deque()
+            elif isinstance(segment, Leave):
+                self._leave(segment.stage)
+            elif step.layer_done is not None:
+                step.layers += segment.count
+                step.layer_done(step.layers)
+        step.done(step.energy_pj)
 
-    def _shared_done(self, energy_pj: int) -> None:
-        self._energy_pj += energy_pj
-        self._advance()
+    def _leave(self, stage: str) -> None:
+        queue = self._queues[stage]
+        if queue:
+            self._resume(self._kernel.now_ps, queue.popleft())
+        else:
+            del self._queues[stage]
 
-    def _costs(self, parts: tuple[SpanPart, ...]) -> list[Cost]:
-        batch = self._batch
-        keys = [(part.group.id, part.size.of(batch)) for part in parts]
-        costs = [part.port.memory.get(key) for part, key in zip(parts, keys, strict=True)]
+    def _resume(self, time_ps: int, step: _Step) -> None:
+        self._kernel.at(time_ps, Priority.COMPLETION, self._rank, partial(self._advance, step))
+
+    def _shared(self, step: _Step, segment: Shared) -> None:
+        step.open = len(segment.items)
+        for i, (port, item) in enumerate(segment.items):
+            batch = step.together if segment.joint else step.batches[i]
+            port.submit(item, segment.size.of(batch), partial(self._shared_done, step))
+
+    def _shared_done(self, step: _Step, energy_pj: int) -> None:
+        step.energy_pj += energy_pj
+        step.open -= 1
+        if not step.open:
+            self._advance(step)
+
+    def _span(self, step: _Step, span: Span) -> None:
+        batches = (step.together,) if span.joint else step.batches
+        longest = 0
+        costs = self._costs(span, batches)
+        for parts in span.members:
+            duration = 0
+            for part in parts:
+                cost = next(costs)
+                duration += cost.duration_ps
+                step.energy_pj += cost.energy_pj
+                part.port.use(cost)
+            longest = max(longest, duration)
+        self._resume(self._kernel.now_ps + longest, step)
+
+    def _costs(self, span: Span, batches: Sequence[Batch]) -> Iterator[Cost]:
+        """The cost of every part, member by member; what is not known is asked first."""
+        wanted = [
+            (part, part.size.of(batch)) for parts, batch in zip(span.members, batches, strict=True) for part in parts
+        ]
+        costs = [part.group.known.get(values) for part, values in wanted]
         if None in costs:
-            self._ask(parts, keys, costs)
-            costs = [part.port.memory[key] for part, key in zip(parts, keys, strict=True)]
-        return costs  # type: ignore[return-value]
+            self._ask(span, batches, [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None])
+            return iter([part.group.known[values] for part, values in wanted])
+        return iter(costs)  # type: ignore[arg-type]
 
-    def _ask(self, parts: tuple[SpanPart, ...], keys: list[tuple[int, tuple[int, ...]]],
-             costs: list[Cost | None]) -> None:  # fmt: skip
+    def _ask(self, span: Span, batches: Sequence[Batch], missing: list[tuple[SpanPart, tuple[int, ...]]]) -> None:
         """Everything missing in one message a component, all components at once."""
-        missing: dict[AskedPort, dict[tuple[int, tuple[int, ...]], Question]] = {}
-        for part, key, cost in zip(parts, keys, costs, strict=True):
-            if cost is None:
-                questions = missing.setdefault(part.port, {})
-                questions[key] = Question(part.group, key[1])
-                if part.port.link.remote:
-                    for batch in self._ahead():
-                        values = part.size.of(batch)
-                        questions[part.group.id, values] = Question(part.group, values)
-        for port, wanted in missing.items():
-            port.send([question for key, question in wanted.items() if key not in port.memory])
-        for port in missing:
+        questions: dict[AskedPort, dict[tuple[int, tuple[int, ...]], Question]] = {}
+
+        def ask(port: AskedPort, group: Group, values: tuple[int, ...]) -> None:
+            if values not in group.known:
+                questions.setdefault(port, {})[group.id, values] = Question(group, values)
+
+        ahead = None
+        for part, values in missing:
+            ask(part.port, part.group, values)
+            if part.port.link.remote and len(batches) == 1 and not span.joint:
+                if ahead is None:
+                    ahead = self._ahead(batches[0])
+                for batch in ahead:
+                    ask(part.port, part.group, part.size.of(batch))
+        for port, wanted in questions.items():
+            port.send(list(wanted.values()))
+        for port in questions:
             port.receive()
 
-    def _ahead(self) -> list[Batch]:
-        if self._batch.prompts:
+    def _ahead(self, batch: Batch) -> list[Batch]:
+        if batch.prompts:
             return []
-        return [self._batch.later(i) for i in range(1, 1 + self._steady(AHEAD))]
-
-
-def _segments(plan: Plan, ports: dict[Role, AskedPort | SteppedPort], fold: bool) -> list[Segment]:
-    """Spans and shared operations of a whole step, the block written out only where it must be."""
-
-    def shared(works: tuple[Work, ...]) -> bool:
-        return any(isinstance(ports[work.role], SteppedPort) for work in works)
-
-    sequence = [(work, 1) for work in plan.prologue]
-    if fold and not shared(plan.block):
-        sequence += [(work, plan.layers) for work in plan.block]
-    else:
-        sequence += [(work, 1) for work in plan.block] * plan.layers
-    sequence += [(work, 1) for work in plan.epilogue]
-
-    segments: list[Segment] = []
-    span: list[tuple[Work, int]] = []
-    for work, repeat in sequence:
-        port = ports[work.role]
-        if isinstance(port, SteppedPort):
-            if span:
-                segments.append(_span(span, ports))
-                span = []
-            segments.append(Shared(port, Item(work.template, 1, work.copies), work.size))
-        else:
-            span.append((work, repeat))
-            if not fold:
-                segments.append(_span(span, ports))
-                span = []
-    if span:
-        segments.append(_span(span, ports))
-    return segments
-
-
-def _span(works: list[tuple[Work, int]], ports: dict[Role, AskedPort | SteppedPort]) -> tuple[SpanPart, ...]:
-    """One part for each (component, size); a template used twice is asked once and counted twice."""
-    parts: dict[tuple[Role, str], tuple[Size, dict[int, Item]]] = {}
-    for work, repeat in works:
-        size, items = parts.setdefault((work.role, work.size.name), (work.size, {}))
-        before = items.get(work.template.id)
-        items[work.template.id] = Item(work.template, repeat + (before.repeat if before else 0), work.copies)
-    spans = []
-    for (role, _), (size, items) in parts.items():
-        port = ports[role]
-        if not isinstance(port, AskedPort):
-            raise TypeError("a span holds operations on asked components only")
-        spans.append(SpanPart(port, port.group(tuple(items.values())), size))
-    return tuple(spans)
+        return [batch.later(i) for i in range(1, 1 + self._steady(AHEAD))]

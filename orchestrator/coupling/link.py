@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from hwmodels.interface import (
@@ -13,8 +13,10 @@ from hwmodels.interface import (
     ConfigError,
     Description,
     Operation,
+    Resources,
     Template,
     UnsupportedOperation,
+    Use,
 )
 
 from ..errors import ComponentFailure, InputError
@@ -34,14 +36,25 @@ class Link(Protocol):
         """Whether a question costs a round trip."""
         ...
 
-    def declare(self, templates: Sequence[Template]) -> None:
-        """Configure the session; raises InputError for what the component refuses."""
+    def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
+        """Configure the session; raises InputError for what the component refuses.
+
+        Returns what parts of it each template touches, if it tells parts apart.
+        """
         ...
 
     def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None: ...
 
     def receive(self) -> Advanced:
         """The answer to the last send; raises ComponentFailure."""
+        ...
+
+    def again(self) -> Link:
+        """Another session with a component of the same configuration, not yet declared."""
+        ...
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        """The component's figures at the end; ``uses`` as in `Component.statistics`."""
         ...
 
     def close(self) -> None: ...
@@ -52,19 +65,27 @@ class LocalLink:
 
     remote = False
 
-    def __init__(self, name: str, component: Component) -> None:
-        self.name, self.component, self.wall_s = name, component, 0.0
+    def __init__(self, name: str, make: Callable[[], Component]) -> None:
+        self.name, self._make, self.wall_s = name, make, 0.0
+        self.component = make()
         self._answer: Advanced | None = None
 
     @property
     def description(self) -> Description:
         return self.component.description
 
-    def declare(self, templates: Sequence[Template]) -> None:
+    def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         try:
             self.component.declare(templates)
         except (ConfigError, UnsupportedOperation) as error:
             raise refused(self.name, error) from None
+        return self.component.resources() if isinstance(self.component, Resources) else None
+
+    def again(self) -> Link:
+        return LocalLink(self.name, self._make)
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        return self.component.statistics(uses)
 
     def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
         start = time.perf_counter()

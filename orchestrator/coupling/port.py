@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import NamedTuple
 
-from hwmodels.interface import Completion, Operation, Provenance, Template, TimePolicy
+from hwmodels.interface import Completion, Operation, Provenance, Template, TimePolicy, Use
 
 from ..errors import ComponentFailure
 from ..kernel.loop import MAX_PS, Kernel
@@ -31,12 +31,16 @@ class Item(NamedTuple):
     copies: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Operations that always follow one another on one component with the same numbers."""
+    """Operations that always follow one another on one component with the same numbers.
+
+    ``known`` is the memory of what they cost, by those numbers.
+    """
 
     id: int
     items: tuple[Item, ...]
+    known: dict[tuple[int, ...], Cost] = field(default_factory=dict, compare=False)
 
 
 @dataclass(slots=True)
@@ -78,14 +82,23 @@ class Usage:
             self.provenance[provenance] += answers * cost.uses
 
 
+    def merge(self, other: Usage) -> None:
+        self.energy_known &= other.energy_known
+        self.calls += other.calls
+        self.cached += other.cached
+        self.provenance.update(other.provenance)
+
+
 class AskedPort:
     """A component asked as an oracle, with a memory of its answers."""
 
+    asked = True
+
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.memory: dict[tuple[int, tuple[int, ...]], Cost] = {}
         self._usage = Usage()
         self._distinct = 0  # answers in memory that were needed
+        self._uses: dict[tuple[int, tuple[int, ...]], int] = {}
         self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
         self._sent: list[Question] = []
         self._clocked = link.description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY)
@@ -124,9 +137,7 @@ class AskedPort:
                 else:
                     energy += completion.energy_pj * repeat * copies
                 answers[completion.provenance] = answers.get(completion.provenance, 0) + 1
-            key = (question.group.id, question.values)
-            if key not in self.memory:
-                self.memory[key] = Cost(duration, energy, known, answers)
+            question.group.known.setdefault(question.values, Cost(duration, energy, known, answers))
 
     def _all(self, operations: list[Operation], grant_ps: int | None) -> Sequence[Completion]:
         asked = {operation.op_id: operation for operation in operations}
@@ -160,10 +171,20 @@ class AskedPort:
             self._forget()
 
     def _forget(self) -> None:
-        for cost in self.memory.values():
-            self._usage.add(cost)
-        self.memory.clear()
+        for group in self._groups.values():
+            for values, cost in group.known.items():
+                self._usage.add(cost)
+                if cost.uses:
+                    for item in group.items:
+                        key = (item.template.id, values)
+                        self._uses[key] = self._uses.get(key, 0) + cost.uses * item.repeat
+            group.known.clear()
         self._distinct = 0
+
+    def uses(self) -> list[Use]:
+        """Every operation needed so far, and how often."""
+        self._forget()
+        return [Use(template, values, times) for (template, values), times in sorted(self._uses.items())]
 
     def usage(self) -> Usage:
         """Counts so far. What was asked ahead but never needed does not count."""
@@ -180,6 +201,8 @@ class _Waiting:
 
 class SteppedPort:
     """A component that shares the clock, because several users can reach it or because it remembers."""
+
+    asked = False
 
     def __init__(self, link: Link, kernel: Kernel, rank: int) -> None:
         self.link, self._kernel, self._rank = link, kernel, rank

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
+from typing import Any
 
 import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
 
-from hwmodels.interface import Advanced, Description, Operation, Template
+from hwmodels.interface import Advanced, Description, Feature, Operation, Template, Use
 
 from ..errors import ComponentFailure, InputError
 from .components import ComponentSpec
@@ -69,9 +70,12 @@ class RemoteLink:
         address: str,
         watchdog: Watchdog,
         post_mortem: Callable[[], tuple[str, str]],
+        session: int = 0,
     ) -> None:
         self.name, self.wall_s = spec.name, 0.0
-        self._spec, self._post_mortem = spec, post_mortem
+        self._spec, self._address, self._watchdog, self._post_mortem = spec, address, watchdog, post_mortem
+        self._number, self._session = session, f"{spec.name}#{session}"
+        self._others: list[RemoteLink] = []
         self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = pb_grpc.ComponentServiceStub(self._channel)
         self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
@@ -107,10 +111,26 @@ class RemoteLink:
         except codec.MalformedMessage as error:
             raise ComponentFailure(self.name, str(error), "being described") from None
 
-    def declare(self, templates: Sequence[Template]) -> None:
+    def again(self) -> RemoteLink:
+        """Another session with the same process; it ends with this one."""
+        number = self._number + len(self._others) + 1
+        other = RemoteLink(self._spec, self._address, self._watchdog, self._post_mortem, number)
+        self._others.append(other)
+        return other
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        """Ends the session: the component's figures of it."""
+        request = pb.CloseRequest(session_id=self._session, uses=codec.to_uses(uses))
+        try:
+            found: dict[str, Any] = codec.from_struct(self._stub.Close(request, timeout=UNARY_S).statistics)
+            return found
+        except grpc.RpcError as error:
+            raise self._failure(error, "being asked for its statistics") from None
+
+    def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         self._templates = {template.id: template for template in templates}
         request = pb.ConfigureRequest(
-            session_id=self.name,
+            session_id=self._session,
             instance=self.name,
             config=codec.to_struct(self._spec.config),
             seed=self._spec.seed,
@@ -119,12 +139,15 @@ class RemoteLink:
             heartbeat_ms=HEARTBEAT_MS,
         )
         try:
-            self._stub.Configure(request, timeout=UNARY_S)
+            answer = self._stub.Configure(request, timeout=UNARY_S)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 raise self._refused(error.details() or "") from None
             raise self._failure(error, "being configured") from None
         self._answers = self._stub.Simulate(iter(self._outbox.get, None))
+        if Feature.RESOURCES not in self._description.features:
+            return None
+        return {entry.template_id: frozenset(entry.resource) for entry in answer.resources}
 
     def _refused(self, details: str) -> InputError:
         where = f"component {self.name}"
@@ -149,7 +172,7 @@ class RemoteLink:
         self._outbox.put(
             pb.SimulateRequest(
                 seq=self._seq,
-                session_id=self.name if self._seq == 1 else "",
+                session_id=self._session if self._seq == 1 else "",
                 grant_ps=grant_ps,
                 stop_at_first_completion=stop_at_first,
                 operations=codec.to_operations(operations),
@@ -209,5 +232,7 @@ class RemoteLink:
 
     def close(self) -> None:
         """End the stream and the session; errors no longer matter."""
+        for other in self._others:
+            other.close()
         self._outbox.put(None)
         self._channel.close()

@@ -60,25 +60,32 @@ class Architecture:
     def qk_norm(self) -> bool:
         return FAMILIES[self.family][0]
 
-    def weight_bytes(self, tp: int) -> int:
-        """Weights on one device: attention, MLP or experts cut ``tp`` ways, norms whole.
+    def weight_bytes(self, tp: int, expert_ranks: int = 1, layers: int | None = None, ends: int = 2,
+                     attention: bool = True, ffn: bool = True) -> int:  # fmt: skip
+        """Weights on one device: attention and MLP cut ``tp`` ways, norms whole.
 
-        Embedding and output head are both counted, also where a model ties them.
+        Whole experts are spread over ``expert_ranks`` devices, or each is cut ``tp`` ways. ``layers``
+        of the model (default all), and as many of its two ends: embedding and output head, both counted
+        also where a model ties them. ``attention`` and ``ffn`` say which half of a block is there.
         """
         query, key_value = self.heads * self.head_size, self.kv_heads * self.head_size
-        attention = self.hidden * ((query + 2 * key_value) // tp) + (query // tp) * self.hidden
-        if self.experts:
-            mlp = self.hidden * self.experts + (self.experts * 3 * self.hidden * self.intermediate) // tp
-        else:
-            mlp = 3 * self.hidden * (self.intermediate // tp)
-        block = 2 * self.hidden + attention + mlp
-        ends = 2 * (self.vocab // tp) * self.hidden + self.hidden
-        return int((ends + self.layers * block) * DTYPE_BYTES[self.dtype])
+        block = 0
+        if attention:
+            block += 2 * self.hidden + self.hidden * ((query + 2 * key_value) // tp) + (query // tp) * self.hidden
+        if ffn and self.experts:
+            expert = 3 * self.hidden * self.intermediate
+            block += self.hidden * self.experts
+            block += self.experts // expert_ranks * expert if expert_ranks > 1 else self.experts * expert // tp
+        elif ffn:
+            block += 3 * self.hidden * (self.intermediate // tp)
+        count = self.layers if layers is None else layers
+        outside = ends * (self.vocab // tp) * self.hidden + (self.hidden if ends else 0)
+        return int((outside + count * block) * DTYPE_BYTES[self.dtype])
 
-    def kv_bytes_per_token(self, tp: int, kv_dtype: str) -> int:
-        """K and V of one token on one device, all layers."""
-        whole = 2 * self.kv_heads * self.head_size * self.layers * DTYPE_BYTES[kv_dtype]
-        return int(whole) // tp
+    def kv_bytes_per_token(self, tp: int, kv_dtype: str, layers: int | None = None) -> int:
+        """K and V of one token on one device: of all layers or of some; heads are repeated where tp exceeds them."""
+        count = self.layers if layers is None else layers
+        return int(2 * -(-self.kv_heads // tp) * self.head_size * count * DTYPE_BYTES[kv_dtype])
 
 
 def load(model: str, folder: Path) -> Architecture:

@@ -1,191 +1,254 @@
 """From a model and its parallel plan to the operations of one engine step.
 
-A step is prologue, the same transformer block ``layers`` times, epilogue. Tensor parallelism cuts
-every matrix over ``tp`` ranks that do the same work at the same time, so one rank's operations stand
-for all; two all-reduces a block put the partial sums together (Shoeybi et al., "Megatron-LM", 2019).
-Which numbers an operation carries in a given step is named by its :class:`Size`.
+A step is prologue, the same transformer block once a layer, epilogue. Tensor parallelism cuts every
+matrix over ``tp`` ranks that do the same work at the same time, so one rank's operations stand for
+all; two all-reduces a block put the partial sums together (Shoeybi et al., "Megatron-LM", 2019).
+Pipeline stages hand hidden states on. Experts spread over all ranks of a data-parallel group get the
+whole group's tokens by all-gather and give them back by reduce-scatter, vLLM's default, or by two
+all-to-alls. With the experts on devices of their own (attention/FFN disaggregation) every layer sends
+its tokens there and back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
 
-from hwmodels.interface import DTYPE_BYTES, Attribute, Template
+from hwmodels.interface import DTYPE_BYTES, Attribute
 
-from ..serving.batch import Batch
 from .architecture import Architecture
+from .layout import Device, Layout, address
+from .work import (
+    ATTENTION,
+    SEQUENCES,
+    TOKENS,
+    Plan,
+    Row,
+    Section,
+    Size,
+    Templates,
+    Work,
+    bytes_per_sequence,
+    bytes_per_token,
+    expert_tokens,
+)
 
 TOKEN_ID_BYTES = 4  # vLLM keeps input and sampled token ids as int32
 
 
-class Role(StrEnum):
-    """Which of an instance's components does an operation."""
+class Hardware:
+    """Which component answers for what; made by the placement of an instance.
 
-    ACCELERATOR = "accelerator"
-    NETWORK = "network"
-    MEMORY = "memory"
-
-
-class Size:
-    """Which numbers of a batch an operation takes; equal sizes have equal names."""
-
-    def __init__(self, name: str, of: Callable[[Batch], tuple[int, ...]]) -> None:
-        self.name, self.of = name, of
-
-
-TOKENS = Size("tokens", lambda batch: (batch.tokens,))
-SEQUENCES = Size("sequences", lambda batch: (batch.sequences,))
-ATTENTION = Size(
-    "attention",
-    lambda batch: (
-        batch.decodes, batch.context_sum, batch.context_max, batch.context_min, *batch.prompts,
-    ),
-)  # fmt: skip
-
-
-def bytes_per_token(size: int) -> Size:
-    return Size(f"tokens*{size}", lambda batch: (batch.tokens * size,))
-
-
-def bytes_per_sequence(size: int) -> Size:
-    return Size(f"sequences*{size}", lambda batch: (batch.sequences * size,))
-
-
-def expert_tokens(experts: int, top_k: int) -> Size:
-    """(tokens, experts hit): each token picks ``top_k`` experts, uniformly and independently.
-
-    An expert is missed by all tokens with probability (1 - k/E)^T, so E (1 - (1 - k/E)^T) are
-    expected to be hit; rounded, and never fewer than one token's.
+    ``network(devices)`` names the network that connects them, ``memories`` the nodes with a host memory.
     """
 
-    def of(batch: Batch) -> tuple[int, ...]:
-        tokens = batch.tokens
-        hit = experts * (1 - (1 - top_k / experts) ** tokens)
-        return tokens, max(min(top_k, experts), round(hit))
-
-    return Size(f"moe {experts}/{top_k}", of)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One operation of a step: who does it, what it is, which numbers it takes.
-
-    ``copies`` devices do it at the same time; only energy counts them.
-    """
-
-    role: Role
-    template: Template
-    size: Size
-    copies: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The operations of one step of one instance, in order; the block repeats ``layers`` times."""
-
-    prologue: tuple[Work, ...]
-    block: tuple[Work, ...]
-    layers: int
-    epilogue: tuple[Work, ...]
-
-    @property
-    def works(self) -> tuple[Work, ...]:
-        return self.prologue + self.block + self.epilogue
-
-
-class Templates:
-    """Every template of a run, once: instances of one model share theirs, and so their answers."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], Template] = {}
-
-    def declare(self, kind: str, layer: str, attributes: Mapping[str, Attribute]) -> Template:
-        key = (kind, layer, tuple(sorted(attributes.items())))
-        if key not in self._known:
-            self._known[key] = Template(len(self._known), kind, layer, dict(attributes))
-        return self._known[key]
+    def __init__(self, network: Callable[[Sequence[Device]], str], memories: Sequence[str]) -> None:
+        self.network, self.memories = network, frozenset(memories)
 
 
 class _Builder:
-    """Declares templates and fills in what those of an accelerator share."""
+    """Makes the rows of one instance."""
 
-    def __init__(self, templates: Templates, tp: int, common: Mapping[str, Attribute]) -> None:
-        self.templates, self.tp, self.common = templates, tp, common
+    def __init__(
+        self, owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware
+    ) -> None:
+        self.owner, self.arch, self.layout, self.templates, self.hardware = owner, arch, layout, templates, hardware
+        self.kv_dtype, self.width = kv_dtype, DTYPE_BYTES[arch.dtype]
+        self.common: dict[str, Attribute] = {"model": arch.name, "tp": layout.tp, "dtype": arch.dtype}
+        if kv_dtype != arch.dtype:
+            self.common["kv_cache"] = kv_dtype
+        self.stage = 0
 
-    def work(self, role: Role, kind: str, layer: str, size: Size, **attributes: Attribute) -> Work:
-        if role is Role.ACCELERATOR:
-            attributes = {**self.common, **attributes}
+    def user(self, member: int | None) -> str:
+        """Stages and members work side by side; a stage's joint work and its members' exclude each other."""
+        return f"{self.owner}/s{self.stage}" + ("" if member is None else f"/dp{member}")
+
+    def compute(self, kind: str, layer: str, size: Size, **attributes: Attribute) -> Row:
+        """On the accelerators of every member."""
+        template = self.templates.declare(kind, layer, {**self.common, **attributes})
+        return Row(tuple(
+            Work(f"{self.layout.ranks(m, self.stage)[0][0]}.accelerators", template, size, self.layout.tp, self.user(m))
+            for m in range(self.layout.dp)
+        ))  # fmt: skip
+
+    def gemm(self, layer: str, n: int, k: int, size: Size = TOKENS) -> Row:
+        return self.compute("gemm", layer, size, n=n, k=k)
+
+    def light(self, kind: str, layer: str, width: int, size: Size = TOKENS) -> Row:
+        return self.compute(kind, layer, size, width=width)
+
+    def host(self, kind: str, layer: str, size: Size) -> list[Row]:
+        """On the host memory of every member's node, if there is one."""
+        nodes = [self.layout.ranks(m, self.stage)[0][0] for m in range(self.layout.dp)]
+        if not self.hardware.memories.issuperset(nodes):
+            return []
+        template = self.templates.declare(kind, layer, {})
+        return [Row(tuple(Work(f"{n}.dram", template, size, 1, self.user(m)) for m, n in enumerate(nodes)))]
+
+    def collective(self, kind: str, layer: str, size: Size) -> list[Row]:
+        """Among the tensor-parallel ranks of every member."""
+        if self.layout.tp == 1:
+            return []
+        groups = [self.layout.ranks(m, self.stage) for m in range(self.layout.dp)]
+        return [Row(tuple(self.move(kind, layer, size, group, self.user(m)) for m, group in enumerate(groups)))]
+
+    def joint(self, kind: str, layer: str, size: Size) -> Row:
+        """Among all ranks of the stage."""
+        return Row((self.move(kind, layer, size, self.layout.all_ranks(self.stage), self.user(None)),), joint=True)
+
+    def move(self, kind: str, layer: str, size: Size, devices: Sequence[Device], user: str) -> Work:
+        ranks = ",".join(map(address, devices))
+        attributes: dict[str, Attribute] = {"participants": len(devices), "ranks": ranks, "owner": self.owner}
         template = self.templates.declare(kind, layer, attributes)
-        return Work(role, template, size, self.tp if role is not Role.MEMORY else 1)
-
-    def gemm(self, layer: str, n: int, k: int, size: Size = TOKENS) -> Work:
-        return self.work(Role.ACCELERATOR, "gemm", layer, size, n=n, k=k)
-
-    def light(self, kind: str, layer: str, width: int, size: Size = TOKENS) -> Work:
-        return self.work(Role.ACCELERATOR, kind, layer, size, width=width)
-
-    def all_reduce(self, layer: str, size: Size) -> tuple[Work, ...]:
-        if self.tp == 1:
-            return ()
-        return (self.work(Role.NETWORK, "all_reduce", layer, size, participants=self.tp),)
+        return Work(self.hardware.network(devices), template, size, len(devices), user)
 
 
-def lower(arch: Architecture, tp: int, kv_dtype: str, templates: Templates, host_memory: bool = False) -> Plan:
-    """The plan of an instance.
+def lower(
+    owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware,
+    all_to_all: bool = False, micro_batches: int = 1,
+) -> Plan:  # fmt: skip
+    """The plan of an instance named ``owner``.
 
-    ``host_memory`` adds the token ids a step reads from host memory and the sampled ones it writes.
+    ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter.
     """
-    common: dict[str, Attribute] = {"model": arch.name, "tp": tp, "dtype": arch.dtype}
-    if kv_dtype != arch.dtype:
-        common["kv_cache"] = kv_dtype
-    build = _Builder(templates, tp, common)
-    hidden = arch.hidden
-    exchange = bytes_per_token(int(hidden * DTYPE_BYTES[arch.dtype]))
+    build = _Builder(owner, arch, layout, kv_dtype, templates, hardware)
+    if layout.ffn:
+        sections = _apart(build, micro_batches)
+        return Plan(tuple(sections), layout.dp, micro_batches)
+    sections = []
+    for stage, layers in enumerate(layout.layers(arch.layers)):
+        build.stage = stage
+        name = f"stage{stage}"
+        if stage == 0:
+            sections.append(Section(tuple(_prologue(build)), name))
+        block = (*_attention(build), *_mlp(build, all_to_all))
+        sections.append(Section(block, name, len(layers), layers=1))
+        if stage == layout.pp - 1:
+            sections.append(Section(tuple(_epilogue(build)), name))
+        else:
+            sections.append(Section((_hand_on(build),), None))
+    return Plan(tuple(sections), layout.dp, layout.pp)
 
-    prologue = [build.light("embedding", "embedding", hidden)]
-    if host_memory:
-        prologue.insert(0, build.work(Role.MEMORY, "read", "input_ids", bytes_per_token(TOKEN_ID_BYTES)))
+
+def _prologue(build: _Builder) -> list[Row]:
+    return [
+        *build.host("read", "input_ids", bytes_per_token(TOKEN_ID_BYTES)),
+        build.light("embedding", "embedding", build.arch.hidden),
+    ]
+
+
+def _epilogue(build: _Builder) -> list[Row]:
+    arch = build.arch
+    vocab = arch.vocab // build.layout.tp
+    return [
+        build.light("norm", "final_layernorm", 2 * arch.hidden),
+        build.gemm("lm_head", vocab, arch.hidden, SEQUENCES),
+        build.light("sampler", "sampler", vocab, SEQUENCES),
+        *build.host("write", "sampled_ids", bytes_per_sequence(TOKEN_ID_BYTES)),
+    ]
+
+
+def _attention(build: _Builder) -> list[Row]:
+    arch, tp = build.arch, build.layout.tp
     query, key_value = arch.heads * arch.head_size // tp, max(arch.kv_heads // tp, 1) * arch.head_size
-    block = [
-        build.light("norm", "layernorm", 2 * hidden),
-        build.gemm("qkv_proj", query + 2 * key_value, hidden),
+    return [
+        build.light("norm", "layernorm", 2 * arch.hidden),
+        build.gemm("qkv_proj", query + 2 * key_value, arch.hidden),
         *([build.light("norm", "qk_norm", 2 * (query + key_value))] if arch.qk_norm else []),
         build.light("elementwise", "rotary_emb", 2 * (query + key_value)),
-        build.work(
-            Role.ACCELERATOR, "attention", "attention", ATTENTION,
-            heads=arch.heads // tp, kv_heads=max(arch.kv_heads // tp, 1), head_size=arch.head_size,
-            kv_dtype=kv_dtype,
+        build.compute(
+            "attention", "attention", ATTENTION, heads=arch.heads // tp, kv_heads=max(arch.kv_heads // tp, 1),
+            head_size=arch.head_size, kv_dtype=build.kv_dtype,
         ),
-        build.gemm("o_proj", hidden, query),
-        *build.all_reduce("o_proj", exchange),
-        build.light("norm", "layernorm", 2 * hidden),
-        *_mlp(build, arch, exchange),
+        build.gemm("o_proj", arch.hidden, query),
+        *build.collective("all_reduce", "o_proj", bytes_per_token(arch.hidden * build.width)),
+        build.light("norm", "layernorm", 2 * arch.hidden),
     ]  # fmt: skip
-    vocab = arch.vocab // tp
-    epilogue = [
-        build.light("norm", "final_layernorm", 2 * hidden),
-        build.gemm("lm_head", vocab, hidden, SEQUENCES),
-        build.light("sampler", "sampler", vocab, SEQUENCES),
-    ]
-    if host_memory:
-        write = bytes_per_sequence(TOKEN_ID_BYTES)
-        epilogue.append(build.work(Role.MEMORY, "write", "sampled_ids", write))
-    return Plan(tuple(prologue), tuple(block), arch.layers, tuple(epilogue))
 
 
-def _mlp(build: _Builder, arch: Architecture, exchange: Size) -> list[Work]:
-    width = arch.intermediate // build.tp
+def _mlp(build: _Builder, all_to_all: bool) -> list[Row]:
+    arch, layout = build.arch, build.layout
     if arch.experts:
-        moe = build.work(
-            Role.ACCELERATOR, "moe", "moe", expert_tokens(arch.experts, arch.top_k),
-            hidden=arch.hidden, intermediate=width, experts=arch.experts, top_k=arch.top_k,
-        )  # fmt: skip
-        return [moe, *build.all_reduce("moe", exchange)]
+        if layout.expert_parallel and layout.dp > 1:
+            return _spread_experts(build, all_to_all)
+        local = layout.expert_ranks
+        width = arch.intermediate if local > 1 else arch.intermediate // layout.tp
+        moe = build.compute(
+            "moe", "moe", expert_tokens(arch.experts, arch.top_k, local), **_expert_shape(arch, width, local)
+        )
+        return [moe, *build.collective("all_reduce", "moe", bytes_per_token(arch.hidden * build.width))]
+    width = arch.intermediate // layout.tp
     return [
         build.gemm("gate_up_proj", 2 * width, arch.hidden),
         build.light("elementwise", "act_fn", 3 * width),
         build.gemm("down_proj", arch.hidden, width),
-        *build.all_reduce("down_proj", exchange),
+        *build.collective("all_reduce", "down_proj", bytes_per_token(arch.hidden * build.width)),
     ]
+
+
+def _expert_shape(arch: Architecture, width: int, ranks: int) -> Mapping[str, Attribute]:
+    return {
+        "hidden": arch.hidden, "intermediate": width, "experts": arch.experts // ranks,
+        "top_k": arch.top_k, "expert_ranks": ranks,
+    }  # fmt: skip
+
+
+def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
+    """Experts over all ranks of all members. Each of a member's ``tp`` ranks brings its part of the tokens."""
+    arch, layout = build.arch, build.layout
+    ranks, token = layout.expert_ranks, arch.hidden * build.width
+    template_row = build.compute(
+        "moe", "moe", expert_tokens(arch.experts, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
+    )
+    first = template_row.works[0]
+    moe = Row((Work(first.component, first.template, first.size, ranks, build.user(None)),), joint=True)
+    back = build.collective("all_gather", "moe_gather", bytes_per_token(token, layout.tp))
+    if all_to_all:
+        # Each rank sends every token of its part to the ranks of the experts it picked.
+        copies = Size(f"tokens*{arch.top_k}*{token}/{ranks}",
+                      lambda batch: (round(-(-batch.tokens // ranks) * arch.top_k * token),))  # fmt: skip
+        return [build.joint("all_to_all", "dispatch", copies), moe, build.joint("all_to_all", "combine", copies), *back]
+    gathered = bytes_per_token(token + arch.experts * build.width, ranks)  # hidden states and router logits
+    return [build.joint("all_gather", "dispatch", gathered), moe,
+            build.joint("reduce_scatter", "combine", bytes_per_token(token)), *back]  # fmt: skip
+
+
+def _hand_on(build: _Builder) -> Row:
+    """Hidden states and residual to the next stage, each tensor-parallel rank its part to its like."""
+    layout, stage = build.layout, build.stage
+    size = bytes_per_token(2 * build.arch.hidden * build.width / layout.tp)
+    works = []
+    for member in range(layout.dp):
+        pairs = zip(layout.ranks(member, stage), layout.ranks(member, stage + 1), strict=True)
+        devices = [device for pair in pairs for device in pair]
+        works.append(build.move("send", "hand_on", size, devices, f"{build.owner}/s{stage}>{stage + 1}/dp{member}*"))
+    return Row(tuple(works))
+
+
+def _apart(build: _Builder, micro_batches: int) -> list[Section]:
+    """Attention on the instance's own devices, experts on others; a layer's tokens go there and back."""
+    arch, layout = build.arch, build.layout
+    ranks, own = len(layout.ffn), layout.ranks(0, 0)
+    pairs = [(a, f) for a in own for f in layout.ffn]
+    # Each attention rank holds all tokens; it sends its part of them, each to the ranks of its experts.
+    size = Size(f"tokens*{arch.top_k}/{len(pairs)}",
+                lambda batch: (round(batch.tokens * min(arch.top_k, ranks) * arch.hidden * build.width / len(pairs)),))  # fmt: skip
+    wire = "*" if micro_batches > 1 else ""
+
+    def send(layer: str, there: bool) -> Section:
+        devices = [device for a, f in pairs for device in ((a, f) if there else (f, a))]
+        user = f"{build.owner}/s0/{layer}{wire}" if wire else build.user(None)
+        return Section((Row((build.move("send", layer, size, devices, user),)),), None)
+
+    template = build.compute(
+        "moe", "moe", expert_tokens(arch.experts, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
+    ).works[0]
+    user = f"{build.owner}/ffn" if wire else build.user(None)
+    moe = Work(f"{layout.ffn[0][0]}.accelerators", template.template, template.size, ranks, user)
+    attention = tuple(_attention(build))
+    sections = [Section(tuple(_prologue(build)), "attention")]
+    for _ in range(arch.layers):
+        sections += [
+            Section(attention, "attention"), send("to_experts", True),
+            Section((Row((moe,)),), "ffn"), send("from_experts", False), Section((), None, layers=1),
+        ]  # fmt: skip
+    return [*sections, Section(tuple(_epilogue(build)), "attention")]

@@ -31,15 +31,15 @@ class Latencies:
     itl_weights: Ints
 
 
-def latencies(done: list[tuple[int, Sequence]], logs: list[StepLog]) -> Latencies:
+def latencies(done: list[Sequence], logs: list[StepLog]) -> Latencies:
     """Of every request that ended."""
     arrival, first, end, outputs = (
         np.array(column, dtype=np.int64)
         for column in (
-            [s.request.arrival_ps for _, s in done],
-            [s.first_token_ps for _, s in done],
-            [s.end_ps for _, s in done],
-            [s.request.output_tokens for _, s in done],
+            [s.request.arrival_ps for s in done],
+            [s.first_token_ps for s in done],
+            [s.end_ps for s in done],
+            [s.request.output_tokens for s in done],
         )
     )
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -48,28 +48,27 @@ def latencies(done: list[tuple[int, Sequence]], logs: list[StepLog]) -> Latencie
     return Latencies((first - arrival) / PS_PER_MS, tpot, (end - arrival) / PS_PER_MS, values, weights)
 
 
-def _token_gaps(done: list[tuple[int, Sequence]], logs: list[StepLog]) -> tuple[Floats, Ints]:
-    """Gaps between tokens of a request: between neighbouring steps mostly, longer after a preemption.
+def _token_gaps(done: list[Sequence], logs: list[StepLog]) -> tuple[Floats, Ints]:
+    """Gaps between tokens of a request: between neighbouring steps mostly, longer after a preemption or
+    on the way to another engine.
 
     A gap between two steps is shared by every sequence that had a token in both, so it is kept once
     with the number of sequences.
     """
-    values, weights = [], []
-    for rank, log in enumerate(logs):
-        ends = np.asarray(log.end_ps, dtype=np.int64)
-        change = np.zeros(len(ends) + 1, dtype=np.int64)
-        jumps = []
-        for engine, sequence in done:
-            if engine != rank:
-                continue
-            ranges = sequence.token_steps
-            for first, end in ranges:
-                change[first + 1] += 1
-                change[end] -= 1
-            jumps += [int(ends[b[0]] - ends[a[1] - 1]) for a, b in pairwise(ranges)]
-        both = np.cumsum(change)[1 : len(ends)]
-        values += [np.diff(ends)[both > 0], np.array(jumps, dtype=np.int64)]
-        weights += [both[both > 0], np.ones(len(jumps), dtype=np.int64)]
+    ends = [np.asarray(log.end_ps, dtype=np.int64) for log in logs]
+    change = [np.zeros(len(end) + 1, dtype=np.int64) for end in ends]
+    jumps = []
+    for sequence in done:
+        ranges = sequence.token_steps
+        for log, first, end in ranges:
+            change[log][first + 1] += 1
+            change[log][end] -= 1
+        jumps += [int(ends[b[0]][b[1]] - ends[a[0]][a[2] - 1]) for a, b in pairwise(ranges)]
+    values, weights = [np.array(jumps, dtype=np.int64)], [np.ones(len(jumps), dtype=np.int64)]
+    for end, delta in zip(ends, change, strict=True):
+        both = np.cumsum(delta)[1 : len(end)]
+        values.append(np.diff(end)[both > 0])
+        weights.append(both[both > 0])
     return np.concatenate(values) / PS_PER_MS, np.concatenate(weights)
 
 

@@ -7,17 +7,20 @@ step ended.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..serving.batch import Batch
-from ..serving.engine import Engine
+from ..serving.engine import Engine, Role
+from ..serving.frontend import Frontend
+from ..serving.handoff import Handoff
+from ..serving.lanes import Chunk
 from ..serving.sequence import Sequence
 
 
 @dataclass(slots=True)
 class StepLog:
-    """Columns of one engine's steps; ``energy_pj`` as far as it is known."""
+    """Columns of the steps of one lane of an engine; ``energy_pj`` as far as it is known."""
 
     end_ps: array[int] = field(default_factory=lambda: array("q"))
     prompt_tokens: array[int] = field(default_factory=lambda: array("q"))
@@ -32,21 +35,34 @@ Progress = Callable[[int, int, int], None]  # simulated ps, requests done, token
 
 
 class Recorder:
-    """Listens to the engines; keeps what the report needs."""
+    """Listens to the engines; keeps what the report needs, and tells frontend and handoff who has ended.
 
-    def __init__(self, engines: int, progress: Progress | None = None) -> None:
-        self.logs = [StepLog() for _ in range(engines)]
-        self.done: list[tuple[int, Sequence]] = []  # (rank of the engine, sequence), as they end
+    ``logs`` has one step log a lane of each engine; ``lanes_of[engine number]`` says which are whose.
+    """
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.logs: list[StepLog] = []
+        self.lanes_of: list[range] = []
+        self.done: list[Sequence] = []  # as they end
         self.tokens = 0
         self._progress = progress
         self._steps = 0
-        self.on_request_end: Callable[[Sequence], None] = lambda sequence: None
 
-    def step_ended(self, engine: Engine, batch: Batch, energy_pj: int) -> None:
-        log = self.logs[engine.rank]
+    def add_engine(self, lanes: int) -> int:
+        """Make the logs of one more engine; returns the number of the first."""
+        first = len(self.logs)
+        self.logs += [StepLog() for _ in range(lanes)]
+        self.lanes_of.append(range(first, first + lanes))
+        return first
+
+    def attach(self, frontend: Frontend, handoff: Handoff | None) -> None:
+        self._frontend, self._handoff = frontend, handoff
+
+    def step_ended(self, engine: Engine, lane: int, batch: Batch, energy_pj: int, now_ps: int) -> None:
+        log = self.logs[self.lanes_of[engine.number][lane]]
         scheduler = engine.scheduler
         produced = scheduler.last_tokens
-        log.end_ps.append(engine.now_ps)
+        log.end_ps.append(now_ps)
         log.prompt_tokens.append(sum(batch.prompts[::2]))
         log.output_tokens.append(produced)
         waiting, running = engine.load
@@ -57,13 +73,23 @@ class Recorder:
         self.tokens += produced
         self._steps += 1
         if self._progress and self._steps % 64 == 0:
-            self._progress(engine.now_ps, len(self.done), self.tokens)
+            self._progress(now_ps, len(self.done), self.tokens)
 
     def request_ended(self, engine: Engine, sequence: Sequence) -> None:
-        self.done.append((engine.rank, sequence))
+        self.done.append(sequence)
         # Only its times are needed from here on.
         sequence.chain = []
-        self.on_request_end(sequence)
+        self._frontend.request_ended(sequence.request)
+
+    def prompt_ended(self, engine: Engine, sequence: Sequence) -> None:
+        if self._handoff is None:
+            raise AssertionError("an engine hands over, but there is no handoff")
+        self._handoff.prompt_ended(sequence)
+
+    def layer_hook(self, engine: Engine, chunks: Iterable[Chunk]) -> Callable[[int], None] | None:
+        if self._handoff is None or engine.role is not Role.PREFILL:
+            return None
+        return self._handoff.layer_hook(list(chunks))
 
     @property
     def steps(self) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwmodels.interface import PROVENANCE_ORDER
 
@@ -20,6 +21,7 @@ from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
 from .metrics import Latencies, latencies, summary
+from .recorder import StepLog
 
 PS_PER_S = 10**12
 PS_PER_NS = 1000
@@ -49,10 +51,10 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
     scenario, recorder = simulation.scenario, simulation.recorder
     done = recorder.done
     times = latencies(done, recorder.logs)
-    duration_ps = max((s.end_ps for _, s in done), default=0)
+    duration_ps = max((s.end_ps for s in done), default=0)
     duration = duration_ps / PS_PER_S
-    inputs = sum(s.request.input_tokens for _, s in done)
-    outputs = sum(s.request.output_tokens for _, s in done)
+    inputs = sum(s.request.input_tokens for s in done)
+    outputs = sum(s.request.output_tokens for s in done)
 
     def rate(amount: float) -> float | None:
         return amount / duration if duration else None
@@ -94,25 +96,36 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
         "energy_j": energy,
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
-        "components": {spec.name: _component(simulation, spec.name, spec.model) for spec in simulation.specs},
+        "kv_transfers": _transfers(simulation),
+        "components": {spec.name: _component(simulation, spec.name, spec.model, ending.status == "complete") for spec in simulation.specs},
     }
     return data
 
 
-def _component(simulation: Simulation, name: str, model: str) -> dict[str, Any]:
-    usage, link = simulation.ports[name].usage(), simulation.links[name]
+def _component(simulation: Simulation, name: str, model: str, finished: bool) -> dict[str, Any]:
+    usage = simulation.ports.usage(name)
+    statistics = simulation.ports.statistics(name) if finished else {}
     return {
         "model": model,
         "calls": usage.calls,
         "cached": usage.cached,
-        "wall_s": link.wall_s,
+        "wall_s": simulation.ports.wall_s(name),
         "provenance": {str(p): usage.provenance[p] for p in reversed(PROVENANCE_ORDER) if usage.provenance[p]},
+        **({"statistics": statistics} if statistics else {}),
     }
+
+
+def _transfers(simulation: Simulation) -> dict[str, int] | None:
+    """K and V moved from prefill to decode engines; None where no instance is split."""
+    handoff = simulation.handoff
+    if handoff is None:
+        return None
+    return {"requests": handoff.transfers, "tokens": handoff.tokens, "bytes": simulation.mover.bytes}
 
 
 def without_energy(simulation: Simulation) -> list[str]:
     """Components that know no energies; they are left out of the sum, and it says so."""
-    return [spec.name for spec in simulation.specs if not simulation.ports[spec.name].usage().energy_known]
+    return [spec.name for spec in simulation.specs if not simulation.ports.usage(spec.name).energy_known]
 
 
 def power_known(simulation: Simulation) -> bool:
@@ -126,7 +139,7 @@ def energy_j(simulation: Simulation) -> float | None:
     """Joules of the whole cluster over the run; None where an accelerator's figures are unknown."""
     if not power_known(simulation):
         return None
-    dynamic = sum(sum(log.energy_pj) for log in simulation.recorder.logs)
+    dynamic = sum(sum(log.energy_pj) for log in simulation.recorder.logs) + simulation.mover.energy_pj
     return dynamic / PJ_PER_J + (static_watts(simulation.scenario) or 0) * simulation.kernel.now_ps / PS_PER_S
 
 
@@ -153,14 +166,15 @@ REQUEST_COLUMNS = (
 def _write_requests(simulation: Simulation, path: Path) -> None:
     """One row a finished request, by id; times in ns, rounded down."""
     rows = []
-    for rank, s in simulation.recorder.done:
+    for s in simulation.recorder.done:
         r = s.request
         arrival, queued, scheduled, first, end = (
             t // PS_PER_NS for t in (r.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
         )
         tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else ""
         ttft, e2el = (s.first_token_ps - r.arrival_ps) // PS_PER_NS, (s.end_ps - r.arrival_ps) // PS_PER_NS
-        name = simulation.engines[rank].name
+        places = [s.place] if s.origin is None else [s.origin.place, s.place]
+        name = ">".join(simulation.engines[place].name for place in places)
         rows.append((r.id, name, r.input_tokens, r.output_tokens, arrival, queued, scheduled, first, end,
                      ttft, tpot, e2el, s.preemptions, s.hit_tokens))  # fmt: skip
     with path.open("w", newline="") as file:
@@ -184,20 +198,24 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
     columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
     static = static_watts(simulation.scenario) or 0
     with_power = power_known(simulation)
-    for log in simulation.recorder.logs:
-        ends = np.asarray(log.end_ps, dtype=np.int64)
+    for lanes in simulation.recorder.lanes_of:
+        logs = [simulation.recorder.logs[lane] for lane in lanes]
+        ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])
         if not len(ends):
             continue
+        order = np.argsort(ends, kind="stable")
+        ends = ends[order]
+
+        def column(name: str, logs: list[StepLog] = logs, order: NDArray[np.int64] = order) -> NDArray[np.int64]:
+            return np.concatenate([np.asarray(getattr(log, name), dtype=np.int64) for log in logs])[order]
+
         which = (ends - 1) // PS_PER_S
         last = np.searchsorted(ends, edges, side="right") - 1  # the last step ended in or before each bin
-        for name, values in (
-            ("prompt_throughput", log.prompt_tokens),
-            ("generation_throughput", log.output_tokens),
-        ):
-            columns[name] += np.bincount(which, np.asarray(values), minlength=bins)
-        for name, values in (("running", log.running), ("waiting", log.waiting), ("kv_used", log.kv_used)):
-            columns[name] += np.where(last >= 0, np.asarray(values)[np.maximum(last, 0)], 0)
-        columns["power_w"] += np.bincount(which, np.asarray(log.energy_pj) / PJ_PER_J, minlength=bins)
+        for name, source in (("prompt_throughput", "prompt_tokens"), ("generation_throughput", "output_tokens")):
+            columns[name] += np.bincount(which, column(source), minlength=bins)
+        for name in ("running", "waiting", "kv_used"):
+            columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
+        columns["power_w"] += np.bincount(which, column("energy_pj") / PJ_PER_J, minlength=bins)
     columns["kv_used"] /= sum(engine.scheduler.pool.size for engine in simulation.engines)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

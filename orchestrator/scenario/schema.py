@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from hwmodels.catalog import interconnect_names
+
 from ..workload.synthetic import Synthetic
 from .base import Part
 
@@ -63,14 +65,39 @@ class Node(Part):
     power: NodePower = NodePower()
 
 
-class Network(Part):
+class Links(Part):
+    """Figures of links: a catalog interconnect by ``type``, or plain ones, which replace the catalog's."""
+
+    type: str | None = Field(default=None, description="catalog interconnect, e.g. nvlink4")
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="per device and direction, decimal")
+    latency_ns: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _enough(self) -> Links:
+        if self.type is None and (self.bandwidth_gb_s is None or self.latency_ns is None):
+            raise ValueError("give a type, or bandwidth_gb_s and latency_ns")
+        if self.type is not None and self.type not in interconnect_names():
+            raise ValueError(f"type '{self.type}' is not in the catalog: {', '.join(interconnect_names())}")
+        return self
+
+
+class ScaleOut(Links):
+    """The links between nodes; those of the network itself are then within nodes."""
+
+    topology: Literal["switch", "fat-tree", "rail-optimised"] = "switch"
+    nics_per_node: int | None = Field(default=None, ge=1, description="default: one a device")
+    radix: int = Field(default=32, ge=1, description="fat tree: adapters a leaf switch")
+    oversubscription: float = Field(default=1, gt=0, description="fat tree: bandwidth below a leaf over that above")
+
+
+class Network(Links):
     """One interconnect; bandwidth is per device and direction."""
 
     name: Name
     connects: list[str] = Field(min_length=1, description="accelerator groups, e.g. n0.accelerators")
-    topology: Literal["switch", "ring", "fully-connected"] = "switch"
-    bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
-    latency_ns: float = Field(ge=0)
+    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = "switch"
+    dims: list[int] = Field(default=[], description="torus: devices along each dimension")
+    scale_out: ScaleOut | None = None
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
 
 
@@ -109,43 +136,81 @@ class EngineOptions(Part):
     scheduler_reserve_full_isl: bool = True
     kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8", "fp32"] = "auto"
     max_model_len: int | None = Field(default=None, ge=1, description="default: the model's own limit")
+    all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
 
 
 SELECTION = re.compile(r"^(?P<node>[A-Za-z0-9][A-Za-z0-9_-]*)\[(?P<first>\d+)(:(?P<end>\d+))?\]$")
 
 
-class Instance(Part):
-    """One served copy of a model."""
+class Devices(Part):
+    """A selection of accelerators; on several nodes as a list, in rank order."""
 
-    name: Name
-    model: str
-    role: Literal["both"] = "both"
-    accelerators: str = Field(description="e.g. n0[0:4], or n0[3]")
-    tensor_parallel_size: int | None = Field(default=None, ge=1, description="default: all its accelerators")
-    dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    engine: EngineOptions = EngineOptions()
+    accelerators: str | list[str] = Field(description="e.g. n0[0:4], n0[3], or [n0[0:8], n1[0:8]]")
 
     @field_validator("accelerators")
     @classmethod
-    def _selection(cls, text: str) -> str:
-        if not SELECTION.match(text):
-            raise ValueError("must be NODE[FIRST:END] or NODE[INDEX], e.g. n0[0:4]")
-        return text
+    def _selection(cls, value: str | list[str]) -> str | list[str]:
+        for text in [value] if isinstance(value, str) else value:
+            if not SELECTION.match(text):
+                raise ValueError("must be NODE[FIRST:END] or NODE[INDEX], e.g. n0[0:4], or a list of these")
+        return value
 
     @property
-    def devices(self) -> tuple[str, int, int]:
-        """(node, first, end)."""
-        match = SELECTION.match(self.accelerators)
-        if match is None:
-            raise ValueError(self.accelerators)
-        first = int(match["first"])
-        return match["node"], first, int(match["end"] or first + 1)
+    def devices(self) -> list[tuple[str, int]]:
+        """(node, number) of each, in rank order."""
+        found = []
+        for text in [self.accelerators] if isinstance(self.accelerators, str) else self.accelerators:
+            match = SELECTION.match(text)
+            if match is None:
+                raise ValueError(text)
+            first = int(match["first"])
+            found += [(match["node"], i) for i in range(first, int(match["end"] or first + 1))]
+        return found
+
+
+class Ffn(Devices):
+    """Devices of their own for the experts (attention/FFN disaggregation)."""
+
+    micro_batches: int = Field(default=2, ge=1, le=8, description="steps in flight, to keep both sides busy")
+
+
+class Instance(Devices):
+    """One served deployment of a model: data-parallel members of pipeline stages of tensor-parallel ranks."""
+
+    name: Name
+    model: str
+    role: Literal["both", "prefill", "decode"] = "both"
+    tensor_parallel_size: int | None = Field(default=None, ge=1, description="default: what the others leave")
+    pipeline_parallel_size: int = Field(default=1, ge=1)
+    data_parallel_size: int = Field(default=1, ge=1)
+    enable_expert_parallel: bool = Field(default=False, description="whole experts on each rank instead of slices")
+    ffn: Ffn | None = None
+    dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    engine: EngineOptions = EngineOptions()
 
 
 class RouterOptions(Part):
     """How requests find an instance."""
 
-    policy: Literal["round-robin", "random", "least-loaded"] = "least-loaded"
+    policy: str = Field(
+        default="least-loaded",
+        description="least-loaded, round-robin, random, prefix-aware, session, pd-aware, or module:Class",
+    )
+
+
+class KvTransfer(Part):
+    """How K and V get from a prefill to a decode instance."""
+
+    mode: Literal["pull", "push"] = Field(
+        default="pull", description="the decode instance reserves after the prompt, or before it"
+    )
+    granularity: Literal["whole", "layer"] = "whole"
+
+    @model_validator(mode="after")
+    def _possible(self) -> KvTransfer:
+        if self.mode == "pull" and self.granularity == "layer":
+            raise ValueError("granularity layer needs mode push: with pull the prompt is computed already")
+        return self
 
 
 class ComponentOptions(Part):
@@ -179,6 +244,7 @@ class Scenario(Part):
     cluster: Cluster
     instances: list[Instance] = Field(min_length=1)
     router: RouterOptions = RouterOptions()
+    kv_transfer: KvTransfer = KvTransfer()
     components: dict[str, ComponentOptions] = {}
     slo: Slo = Slo()
 
@@ -188,22 +254,26 @@ class Scenario(Part):
         nodes = {node.name: node for node in self.cluster.nodes}
         taken: dict[tuple[str, int], str] = {}
         for i, instance in enumerate(self.instances):
-            node, first, end = instance.devices
-            spot = f"instances.{i}.accelerators = {instance.accelerators!r}"
-            if node not in nodes:
-                raise ValueError(f"{spot}: no node '{node}'; there are {', '.join(nodes)}")
-            count = nodes[node].accelerators.count
-            if not first < end <= count:
-                raise ValueError(f"{spot}: node {node} has accelerators 0 to {count - 1}")
-            for device in range(first, end):
-                other = taken.setdefault((node, device), instance.name)
-                if other != instance.name:
-                    raise ValueError(f"{spot}: {node}[{device}] already serves instance '{other}'")
-            tp = instance.tensor_parallel_size
-            if tp is not None and tp != end - first:
-                raise ValueError(
-                    f"instances.{i}.tensor_parallel_size = {tp}: needs that many accelerators, it has {end - first}"
-                )
+            for field, part in (("", instance), (".ffn", instance.ffn)):
+                if part is None:
+                    continue
+                spot = f"instances.{i}{field}.accelerators = {part.accelerators!r}"
+                if not part.devices:
+                    raise ValueError(f"{spot}: selects no accelerator")
+                for node, device in part.devices:
+                    if node not in nodes:
+                        raise ValueError(f"{spot}: no node '{node}'; there are {', '.join(nodes)}")
+                    if device >= nodes[node].accelerators.count:
+                        raise ValueError(
+                            f"{spot}: node {node} has accelerators 0 to {nodes[node].accelerators.count - 1}"
+                        )
+                    if (node, device) in taken:
+                        raise ValueError(f"{spot}: {node}[{device}] already serves instance '{taken[node, device]}'")
+                    taken[node, device] = instance.name
+        roles = {instance.role for instance in self.instances}
+        for one, other in (("prefill", "decode"), ("decode", "prefill")):
+            if one in roles and other not in roles:
+                raise ValueError(f"instances: there is a {one} instance but no {other} instance")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -10,7 +11,8 @@ class Batch(NamedTuple):
 
     ``prompts`` is flat: (new tokens, cached tokens) of every sequence with more than one new token.
     ``decodes`` sequences have one new token each; their contexts (tokens cached before this step)
-    are given as sum, max and min.
+    are given as sum, max and min. ``padding`` tokens are computed for nobody: members of a
+    data-parallel group that step together are filled up to the largest.
     """
 
     prompts: tuple[int, ...]
@@ -18,10 +20,11 @@ class Batch(NamedTuple):
     context_sum: int
     context_max: int
     context_min: int
+    padding: int = 0
 
     @property
     def tokens(self) -> int:
-        return self.decodes + sum(self.prompts[::2])
+        return self.decodes + sum(self.prompts[::2]) + self.padding
 
     @property
     def sequences(self) -> int:
@@ -35,4 +38,18 @@ class Batch(NamedTuple):
             self.context_sum + self.decodes * steps,
             self.context_max + steps,
             self.context_min + steps,
+            self.padding,
         )
+
+    def padded_to(self, tokens: int) -> Batch:
+        """The same with as many tokens as asked for."""
+        return self._replace(padding=self.padding + tokens - self.tokens)
+
+
+#: What a member without work computes so that the others' collectives can complete (vLLM: a dummy batch).
+DUMMY = Batch((), 1, 1, 1, 1)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """All members of a data-parallel group as one; only its number of tokens means anything."""
+    return batches[0] if len(batches) == 1 else Batch((), sum(batch.tokens for batch in batches), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""All decoding sequences of an engine, moved together.
+"""All decoding sequences of one lane of an engine, moved together.
 
 In every step each of them computes one token, so everything a step needs follows from the step's
 number: context = offset + step, a new block every ``block_size`` steps, the end at a known step.
@@ -14,10 +14,13 @@ from .sequence import Sequence
 
 
 class Decoders:
-    """The set of decoding sequences; ``step`` is the number of the step being scheduled."""
+    """The set of decoding sequences; ``step`` is the number of the step being scheduled.
 
-    def __init__(self, block_size: int) -> None:
-        self.block_size = block_size
+    ``log`` is the number of the step log in which this lane's steps are written down.
+    """
+
+    def __init__(self, block_size: int, log: int = 0) -> None:
+        self.block_size, self.log = block_size, log
         self.step = 0
         self.count = 0
         self._offsets = 0  # sum
@@ -56,7 +59,10 @@ class Decoders:
             del self._ends[end]
         sequence.computed = offset + self.step
         sequence.produced += self.step - sequence.since
-        sequence.add_token_steps(sequence.since, self.step)
+        sequence.add_token_steps(self.log, sequence.since, self.step)
+
+    def members(self) -> list[Sequence]:
+        return list(self._members.values())
 
     def __contains__(self, sequence: Sequence) -> bool:
         return sequence.order in self._members

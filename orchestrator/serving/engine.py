@@ -1,62 +1,35 @@
-"""One serving instance: takes arrivals between steps, schedules, executes, repeats."""
+"""One serving engine: an input queue, a scheduler, a KV pool. `StepLoop` makes it step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from enum import StrEnum
 
 from ..errors import InputError
-from ..kernel.loop import Kernel
-from ..kernel.queue import Priority
 from ..workload.request import Request
-from .batch import Batch
-from .engines import EngineModel
+from .kv.hashing import block_names
 from .scheduler import Scheduler
 from .sequence import Sequence
 
 
-class StepRunner(Protocol):
-    """Executes one step and calls back at its end with the energy it took (pJ, as far as known)."""
+class Role(StrEnum):
+    """What an engine does of a request."""
 
-    def run(self, batch: Batch, done: Callable[[int], None]) -> None: ...
-
-
-class StepListener(Protocol):
-    """Is told of every step's end and every request's end."""
-
-    def step_ended(self, engine: Engine, batch: Batch, energy_pj: int) -> None: ...
-
-    def request_ended(self, engine: Engine, sequence: Sequence) -> None: ...
+    BOTH = "both"
+    PREFILL = "prefill"
+    DECODE = "decode"
 
 
 class Engine:
-    """The loop of vLLM's engine core: drain arrivals, schedule, execute, hand out tokens.
-
-    One step is in flight at a time; between two the device idles for the engine model's step gap.
-    ``rank`` is the instance's place in the scenario.
-    """
+    """One data-parallel rank of an instance. ``number`` is its place among all engines of the scenario."""
 
     def __init__(
-        self,
-        name: str,
-        rank: int,
-        kernel: Kernel,
-        scheduler: Scheduler,
-        listener: StepListener,
-        max_model_len: int,
-        model: EngineModel,
+        self, name: str, number: int, scheduler: Scheduler, max_model_len: int, role: Role = Role.BOTH
     ) -> None:
-        self.name, self.rank, self.max_model_len = name, rank, max_model_len
+        self.name, self.number, self.max_model_len, self.role = name, number, max_model_len, role
         self.scheduler = scheduler
-        self.runner: StepRunner | None = None
-        self._kernel, self._listener, self._gap_ps = kernel, listener, model.step_gap_ps
+        self.wake: Callable[[], None] = lambda: None  # set by its step loop
         self._arrived: list[Sequence] = []
-        self._busy = False
-        self._batch: Batch | None = None
-
-    @property
-    def now_ps(self) -> int:
-        return self._kernel.now_ps
 
     @property
     def load(self) -> tuple[int, int]:
@@ -64,20 +37,46 @@ class Engine:
         waiting, running = self.scheduler.load
         return waiting + len(self._arrived), running
 
-    def submit(self, request: Request) -> None:
-        """A request reaches this instance now; it is looked at when the step in flight ends.
+    @property
+    def queued_tokens(self) -> int:
+        """Prompt tokens that wait to be computed."""
+        waiting = [*self._arrived, *self.scheduler.waiting]
+        return sum(sequence.reach for sequence in waiting) + self.scheduler.unfinished_tokens
+
+    def cached_tokens(self, request: Request) -> int:
+        """Tokens of its prompt that are in the prefix cache now."""
+        cache = self.scheduler.cache
+        if request.token_ids is None or not self.scheduler.config.enable_prefix_caching:
+            return 0
+        names = block_names(request.token_ids[: request.input_tokens], cache.block_size)
+        return len(cache.pool.lookup(names, len(names))) * cache.block_size
+
+    def submit(self, sequence: Sequence) -> None:
+        """A request reaches this engine now; it is looked at between two steps.
 
         Raises InputError for one that could never be served.
         """
-        self._check_fits(request)
-        self._arrived.append(Sequence(request))
-        self._wake()
+        self._check_fits(sequence.request)
+        sequence.place = self.number
+        self._arrived.append(sequence)
+        self.wake()
+
+    def drain(self, now_ps: int) -> None:
+        """Move what has arrived to the scheduler, between two steps."""
+        for sequence in self._arrived:
+            if sequence.queued_ps < 0:
+                sequence.queued_ps = now_ps
+            self.scheduler.add(sequence)
+        self._arrived.clear()
 
     def _check_fits(self, request: Request) -> None:
-        """A request too large for the empty instance would wait for ever: refuse it on arrival."""
-        tokens = request.input_tokens + request.output_tokens
+        """A request too large for the empty engine would wait for ever: refuse it on arrival."""
+        outputs = 1 if self.role is Role.PREFILL else request.output_tokens
+        tokens = request.input_tokens + outputs
         block_size, blocks = self.scheduler.config.block_size, self.scheduler.pool.size
         need = -(-(tokens - 1) // block_size)  # the last token's K and V are never computed
+        if self.role is Role.DECODE:  # blocks for the prompt and the token after it are reserved at once
+            need = max(need, -(-(request.input_tokens + 1) // block_size))
         where = f"request {request.id}"
         if tokens > self.max_model_len:
             limit = f"instance {self.name} takes at most {self.max_model_len} (max_model_len)"
@@ -85,28 +84,3 @@ class Engine:
         if need > blocks:
             limit = f"instance {self.name} has {blocks} blocks of {block_size} tokens"
             raise InputError(where, "KV blocks", need, limit)
-
-    def _wake(self) -> None:
-        if not self._busy:
-            self._busy = True
-            self._kernel.at(self._kernel.now_ps, Priority.DECISION, self.rank, self._step)
-
-    def _step(self) -> None:
-        now = self._kernel.now_ps
-        for sequence in self._arrived:
-            sequence.queued_ps = now
-            self.scheduler.add(sequence)
-        self._arrived.clear()
-        self._batch = batch = self.scheduler.schedule(now)
-        if batch is None or self.runner is None:
-            self._busy = False
-            return
-        self.runner.run(batch, self._step_ended)
-
-    def _step_ended(self, energy_pj: int) -> None:
-        ended = self.scheduler.complete(self._kernel.now_ps)
-        if self._batch is not None:
-            self._listener.step_ended(self, self._batch, energy_pj)
-        for sequence in ended:
-            self._listener.request_ended(self, sequence)
-        self._kernel.at(self._kernel.now_ps + self._gap_ps, Priority.DECISION, self.rank, self._step)

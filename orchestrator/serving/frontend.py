@@ -9,8 +9,10 @@ from ..errors import StalledError
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..workload.request import Request
-from .engine import Engine
+from .engine import Engine, Role
+from .handoff import Handoff
 from .router import Router
+from .sequence import Sequence as RequestState
 
 
 class Frontend:
@@ -18,11 +20,18 @@ class Frontend:
 
     def __init__(self, kernel: Kernel, workload: Iterator[Request], router: Router, engines: Sequence[Engine]) -> None:
         self._kernel, self._workload, self._router, self._engines = kernel, workload, router, engines
+        self._first = [engine for engine in engines if engine.role is not Role.DECODE]
+        self._second = [engine for engine in engines if engine.role is Role.DECODE]
+        self.handoff: Handoff | None = None
         self.outstanding = 0
         self.arrived = 0
 
     def start(self) -> None:
         self._pull()
+
+    def decode_engine(self, sequence: RequestState) -> Engine:
+        """Where a request goes on whose prompt is, or will be, computed elsewhere."""
+        return self._router.choose(sequence.request, self._second)
 
     def _pull(self) -> None:
         request = next(self._workload, None)
@@ -35,7 +44,12 @@ class Frontend:
 
     def _arrive(self, request: Request, pull: bool) -> None:
         self.arrived += 1
-        self._router.choose(request, self._engines).submit(request)
+        engine = self._router.choose(request, self._first)
+        sequence = RequestState(request)
+        if self.handoff and engine.role is Role.PREFILL and request.output_tokens > 1:
+            self.handoff.arrived(sequence, engine)
+        else:
+            engine.submit(sequence)
         if pull:
             self._pull()
 
@@ -53,10 +67,12 @@ class Frontend:
         stuck = []
         for engine in self._engines:
             waiting, running = engine.load
-            if waiting or running:
+            handed = len(engine.scheduler.handed)
+            if waiting or running or handed:
                 pool = engine.scheduler.pool
+                more = f", {handed} computed and not yet taken over" if handed else ""
                 stuck.append(
-                    f"{engine.name} has {waiting} waiting and {running} running requests, "
+                    f"{engine.name} has {waiting} waiting and {running} running requests{more}, "
                     f"{pool.free} of {pool.size} KV blocks free"
                 )
         raise StalledError(

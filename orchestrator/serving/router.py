@@ -1,18 +1,24 @@
-"""Which instance gets a request."""
+"""Which engine gets a request.
+
+With prefill and decode apart a router is asked twice: for the engine that computes the prompt, then
+for the one that decodes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 
+from ..errors import InputError
 from ..workload.request import Request
-from .engine import Engine
+from .engine import Engine, Role
 
 
 class Router(Protocol):
-    """Chooses among the instances, given in the scenario's order."""
+    """Chooses among the engines that can take a request, given in the scenario's order."""
 
     def choose(self, request: Request, engines: Sequence[Engine]) -> Engine: ...
 
@@ -43,19 +49,79 @@ class LeastLoaded:
     """The least 4 x waiting + running, the score of vLLM's data-parallel balancer; ties to the first."""
 
     def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
-        return min(engines, key=_score)
+        return min(engines, key=score)
 
 
-def _score(engine: Engine) -> int:
+def score(engine: Engine) -> int:
     waiting, running = engine.load
     return 4 * waiting + running
 
 
-POLICIES = ("round-robin", "random", "least-loaded")
+class PrefixAware:
+    """The longest cached prefix, as long as that engine is not much busier than the least busy.
+
+    A request goes to the engine with most of its prompt in the cache if that is at least a tenth of
+    it and the engine's score is within ``slack`` of the lowest; else to the least loaded.
+    """
+
+    def __init__(self, slack: int = 32) -> None:
+        self._slack = slack
+
+    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
+        lowest = min(map(score, engines))
+        near = [engine for engine in engines if score(engine) <= lowest + self._slack]
+        hits = [engine.cached_tokens(request) for engine in near]
+        if max(hits) * 10 < request.input_tokens:
+            return min(engines, key=score)
+        return max(zip(near, hits, strict=True), key=lambda pair: (pair[1], -score(pair[0])))[0]
+
+
+class Session:
+    """A session's later turns go where its first went; sessions go to the least loaded."""
+
+    def __init__(self) -> None:
+        self._home: dict[tuple[str, Role], Engine] = {}
+
+    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
+        if request.session is None:
+            return min(engines, key=score)
+        key = (request.session, engines[0].role)
+        if self._home.get(key) not in engines:
+            self._home[key] = min(engines, key=score)
+        return self._home[key]
+
+
+class PrefillDecodeAware:
+    """A prompt to the engine with fewest prompt tokens before it, decoding to the one with most free KV."""
+
+    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
+        if engines[0].role is Role.DECODE:
+            return min(engines, key=lambda e: (e.load[0], e.scheduler.pool.used / e.scheduler.pool.size))
+        return min(engines, key=lambda e: (e.queued_tokens, score(e)))
+
+
+POLICIES = ("least-loaded", "round-robin", "random", "prefix-aware", "session", "pd-aware")
 
 
 def make_router(policy: str, random: np.random.Generator) -> Router:
-    """The router of that name; the scenario's schema has checked it."""
+    """The router of that name, or the user's own ``module:Class``. Raises InputError."""
     if policy == "random":
         return Random(random)
-    return RoundRobin() if policy == "round-robin" else LeastLoaded()
+    simple = {
+        "round-robin": RoundRobin, "least-loaded": LeastLoaded, "prefix-aware": PrefixAware,
+        "session": Session, "pd-aware": PrefillDecodeAware,
+    }  # fmt: skip
+    if policy in simple:
+        router: Router = simple[policy]()
+        return router
+    module, colon, name = policy.partition(":")
+    allowed = f"one of {', '.join(POLICIES)}, or module:Class"
+    if not colon:
+        raise InputError("scenario", "router.policy", policy, allowed)
+    try:
+        made: Router = getattr(import_module(module), name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError("scenario", "router.policy", policy, f"cannot be loaded: {error}") from None
+    if not callable(getattr(made, "choose", None)):
+        raise InputError("scenario", "router.policy", policy, "has no method choose(request, engines)")
+    return made

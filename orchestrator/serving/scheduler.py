@@ -1,4 +1,4 @@
-"""The two-phase scheduler of vLLM V1 (0.19), one instance.
+"""The two-phase scheduler of vLLM V1 (0.19), one engine.
 
 Phase A gives every running sequence its tokens, in order, preempting from the tail when blocks run
 out; phase B admits from the head of the waiting queue and never preempts. One token budget serves
@@ -8,18 +8,22 @@ The cost of a step must not depend on how many sequences run. Decoding sequences
 them, are moved together by `Decoders`; only sequences that need a block, and those still computing
 their prompt, are looked at one by one. The one case in which the budget cuts decoders off goes the
 long way (`_grow_in_order`).
+
+Several steps may be in flight (pipeline stages): each is a *lane*. A sequence that has sent off a
+token waits for its lane; prompts may have chunks in several.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from .batch import Batch
 from .decoders import Decoders
-from .kv.hashing import block_names
-from .kv.pool import BlockPool
+from .kv.cache import KvCache
+from .lanes import Chunk, Lane
 from .sequence import Sequence
 
 
@@ -47,79 +51,187 @@ class SchedulerCounts:
 
 
 class Scheduler:
-    """Waiting queue, running list and KV pool of one instance."""
+    """Waiting queue, running list and KV pool of one engine.
 
-    def __init__(self, config: SchedulerConfig, num_blocks: int) -> None:
+    ``hand_over``: sequences leave with their first token, for another engine to decode; their blocks
+    stay until :meth:`release`. ``on_reserved(sequence, tokens)`` is called when a sequence whose K and
+    V come from elsewhere has its blocks; ``tokens`` are those the prefix cache lacks.
+    """
+
+    def __init__(
+        self, config: SchedulerConfig, num_blocks: int, lanes: int = 1, first_log: int = 0, hand_over: bool = False
+    ) -> None:
         self.config = config
-        self.pool = BlockPool(num_blocks)
+        self.cache = KvCache(num_blocks, config.block_size, config.enable_prefix_caching)
+        self.pool = self.cache.pool
         self.counts = SchedulerCounts()
         self.waiting: deque[Sequence] = deque()
         self.running: dict[int, Sequence] = {}  # by order, hence in order
-        self.decoders = Decoders(config.block_size)
+        self.lanes = [Lane(Decoders(config.block_size, first_log + i)) for i in range(lanes)]
+        self.on_reserved: Callable[[Sequence, int], None] = lambda sequence, tokens: None
+        self.handed: dict[int, Sequence] = {}  # by request: prompt computed, blocks still held
+        self.handed_now: list[Sequence] = []  # of these, by the last complete()
+        self._hand_over = hand_over
+        self._loading: dict[int, Sequence] = {}  # by request: blocks reserved, K and V on their way
+        self._loaded: deque[Sequence] = deque()  # may start to decode
         self._prefilling: dict[int, Sequence] = {}  # running, prompt not yet whole
-        self._chunks: list[tuple[Sequence, int]] = []  # of the step in flight
-        self._skipped: list[Sequence] = []  # decoders without budget in the step in flight
+        self._skipped: list[Sequence] = []  # decoders without budget in an earlier step
+        self._lane = self.lanes[0]
         self._order = 0
         self.last_tokens = 0  # given out by the last complete()
 
     @property
     def load(self) -> tuple[int, int]:
         """(waiting, running) sequences."""
-        return len(self.waiting), len(self.running)
+        return len(self.waiting) + len(self._loading) + len(self._loaded), len(self.running)
+
+    @property
+    def unfinished_tokens(self) -> int:
+        """Tokens of running sequences' prompts that no step computes yet."""
+        return sum(sequence.reach - sequence.computed for sequence in self._prefilling.values())
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new arrival."""
         self.waiting.append(sequence)
 
+    def steady(self, most: int) -> int:
+        """For how many steps after the one just scheduled its sequences stay the same, if nobody joins."""
+        return self._lane.decoders.steady(most)
+
+    @property
+    def lane(self) -> int:
+        """The lane of the last step scheduled."""
+        return self.lanes.index(self._lane)
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """Prompt tokens of the last step scheduled."""
+        return self._lane.chunks
+
     def schedule(self, now_ps: int) -> Batch | None:
-        """Decide the next step; None when there is nothing to do. Ends with :meth:`complete`."""
+        """Decide the next step, in an idle lane; None when there is nothing to do.
+
+        Ends with :meth:`complete` of that :attr:`lane`.
+        """
+        self._lane = self._gathered()
+        for sequence in self._skipped:
+            self._lane.decoders.join(sequence)
+        self._skipped.clear()
         preempted_before = self.counts.preemptions
-        self._chunks.clear()
+        self._lane.chunks.clear()
         budget = self._grow_running()
         if self.counts.preemptions == preempted_before:
             self._admit(budget, now_ps)
-        if not self._chunks and not self.decoders.count:
+        if not self._lane.chunks and not self._lane.decoders.count:
             return None
+        self._lane.in_flight = True
         return self._batch()
 
-    def complete(self, now_ps: int) -> list[Sequence]:
-        """The step's tokens are out: returns the sequences that ended, their blocks given back."""
-        step = self.decoders.step
-        ended = self.decoders.ending()
-        first_tokens = []
-        for sequence, _ in self._chunks:
-            if sequence.computed == sequence.reach:
-                first_tokens.append(sequence)
-        self.last_tokens = self.decoders.count + len(first_tokens)
-        self.decoders.step += 1
+    def complete(self, now_ps: int, lane: int = 0) -> list[Sequence]:
+        """A lane's tokens are out: returns the sequences that ended, their blocks given back."""
+        self._lane = current = self.lanes[lane]
+        decoders = current.decoders
+        step, ended = decoders.step, decoders.ending()
+        current.in_flight = False
+        self.handed_now = []
+        first_tokens = current.first_tokens()
+        self.last_tokens = decoders.count + len(first_tokens) + len(current.landing)
+        decoders.step += 1
         for sequence in ended:
-            self.decoders.leave(sequence)
+            decoders.leave(sequence)
         for sequence in first_tokens:
             del self._prefilling[sequence.order]
-            sequence.produced += 1
-            sequence.add_token_steps(step, step + 1)
-            if sequence.first_token_ps < 0:
-                sequence.first_token_ps = now_ps
-            if sequence.remaining:
-                self.decoders.join(sequence)
-            else:
+            self._produce(sequence, step, now_ps)
+            if not sequence.remaining:
                 ended.append(sequence)
-        for sequence in self._skipped:
-            self.decoders.join(sequence)
-        self._skipped.clear()
+            elif self._hand_over:
+                del self.running[sequence.order]
+                self.handed[sequence.request.id] = sequence
+                self.handed_now.append(sequence)
+            else:
+                decoders.join(sequence)
+        for sequence in current.landing:
+            sequence.airborne -= 1
+            self._produce(sequence, step, now_ps)
+            if not sequence.remaining:
+                ended.append(sequence)
+                self._withdraw(sequence)
+        current.landing.clear()
         ended.sort(key=_order)
         for sequence in ended:
             sequence.end_ps = now_ps
-            del self.running[sequence.order]
-            self.pool.release(sequence.blocks)
-            sequence.blocks = []
+            self.running.pop(sequence.order, None)
+            self.cache.free(sequence)
         return ended
+
+    def _gathered(self) -> Lane:
+        """An idle lane with every decoder that has no token on its way."""
+        if len(self.lanes) == 1:
+            return self._lane
+        idle = [lane for lane in self.lanes if not lane.in_flight]
+        chosen = max(idle, key=lambda lane: lane.decoders.count)
+        for lane in idle:
+            if lane is not chosen:
+                for sequence in lane.decoders.members():
+                    lane.decoders.leave(sequence)
+                    chosen.decoders.join(sequence)
+        return chosen
+
+    def _produce(self, sequence: Sequence, step: int, now_ps: int) -> None:
+        sequence.produced += 1
+        sequence.add_token_steps(self._lane.decoders.log, step, step + 1)
+        if sequence.first_token_ps < 0:
+            sequence.first_token_ps = now_ps
+
+    def _withdraw(self, sequence: Sequence) -> None:
+        """Its last token landed after it had been preempted: it need not be computed again."""
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+        self._prefilling.pop(sequence.order, None)
+
+    # Prefill and decode on different engines ------------------------------------------------------
+
+    def release(self, sequence: Sequence) -> None:
+        """The K and V of a handed-over sequence have left: its blocks are free (and can still be hit)."""
+        del self.handed[sequence.request.id]
+        self.cache.free(sequence)
+
+    def loaded(self, sequence: Sequence) -> None:
+        """The K and V of a reserved sequence are here: it decodes from the next step on."""
+        del self._loading[sequence.request.id]
+        self.cache.name(sequence, sequence.request.input_tokens)
+        self._loaded.append(sequence)
+
+    def _reserve(self, sequence: Sequence) -> bool:
+        """Blocks for a prompt that is computed elsewhere, and for the token after it."""
+        inputs = sequence.request.input_tokens
+        hit = self.cache.cached(sequence, inputs)
+        if not self.cache.fits(inputs + 1, hit):
+            return False
+        self.cache.start(sequence, hit, inputs + 1)
+        sequence.computed = inputs
+        hit_tokens = len(hit) * self.config.block_size
+        self.counts.prefix_hit_tokens += hit_tokens
+        self._loading[sequence.request.id] = sequence
+        self.on_reserved(sequence, inputs - hit_tokens)
+        return True
+
+    def _start_loaded(self, budget: int) -> int:
+        """What has arrived starts to decode; returns the budget left."""
+        while self._loaded and budget > 0 and len(self.running) < self.config.max_num_seqs:
+            sequence = self._loaded.popleft()
+            sequence.remote = False  # if it is preempted it computes its prompt here
+            self._run(sequence)
+            self._lane.decoders.join(sequence)
+            self.cache.name(sequence, sequence.computed + 1)
+            budget -= 1
+        return budget
 
     # Phase A ------------------------------------------------------------------------------------
 
     def _grow_running(self) -> int:
         """Tokens and blocks for the running; the budget that is left."""
-        decoders, budget = self.decoders, self.config.max_num_batched_tokens
+        decoders, budget = self._lane.decoders, self.config.max_num_batched_tokens
         if self._prefilling or decoders.count > budget:
             wanted = sum(self._wanted(sequence) for sequence in self._prefilling.values())
             short = decoders.count + wanted > budget
@@ -141,7 +253,7 @@ class Scheduler:
 
     def _grow_in_order(self, budget: int) -> int:
         """Phase A one sequence at a time, for when the budget does not reach every decoder."""
-        decoders = self.decoders
+        decoders = self._lane.decoders
         left = budget
         for sequence in list(self.running.values()):
             if sequence.order not in self.running:
@@ -154,9 +266,9 @@ class Scheduler:
                 if not self._grow_decoder(sequence):
                     break
                 left -= 1
-            elif left:
+            elif left and sequence.order in self._prefilling:
                 tokens = min(self._wanted(sequence), left)
-                if not self._grow(sequence, tokens):
+                if tokens and not self._grow(sequence, tokens):
                     break
                 left -= tokens
         return left
@@ -171,29 +283,34 @@ class Scheduler:
         return min(tokens, threshold) if threshold else tokens
 
     def _chunk_tokens(self) -> int:
-        return sum(tokens for _, tokens in self._chunks)
+        return sum(chunk.tokens for chunk in self._lane.chunks)
 
     def _grow(self, sequence: Sequence, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
-        need = -(-(sequence.computed + tokens) // self.config.block_size) - len(sequence.blocks)
+        need = self.cache.blocks_for(sequence.computed + tokens) - len(sequence.blocks)
         if not self._make_room(sequence, need):
             return False
         sequence.blocks += self.pool.allocate(need)
-        sequence.computed += tokens
-        self._name_blocks(sequence, sequence.computed)
-        self._chunks.append((sequence, tokens))
+        self._add_chunk(sequence, tokens)
         return True
+
+    def _add_chunk(self, sequence: Sequence, tokens: int) -> None:
+        sequence.computed += tokens
+        self.cache.name(sequence, sequence.computed)
+        last = sequence.computed == sequence.reach
+        sequence.airborne += 1
+        self._lane.chunks.append(Chunk(sequence, tokens, sequence.computed, last, sequence.preemptions))
 
     def _grow_decoder(self, sequence: Sequence) -> bool:
         """One more token: a block where one begins, a name where one ends; False if it preempted itself."""
         block_size = self.config.block_size
-        context = self.decoders.context(sequence)
-        if context % block_size == 0:
+        context = self._lane.decoders.context(sequence)
+        if context % block_size == 0 and len(sequence.blocks) * block_size == context:
             if not self.pool.free and not self._make_room(sequence, 1):
                 return False
             sequence.blocks.append(self.pool.take())
         if (context + 1) % block_size == 0:
-            self._name_blocks(sequence, context + 1)
+            self.cache.name(sequence, context + 1)
         return True
 
     def _make_room(self, sequence: Sequence, need: int) -> bool:
@@ -206,14 +323,19 @@ class Scheduler:
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
-        if sequence in self.decoders:
-            self.decoders.leave(sequence)
-        else:
+        if sequence.order in self._prefilling:
             del self._prefilling[sequence.order]
+        elif sequence in self._skipped:
+            self._skipped.remove(sequence)
+        else:
+            lane = next(lane for lane in self.lanes if sequence in lane.decoders)
+            lane.decoders.leave(sequence)
+            if lane.in_flight:
+                lane.landing.append(sequence)
+                sequence.airborne += 1
         del self.running[sequence.order]
-        self.pool.release(sequence.blocks)
-        sequence.blocks = []
-        sequence.computed = sequence.named = 0
+        self.cache.free(sequence)
+        sequence.computed = 0
         sequence.preemptions += 1
         self.counts.preemptions += 1
         self.waiting.appendleft(sequence)
@@ -221,72 +343,61 @@ class Scheduler:
     # Phase B ------------------------------------------------------------------------------------
 
     def _admit(self, budget: int, now_ps: int) -> None:
-        config, pool = self.config, self.pool
+        config = self.config
+        if self._loaded:
+            budget = self._start_loaded(budget)
         while self.waiting and budget > 0 and len(self.running) < config.max_num_seqs:
             sequence = self.waiting[0]
-            hit = self._cached_blocks(sequence)
+            if sequence.airborne:  # preempted, and part of its last life is still in a pipeline
+                break
+            if sequence.remote:
+                if not self._reserve(sequence):
+                    break
+                self.waiting.popleft()
+                continue
+            hit = self.cache.cached(sequence, sequence.reach - 1)  # one token is always left to compute
             sequence.computed = len(hit) * config.block_size
             tokens = self._wanted(sequence)
             if not config.enable_chunked_prefill and tokens > budget:
                 break
             tokens = min(tokens, budget)
-            idle = pool.idle(hit)  # hits nobody holds leave the free queue, too
             whole = sequence.reach if config.scheduler_reserve_full_isl else sequence.computed + tokens
-            if self._blocks_for(whole) - len(hit) + idle > pool.free:
+            if not self.cache.fits(whole, hit):
                 break
             self.waiting.popleft()
             self._start(sequence, hit, tokens, now_ps)
             budget -= tokens
 
     def _start(self, sequence: Sequence, hit: list[int], tokens: int, now_ps: int) -> None:
-        self.pool.hold(hit)
-        sequence.blocks = hit + self.pool.allocate(self._blocks_for(sequence.computed + tokens) - len(hit))
-        sequence.named = len(hit)
-        self.counts.admissions += 1
+        self.cache.start(sequence, hit, sequence.computed + tokens)
         self.counts.prefix_hit_tokens += sequence.computed
         if sequence.preemptions:
             self.counts.recomputed_tokens += sequence.reach - sequence.computed
         else:
             sequence.hit_tokens = sequence.computed
             sequence.scheduled_ps = now_ps
+        self._run(sequence)
+        self._prefilling[sequence.order] = sequence
+        self._add_chunk(sequence, tokens)
+
+    def _run(self, sequence: Sequence) -> None:
+        """Append to the running list."""
+        self.counts.admissions += 1
         sequence.order = self._order
         self._order += 1
-        self.running[sequence.order] = self._prefilling[sequence.order] = sequence
-        sequence.computed += tokens
-        self._name_blocks(sequence, sequence.computed)
-        self._chunks.append((sequence, tokens))
-
-    def _blocks_for(self, tokens: int) -> int:
-        return -(-tokens // self.config.block_size)
-
-    def _cached_blocks(self, sequence: Sequence) -> list[int]:
-        """The longest cached beginning; at least one token is always left to compute."""
-        ids = sequence.request.token_ids
-        if not self.config.enable_prefix_caching or ids is None:
-            return []
-        if not sequence.chain:
-            sequence.chain = block_names(ids, self.config.block_size)
-        return self.pool.lookup(sequence.chain, (sequence.reach - 1) // self.config.block_size)
-
-    def _name_blocks(self, sequence: Sequence, computed: int) -> None:
-        """Make the blocks that ``computed`` tokens fill findable by their hashes, if these are known."""
-        chain, blocks = sequence.chain, sequence.blocks
-        full = min(computed // self.config.block_size, len(chain))
-        for block in range(sequence.named, full):
-            self.pool.remember(blocks[block], chain[block])
-        sequence.named = max(sequence.named, full)
+        self.running[sequence.order] = sequence
 
     # The step -----------------------------------------------------------------------------------
 
     def _batch(self) -> Batch:
-        decoders = self.decoders
+        decoders = self._lane.decoders
         decodes, total = decoders.count, 0
         high = low = 0
         if decodes:
             total, high, low = decoders.context_sum, decoders.context_max, decoders.context_min
         prompts: list[int] = []
-        for sequence, tokens in self._chunks:
-            cached = sequence.computed - tokens
+        for chunk in self._lane.chunks:
+            tokens, cached = chunk.tokens, chunk.end - chunk.tokens
             if tokens > 1:
                 prompts += (tokens, cached)
             else:  # the last token of a prompt is one query over its context, like a decode

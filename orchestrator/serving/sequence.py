@@ -12,13 +12,16 @@ class Sequence:
     put there by the step in flight. While a sequence decodes, both are derived by `Decoders`, which
     moves all of them at once; they are brought up to date when it leaves.
 
-    Times of tokens are not stored one by one: ``token_steps`` holds ranges [first, end) of engine
-    steps of which each gave one token.
+    Times of tokens are not stored one by one: ``token_steps`` holds (log, first, end): each of the
+    steps [first, end) of that step log gave one token. ``place`` is the engine that has it, by number;
+    with prefill and decode apart, ``origin`` is the same request on the engine that has computed its
+    prompt.
     """
 
     __slots__ = (
-        "blocks", "chain", "computed", "end_ps", "first_token_ps", "hit_tokens", "named", "offset",
-        "order", "preemptions", "produced", "queued_ps", "request", "scheduled_ps", "since", "token_steps",
+        "airborne", "blocks", "chain", "computed", "end_ps", "first_token_ps", "hit_tokens", "named", "offset",
+        "order", "origin", "place", "preemptions", "produced", "queued_ps", "remote", "request", "scheduled_ps",
+        "since", "token_steps",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
@@ -31,10 +34,14 @@ class Sequence:
         self.order = -1  # place in the running list
         self.offset = 0  # while decoding: context = offset + step
         self.since = 0  # while decoding: first step of this stretch
+        self.airborne = 0  # chunks, or tokens of a life that was cut short, in steps in flight
         self.preemptions = 0
         self.hit_tokens = 0
         self.queued_ps = self.scheduled_ps = self.first_token_ps = self.end_ps = -1
-        self.token_steps: list[tuple[int, int]] = []
+        self.token_steps: list[tuple[int, int, int]] = []
+        self.place = 0
+        self.origin: Sequence | None = None
+        self.remote = False  # its prompt's K and V come from another engine
 
     @property
     def reach(self) -> int:
@@ -44,10 +51,19 @@ class Sequence:
     def remaining(self) -> int:
         return self.request.output_tokens - self.produced
 
-    def add_token_steps(self, first: int, end: int) -> None:
-        """Steps [first, end) each gave a token; contiguous ranges grow."""
+    def add_token_steps(self, log: int, first: int, end: int) -> None:
+        """Steps [first, end) of that log each gave a token; contiguous ranges grow."""
         if first == end:
             return
-        if self.token_steps and self.token_steps[-1][1] == first:
-            first = self.token_steps.pop()[0]
-        self.token_steps.append((first, end))
+        if self.token_steps and self.token_steps[-1][0] == log and self.token_steps[-1][2] == first:
+            first = self.token_steps.pop()[1]
+        self.token_steps.append((log, first, end))
+
+    def take_over(self, origin: Sequence) -> None:
+        """Go on where another engine has ended: its tokens and times are this request's, too."""
+        self.produced, self.token_steps = origin.produced, list(origin.token_steps)
+        self.first_token_ps, self.scheduled_ps, self.queued_ps = (
+            origin.first_token_ps, origin.scheduled_ps, origin.queued_ps,
+        )  # fmt: skip
+        self.preemptions += origin.preemptions
+        self.hit_tokens = origin.hit_tokens

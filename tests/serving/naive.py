@@ -21,7 +21,7 @@ class Naive:
         tokens = list(request.token_ids) if request.token_ids is not None else None
         self.waiting.append({
             "id": request.id, "in": request.input_tokens, "out": request.output_tokens, "tokens": tokens,
-            "produced": 0, "computed": 0, "blocks": [], "named": 0,
+            "produced": 0, "computed": 0, "air": 0, "blocks": [], "named": 0,
         })  # fmt: skip
 
     def take(self, count):
@@ -70,6 +70,9 @@ class Naive:
         while index < len(self.running) and budget:
             s = self.running[index]
             n = self.want(s, budget)
+            if not n:  # its token is on its way in another lane
+                index += 1
+                continue
             need = -(-(s["computed"] + n) // bs) - len(s["blocks"])
             while len(self.free) < need:
                 victim = self.running.pop()
@@ -84,12 +87,15 @@ class Naive:
                 break
             s["blocks"] += self.take(need)
             batch.append((s, n, s["computed"]))
+            s["air"] += 1
             s["computed"] += n
             self.remember(s, s["computed"])
             budget -= n
             index += 1
         while not preempted and self.waiting and budget and len(self.running) < self.c.max_num_seqs:
             s = self.waiting[0]
+            if s["air"]:  # preempted, and not all of its last life has landed
+                break
             hit = []
             if self.c.enable_prefix_caching:
                 for block in range((s["in"] + s["produced"] - 1) // bs):
@@ -115,20 +121,23 @@ class Naive:
             s["blocks"] = hit + self.take(-(-(s["computed"] + n) // bs) - len(hit))
             self.running.append(s)
             batch.append((s, n, s["computed"]))
+            s["air"] += 1
             s["computed"] += n
             self.remember(s, s["computed"])
             budget -= n
         return batch
 
     def complete(self, batch):
+        """A token counts even if its sequence was preempted while it was on its way."""
         ended = []
-        for s, _, _ in batch:
-            if s["computed"] == s["in"] + s["produced"]:
+        for s, n, cached in batch:
+            s["air"] -= 1
+            if cached + n == s["in"] + s["produced"]:
                 s["produced"] += 1
                 if s["produced"] == s["out"]:
                     ended.append(s)
         for s in ended:
-            self.running.remove(s)
+            (self.running if s in self.running else self.waiting).remove(s)
             self.give_back(s)
         return [s["id"] for s in ended]
 

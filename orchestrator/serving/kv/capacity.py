@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from ...errors import InputError
-from ...lowering.architecture import Architecture
 
 
 def num_blocks(
-    where: str,
-    arch: Architecture,
-    tp: int,
-    memory_bytes: int,
-    utilization: float,
-    kv_dtype: str,
-    block_size: int,
+    where: str, model: str, memory_bytes: int, utilization: float, weights: int, token_bytes: int, block_size: int
 ) -> int:
     """Blocks of ``block_size`` tokens in what the weights leave of one device's share of memory.
 
-    Raises InputError with the sums if the model does not fit.
+    ``weights`` and ``token_bytes`` (K and V of a token) are those of one device. Raises InputError with
+    the sums if the model does not fit.
     """
     budget = int(memory_bytes * utilization)
-    weights = arch.weight_bytes(tp)
-    block = arch.kv_bytes_per_token(tp, kv_dtype) * block_size
+    block = token_bytes * block_size
     blocks = (budget - weights) // block
     if blocks < 1:
         gib = 2**30
         raise InputError(
             where,
             "model",
-            arch.name,
+            model,
             f"does not fit: each device needs {weights / gib:.2f} GiB for weights and {block / gib:.4f} GiB for a KV "
             f"block, but has {memory_bytes / gib:.2f} GiB x gpu_memory_utilization {utilization} = "
             f"{budget / gib:.2f} GiB",

@@ -22,6 +22,7 @@ from hwmodels.interface import (
     Provenance,
     Template,
     TimePolicy,
+    Use,
 )
 
 from . import component_pb2 as pb
@@ -153,6 +154,28 @@ def from_operations(columns: pb.Operations) -> list[Operation]:
             tuple(next(after) for _ in range(deps[i])),
         )
         for i in range(count)
+    ]
+
+
+def to_uses(uses: Sequence[Use]) -> pb.Uses:
+    return pb.Uses(
+        template_id=[use.template for use in uses],
+        value_count=[len(use.values) for use in uses],
+        value=[value for use in uses for value in use.values],
+        times=[use.times for use in uses],
+    )
+
+
+def from_uses(columns: pb.Uses) -> list[Use]:
+    """Raises BadOperation where columns disagree about how many there are."""
+    if {len(columns.value_count), len(columns.times)} != {len(columns.template_id)}:
+        raise BadOperation("columns of different length")
+    if sum(columns.value_count) != len(columns.value):
+        raise BadOperation("counts do not add up to the numbers sent")
+    values = iter(columns.value)
+    return [
+        Use(template, tuple(next(values) for _ in range(count)), times)
+        for template, count, times in zip(columns.template_id, columns.value_count, columns.times, strict=True)
     ]
 
 

@@ -119,13 +119,23 @@ class ConfigureRequest(_message.Message):
     heartbeat_ms: int
     def __init__(self, session_id: _Optional[str] = ..., instance: _Optional[str] = ..., config: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., seed: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., templates: _Optional[_Iterable[_Union[Template, _Mapping]]] = ..., validate_only: _Optional[bool] = ..., heartbeat_ms: _Optional[int] = ...) -> None: ...
 
+class TemplateResources(_message.Message):
+    __slots__ = ("template_id", "resource")
+    TEMPLATE_ID_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    template_id: int
+    resource: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, template_id: _Optional[int] = ..., resource: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class ConfigureResponse(_message.Message):
-    __slots__ = ("config_digest", "features")
+    __slots__ = ("config_digest", "features", "resources")
     CONFIG_DIGEST_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     config_digest: str
     features: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, config_digest: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ...) -> None: ...
+    resources: _containers.RepeatedCompositeFieldContainer[TemplateResources]
+    def __init__(self, config_digest: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., resources: _Optional[_Iterable[_Union[TemplateResources, _Mapping]]] = ...) -> None: ...
 
 class Operations(_message.Message):
     __slots__ = ("template_id", "value_count", "value", "op_id", "at_ps", "microstep", "dep_count", "dep_op_id")
@@ -255,11 +265,25 @@ class InspectResponse(_message.Message):
     value: _struct_pb2.Struct
     def __init__(self, value: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
+class Uses(_message.Message):
+    __slots__ = ("template_id", "value_count", "value", "times")
+    TEMPLATE_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    template_id: _containers.RepeatedScalarFieldContainer[int]
+    value_count: _containers.RepeatedScalarFieldContainer[int]
+    value: _containers.RepeatedScalarFieldContainer[int]
+    times: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, template_id: _Optional[_Iterable[int]] = ..., value_count: _Optional[_Iterable[int]] = ..., value: _Optional[_Iterable[int]] = ..., times: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class CloseRequest(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "uses")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
     session_id: str
-    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+    uses: Uses
+    def __init__(self, session_id: _Optional[str] = ..., uses: _Optional[_Union[Uses, _Mapping]] = ...) -> None: ...
 
 class CloseResponse(_message.Message):
     __slots__ = ("statistics",)

@@ -1,0 +1,88 @@
+"""The configuration of ``fabric``: which devices, which links, which layout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ...base import Config
+from ...catalog import Interconnect, interconnect, interconnect_names
+from .topology import Tier
+
+ALGORITHMS = ("ring", "tree", "halving-doubling", "hierarchical", "in-network", "direct", "pipeline", "send")
+
+
+class Level(Config):
+    """Links of one level: a catalog interconnect, or plain figures, which replace the catalog's."""
+
+    type: str | None = Field(default=None, description="catalog interconnect, e.g. nvlink4")
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="per device and direction, decimal")
+    latency_ns: float | None = Field(default=None, ge=0, description="of one hop between two devices")
+
+    @field_validator("type")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in interconnect_names():
+            raise ValueError(f"no such interconnect; the catalog has {', '.join(interconnect_names())}")
+        return name
+
+    @model_validator(mode="after")
+    def _enough(self) -> Level:
+        if self.type is None and (self.bandwidth_gb_s is None or self.latency_ns is None):
+            raise ValueError("give a type, or bandwidth_gb_s and latency_ns")
+        return self
+
+    def link(self) -> Interconnect:
+        """The catalog's figures with what is given here in place of them; without a type, a plain link."""
+        rate = self.bandwidth_gb_s * 1e9 if self.bandwidth_gb_s else None
+        if self.type is None:
+            latency = self.latency_ns or 0.0
+            return Interconnect("plain", rate or 0.0, 0, 0, latency, latency, 1.0, 0, None, None, None, None, {})
+        known = interconnect(self.type)
+        hop = known.hop_ns if self.latency_ns is None else self.latency_ns
+        return Interconnect(
+            known.name, rate or known.bandwidth, known.launch_ns, known.bulk_launch_ns, hop,
+            known.bulk_hop_ns + hop - known.hop_ns, known.low_latency_share, known.switch_ns,
+            known.root_bandwidth, known.local_copy, known.in_network, known.host_path, known.sources,
+        )  # fmt: skip
+
+
+class ScaleOut(Level):
+    """Links between nodes."""
+
+    topology: Literal["switch", "fat-tree", "rail-optimised"] = "switch"
+    nics_per_node: int | None = Field(default=None, ge=1, description="adapters a node; default: one a device")
+    radix: int = Field(default=32, ge=1, description="fat tree: adapters a leaf switch")
+    oversubscription: float = Field(default=1, gt=0, description="fat tree: bandwidth below a leaf over that above")
+
+
+class Group(Config):
+    """Devices of one node."""
+
+    name: str
+    count: int = Field(ge=1)
+
+
+class FabricConfig(Level):
+    """One network; the scenario fills in all of it from ``cluster.networks``."""
+
+    groups: list[Group] = Field(min_length=1)
+    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = "switch"
+    dims: list[int] = Field(default=[], description="torus: devices along each dimension")
+    scale_out: ScaleOut | None = None
+    energy_pj_per_bit: float | None = Field(default=None, ge=0)
+    algorithms: dict[str, Literal[ALGORITHMS]] = Field(  # type: ignore[valid-type]
+        default={}, description="kind -> algorithm to use instead of the quickest"
+    )
+
+    def groups_as_pairs(self) -> list[tuple[str, int]]:
+        return [(group.name, group.count) for group in self.groups]
+
+    def tiers(self) -> tuple[Tier, Tier | None]:
+        """(within a node or flat, between nodes)."""
+        inner = Tier(self.link(), self.topology, tuple(self.dims))
+        out = self.scale_out
+        if out is None:
+            return inner, None
+        return inner, Tier(out.link(), out.topology, (), out.nics_per_node or 0, out.radix, out.oversubscription)

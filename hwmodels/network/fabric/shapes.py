@@ -1,0 +1,99 @@
+"""What an operation looks like on a given graph: which links it loads and how long it waits first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...interface import PS_PER_NS
+from .collectives import Pattern, patterns
+from .sharing import alone
+from .topology import NEAR, Tier, build
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An algorithm over the graph, per byte of the operation.
+
+    ``weights``: of each link, in units of the largest flow; ``largest``: that flow's bytes per byte;
+    ``moved``: bytes over all flows per byte. Latencies in ps: low-latency protocol, full-rate protocol.
+    """
+
+    algorithm: str
+    weights: dict[int, float]
+    largest: float
+    moved: float
+    low_ps: int
+    bulk_ps: int
+    rate: float  # bytes/s of the largest flow, alone
+    low_rate: float
+    copy_s: float  # seconds per byte
+
+
+class Network:
+    """The graph of one configuration and its two tiers (within nodes or flat; between nodes).
+
+    Raises ValueError for a layout that cannot be.
+    """
+
+    def __init__(self, groups: list[tuple[str, int]], inner: Tier, outer: Tier | None) -> None:
+        self.inner, self.outer = inner, outer
+        self.graph = build(groups, inner, outer)
+        self.capacity = [link.bytes_per_s for link in self.graph.links]
+
+    def shapes(self, kind: str, ranks: list[str], wanted: str = "") -> list[Shape]:
+        """Every algorithm for a kind among these devices, or the one ``wanted``. Raises ValueError."""
+        nodes = [rank.rpartition(".")[0] for rank in ranks]
+        places = {node: i for i, node in enumerate(dict.fromkeys(nodes))}
+        # A flat network has no nodes to tell apart.
+        spread = [places[node] for node in nodes] if self.outer else [0] * len(ranks)
+        found = [self._shape(p, ranks, len(set(spread)) > 1) for p in patterns(kind, len(ranks), spread)]
+        sharp = self._in_network(ranks) if kind == "all_reduce" and len(set(spread)) == 1 else None
+        if sharp:
+            found.append(sharp)
+        if wanted:
+            found = [shape for shape in found if shape.algorithm == wanted]
+            if not found:
+                raise ValueError(f"there is no algorithm '{wanted}' for {kind} among these devices")
+        return found
+
+    def _shape(self, pattern: Pattern, ranks: list[str], away: bool) -> Shape:
+        tier = self.outer if away and self.outer else self.inner
+        numbers = np.array([self.graph.index[rank] for rank in ranks])
+        routes = self.graph.routes(numbers[pattern.source], numbers[pattern.target])
+        latency = np.array([link.latency_ps for link in self.graph.links])
+        step = int(np.bincount(routes.flow, latency[routes.link], routes.flows).max())
+        loads = np.bincount(routes.link, pattern.share[routes.flow], len(self.capacity))
+        largest = float(pattern.share.max())
+        weights = {int(link): float(loads[link]) / largest for link in np.flatnonzero(loads)}
+        link = tier.link
+        extra = round((link.bulk_hop_ns - link.hop_ns) * PS_PER_NS)
+        launch = round(link.launch_ns * PS_PER_NS)
+        # A single transfer has no ring of ranks to fill before it runs at full rate.
+        fill = 0 if pattern.algorithm == "send" else round(link.bulk_launch_ns * PS_PER_NS)
+        rate = alone(weights, self.capacity)
+        return Shape(
+            algorithm=pattern.algorithm,
+            weights=weights,
+            largest=largest,
+            moved=float(pattern.share.sum()),
+            low_ps=launch + round(pattern.steps * step),
+            bulk_ps=launch + fill + round(pattern.steps * (step + extra)),
+            rate=rate,
+            low_rate=rate * link.low_latency_share,
+            copy_s=pattern.copied / self.inner.link.local_copy if self.inner.link.local_copy else 0.0,
+        )
+
+    def _in_network(self, ranks: list[str]) -> Shape | None:
+        """All-reduce inside the switch: every rank sends its bytes up and gets the sums down."""
+        if self.inner.link.in_network is None or self.inner.topology != "switch" or len(ranks) < 3:
+            return None
+        rate, latency_ns = self.inner.link.in_network
+        numbers = [self.graph.index[rank] for rank in ranks]
+        links = [
+            i for i, link in enumerate(self.graph.links) if link.cost == NEAR and {link.tail, link.head} & set(numbers)
+        ]
+        rate = min(rate, min(self.capacity[i] for i in links))
+        ps = round((self.inner.link.launch_ns + latency_ns) * PS_PER_NS)
+        return Shape("in-network", dict.fromkeys(links, 1.0), 1.0, 2.0 * len(ranks), ps, ps, rate, 0.0, 0.0)

@@ -1,0 +1,135 @@
+"""From the words of a scenario (how devices and nodes are connected) to a graph.
+
+Within a node: ``switch`` (NVSwitch, or any non-blocking switch), ``ring``, ``fully-connected``,
+``torus``, ``pcie`` (pairs of devices behind a switch, which meet at the host bridge). Between nodes:
+``switch``, ``fat-tree`` (leaves of ``radix`` adapters under enough spines), ``rail-optimised`` (adapter
+i of every node on switch i). A device's bandwidth is split evenly over its links.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from ...catalog import Interconnect
+from ...interface import PS_PER_NS
+from .graph import Graph
+
+NEAR, AWAY = 1, 10  # costs: a way through the node's own links is always shorter than one through adapters
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One level of the network: its links and how they are laid out."""
+
+    link: Interconnect
+    topology: str
+    dims: tuple[int, ...] = ()  # torus
+    nics_per_node: int = 0  # between nodes; 0 = one a device
+    radix: int = 32  # fat tree: adapters a leaf
+    oversubscription: float = 1  # fat tree: bandwidth below a leaf over that above
+
+
+def build(groups: list[tuple[str, int]], inner: Tier, outer: Tier | None) -> Graph:
+    """The graph of node groups (name, devices): one flat layout, or one a node and one between nodes.
+
+    Raises ValueError with what is wrong.
+    """
+    graph = Graph()
+    if outer is None:
+        devices = [f"{name}.{i}" for name, count in groups for i in range(count)]
+        _lay_out(graph, "" if len(groups) > 1 else groups[0][0], devices, inner)
+        return graph
+    for name, count in groups:
+        _lay_out(graph, name, [f"{name}.{i}" for i in range(count)], inner)
+    _between(graph, groups, outer)
+    return graph
+
+
+def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier) -> None:
+    rate, hop = tier.link.bandwidth, round(tier.link.hop_ns * PS_PER_NS)
+    for device in devices:
+        graph.node(device)
+    if len(devices) == 1:
+        return
+    prefix = f"{name}." if name else ""
+    if tier.topology == "switch":
+        for device in devices:
+            graph.connect(device, f"{prefix}switch", rate, hop // 2)
+    elif tier.topology == "pcie":
+        _pcie(graph, prefix, devices, tier, hop)
+    elif tier.topology == "fully-connected":
+        for i, device in enumerate(devices):
+            for other in devices[i + 1 :]:
+                graph.connect(device, other, rate / (len(devices) - 1), hop)
+    else:
+        dims = tier.dims if tier.topology == "torus" else (len(devices),)
+        if prod(dims) != len(devices):
+            raise ValueError(f"a torus of {' x '.join(map(str, dims))} has {prod(dims)} devices, not {len(devices)}")
+        _torus(graph, devices, dims, rate, hop)
+
+
+def _torus(graph: Graph, devices: list[str], dims: tuple[int, ...], rate: float, hop: int) -> None:
+    """Two neighbours a dimension; a ring is a torus of one."""
+    places = list(product(*map(range, dims)))
+    number = {place: i for i, place in enumerate(places)}
+    degree = sum(min(size - 1, 2) for size in dims)
+    for place in places:
+        for axis, size in enumerate(dims):
+            if size == 1 or (size == 2 and place[axis] == 1):
+                continue
+            other = (*place[:axis], (place[axis] + 1) % size, *place[axis + 1 :])
+            graph.connect(devices[number[place]], devices[number[other]], rate / degree, hop)
+
+
+def _pcie(graph: Graph, prefix: str, devices: list[str], tier: Tier, hop: int) -> None:
+    """Pairs behind a switch; what leaves a pair is held to the rate at which devices reach across the bridge."""
+    root = tier.link.root_bandwidth or tier.link.bandwidth
+    for i, device in enumerate(devices):
+        switch = f"{prefix}pcie{i // 2}"
+        graph.arrow(device, switch, tier.link.bandwidth, hop // 2)
+        graph.arrow(switch, device, tier.link.bandwidth, hop // 2)
+        # Each device has its own share of the bridge: many flows across it were measured to add up.
+        graph.arrow(device, f"{prefix}bridge", root, hop // 2, 2)
+        graph.arrow(f"{prefix}bridge", device, root, hop // 2, 2)
+
+
+def _between(graph: Graph, groups: list[tuple[str, int]], tier: Tier) -> None:
+    rate = tier.link.bandwidth
+    hop = round(tier.link.hop_ns * PS_PER_NS) // 2
+    step = round(tier.link.switch_ns * PS_PER_NS)
+    nics: list[tuple[str, int]] = []  # (adapter, its place in its node)
+    for name, count in groups:
+        adapters = tier.nics_per_node or count
+        for i in range(count):
+            nic = f"{name}.nic{i * adapters // count}"
+            _to_adapter(graph, f"{name}.{i}", nic, i, tier)
+        nics += [(f"{name}.nic{i}", i) for i in range(min(adapters, count))]
+    if tier.topology == "rail-optimised":
+        for nic, place in nics:
+            graph.connect(nic, f"rail{place}", rate, hop, AWAY)
+    elif tier.topology == "switch" or len(nics) <= tier.radix:
+        for nic, _ in nics:
+            graph.connect(nic, "switch", rate, hop, AWAY)
+    else:
+        leaves = -(-len(nics) // tier.radix)
+        spines = max(1, round(tier.radix / tier.oversubscription))
+        for i, (nic, _) in enumerate(nics):
+            graph.connect(nic, f"leaf{i // tier.radix}", rate, hop, AWAY)
+        for leaf in range(leaves):
+            for spine in range(spines):
+                graph.connect(f"leaf{leaf}", f"spine{spine}", rate, step, AWAY)
+
+
+def _to_adapter(graph: Graph, device: str, nic: str, place: int, tier: Tier) -> None:
+    """The way from a device to its adapter: no limit of its own, unless the link says so."""
+    path = tier.link.host_path
+    if path is None:
+        graph.connect(device, nic, max(tier.link.bandwidth, 64e9), 0, AWAY)
+        return
+    rate, devices = path
+    stage = f"{nic.rpartition('.')[0]}.host{place // devices}"
+    if place % devices == 0:
+        graph.connect(stage, nic, rate, 0, AWAY)
+    graph.connect(device, stage, rate, 0, AWAY)

@@ -1,0 +1,57 @@
+"""K and V on their way from one engine's devices to another's, as sends over the network between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..lowering.work import Work
+from .ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class KvRoute:
+    """One send of a transfer: pairs of devices that hold the same heads of the same layers.
+
+    ``work`` is done once for all its pairs; ``layer_bytes`` of a token go from each source to its
+    target for each of ``layers``.
+    """
+
+    work: Work
+    layers: range
+    layer_bytes: float
+
+
+class KvMover:
+    """Knows the routes between every pair of prefill and decode engines, by their numbers."""
+
+    def __init__(self, ports: Ports, routes: dict[tuple[int, int], list[KvRoute]]) -> None:
+        self._ports, self._routes = ports, routes
+        self.bytes = 0
+        self.energy_pj = 0
+
+    def move(self, source: int, target: int, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
+        """K and V of ``tokens`` tokens, of all layers or of some; ``done`` when the last byte is there."""
+        sends: list[tuple[Work, int]] = []
+        for route in self._routes[source, target]:
+            which = route.layers if layers is None else _common(route.layers, layers)
+            if len(which):
+                sends.append((route.work, round(tokens * len(which) * route.layer_bytes)))
+        left = len(sends)
+
+        def one_done(energy_pj: int) -> None:
+            nonlocal left
+            left -= 1
+            self.energy_pj += energy_pj
+            if not left:
+                done()
+
+        if not sends:
+            done()
+        for work, size in sends:
+            self.bytes += size * (work.copies // 2)
+            self._ports.start(work, (size,), one_done)
+
+
+def _common(a: range, b: range) -> range:
+    return range(max(a.start, b.start), min(a.stop, b.stop))

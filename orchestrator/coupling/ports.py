@@ -1,0 +1,100 @@
+"""All ports of a run: for every operation of the plans the one that does it.
+
+A component has a port that is asked, a port that is stepped, or both, each with a session of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hwmodels.interface import Feature, Template
+
+from ..kernel.loop import Kernel
+from ..kernel.queue import Priority
+from ..lowering.work import Work
+from .components import ComponentSpec
+from .link import Link
+from .port import AskedPort, Item, Question, SteppedPort, Usage
+from .sharing import stepped
+
+
+class Ports:
+    """Declares every operation to its component; raises InputError for what one cannot do."""
+
+    def __init__(
+        self, kernel: Kernel, specs: Sequence[ComponentSpec], links: Mapping[str, Link], works: Sequence[Work]
+    ) -> None:
+        self._kernel = kernel
+        self._links = dict(links)
+        self._asked: dict[str, AskedPort] = {}
+        self._stepped: dict[str, SteppedPort] = {}
+        self._shared: dict[str, set[int]] = {}
+        self._templates: dict[str, list[Template]] = {}
+        self._rank = {spec.name: spec.rank for spec in specs}
+        for spec in specs:
+            mine = [work for work in works if work.component == spec.name]
+            self._open(spec, [(work.template.id, work.user) for work in mine], {w.template.id: w.template for w in mine})
+
+    def _open(self, spec: ComponentSpec, uses: list[tuple[int, str]], templates: dict[int, Template]) -> None:
+        link = self._links[spec.name]
+        self._templates[spec.name] = list(templates.values())
+        resources = link.declare(self._templates[spec.name])
+        shared = self._shared[spec.name] = stepped(link.description, uses, resources)
+        if shared:
+            self._stepped[spec.name] = SteppedPort(link, self._kernel, spec.rank)
+        if not shared or len(shared) < len(templates):
+            self._asked[spec.name] = AskedPort(self._another(spec.name) if shared else link)
+
+    def _another(self, name: str) -> Link:
+        link = self._links[name].again()
+        link.declare(self._templates[name])
+        return link
+
+    def of(self, work: Work) -> AskedPort | SteppedPort:
+        if work.template.id in self._shared[work.component]:
+            return self._stepped[work.component]
+        return self._asked[work.component]
+
+    def start(self, work: Work, values: tuple[int, ...], done: Callable[[int], None]) -> None:
+        """Begin one operation now; ``done(energy_pj)`` is called at its end."""
+        port = self.of(work)
+        item = Item(work.template, 1, work.copies)
+        if isinstance(port, SteppedPort):
+            port.submit(item, values, done)
+            return
+        group = port.group((item,))
+        if values not in group.known:
+            port.send([Question(group, values)])
+            port.receive()
+        cost = group.known[values]
+        port.use(cost)
+        self._kernel.at(
+            self._kernel.now_ps + cost.duration_ps, Priority.COMPLETION, self._rank[work.component],
+            lambda: done(cost.energy_pj),
+        )  # fmt: skip
+
+    def modes(self, name: str) -> str:
+        """``asked``, ``stepped``, or both, for people."""
+        modes = [mode for mode, ports in (("asked", self._asked), ("stepped", self._stepped)) if name in ports]
+        return " and ".join(modes)
+
+    def usage(self, name: str) -> Usage:
+        """Counts of one component over both its ports."""
+        total = Usage()
+        for ports in (self._asked, self._stepped):
+            if name in ports:
+                total.merge(ports[name].usage())
+        return total
+
+    def wall_s(self, name: str) -> float:
+        return sum(ports[name].link.wall_s for ports in (self._asked, self._stepped) if name in ports)
+
+    def statistics(self, name: str) -> dict[str, Any]:
+        """The component's own figures, of everything it was asked for and everything remembered answers stood for."""
+        if Feature.ACCOUNTS not in self._links[name].description.features:
+            return {}
+        asked, clocked = self._asked.get(name), self._stepped.get(name)
+        uses = asked.uses() if asked else []
+        # A session that was asked has also counted what was asked ahead and never needed: ask a fresh one.
+        return (clocked.link if clocked else self._another(name)).statistics(uses)

@@ -1,0 +1,243 @@
+"""From a scenario's instances to devices, networks and KV blocks; every combination that cannot be is
+refused here, before time 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hwmodels import catalog
+
+from .coupling.mover import KvRoute
+from .errors import InputError
+from .lowering import architecture
+from .lowering.architecture import DTYPES, Architecture
+from .lowering.layout import Device, Layout, address
+from .lowering.plan import Hardware, lower
+from .lowering.work import TOKENS, Plan, Templates, Work
+from .scenario.schema import Instance, Node, Scenario
+from .serving.kv.capacity import num_blocks
+from .serving.scheduler import SchedulerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPlan:
+    """What steps together: an instance, or one data-parallel rank of it where ranks need not meet.
+
+    ``rank`` is the instance's place in the scenario; ``names`` those of its engines.
+    """
+
+    options: Instance
+    rank: int
+    names: tuple[str, ...]
+    arch: Architecture
+    layout: Layout
+    plan: Plan
+    scheduler: SchedulerConfig
+    blocks: int
+    max_model_len: int
+    kv_dtype: str
+
+
+def place(scenario: Scenario, folder: Path, templates: Templates) -> list[UnitPlan]:
+    """Every unit of the scenario, in order. Raises InputError."""
+    return [unit for i in range(len(scenario.instances)) for unit in _Placement(scenario, i, folder).units(templates)]
+
+
+class _Placement:
+    """One instance worked out."""
+
+    def __init__(self, scenario: Scenario, index: int, folder: Path) -> None:
+        self.scenario, self.index = scenario, index
+        self.options = scenario.instances[index]
+        self.where = f"instances.{index}"
+        self.nodes = {node.name: node for node in scenario.cluster.nodes}
+        arch = architecture.load(self.options.model, folder)
+        self.arch = arch if self.options.dtype == "auto" else replace(arch, dtype=DTYPES[self.options.dtype])
+        choice = self.options.engine.kv_cache_dtype
+        self.kv_dtype = self.arch.dtype if choice == "auto" else DTYPES[choice]
+        self.layout = self._layout()
+        self._check()
+
+    def _refuse(self, field: str, value: object, allowed: str) -> InputError:
+        return InputError("scenario", f"{self.where}.{field}", value, allowed)
+
+    def _layout(self) -> Layout:
+        options, devices = self.options, tuple(self.options.devices)
+        pp, dp = options.pipeline_parallel_size, options.data_parallel_size
+        tp = options.tensor_parallel_size or max(1, len(devices) // (pp * dp))
+        if tp * pp * dp != len(devices):
+            product = f"tensor x pipeline x data parallel = {tp} x {pp} x {dp} = {tp * pp * dp}"
+            raise self._refuse("tensor_parallel_size", tp, f"needs {product} accelerators, it has {len(devices)}")
+        ffn = tuple(options.ffn.devices) if options.ffn else ()
+        return Layout(devices, dp, pp, tp, options.enable_expert_parallel, ffn)
+
+    def _check(self) -> None:
+        arch, layout, options = self.arch, self.layout, self.options
+        tp = layout.tp
+        sliced = [("attention heads", arch.heads)]
+        if not arch.experts or layout.expert_ranks == 1:
+            sliced.append(("intermediate size", arch.intermediate))
+        for what, size in sliced:
+            if size % tp:
+                raise self._refuse("tensor_parallel_size", tp, f"must divide the model's {what} ({size})")
+        if arch.kv_heads % tp and tp % arch.kv_heads:
+            raise self._refuse("tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({arch.kv_heads})")
+        if layout.pp > arch.layers:
+            raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
+        if not arch.experts:
+            for field, given in (("enable_expert_parallel", layout.expert_parallel), ("ffn", bool(layout.ffn))):
+                if given:
+                    raise self._refuse(field, given, f"{arch.name} has no experts")
+        if arch.experts % layout.expert_ranks:
+            raise self._refuse(
+                "enable_expert_parallel", layout.expert_ranks, f"that many ranks must divide the experts ({arch.experts})"
+            )
+        if arch.experts and layout.dp > 1 and not layout.expert_parallel:
+            raise self._refuse("data_parallel_size", layout.dp, "a model with experts then needs enable_expert_parallel")
+        if layout.ffn and (layout.pp > 1 or layout.dp > 1 or layout.expert_parallel):
+            raise self._refuse("ffn", None, "goes with tensor parallelism only: the experts are spread over its devices")
+        if options.role == "prefill" and layout.dp > 1 and layout.expert_parallel and self._by_layer:
+            raise self._refuse("data_parallel_size", layout.dp, "kv_transfer.granularity layer needs engines that step alone")
+        for group in [layout.all_ranks(stage) for stage in range(layout.pp)] + ([layout.ffn] if layout.ffn else []):
+            kinds = {self.nodes[node].accelerators.type for node, _ in group}
+            if len(kinds) > 1:
+                raise self._refuse("accelerators", self.options.accelerators, f"ranks that work in step are of one kind, not {sorted(kinds)}")
+
+    @property
+    def _by_layer(self) -> bool:
+        return self.scenario.kv_transfer.granularity == "layer"
+
+    def units(self, templates: Templates) -> list[UnitPlan]:
+        """One unit, or one a data-parallel rank if these never meet (models without experts)."""
+        layout, name = self.layout, self.options.name
+        names = [name] if layout.dp == 1 else [f"{name}-dp{i}" for i in range(layout.dp)]
+        if layout.dp == 1 or layout.expert_parallel:
+            return [self._unit(tuple(names), layout, templates)]
+        size = layout.pp * layout.tp
+        return [
+            self._unit((names[i],), replace(layout, devices=layout.devices[i * size : (i + 1) * size], dp=1), templates)
+            for i in range(layout.dp)
+        ]
+
+    def _unit(self, names: tuple[str, ...], layout: Layout, templates: Templates) -> UnitPlan:
+        engine, options = self.options.engine, self.options
+        memories = [node.name for node in self.scenario.cluster.nodes if node.memory.dram is not None]
+        owner = names[0] if layout.dp == 1 else options.name
+        plan = lower(
+            owner, self.arch, layout, self.kv_dtype, templates, Hardware(self._network, memories),
+            engine.all2all_backend != "allgather_reducescatter", options.ffn.micro_batches if options.ffn else 1,
+        )  # fmt: skip
+        return UnitPlan(
+            options,
+            self.index,
+            names,
+            self.arch,
+            layout,
+            plan,
+            SchedulerConfig(
+                max_num_seqs=engine.max_num_seqs,
+                max_num_batched_tokens=engine.max_num_batched_tokens,
+                long_prefill_token_threshold=engine.long_prefill_token_threshold,
+                block_size=engine.block_size,
+                enable_chunked_prefill=engine.enable_chunked_prefill,
+                enable_prefix_caching=engine.enable_prefix_caching,
+                scheduler_reserve_full_isl=engine.scheduler_reserve_full_isl,
+            ),
+            engine.num_gpu_blocks_override or self._blocks(layout),
+            engine.max_model_len or self.arch.max_positions,
+            self.kv_dtype,
+        )
+
+    def _blocks(self, layout: Layout) -> int:
+        """KV blocks of one engine: those of its tightest stage."""
+        arch, engine = self.arch, self.options.engine
+        found = []
+        for stage, layers in enumerate(layout.layers(arch.layers)):
+            ends = (stage == 0) + (stage == layout.pp - 1)
+            weights = arch.weight_bytes(layout.tp, layout.expert_ranks, len(layers), ends, ffn=not layout.ffn)
+            token = arch.kv_bytes_per_token(layout.tp, self.kv_dtype, len(layers))
+            found.append(num_blocks(self.where, arch.name, self._memory(layout.ranks(0, stage)),
+                                    engine.gpu_memory_utilization, weights, token, engine.block_size))  # fmt: skip
+        if layout.ffn:  # their devices hold no K and V, but the experts have to fit
+            weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, attention=False)
+            num_blocks(f"{self.where}.ffn", arch.name, self._memory(layout.ffn),
+                       engine.gpu_memory_utilization, weights, 1, 1)  # fmt: skip
+        return min(found)
+
+    def _memory(self, devices: Sequence[Device]) -> int:
+        return min(device_memory(f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices)
+
+    def _network(self, devices: Sequence[Device]) -> str:
+        return find_network(self.scenario, f"{self.where}.tensor_parallel_size", len(devices), devices)
+
+
+def find_network(scenario: Scenario, where: str, value: object, devices: Sequence[Device]) -> str:
+    """The name of the network that connects these devices: the smallest of those that do."""
+    groups = {f"{node}.accelerators" for node, _ in devices}
+    found = [network for network in scenario.cluster.networks if groups <= set(network.connects)]
+    if not found:
+        raise InputError("scenario", where, value, f"needs a network that connects {' and '.join(sorted(groups))}")
+    return min(found, key=lambda network: len(network.connects)).name
+
+
+def device_memory(where: str, node: Node) -> int:
+    """Bytes of one accelerator of a node; InputError if neither scenario nor catalog knows."""
+    group = node.accelerators
+    if group.memory_gib is not None:
+        return int(group.memory_gib * 2**30)
+    if group.type in catalog.device_names():
+        return catalog.device(group.type).memory_bytes
+    names = ", ".join(catalog.device_names())
+    raise InputError("scenario", f"{where}.type", group.type, f"give memory_gib, or a catalog device: {names}")
+
+
+def kv_routes(
+    scenario: Scenario, source: UnitPlan, target: UnitPlan, member: int, other: int, templates: Templates
+) -> list[KvRoute]:
+    """How K and V get from a member of one unit to one of another: which device sends which heads of
+    which layers where. Pairs that move equally much for the same layers are one send.
+
+    Raises InputError if the two cannot share K and V.
+    """
+    spot = f"instances.{target.rank}"
+    for what, ours, theirs in (
+        ("model", source.arch, target.arch), ("engine.kv_cache_dtype", source.kv_dtype, target.kv_dtype),
+        ("engine.block_size", source.scheduler.block_size, target.scheduler.block_size),
+    ):  # fmt: skip
+        if ours != theirs:
+            shown = getattr(theirs, "name", theirs)
+            raise InputError("scenario", f"{spot}.{what}", shown, f"must be that of the prefill instance {source.names[member]}")
+    arch = source.arch
+    head_bytes = arch.kv_bytes_per_token(arch.kv_heads, source.kv_dtype, 1)
+    bundles: dict[tuple[int, int, int], list[Device]] = {}
+    for p, theirs in enumerate(source.layout.layers(arch.layers)):
+        for d, ours in enumerate(target.layout.layers(arch.layers)):
+            first, end = max(theirs.start, ours.start), min(theirs.stop, ours.stop)
+            if first >= end:
+                continue
+            senders, receivers = source.layout.ranks(member, p), target.layout.ranks(other, d)
+            for j, receiver in enumerate(receivers):
+                for i, heads in _senders(arch.kv_heads, len(senders), len(receivers), j):
+                    if senders[i] != receiver:
+                        bundles.setdefault((first, end, heads), []).extend((senders[i], receiver))
+    routes = []
+    name, towards = source.names[member], target.names[other]
+    for (first, end, heads), devices in bundles.items():
+        attributes = {"participants": len(devices), "ranks": ",".join(map(address, devices)), "owner": f"{name}>{towards}"}
+        template = templates.declare("send", "kv_transfer", attributes)
+        network = find_network(scenario, f"{spot}.accelerators", target.options.accelerators, devices)
+        work = Work(network, template, TOKENS, len(devices), f"{name}>{towards}*")
+        routes.append(KvRoute(work, range(first, end), heads * head_bytes))
+    return routes
+
+
+def _senders(kv_heads: int, sources: int, targets: int, j: int) -> list[tuple[int, int]]:
+    """Which source ranks hold the heads of target rank ``j``, and how many each; repeated heads come from one."""
+    held, wanted = max(1, kv_heads // sources), max(1, kv_heads // targets)
+    first = j * kv_heads // targets
+    found: dict[int, int] = {}
+    for head in range(first, first + wanted):
+        found[head // held * max(1, sources // kv_heads)] = found.get(head // held * max(1, sources // kv_heads), 0) + 1
+    return list(found.items())
