@@ -93,7 +93,8 @@ class Operation(NamedTuple):  # a frozen dataclass takes three times as long to 
 
 
 #: kind -> names of the numbers in ``Operation.values``. ``attention`` is followed by one pair
-#: (new tokens, tokens already in the KV cache) for every prompt in the batch.
+#: (new tokens, tokens already in the KV cache) for every prompt in the batch; ``train`` by one pair
+#: (gap before it in ps, bytes) for each of its operations, which are done one after another ``repeat`` times.
 OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("m",),
     "norm": ("tokens",),
@@ -111,14 +112,18 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "reduce_scatter": ("bytes",),
     "all_to_all": ("bytes",),
     "broadcast": ("bytes",),
+    "train": ("repeat",),
 }
+
+PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": "gap, bytes"}
 
 #: kind -> attributes a template of that kind always carries. Sizes in elements, dtypes by their
 #: short names (bf16, fp8, ...). ``width`` is elements moved per token. Collective bytes are the
 #: size of the full vector (all_reduce, reduce_scatter), of one rank's shard (all_gather) or of all
 #: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
 #: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
-#: ``owner`` may say whose traffic it is, for reports.
+#: ``owner`` may say whose traffic it is, for reports. ``of`` names the templates of a train's
+#: operations, declared before it, comma-separated. A model that does not do ``train`` is never sent one.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
     "norm": ("width", "dtype"),
@@ -136,6 +141,7 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "reduce_scatter": ("participants", "ranks"),
     "all_to_all": ("participants", "ranks"),
     "broadcast": ("participants", "ranks"),
+    "train": ("of",),
 }
 
 DTYPE_BYTES: Mapping[str, float] = {
@@ -312,11 +318,11 @@ def check_operation(operation: Operation, templates: Mapping[int, Template]) -> 
         raise BadOperation(f"operation {operation.op_id} names template {operation.template}, never declared")
     names = OPERATION_VALUES[template.kind]
     extra = len(operation.values) - len(names)
-    if extra < 0 or (extra and (template.kind != "attention" or extra % 2)):
+    if extra < 0 or (extra and (template.kind not in PAIRED or extra % 2)):
         raise BadOperation(
             f"operation {operation.op_id} ({template.kind}) carries {len(operation.values)} numbers; "
             f"{template.kind} takes {', '.join(names)}"
-            + (" and a pair for each prompt" if template.kind == "attention" else "")
+            + (f" and pairs of ({PAIRED[template.kind]})" if template.kind in PAIRED else "")
         )
     if min(operation.values) < 0:
         raise BadOperation(f"operation {operation.op_id} ({template.kind}) carries a negative number")

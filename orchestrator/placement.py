@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwmodels import catalog
+from hwmodels.interface import Attribute
 
 from .coupling.mover import KvRoute
 from .errors import InputError
@@ -83,7 +84,9 @@ class _Placement:
             if size % tp:
                 raise self._refuse("tensor_parallel_size", tp, f"must divide the model's {what} ({size})")
         if arch.kv_heads % tp and tp % arch.kv_heads:
-            raise self._refuse("tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({arch.kv_heads})")
+            raise self._refuse(
+                "tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({arch.kv_heads})"
+            )
         if layout.pp > arch.layers:
             raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
         if not arch.experts:
@@ -92,18 +95,30 @@ class _Placement:
                     raise self._refuse(field, given, f"{arch.name} has no experts")
         if arch.experts % layout.expert_ranks:
             raise self._refuse(
-                "enable_expert_parallel", layout.expert_ranks, f"that many ranks must divide the experts ({arch.experts})"
+                "enable_expert_parallel",
+                layout.expert_ranks,
+                f"that many ranks must divide the experts ({arch.experts})",
             )
         if arch.experts and layout.dp > 1 and not layout.expert_parallel:
-            raise self._refuse("data_parallel_size", layout.dp, "a model with experts then needs enable_expert_parallel")
+            raise self._refuse(
+                "data_parallel_size", layout.dp, "a model with experts then needs enable_expert_parallel"
+            )
         if layout.ffn and (layout.pp > 1 or layout.dp > 1 or layout.expert_parallel):
-            raise self._refuse("ffn", None, "goes with tensor parallelism only: the experts are spread over its devices")
+            raise self._refuse(
+                "ffn", None, "goes with tensor parallelism only: the experts are spread over its devices"
+            )
         if options.role == "prefill" and layout.dp > 1 and layout.expert_parallel and self._by_layer:
-            raise self._refuse("data_parallel_size", layout.dp, "kv_transfer.granularity layer needs engines that step alone")
+            raise self._refuse(
+                "data_parallel_size", layout.dp, "kv_transfer.granularity layer needs engines that step alone"
+            )
         for group in [layout.all_ranks(stage) for stage in range(layout.pp)] + ([layout.ffn] if layout.ffn else []):
             kinds = {self.nodes[node].accelerators.type for node, _ in group}
             if len(kinds) > 1:
-                raise self._refuse("accelerators", self.options.accelerators, f"ranks that work in step are of one kind, not {sorted(kinds)}")
+                raise self._refuse(
+                    "accelerators",
+                    self.options.accelerators,
+                    f"ranks that work in step are of one kind, not {sorted(kinds)}",
+                )
 
     @property
     def _by_layer(self) -> bool:
@@ -129,6 +144,7 @@ class _Placement:
             owner, self.arch, layout, self.kv_dtype, templates, Hardware(self._network, memories),
             engine.all2all_backend != "allgather_reducescatter", options.ffn.micro_batches if options.ffn else 1,
         )  # fmt: skip
+        fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         return UnitPlan(
             options,
             self.index,
@@ -145,7 +161,7 @@ class _Placement:
                 enable_prefix_caching=engine.enable_prefix_caching,
                 scheduler_reserve_full_isl=engine.scheduler_reserve_full_isl,
             ),
-            engine.num_gpu_blocks_override or self._blocks(layout),
+            engine.num_gpu_blocks_override or fit,
             engine.max_model_len or self.arch.max_positions,
             self.kv_dtype,
         )
@@ -208,13 +224,15 @@ def kv_routes(
     ):  # fmt: skip
         if ours != theirs:
             shown = getattr(theirs, "name", theirs)
-            raise InputError("scenario", f"{spot}.{what}", shown, f"must be that of the prefill instance {source.names[member]}")
+            raise InputError(
+                "scenario", f"{spot}.{what}", shown, f"must be that of the prefill instance {source.names[member]}"
+            )
     arch = source.arch
     head_bytes = arch.kv_bytes_per_token(arch.kv_heads, source.kv_dtype, 1)
     bundles: dict[tuple[int, int, int], list[Device]] = {}
-    for p, theirs in enumerate(source.layout.layers(arch.layers)):
-        for d, ours in enumerate(target.layout.layers(arch.layers)):
-            first, end = max(theirs.start, ours.start), min(theirs.stop, ours.stop)
+    for p, computed in enumerate(source.layout.layers(arch.layers)):
+        for d, kept in enumerate(target.layout.layers(arch.layers)):
+            first, end = max(computed.start, kept.start), min(computed.stop, kept.stop)
             if first >= end:
                 continue
             senders, receivers = source.layout.ranks(member, p), target.layout.ranks(other, d)
@@ -225,7 +243,11 @@ def kv_routes(
     routes = []
     name, towards = source.names[member], target.names[other]
     for (first, end, heads), devices in bundles.items():
-        attributes = {"participants": len(devices), "ranks": ",".join(map(address, devices)), "owner": f"{name}>{towards}"}
+        attributes: dict[str, Attribute] = {
+            "participants": len(devices),
+            "ranks": ",".join(map(address, devices)),
+            "owner": f"{name}>{towards}",
+        }
         template = templates.declare("send", "kv_transfer", attributes)
         network = find_network(scenario, f"{spot}.accelerators", target.options.accelerators, devices)
         work = Work(network, template, TOKENS, len(devices), f"{name}>{towards}*")
@@ -236,8 +258,10 @@ def kv_routes(
 def _senders(kv_heads: int, sources: int, targets: int, j: int) -> list[tuple[int, int]]:
     """Which source ranks hold the heads of target rank ``j``, and how many each; repeated heads come from one."""
     held, wanted = max(1, kv_heads // sources), max(1, kv_heads // targets)
+    copies = max(1, sources // kv_heads)
     first = j * kv_heads // targets
     found: dict[int, int] = {}
     for head in range(first, first + wanted):
-        found[head // held * max(1, sources // kv_heads)] = found.get(head // held * max(1, sources // kv_heads), 0) + 1
+        rank = head // held * copies
+        found[rank] = found.get(rank, 0) + 1
     return list(found.items())

@@ -50,7 +50,7 @@ class Simulation:
         self.kernel = Kernel()
         self.wall_s = 0.0
         try:
-            works = [work for unit in self.units for work in unit.plan.works]
+            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._open_links(logs), works)
             self._build_engines(progress, fold)
@@ -94,19 +94,23 @@ class Simulation:
         self.recorder = Recorder(progress)
         for unit in self.units:
             role = Role(unit.options.role)
-            members = []
+            members: list[Engine] = []
             for name in unit.names:
-                number = len(self.engines)
+                number = len(self.engines) + len(members)
                 scheduler = Scheduler(
                     unit.scheduler, unit.blocks, unit.plan.lanes, self.recorder.add_engine(unit.plan.lanes),
                     hand_over=role is Role.PREFILL,
                 )  # fmt: skip
-                engine = Engine(name, number, scheduler, unit.max_model_len, role)
-                members.append(engine)
-                self.engines.append(engine)
+                members.append(Engine(name, number, scheduler, unit.max_model_len, role))
+            self.engines += members
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
-                self.kernel, unit.rank, members, unit.plan.lanes, self.recorder, engine_model(unit.options.engine.version)
+                self.kernel,
+                unit.rank,
+                members,
+                unit.plan.lanes,
+                self.recorder,
+                engine_model(unit.options.engine.version),
             )
             loop.runner = Executor(
                 self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].scheduler.steady, fold

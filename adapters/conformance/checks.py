@@ -61,6 +61,7 @@ class Subject:
 _SIZES: dict[str, Attribute] = {
     "n": 512, "k": 256, "width": 1024, "heads": 8, "kv_heads": 2, "head_size": 64, "hidden": 256,
     "intermediate": 512, "experts": 8, "top_k": 2, "participants": 4, "dtype": "bf16", "kv_dtype": "bf16",
+    "ranks": "n0.0,n0.1,n0.2,n0.3", "of": "0,0",
 }  # fmt: skip
 
 
@@ -83,6 +84,8 @@ def operations(subject: Subject, count: int = 12, spacing_ps: int = 500_000) -> 
             values = (4, 400 + i, 120 + i, 80, 16, 32)
         elif template.kind == "moe":
             values = (8 + i, 4)
+        elif template.kind == "train":
+            values = (3, 100_000, 4096 * (i + 1), 0, 512)
         made.append(Operation(template.id, values, op_id=i, at_ps=i * spacing_ps))
     return made
 

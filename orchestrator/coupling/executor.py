@@ -17,7 +17,7 @@ from ..lowering.work import Plan
 from ..serving.batch import Batch, joined
 from .port import AskedPort, Cost, Group, Question
 from .ports import Ports
-from .program import Enter, Layers, Leave, Segment, Shared, Span, SpanPart, program
+from .program import Enter, Leave, Segment, Shared, Span, SpanPart, Train, program
 
 AHEAD = 16  # steps a remote oracle is asked about in advance
 
@@ -73,6 +73,9 @@ class Executor:
             if isinstance(segment, Shared):
                 self._shared(step, segment)
                 return
+            if isinstance(segment, Train):
+                self._train(step, segment)
+                return
             if isinstance(segment, Enter):
                 if segment.stage in self._queues:
                     self._queues[segment.stage].append(step)
@@ -107,10 +110,25 @@ class Executor:
         if not step.open:
             self._advance(step)
 
+    def _train(self, step: _Step, train: Train) -> None:
+        """One operation for all repetitions: how often, then the gap before and the bytes of each."""
+        batch = step.batches[0]
+        values = [train.repeat]
+        for parts, size in zip(train.gaps, train.sizes, strict=True):
+            gap = 0
+            for cost in self._costs((parts,), False, step.batches):
+                gap += cost.duration_ps
+                step.energy_pj += cost.energy_pj * train.repeat
+            for part in parts:
+                part.port.use(part.group.known[part.size.of(batch)], train.repeat)
+            values += (gap, *size.of(batch))
+        step.open = 1
+        train.port.submit(train.item, tuple(values), partial(self._shared_done, step))
+
     def _span(self, step: _Step, span: Span) -> None:
         batches = (step.together,) if span.joint else step.batches
         longest = 0
-        costs = self._costs(span, batches)
+        costs = self._costs(span.members, span.joint, batches)
         for parts in span.members:
             duration = 0
             for part in parts:
@@ -121,18 +139,16 @@ class Executor:
             longest = max(longest, duration)
         self._resume(self._kernel.now_ps + longest, step)
 
-    def _costs(self, span: Span, batches: Sequence[Batch]) -> Iterator[Cost]:
+    def _costs(self, members: Sequence[Sequence[SpanPart]], joint: bool, batches: Sequence[Batch]) -> Iterator[Cost]:
         """The cost of every part, member by member; what is not known is asked first."""
-        wanted = [
-            (part, part.size.of(batch)) for parts, batch in zip(span.members, batches, strict=True) for part in parts
-        ]
+        wanted = [(part, part.size.of(batch)) for parts, batch in zip(members, batches, strict=True) for part in parts]
         costs = [part.group.known.get(values) for part, values in wanted]
         if None in costs:
-            self._ask(span, batches, [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None])
+            self._ask(joint, batches, [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None])
             return iter([part.group.known[values] for part, values in wanted])
         return iter(costs)  # type: ignore[arg-type]
 
-    def _ask(self, span: Span, batches: Sequence[Batch], missing: list[tuple[SpanPart, tuple[int, ...]]]) -> None:
+    def _ask(self, joint: bool, batches: Sequence[Batch], missing: list[tuple[SpanPart, tuple[int, ...]]]) -> None:
         """Everything missing in one message a component, all components at once."""
         questions: dict[AskedPort, dict[tuple[int, tuple[int, ...]], Question]] = {}
 
@@ -143,7 +159,7 @@ class Executor:
         ahead = None
         for part, values in missing:
             ask(part.port, part.group, values)
-            if part.port.link.remote and len(batches) == 1 and not span.joint:
+            if part.port.link.remote and len(batches) == 1 and not joint:
                 if ahead is None:
                     ahead = self._ahead(batches[0])
                 for batch in ahead:

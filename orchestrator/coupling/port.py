@@ -81,7 +81,6 @@ class Usage:
         for provenance, answers in cost.answers.items():
             self.provenance[provenance] += answers * cost.uses
 
-
     def merge(self, other: Usage) -> None:
         self.energy_known &= other.energy_known
         self.calls += other.calls
@@ -161,12 +160,12 @@ class AskedPort:
         self._asked[0] = self._asked[0]._replace(at_ps=self._clock_ps)
         self.link.send(MAX_PS, self._asked[:1], True)
 
-    def use(self, cost: Cost) -> None:
-        """Count one use. Memory is emptied by what was needed, not by what was asked ahead, so that
-        the counts are the same wherever the component runs."""
+    def use(self, cost: Cost, times: int = 1) -> None:
+        """Count uses. Memory is emptied by what was needed, not by what was asked ahead, so that the
+        counts are the same wherever the component runs."""
         if not cost.uses:
             self._distinct += 1
-        cost.uses += 1
+        cost.uses += times
         if self._distinct > CACHE_ENTRIES:
             self._forget()
 

@@ -33,8 +33,11 @@ class Ports:
         self._templates: dict[str, list[Template]] = {}
         self._rank = {spec.name: spec.rank for spec in specs}
         for spec in specs:
-            mine = [work for work in works if work.component == spec.name]
-            self._open(spec, [(work.template.id, work.user) for work in mine], {w.template.id: w.template for w in mine})
+            kinds = links[spec.name].description.op_kinds
+            mine = [w for w in works if w.component == spec.name and (w.template.kind != "train" or "train" in kinds)]
+            self._open(
+                spec, [(work.template.id, work.user) for work in mine], {w.template.id: w.template for w in mine}
+            )
 
     def _open(self, spec: ComponentSpec, uses: list[tuple[int, str]], templates: dict[int, Template]) -> None:
         link = self._links[spec.name]
@@ -55,6 +58,10 @@ class Ports:
         if work.template.id in self._shared[work.component]:
             return self._stepped[work.component]
         return self._asked[work.component]
+
+    def does_train(self, work: Work | None) -> bool:
+        """Whether that train is one stepped operation (asked about alone its parts are cheaper)."""
+        return work is not None and work.template.id in self._shared[work.component]
 
     def start(self, work: Work, values: tuple[int, ...], done: Callable[[int], None]) -> None:
         """Begin one operation now; ``done(energy_pj)`` is called at its end."""

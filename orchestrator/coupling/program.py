@@ -44,6 +44,20 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
+class Train:
+    """All repetitions of a block at once: spans and the shared operations after them, as one operation.
+
+    ``gaps[i]`` are the parts of the span before shared operation i, ``sizes[i]`` says what that takes.
+    """
+
+    port: SteppedPort
+    item: Item
+    repeat: int
+    gaps: tuple[tuple[SpanPart, ...], ...]
+    sizes: tuple[Size, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Enter:
     """Wait until the stage is free, then occupy it."""
 
@@ -64,7 +78,7 @@ class Layers:
     count: int
 
 
-Segment = Span | Shared | Enter | Leave | Layers
+Segment = Span | Shared | Train | Enter | Leave | Layers
 
 
 def program(plan: Plan, ports: Ports, granularity: Granularity) -> list[Segment]:
@@ -99,6 +113,8 @@ class _Writer:
         self.segments.append(segment)
 
     def section(self, section: Section) -> None:
+        if self._granularity != "operation" and self._ports.does_train(section.train) and self._train(section):
+            return
         once = self._granularity == "step" and not any(self._is_shared(row) for row in section.rows)
         # Members meet in every repetition: what lies between two meetings is a span of its own, folded or not.
         meets = any(row.joint for row in section.rows)
@@ -111,6 +127,34 @@ class _Writer:
                 self.flush()
             if section.layers and self._granularity != "step":
                 self.close(Layers(section.layers))
+
+    def _train(self, section: Section) -> bool:
+        """Write a section as trains, if all its shared operations are the train's and it ends with one."""
+        train = section.train
+        port = self._ports.of(train) if train else None
+        shared = [row for row in section.rows if self._is_shared(row)]
+        if not isinstance(port, SteppedPort) or train is None or self._is_shared(section.rows[-1]) is False:
+            return False
+        if any(self._ports.of(row.works[0]) is not port for row in shared):
+            return False
+        self.flush()
+        gaps: list[tuple[SpanPart, ...]] = []
+        for row in section.rows:
+            if self._is_shared(row):
+                gaps.append(self._parts(0) if self._rows else ())
+                self._rows = []
+            else:
+                self._rows.append((row, 1))
+        by_layer = self._granularity == "layer"
+        segment = Train(
+            port, Item(train.template, 1, train.copies), 1 if by_layer else section.repeat, tuple(gaps),
+            tuple(row.works[0].size for row in shared),
+        )  # fmt: skip
+        for _ in range(section.repeat if by_layer else 1):
+            self.segments.append(segment)
+            if by_layer and section.layers:
+                self.segments.append(Layers(section.layers))
+        return True
 
     def _row(self, row: Row, repeat: int) -> None:
         if self._is_shared(row):

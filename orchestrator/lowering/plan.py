@@ -101,6 +101,16 @@ class _Builder:
         template = self.templates.declare(kind, layer, attributes)
         return Work(self.hardware.network(devices), template, size, len(devices), user)
 
+    def train(self, rows: Sequence[Row]) -> Work | None:
+        """All network operations of a block, if one engine does them on one network."""
+        works = [row.works[0] for row in rows if "ranks" in row.works[0].template.attributes]
+        if not works or self.layout.dp > 1 or len({work.component for work in works}) > 1:
+            return None
+        of = ",".join(str(work.template.id) for work in works)
+        layer = "+".join(work.template.layer for work in works)
+        template = self.templates.declare("train", layer, {"of": of, "owner": self.owner})
+        return Work(works[0].component, template, TOKENS, works[0].copies, works[0].user)
+
 
 def lower(
     owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware,
@@ -121,7 +131,7 @@ def lower(
         if stage == 0:
             sections.append(Section(tuple(_prologue(build)), name))
         block = (*_attention(build), *_mlp(build, all_to_all))
-        sections.append(Section(block, name, len(layers), layers=1))
+        sections.append(Section(block, name, len(layers), 1, build.train(block)))
         if stage == layout.pp - 1:
             sections.append(Section(tuple(_epilogue(build)), name))
         else:
@@ -230,8 +240,8 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
     ranks, own = len(layout.ffn), layout.ranks(0, 0)
     pairs = [(a, f) for a in own for f in layout.ffn]
     # Each attention rank holds all tokens; it sends its part of them, each to the ranks of its experts.
-    size = Size(f"tokens*{arch.top_k}/{len(pairs)}",
-                lambda batch: (round(batch.tokens * min(arch.top_k, ranks) * arch.hidden * build.width / len(pairs)),))  # fmt: skip
+    token_bytes = min(arch.top_k, ranks) * arch.hidden * build.width / len(pairs)
+    size = Size(f"tokens*{token_bytes}", lambda batch: (round(batch.tokens * token_bytes),))
     wire = "*" if micro_batches > 1 else ""
 
     def send(layer: str, there: bool) -> Section:

@@ -81,12 +81,14 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Section:
     """Rows one after another, ``repeat`` times, on one ``stage`` (which does one step at a time; none
-    for transfers between stages). ``layers`` of the model are through after each repetition."""
+    for transfers between stages). ``layers`` of the model are through after each repetition. ``train``
+    stands for all network operations of all repetitions, for a network that can do that."""
 
     rows: tuple[Row, ...]
     stage: str | None
     repeat: int = 1
     layers: int = 0
+    train: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,10 @@ class Plan:
     @property
     def works(self) -> list[Work]:
         return [work for section in self.sections for row in section.rows for work in row.works]
+
+    @property
+    def trains(self) -> list[Work]:
+        return [section.train for section in self.sections if section.train]
 
 
 class Templates:

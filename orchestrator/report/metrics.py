@@ -55,8 +55,8 @@ def _token_gaps(done: list[Sequence], logs: list[StepLog]) -> tuple[Floats, Ints
     A gap between two steps is shared by every sequence that had a token in both, so it is kept once
     with the number of sequences.
     """
-    ends = [np.asarray(log.end_ps, dtype=np.int64) for log in logs]
-    change = [np.zeros(len(end) + 1, dtype=np.int64) for end in ends]
+    ends: list[Ints] = [np.asarray(log.end_ps, dtype=np.int64) for log in logs]
+    change = [np.zeros(len(log.end_ps) + 1, dtype=np.int64) for log in logs]
     jumps = []
     for sequence in done:
         ranges = sequence.token_steps
@@ -65,9 +65,9 @@ def _token_gaps(done: list[Sequence], logs: list[StepLog]) -> tuple[Floats, Ints
             change[log][end] -= 1
         jumps += [int(ends[b[0]][b[1]] - ends[a[0]][a[2] - 1]) for a, b in pairwise(ranges)]
     values, weights = [np.array(jumps, dtype=np.int64)], [np.ones(len(jumps), dtype=np.int64)]
-    for end, delta in zip(ends, change, strict=True):
-        both = np.cumsum(delta)[1 : len(end)]
-        values.append(np.diff(end)[both > 0])
+    for times, delta in zip(ends, change, strict=True):
+        both = np.cumsum(delta)[1 : len(times)]
+        values.append(np.diff(times)[both > 0])
         weights.append(both[both > 0])
     return np.concatenate(values) / PS_PER_MS, np.concatenate(weights)
 

@@ -97,7 +97,10 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
-        "components": {spec.name: _component(simulation, spec.name, spec.model, ending.status == "complete") for spec in simulation.specs},
+        "components": {
+            spec.name: _component(simulation, spec.name, spec.model, ending.status == "complete")
+            for spec in simulation.specs
+        },
     }
     return data
 

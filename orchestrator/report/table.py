@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+BUSIEST = 3  # links of a network that are shown
+
 
 def show(data: dict[str, Any], console: Console) -> None:
     """Print what is in result.json, the figures people ask for first."""
@@ -45,9 +47,16 @@ def show(data: dict[str, Any], console: Console) -> None:
                 f"{own['energy_j'] / 1000:.1f} kJ, {own['joules_per_output_token']:.3f} J per output token",
             )
         )
+    if own["kv_transfers"]:
+        moved = own["kv_transfers"]
+        facts.append(("K and V moved", f"{moved['bytes'] / 1e9:.2f} GB for {moved['requests']} requests"))
     for name, component in own["components"].items():
         sources = ", ".join(f"{count} {source}" for source, count in component["provenance"].items())
         facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
+        for link in component.get("statistics", {}).get("links", [])[:BUSIEST]:
+            who = ", ".join(list(link["users"])[:2]) + (", ..." if len(link["users"]) > 2 else "")
+            share = link["busy_s"] / own["simulated_s"] if own["simulated_s"] else 0
+            facts.append(("", f"  {link['link']}: {share:.1%} busy, {link['bytes'] / 1e9:.2f} GB ({who})"))
     speed = own["simulated_s"] / own["wall_s"] if own["wall_s"] else 0
     facts.append(
         (

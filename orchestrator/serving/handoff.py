@@ -49,14 +49,19 @@ class Handoff:
     """``push``/``by_layer`` as in the scenario's ``kv_transfer``."""
 
     def __init__(
-        self, engines: Sequence[Engine], mover: Mover, choose: Callable[[RequestState], Engine], push: bool, by_layer: bool
+        self,
+        engines: Sequence[Engine],
+        mover: Mover,
+        choose: Callable[[RequestState], Engine],
+        push: bool,
+        by_layer: bool,
     ) -> None:
         self._engines, self._mover, self._choose = engines, mover, choose
         self._push, self._by_layer = push, by_layer
         self._open: dict[int, Transfer] = {}
         self.transfers = self.tokens = 0
         for engine in engines:
-            engine.scheduler.on_reserved = self._reserved
+            engine.scheduler.inbound.on_reserved = self._reserved
 
     def arrived(self, source: RequestState, engine: Engine) -> None:
         """A request has come for the prefill ``engine``."""
@@ -101,9 +106,7 @@ class Handoff:
         transfer.moving += 1
         if layers is None:
             transfer.sent += tokens
-        self._mover.move(
-            transfer.source.place, transfer.target.place, tokens, layers, partial(self._moved, transfer)
-        )
+        self._mover.move(transfer.source.place, transfer.target.place, tokens, layers, partial(self._moved, transfer))
 
     def _moved(self, transfer: Transfer) -> None:
         transfer.moving -= 1
@@ -118,7 +121,7 @@ class Handoff:
         source, target = self._engines[transfer.source.place], self._engines[transfer.target.place]
         source.scheduler.release(transfer.source)
         transfer.target.take_over(transfer.source)
-        target.scheduler.loaded(transfer.target)
+        target.scheduler.inbound.loaded(transfer.target)
         source.wake()
         target.wake()
 
@@ -129,7 +132,11 @@ class Handoff:
         leaving: list[tuple[Transfer, int]] = []
         for chunk in chunks:
             transfer = self._open.get(chunk.sequence.request.id)
-            if transfer is None or transfer.missing < 0 or transfer.sent != self._held(transfer, chunk.end - chunk.tokens):
+            if (
+                transfer is None
+                or transfer.missing < 0
+                or transfer.sent != self._held(transfer, chunk.end - chunk.tokens)
+            ):
                 continue
             tokens = self._held(transfer, chunk.end) - transfer.sent
             if tokens:

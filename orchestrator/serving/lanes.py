@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .batch import Batch
 from .decoders import Decoders
 from .sequence import Sequence
 
@@ -32,6 +34,23 @@ class Lane:
     in_flight: bool = False
     landing: list[Sequence] = field(default_factory=list)
 
+    def batch(self) -> Batch:
+        """The shape of the step that has been put together."""
+        decoders = self.decoders
+        decodes, total = decoders.count, 0
+        high = low = 0
+        if decodes:
+            total, high, low = decoders.context_sum, decoders.context_max, decoders.context_min
+        prompts: list[int] = []
+        for chunk in self.chunks:
+            tokens, cached = chunk.tokens, chunk.end - chunk.tokens
+            if tokens > 1:
+                prompts += (tokens, cached)
+            else:  # the last token of a prompt is one query over its context, like a decode
+                high, low = (max(high, cached), min(low, cached)) if decodes else (cached, cached)
+                decodes, total = decodes + 1, total + cached
+        return Batch(tuple(prompts), decodes, total, high, low)
+
     def first_tokens(self) -> list[Sequence]:
         """Whose prompt is whole with the step that ends; those preempted since go to ``landing``."""
         whole = []
@@ -44,3 +63,15 @@ class Lane:
             if chunk.last:
                 whole.append(chunk.sequence)
         return whole
+
+
+def gather(lanes: Iterable[Lane]) -> Lane:
+    """An idle lane with every decoder that has no token on its way."""
+    idle = [lane for lane in lanes if not lane.in_flight]
+    chosen = max(idle, key=lambda lane: lane.decoders.count)
+    for lane in idle:
+        if lane is not chosen:
+            for sequence in lane.decoders.members():
+                lane.decoders.leave(sequence)
+                chosen.decoders.join(sequence)
+    return chosen

@@ -54,7 +54,13 @@ class StepLoop:
     runner: StepRunner
 
     def __init__(
-        self, kernel: Kernel, rank: int, members: Sequence[Engine], lanes: int, listener: StepListener, model: EngineModel
+        self,
+        kernel: Kernel,
+        rank: int,
+        members: Sequence[Engine],
+        lanes: int,
+        listener: StepListener,
+        model: EngineModel,
     ) -> None:
         self.members = members
         self._kernel, self._rank, self._listener, self._gap_ps = kernel, rank, listener, model.step_gap_ps
@@ -110,4 +116,3 @@ class StepLoop:
         self._free.append(lane)
         self._free.sort()
         self._step()
-

@@ -107,13 +107,12 @@ def make_router(policy: str, random: np.random.Generator) -> Router:
     """The router of that name, or the user's own ``module:Class``. Raises InputError."""
     if policy == "random":
         return Random(random)
-    simple = {
+    simple: dict[str, type[Router]] = {
         "round-robin": RoundRobin, "least-loaded": LeastLoaded, "prefix-aware": PrefixAware,
         "session": Session, "pd-aware": PrefillDecodeAware,
     }  # fmt: skip
     if policy in simple:
-        router: Router = simple[policy]()
-        return router
+        return simple[policy]()
     module, colon, name = policy.partition(":")
     allowed = f"one of {', '.join(POLICIES)}, or module:Class"
     if not colon:

@@ -16,46 +16,22 @@ token waits for its lane; prompts may have chunks in several.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
 from .batch import Batch
+from .config import SchedulerConfig, SchedulerCounts
 from .decoders import Decoders
+from .inbound import Inbound
 from .kv.cache import KvCache
-from .lanes import Chunk, Lane
+from .lanes import Chunk, Lane, gather
 from .sequence import Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerConfig:
-    """vLLM's scheduler flags, by their names there."""
-
-    max_num_seqs: int = 256
-    max_num_batched_tokens: int = 8192
-    long_prefill_token_threshold: int = 0  # 0 = no limit
-    block_size: int = 16
-    enable_chunked_prefill: bool = True
-    enable_prefix_caching: bool = True
-    scheduler_reserve_full_isl: bool = True
-
-
-@dataclass(slots=True)
-class SchedulerCounts:
-    """Totals of a run."""
-
-    preemptions: int = 0
-    recomputed_tokens: int = 0
-    prefix_hit_tokens: int = 0
-    admissions: int = 0
 
 
 class Scheduler:
     """Waiting queue, running list and KV pool of one engine.
 
     ``hand_over``: sequences leave with their first token, for another engine to decode; their blocks
-    stay until :meth:`release`. ``on_reserved(sequence, tokens)`` is called when a sequence whose K and
-    V come from elsewhere has its blocks; ``tokens`` are those the prefix cache lacks.
+    stay until :meth:`release`.
     """
 
     def __init__(
@@ -68,12 +44,10 @@ class Scheduler:
         self.waiting: deque[Sequence] = deque()
         self.running: dict[int, Sequence] = {}  # by order, hence in order
         self.lanes = [Lane(Decoders(config.block_size, first_log + i)) for i in range(lanes)]
-        self.on_reserved: Callable[[Sequence, int], None] = lambda sequence, tokens: None
+        self.inbound = Inbound(self.cache)
         self.handed: dict[int, Sequence] = {}  # by request: prompt computed, blocks still held
         self.handed_now: list[Sequence] = []  # of these, by the last complete()
         self._hand_over = hand_over
-        self._loading: dict[int, Sequence] = {}  # by request: blocks reserved, K and V on their way
-        self._loaded: deque[Sequence] = deque()  # may start to decode
         self._prefilling: dict[int, Sequence] = {}  # running, prompt not yet whole
         self._skipped: list[Sequence] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
@@ -83,7 +57,7 @@ class Scheduler:
     @property
     def load(self) -> tuple[int, int]:
         """(waiting, running) sequences."""
-        return len(self.waiting) + len(self._loading) + len(self._loaded), len(self.running)
+        return len(self.waiting) + len(self.inbound), len(self.running)
 
     @property
     def unfinished_tokens(self) -> int:
@@ -113,7 +87,7 @@ class Scheduler:
 
         Ends with :meth:`complete` of that :attr:`lane`.
         """
-        self._lane = self._gathered()
+        self._lane = gather(self.lanes)
         for sequence in self._skipped:
             self._lane.decoders.join(sequence)
         self._skipped.clear()
@@ -125,7 +99,7 @@ class Scheduler:
         if not self._lane.chunks and not self._lane.decoders.count:
             return None
         self._lane.in_flight = True
-        return self._batch()
+        return self._lane.batch()
 
     def complete(self, now_ps: int, lane: int = 0) -> list[Sequence]:
         """A lane's tokens are out: returns the sequences that ended, their blocks given back."""
@@ -164,19 +138,6 @@ class Scheduler:
             self.cache.free(sequence)
         return ended
 
-    def _gathered(self) -> Lane:
-        """An idle lane with every decoder that has no token on its way."""
-        if len(self.lanes) == 1:
-            return self._lane
-        idle = [lane for lane in self.lanes if not lane.in_flight]
-        chosen = max(idle, key=lambda lane: lane.decoders.count)
-        for lane in idle:
-            if lane is not chosen:
-                for sequence in lane.decoders.members():
-                    lane.decoders.leave(sequence)
-                    chosen.decoders.join(sequence)
-        return chosen
-
     def _produce(self, sequence: Sequence, step: int, now_ps: int) -> None:
         sequence.produced += 1
         sequence.add_token_steps(self._lane.decoders.log, step, step + 1)
@@ -196,30 +157,10 @@ class Scheduler:
         del self.handed[sequence.request.id]
         self.cache.free(sequence)
 
-    def loaded(self, sequence: Sequence) -> None:
-        """The K and V of a reserved sequence are here: it decodes from the next step on."""
-        del self._loading[sequence.request.id]
-        self.cache.name(sequence, sequence.request.input_tokens)
-        self._loaded.append(sequence)
-
-    def _reserve(self, sequence: Sequence) -> bool:
-        """Blocks for a prompt that is computed elsewhere, and for the token after it."""
-        inputs = sequence.request.input_tokens
-        hit = self.cache.cached(sequence, inputs)
-        if not self.cache.fits(inputs + 1, hit):
-            return False
-        self.cache.start(sequence, hit, inputs + 1)
-        sequence.computed = inputs
-        hit_tokens = len(hit) * self.config.block_size
-        self.counts.prefix_hit_tokens += hit_tokens
-        self._loading[sequence.request.id] = sequence
-        self.on_reserved(sequence, inputs - hit_tokens)
-        return True
-
     def _start_loaded(self, budget: int) -> int:
         """What has arrived starts to decode; returns the budget left."""
-        while self._loaded and budget > 0 and len(self.running) < self.config.max_num_seqs:
-            sequence = self._loaded.popleft()
+        while self.inbound.ready and budget > 0 and len(self.running) < self.config.max_num_seqs:
+            sequence = self.inbound.ready.popleft()
             sequence.remote = False  # if it is preempted it computes its prompt here
             self._run(sequence)
             self._lane.decoders.join(sequence)
@@ -344,15 +285,17 @@ class Scheduler:
 
     def _admit(self, budget: int, now_ps: int) -> None:
         config = self.config
-        if self._loaded:
+        if self.inbound.ready:
             budget = self._start_loaded(budget)
         while self.waiting and budget > 0 and len(self.running) < config.max_num_seqs:
             sequence = self.waiting[0]
             if sequence.airborne:  # preempted, and part of its last life is still in a pipeline
                 break
             if sequence.remote:
-                if not self._reserve(sequence):
+                hit_tokens = self.inbound.reserve(sequence)
+                if hit_tokens is None:
                     break
+                self.counts.prefix_hit_tokens += hit_tokens
                 self.waiting.popleft()
                 continue
             hit = self.cache.cached(sequence, sequence.reach - 1)  # one token is always left to compute
@@ -387,24 +330,9 @@ class Scheduler:
         self._order += 1
         self.running[sequence.order] = sequence
 
-    # The step -----------------------------------------------------------------------------------
-
-    def _batch(self) -> Batch:
-        decoders = self._lane.decoders
-        decodes, total = decoders.count, 0
-        high = low = 0
-        if decodes:
-            total, high, low = decoders.context_sum, decoders.context_max, decoders.context_min
-        prompts: list[int] = []
-        for chunk in self._lane.chunks:
-            tokens, cached = chunk.tokens, chunk.end - chunk.tokens
-            if tokens > 1:
-                prompts += (tokens, cached)
-            else:  # the last token of a prompt is one query over its context, like a decode
-                high, low = (max(high, cached), min(low, cached)) if decodes else (cached, cached)
-                decodes, total = decodes + 1, total + cached
-        return Batch(tuple(prompts), decodes, total, high, low)
-
 
 def _order(sequence: Sequence) -> int:
     return sequence.order
+
+
+__all__ = ["Scheduler", "SchedulerConfig", "SchedulerCounts"]

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from orchestrator.coupling.port import AskedPort, SteppedPort
 from orchestrator.report.results import Ending, write
 from orchestrator.scenario.loading import validate
 from orchestrator.simulation import Simulation
@@ -27,6 +26,14 @@ def files(folder):
     for component in own["components"].values():
         del component["wall_s"]
     return result, (folder / "requests.csv").read_text(), (folder / "timeseries.csv").read_text()
+
+
+def step_all(monkeypatch, kind):
+    """Every operation on components of that kind shares the clock, whether it has to or not."""
+    monkeypatch.setattr(
+        "orchestrator.coupling.ports.stepped",
+        lambda description, uses, resources: {t for t, _ in uses} if description.kind == kind else set(),
+    )
 
 
 @pytest.fixture
@@ -55,7 +62,9 @@ def test_two_runs_are_equal_and_another_seed_differs(small, tmp_path):
 def test_in_process_and_in_processes_are_equal(small, tmp_path, names):
     inside, _ = run(small, tmp_path / "in")
     outside, simulation = run(placed(small, names), tmp_path / "out")
-    assert [link.remote for name, link in simulation.links.items() if name in names] == [True] * len(names)
+    assert all(simulation.specs[i].options.run == ("process" if s.name in names else "inprocess")
+               for i, s in enumerate(simulation.specs))  # fmt: skip
+    assert (tmp_path / "out" / "logs").is_dir()
     assert inside == outside
 
 
@@ -82,16 +91,16 @@ def test_a_shared_component_with_a_clock_is_stepped_an_exclusive_one_asked(small
         },
         tmp_path / "a",
     )
-    assert isinstance(shared.ports["n0.dram"], SteppedPort)
+    assert shared.ports.modes("n0.dram") == "stepped"
     _, alone = run(exclusive, tmp_path / "b")
-    assert isinstance(alone.ports["n0.dram"], AskedPort)
+    assert alone.ports.modes("n0.dram") == "asked"
 
 
 def test_stepped_and_asked_agree_where_nothing_is_contended(exclusive, tmp_path, monkeypatch):
     asked, _ = run(exclusive, tmp_path / "asked")
-    monkeypatch.setattr("orchestrator.simulation.must_step", lambda link, users: link.description.kind == "memory")
+    step_all(monkeypatch, "memory")
     stepped, simulation = run(exclusive, tmp_path / "stepped")
-    assert isinstance(simulation.ports["n0.dram"], SteppedPort)
+    assert simulation.ports.modes("n0.dram") == "stepped"
     assert asked[1:] == stepped[1:]
     for result, _, _ in (asked, stepped):  # a stepped component has no memory of answers
         del result["metronome"]["components"]["n0.dram"]["cached"]
@@ -142,7 +151,7 @@ def test_a_stepped_network_agrees_with_the_asked_one(exclusive, tmp_path, name, 
     asked, _ = run(exclusive, tmp_path / "asked")
     exclusive["components"] = {"nvlink0": {"model": f"tests.coupling.fakes:{name}", "run": where}}
     stepped, simulation = run(exclusive, tmp_path / "stepped")
-    assert isinstance(simulation.ports["nvlink0"], SteppedPort)
+    assert simulation.ports.modes("nvlink0") == "stepped"
     assert asked[1:] == stepped[1:]
 
 

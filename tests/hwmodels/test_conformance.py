@@ -16,6 +16,12 @@ from . import bundles
 CONFIGS = {
     "roofline": {"device": "h100-sxm"},
     "alpha-beta": {"bandwidth_gb_s": 100, "latency_ns": 500},
+    "fabric": {
+        "groups": [{"name": "n0", "count": 4}],
+        "bandwidth_gb_s": 100,
+        "latency_ns": 500,
+        "energy_pj_per_bit": 2,
+    },
     "bandwidth-latency": {"bandwidth_gb_s": 100, "latency_ns": 50, "energy_pj_per_bit": 3},
 }
 

@@ -44,7 +44,7 @@ def test_a_wrong_configuration_names_its_field(config, field):
     ("all_to_all", 3, 2000), ("broadcast", 5, 8000 / 3),
 ])  # fmt: skip
 def test_ring_collectives_by_hand(kind, hops, part):
-    template = Template(0, kind, kind, {"participants": 4})
+    template = Template(0, kind, kind, {"participants": 4, "ranks": "n0.0,n0.1,n0.2,n0.3"})
     model = AlphaBeta({"bandwidth_gb_s": 100, "latency_ns": 500})
     model.declare([template])
     assert model.estimate(template, (8000,)).duration_ps == round(hops * (500_000 + part * 10))
@@ -52,4 +52,6 @@ def test_ring_collectives_by_hand(kind, hops, part):
 
 def test_nobody_communicates_alone():
     with pytest.raises(UnsupportedOperation, match="fewer than 2"):
-        AlphaBeta({"bandwidth_gb_s": 1, "latency_ns": 0}).declare([Template(0, "send", "s", {"participants": 1})])
+        AlphaBeta({"bandwidth_gb_s": 1, "latency_ns": 0}).declare(
+            [Template(0, "send", "s", {"participants": 1, "ranks": "n0.0"})]
+        )

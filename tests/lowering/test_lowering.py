@@ -6,8 +6,27 @@ from hwmodels.catalog import model_names
 from hwmodels.interface import OPERATION_ATTRIBUTES, OPERATION_VALUES
 from orchestrator.errors import InputError
 from orchestrator.lowering.architecture import load
-from orchestrator.lowering.plan import Role, Templates, lower
-from orchestrator.serving.batch import Batch
+from orchestrator.lowering.layout import Layout
+from orchestrator.lowering.plan import Hardware, lower
+from orchestrator.lowering.work import Templates
+from orchestrator.serving.batch import Batch, joined
+
+HARDWARE = Hardware(lambda devices: "net", ["n0"])
+
+
+def plan_of(arch, templates=None, **layout):
+    ranks = layout.get("dp", 1) * layout.get("pp", 1) * layout.get("tp", 1)
+    layout = Layout(tuple(("n0", i) for i in range(ranks)), **layout)
+    return lower("chat", arch, layout, "bf16", templates or Templates(), HARDWARE)
+
+
+def block(plan):
+    return next(section for section in plan.sections if section.layers)
+
+
+def moves(rows):
+    return [row.works[0] for row in rows if "ranks" in row.works[0].template.attributes]
+
 
 BATCH = Batch((512, 0, 100, 64), 8, 8000, 2000, 500)
 
@@ -15,14 +34,13 @@ BATCH = Batch((512, 0, 100, 64), 8, 8000, 2000, 500)
 @pytest.mark.parametrize("name", model_names())
 @pytest.mark.parametrize("tp", [1, 2, 4])
 def test_every_operation_carries_what_its_kind_asks_for(name, tp, tmp_path):
-    plan = lower(load(name, tmp_path), tp, "bf16", Templates(), host_memory=True)
+    plan = plan_of(load(name, tmp_path), tp=tp)
     for work in plan.works:
         kind = work.template.kind
         assert set(OPERATION_ATTRIBUTES[kind]) <= set(work.template.attributes), kind
         extra = 4 if kind == "attention" else 0
         assert len(work.size.of(BATCH)) == len(OPERATION_VALUES[kind]) + extra
-    reduces = [work for work in plan.block if work.role is Role.NETWORK]
-    assert len(reduces) == (2 if tp > 1 else 0)
+    assert len(moves(block(plan).rows)) == (2 if tp > 1 else 0)
 
 
 @pytest.mark.parametrize(("name", "tp", "weights", "kv"), [
@@ -38,35 +56,56 @@ def test_gemm_shapes_multiply_to_the_weights(tmp_path):
     """All matrices of the plan, over all ranks and layers, are the model's weights less norms and embedding."""
     arch = load("meta-llama/Llama-3.1-70B", tmp_path)
     for tp in (1, 2, 8):
-        plan = lower(arch, tp, "bf16", Templates())
-
-        def elements(works):
-            return sum(
-                w.template.attributes["n"] * w.template.attributes["k"] for w in works if w.template.kind == "gemm"
-            )
-
-        total = tp * (plan.layers * elements(plan.block) + elements(plan.epilogue))
+        total = tp * sum(
+            section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
+            for section in plan_of(arch, tp=tp).sections for row in section.rows
+            if row.works[0].template.kind == "gemm"
+        )  # fmt: skip
         norms = arch.hidden * (2 * arch.layers + 1)
         assert 2 * (total + norms + arch.vocab * arch.hidden) == arch.weight_bytes(1)
 
 
 def test_all_reduce_moves_one_activation_a_token(tmp_path):
-    plan = lower(load("meta-llama/Llama-3.1-8B", tmp_path), 2, "bf16", Templates())
-    reduce = next(work for work in plan.block if work.role is Role.NETWORK)
+    reduce = moves(block(plan_of(load("meta-llama/Llama-3.1-8B", tmp_path), tp=2)).rows)[0]
     assert reduce.size.of(BATCH) == ((512 + 100 + 8) * 4096 * 2,)
     assert reduce.template.attributes["participants"] == 2
 
 
 def test_experts_hit_grow_to_all(tmp_path):
-    plan = lower(load("mistralai/Mixtral-8x7B-v0.1", tmp_path), 1, "bf16", Templates())
-    moe = next(work for work in plan.block if work.template.kind == "moe")
+    plan = plan_of(load("mistralai/Mixtral-8x7B-v0.1", tmp_path))
+    moe = next(work for work in plan.works if work.template.kind == "moe")
     hit = [moe.size.of(Batch((), n, 0, 0, 0))[1] for n in (1, 2, 4, 64)]
     assert hit == [2, 4, 5, 8]  # 2 of 8 a token: 8 (1 - 0.75^n), rounded
 
 
 def test_instances_of_one_model_share_templates(tmp_path):
     templates, arch = Templates(), load("Qwen/Qwen3-32B", tmp_path)
-    assert lower(arch, 2, "bf16", templates).works[0].template is lower(arch, 2, "bf16", templates).works[0].template
+    first, second = plan_of(arch, templates, tp=2), plan_of(arch, templates, tp=2)
+    assert first.works[1].template is second.works[1].template
+
+
+def test_stages_cut_the_layers_as_vllm_does(tmp_path):
+    assert [len(layers) for layers in Layout((), pp=3).layers(32)] == [11, 11, 10]
+    assert [len(layers) for layers in Layout((), pp=4).layers(30)] == [7, 8, 8, 7]
+    plan = plan_of(load("meta-llama/Llama-3.1-8B", tmp_path), pp=4)
+    assert [section.repeat for section in plan.sections if section.layers] == [8, 8, 8, 8]
+    sends = [section for section in plan.sections if section.stage is None]
+    assert len(sends) == 3 and plan.lanes == 4
+    assert sends[0].rows[0].works[0].size.of(BATCH) == ((512 + 100 + 8) * 2 * 4096 * 2,)  # hidden states and residual
+
+
+def test_experts_over_a_data_parallel_group_see_the_tokens_of_all(tmp_path):
+    arch = load("Qwen/Qwen3-30B-A3B-Instruct-2507", tmp_path)
+    plan = plan_of(arch, dp=4, expert_parallel=True)
+    joint = [row for row in block(plan).rows if row.joint]
+    assert [row.works[0].template.kind for row in joint] == ["all_gather", "moe", "reduce_scatter"]
+    group = joined([Batch((), 100, 0, 0, 0)] * 4)
+    gather, moe, scatter = (row.works[0] for row in joint)
+    assert moe.size.of(group)[0] == 100  # 400 tokens x 8 experts over 4 ranks, as tokens of 8 experts each
+    assert moe.template.attributes["experts"] == arch.experts // 4
+    assert gather.size.of(group) == (100 * (arch.hidden + arch.experts) * 2,)
+    assert scatter.size.of(group) == (400 * arch.hidden * 2,)
+    assert arch.weight_bytes(1, 4) < arch.weight_bytes(1) / 3
 
 
 def config(**changes):

@@ -1,6 +1,6 @@
 """Devices, switches and the links between them, and the shortest ways across.
 
-Where several ways are equally short, the destination chooses (its number modulo how many there are):
+Where several ways are equally short, the destination chooses (its place among devices modulo how many):
 the rule of fat trees, which spreads both permutations and all-to-alls evenly (Leiserson 1985; Zahavi,
 "D-Mod-K routing", 2010). Deterministic, so a route never depends on what else is going on.
 """
@@ -45,6 +45,13 @@ class Graph:
         self.names: list[str] = []
         self.index: dict[str, int] = {}
         self.links: list[Link] = []
+        self._ordinals: dict[int, int] = {}  # of devices, in the order they were added
+
+    def device(self, name: str) -> int:
+        """As :meth:`node`, for what sends and receives."""
+        number = self.node(name)
+        self._ordinals.setdefault(number, len(self._ordinals))
+        return number
 
     def node(self, name: str) -> int:
         """The number of that node, which is added if new."""
@@ -79,6 +86,7 @@ class Graph:
             lost = int(np.argmax(cost[sources, column] >= FAR))
             raise ValueError(f"no way from {self.names[sources[lost]]} to {self.names[targets[lost]]}")
         order, _, heads, costs, starts = self._by_tail
+        ordinals = np.array([self._ordinals[end] for end in ends.tolist()])[column]
         here = sources.copy()
         flows: list[Ints] = []
         links: list[Ints] = []
@@ -95,7 +103,7 @@ class Graph:
                 if many.max() == 1:
                     chosen = out[ok.argmax(axis=0)]
                 else:
-                    chosen = out[np.argmax(np.cumsum(ok, axis=0, dtype=np.int32) > targets[who] % many, axis=0)]
+                    chosen = out[np.argmax(np.cumsum(ok, axis=0, dtype=np.int32) > ordinals[who] % many, axis=0)]
                 flows.append(who)
                 links.append(order[chosen])
                 here[who] = heads[chosen]

@@ -1,8 +1,7 @@
 """The ``fabric`` component: operations become bundles of flows that share the links they cross.
 
-An operation first waits for its launch and its dependent steps (latency), then its flows move at the
-rates of `sharing`, which change only when a bundle starts or ends. State is touched at those moments
-alone, so how a stretch of time is cut into grants cannot change a picosecond.
+An operation first waits for its launch and its dependent steps (latency), then its flows move at max-min
+fair rates (`sharing`), which change only when a bundle starts or ends (`flows`).
 """
 
 from __future__ import annotations
@@ -30,27 +29,29 @@ from ...interface import (
     check_operation,
 )
 from .config import FabricConfig
+from .flows import Flows, Leg, Train
 from .shapes import Network, Shape
-from .sharing import fair_rates
 
 BUSIEST = 20  # links named in the statistics
+REMEMBERED = 100_000  # legs worked out, for when they come again
 
 
-@dataclass(slots=True)
-class Bundle:
-    """One operation in progress; ``left`` bytes of its largest flow as of ``since_ps``."""
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An operation in progress, for its completion."""
 
-    op_id: int
-    template: int
-    at_ps: int
-    join_ps: int  # latency paid, flows begin
-    shape: Shape
-    cap: float
-    left: float
+    operation: Operation
     energy_pj: int | None
-    rate: float = 0.0
-    since_ps: int = 0
-    finish_ps: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """The next end, if nothing new comes: the state right after it and what ended; or (``ended`` None)
+    the present state, in which it is the next thing to happen."""
+
+    flows: Flows
+    end_ps: int | None
+    ended: list[int] | None
 
 
 class Fabric(Model[FabricConfig]):
@@ -61,8 +62,9 @@ class Fabric(Model[FabricConfig]):
         kind="network",
         version="1",
         time_policy=TimePolicy.CONSERVATIVE,
-        op_kinds=frozenset({"send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"}),
+        op_kinds=frozenset({"send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "train"}),
         features=frozenset({Feature.SNAPSHOT, Feature.INSPECT, Feature.RESOURCES, Feature.ACCOUNTS}),
+        max_batch_ops=500,  # each event looks at everything in progress
         summary="links and switches shared max-min fairly; collectives by algorithm; catalog interconnects",
     )
 
@@ -75,15 +77,21 @@ class Fabric(Model[FabricConfig]):
         self._graph, self._capacity = self._network.graph, self._network.capacity
         self._shapes: dict[int, list[Shape]] = {}
         self._now_ps = 0
-        self._joining: list[Bundle] = []  # by join time
-        self._moving: list[Bundle] = []
-        self._on: dict[int, set[int]] = {}  # link -> ids of bundles moving over it
-        self._by_id: dict[int, Bundle] = {}
-        self._bytes: dict[tuple[int, str], float] = {}  # (link, who) -> bytes
+        self._flows = Flows(self._capacity)
+        self._future: Future | None = None
+        self._open: dict[int, Open] = {}
+        self._members: dict[int, list[int]] = {}  # of trains
+        self._legs: dict[tuple[int, int, int], Leg] = {}  # (template, size, gap) -> what that is
+        self._carried: dict[tuple[int, tuple[int, ...]], int] = {}  # (template, values) -> how often
 
     # Before time 0 ------------------------------------------------------------------------------
 
     def check_template(self, template: Template) -> None:
+        if template.kind == "train":
+            self._members[template.id] = [int(member) for member in str(template.attributes["of"]).split(",")]
+            if not set(self._members[template.id]) <= self._shapes.keys():
+                raise UnsupportedOperation("fabric", template, "is made of templates not declared before it")
+            return
         ranks = str(template.attributes["ranks"]).split(",")
         for rank in ranks:
             if rank not in self._graph.index:
@@ -102,50 +110,129 @@ class Fabric(Model[FabricConfig]):
 
     def resources(self) -> Mapping[int, frozenset[int]]:
         """template -> numbers of the links it may cross: those that share none never meet."""
-        return {
+        found = {
             template: frozenset(link for shape in shapes for link in shape.weights)
             for template, shapes in self._shapes.items()
         }
+        for train, members in self._members.items():
+            found[train] = frozenset().union(*(found[member] for member in members))
+        return found
 
     # The clock ----------------------------------------------------------------------------------
 
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
     ) -> Advanced:
-        for operation in sorted(operations, key=lambda o: (o.at_ps, o.microstep, o.op_id)):
-            self._take(operation)
-        self._joining.sort(key=lambda bundle: (bundle.join_ps, bundle.op_id))
+        if operations:
+            self._catch_up()
+            self._future = None
+            for operation in operations:
+                self._take(operation)
         done: list[Completion] = []
         reached = grant_ps
-        while True:
-            when = self._next_ps()
-            if when is None or when > grant_ps or (done and stop_at_first_completion):
+        while not (done and stop_at_first_completion):
+            end = self._next_end()
+            if end is None or end > grant_ps:
                 break
-            done += self._at(when)
-            if done and stop_at_first_completion:
-                reached = when
+            done += self._play_to(end)
+            if stop_at_first_completion:
+                reached = end
         self._now_ps = max(self._now_ps, reached)
-        return Advanced(self._now_ps, tuple(done), self._next_ps())
+        return Advanced(self._now_ps, tuple(done), self._next_end())
+
+    def _next_end(self) -> int | None:
+        """When the next operation ends if nothing new comes: plain to see, or played out on a copy."""
+        if self._future is None:
+            self._future = self._foresee()
+        return self._future.end_ps
+
+    def _foresee(self) -> Future:
+        end = self._flows.sure_end_ps()
+        if end is not None:
+            return Future(self._flows, end, None)
+        twin = self._flows.clone()
+        while True:
+            when = twin.next_ps()
+            if when is None:
+                return Future(twin, None, None)
+            ended = twin.at(when)
+            if ended:
+                return Future(twin, when, ended)
+
+    def _play_to(self, end: int) -> list[Completion]:
+        """What was foreseen comes true."""
+        future, self._future = self._future, None
+        if future is None:
+            raise AssertionError("played to an end nobody foresaw")
+        self._flows = future.flows
+        ended = self._flows.at(end) if future.ended is None else future.ended
+        return [self._completion(op_id, end) for op_id in ended]
+
+    def _catch_up(self) -> None:
+        """Play what happens up to now; nothing ends, as that would have been told."""
+        while True:
+            when = self._flows.next_ps()
+            if when is None or when > self._now_ps:
+                return
+            if self._flows.at(when):
+                raise AssertionError("an end was missed")
+
+    def _completion(self, op_id: int, when: int) -> Completion:
+        done = self._open.pop(op_id)
+        return Completion(op_id, done.operation.at_ps, when, Provenance.MODELLED, done.energy_pj)
 
     def _take(self, operation: Operation) -> None:
         template = check_operation(operation, self.templates)
         if operation.at_ps < self._now_ps:
             raise LateOperation(operation, self._now_ps)
-        if operation.op_id in self._by_id:
+        if operation.op_id in self._open:
             raise BadOperation(f"operation {operation.op_id} is in progress already")
-        size = operation.values[0]
-        shape, low = self._choose(template.id, size)
-        copy_ps = round(shape.copy_s * size * PS_PER_S)
-        join = operation.at_ps + (shape.low_ps if low else shape.bulk_ps) + copy_ps
+        if template.kind == "train":
+            repeat, pairs = self._laps(template, operation.values)
+            legs = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
+            self._flows.add(operation.op_id, operation.at_ps, Train(operation.op_id, operation.at_ps, legs, repeat))
+        else:
+            self._flows.add(operation.op_id, operation.at_ps, self._leg(template.id, operation.values[0]))
+        use = (template.id, operation.values)
+        self._carried[use] = self._carried.get(use, 0) + 1
+        self._open[operation.op_id] = Open(operation, self._energy_pj(template, operation.values))
+
+    def _energy_pj(self, template: Template, values: tuple[int, ...]) -> int | None:
         per_bit = self.config.energy_pj_per_bit
-        bundle = Bundle(
-            operation.op_id, template.id, operation.at_ps, max(join, operation.at_ps + 1), shape,
-            shape.low_rate if low else shape.rate, shape.largest * size,
-            None if per_bit is None else round(shape.moved * size * 8 * per_bit),
-        )  # fmt: skip
-        self._joining.append(bundle)
-        self._by_id[bundle.op_id] = bundle
-        self._count(template, shape, size)
+        if per_bit is None:
+            return None
+        return sum(
+            times * round(self._choose(member, size)[0].moved * size * 8 * per_bit)
+            for member, size, times in self._parts(template, values)
+        )
+
+    def _laps(self, template: Template, values: tuple[int, ...]) -> tuple[int, list[tuple[int, int, int]]]:
+        """(repetitions, (member template, gap, size) of each leg) of a train."""
+        members = self._members[template.id]
+        if len(values) != 1 + 2 * len(members) or values[0] < 1:
+            raise BadOperation(f"a train of {len(members)} takes its repetitions, then a gap and a size of each")
+        return values[0], list(zip(members, values[1::2], values[2::2], strict=True))
+
+    def _parts(self, template: Template, values: tuple[int, ...]) -> list[tuple[int, int, int]]:
+        """(template, size, times) of the plain operations in one."""
+        if template.kind != "train":
+            return [(template.id, values[0], 1)]
+        repeat, legs = self._laps(template, values)
+        return [(member, size, repeat) for member, _, size in legs]
+
+    def _leg(self, template: int, size: int, gap_ps: int = 0) -> Leg:
+        key = (template, size, gap_ps)
+        leg = self._legs.get(key)
+        if leg is None:
+            if len(self._legs) >= REMEMBERED:
+                self._legs.clear()
+            leg = self._legs[key] = self._new_leg(*key)
+        return leg
+
+    def _new_leg(self, template: int, size: int, gap_ps: int) -> Leg:
+        shape, low = self._choose(template, size)
+        latency = (shape.low_ps if low else shape.bulk_ps) + round(shape.copy_s * size * PS_PER_S)
+        return Leg(gap_ps, shape, latency, shape.low_rate if low else shape.rate, shape.largest * size)
 
     def _choose(self, template: int, size: int) -> tuple[Shape, bool]:
         """The algorithm and protocol that would be quickest alone, the first of equals."""
@@ -162,78 +249,19 @@ class Fabric(Model[FabricConfig]):
             raise AssertionError("every template has a shape with a rate")
         return best[1], best[2]
 
-    def _next_ps(self) -> int | None:
-        """The next change; also the promise, as nothing can end before it."""
-        times = [bundle.finish_ps for bundle in self._moving]
-        if self._joining:
-            times.append(self._joining[0].join_ps)
-        return min(times, default=None)
-
-    def _at(self, when: int) -> list[Completion]:
-        """Everything that ends or begins to move at that time."""
-        ended = [bundle for bundle in self._moving if bundle.finish_ps == when]
-        began = []
-        while self._joining and self._joining[0].join_ps == when:
-            began.append(self._joining.pop(0))
-        touched: set[int] = set()
-        for bundle in ended:
-            self._moving.remove(bundle)
-            del self._by_id[bundle.op_id]
-            for link in bundle.shape.weights:
-                self._on[link].discard(bundle.op_id)
-                touched |= self._on[link]
-        for bundle in began:
-            bundle.since_ps = when
-            self._moving.append(bundle)
-            for link in bundle.shape.weights:
-                others = self._on.setdefault(link, set())
-                touched |= others
-                others.add(bundle.op_id)
-            touched.add(bundle.op_id)
-        if touched:
-            self._share(touched, when)
-        ended.sort(key=lambda bundle: bundle.op_id)
-        return [Completion(b.op_id, b.at_ps, when, Provenance.MODELLED, b.energy_pj) for b in ended]
-
-    def _share(self, touched: set[int], when: int) -> None:
-        """New rates for whoever shares a link, directly or through others, with what changed."""
-        reach = list(touched)
-        seen = set(reach)
-        for op_id in reach:
-            for link in self._by_id[op_id].shape.weights:
-                new = self._on[link] - seen
-                seen |= new
-                reach += new
-        group = [self._by_id[op_id] for op_id in sorted(seen)]
-        for bundle in group:
-            bundle.left -= bundle.rate * (when - bundle.since_ps) / PS_PER_S
-            bundle.since_ps = when
-        if len(group) == 1:
-            group[0].rate = group[0].cap
-        else:
-            rates = fair_rates([b.shape.weights for b in group], [b.cap for b in group], self._capacity)
-            for bundle, rate in zip(group, rates, strict=True):
-                bundle.rate = rate
-        for bundle in group:
-            bundle.finish_ps = when + max(0, round(max(bundle.left, 0.0) / bundle.rate * PS_PER_S))
-
     # Looking at it ------------------------------------------------------------------------------
-
-    def _count(self, template: Template, shape: Shape, size: int, times: int = 1) -> None:
-        """Book what an operation puts on each link."""
-        who = f"{template.attributes.get('owner', '?')} {template.layer}"
-        for link, weight in shape.weights.items():
-            key = (link, who)
-            self._bytes[key] = self._bytes.get(key, 0.0) + weight * shape.largest * size * times
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
         """The busiest links: bytes, the seconds these need at full rate, and who sent them."""
-        for use in uses:
-            shape, _ = self._choose(use.template, use.values[0])
-            self._count(self.templates[use.template], shape, use.values[0], use.times)
+        carried = [Use(template, values, times) for (template, values), times in self._carried.items()]
         links: dict[int, dict[str, float]] = {}
-        for (link, who), size in self._bytes.items():
-            links.setdefault(link, {})[who] = size
+        for use in sorted([*carried, *uses]):
+            for member, size, times in self._parts(self.templates[use.template], use.values):
+                template, (shape, _) = self.templates[member], self._choose(member, size)
+                who = f"{template.attributes.get('owner', '?')} {template.layer}"
+                for link, weight in shape.weights.items():
+                    users = links.setdefault(link, {})
+                    users[who] = users.get(who, 0.0) + weight * shape.largest * size * times * use.times
         rows = []
         for number, users in links.items():
             wire = self._graph.links[number]
@@ -244,6 +272,7 @@ class Fabric(Model[FabricConfig]):
         return {"links": rows[:BUSIEST]}
 
     def inspect(self) -> dict[str, Any]:
+        self._catch_up()
         moving = {
             str(b.op_id): {
                 "left_bytes": b.left,
@@ -251,32 +280,38 @@ class Fabric(Model[FabricConfig]):
                 "since_ps": b.since_ps,
                 "finish_ps": b.finish_ps,
             }
-            for b in self._moving
+            for b in self._flows.moving.values()
         }
-        return {"now_ps": self._now_ps, "joining": {str(b.op_id): b.join_ps for b in self._joining}, "moving": moving}
+        return {
+            "now_ps": self._now_ps,
+            "joining": {str(b.op_id): b.join_ps for b in self._flows.joining},
+            "moving": moving,
+            "trains": {str(t.op_id): {"leg": t.leg, "of": t.total} for t in self._flows.trains.values()},
+        }
 
     def snapshot(self) -> dict[str, Any]:
-        def saved(b: Bundle) -> list[Any]:
-            shape = self._shapes[b.template].index(b.shape)
-            return [b.op_id, b.template, b.at_ps, b.join_ps, shape, b.cap, b.left, b.energy_pj, b.rate, b.since_ps,
-                    b.finish_ps]  # fmt: skip
-
-        sent = [[link, who, size] for (link, who), size in self._bytes.items()]
-        return {"now_ps": self._now_ps, "joining": [saved(b) for b in self._joining],
-                "moving": [saved(b) for b in self._moving], "bytes": sent}  # fmt: skip
+        self._catch_up()
+        carried = [[template, list(values), times] for (template, values), times in self._carried.items()]
+        operations = [
+            [o.operation.op_id, o.operation.template, list(o.operation.values), o.operation.at_ps, o.energy_pj]
+            for o in self._open.values()
+        ]
+        return {"now_ps": self._now_ps, "open": operations, "flows": self._flows.snapshot(), "carried": carried}
 
     def restore(self, state: dict[str, Any]) -> None:
-        def read(row: list[Any]) -> Bundle:
-            op_id, template, at_ps, join_ps, shape, cap, left, energy, rate, since, finish = row
-            return Bundle(op_id, template, at_ps, join_ps, self._shapes[template][shape], float(cap), float(left),
-                          energy, float(rate), since, finish)  # fmt: skip
-
         self._now_ps = int(state["now_ps"])
-        self._joining = [read(row) for row in state["joining"]]
-        self._moving = [read(row) for row in state["moving"]]
-        self._by_id = {b.op_id: b for b in self._joining + self._moving}
-        self._bytes = {(int(link), str(who)): float(size) for link, who, size in state["bytes"]}
-        self._on = {}
-        for bundle in self._moving:
-            for link in bundle.shape.weights:
-                self._on.setdefault(link, set()).add(bundle.op_id)
+        self._carried = {(template, tuple(values)): times for template, values, times in state["carried"]}
+        self._open = {}
+        legs: dict[int, tuple[Leg, ...]] = {}
+        repeats: dict[int, int] = {}
+        for op_id, template, values, at_ps, energy in state["open"]:
+            operation = Operation(template, tuple(values), op_id, at_ps)
+            self._open[op_id] = Open(operation, energy)
+            declared = self.templates[template]
+            if declared.kind == "train":
+                repeats[op_id], pairs = self._laps(declared, operation.values)
+                legs[op_id] = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
+            else:
+                legs[op_id] = (self._leg(template, operation.values[0]),)
+        self._flows, self._future = Flows(self._capacity), None
+        self._flows.restore(state["flows"], legs, repeats)

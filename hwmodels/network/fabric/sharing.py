@@ -21,29 +21,30 @@ def fair_rates(bundles: Sequence[Weights], caps: Sequence[float], capacity: Sequ
     """The max-min fair rate of each bundle (in the unit of ``capacity``), none above its own cap."""
     rates = [0.0] * len(bundles)
     left: dict[int, float] = {}
-    load: dict[int, float] = {}
+    load: dict[int, float] = {}  # of those still rising
     users: dict[int, list[int]] = {}
+    rising_on: dict[int, int] = {}
     for i, weights in enumerate(bundles):
         for link, weight in weights.items():
             left[link] = capacity[link]
             load[link] = load.get(link, 0.0) + weight
             users.setdefault(link, []).append(i)
-    rising = set(range(len(bundles)))
+            rising_on[link] = rising_on.get(link, 0) + 1
+    rising = dict.fromkeys(range(len(bundles)))
     while rising:
-        fullest = min(((max(left[link], 0.0) / total, link) for link, total in load.items()), default=None)
-        lowest_cap = min(caps[i] for i in rising)
-        if fullest is None or lowest_cap <= fullest[0]:
-            stopped = [i for i in rising if caps[i] == lowest_cap]
-            level = lowest_cap
-        else:
-            level = fullest[0]
-            stopped = [i for i in users[fullest[1]] if i in rising]
-        for i in stopped:
+        level, stopped = min(caps[i] for i in rising), [-1]
+        for link, total in load.items():
+            at = max(left[link], 0.0) / total
+            if at < level:
+                level, stopped = at, users[link]
+        for i in [i for i in rising if caps[i] <= level] if stopped == [-1] else [i for i in stopped if i in rising]:
             rates[i] = level
-            rising.discard(i)
+            del rising[i]
             for link, weight in bundles[i].items():
                 left[link] -= level * weight
-                load[link] -= weight
-                if not any(user in rising for user in users[link]):
-                    load.pop(link, None)
+                rising_on[link] -= 1
+                if rising_on[link]:
+                    load[link] -= weight
+                else:
+                    del load[link]
     return rates

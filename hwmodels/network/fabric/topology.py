@@ -50,7 +50,7 @@ def build(groups: list[tuple[str, int]], inner: Tier, outer: Tier | None) -> Gra
 def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier) -> None:
     rate, hop = tier.link.bandwidth, round(tier.link.hop_ns * PS_PER_NS)
     for device in devices:
-        graph.node(device)
+        graph.device(device)
     if len(devices) == 1:
         return
     prefix = f"{name}." if name else ""

@@ -1,0 +1,338 @@
+"""What moves over the links at a moment, and when that changes.
+
+State is touched only when a bundle begins to move or ends, so how a stretch of time is cut into grants
+cannot change a picosecond. A *train* (the same few operations again and again, with gaps in between)
+is not played out while nobody else is near: its end is arithmetic. As soon as something begins to move
+on one of its links it is put where it stands at that moment, and goes operation by operation until it
+is alone again.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ...interface import PS_PER_S
+from .shapes import Shape
+from .sharing import fair_rates
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One operation: after ``gap_ps`` it waits ``latency_ps``, then ``work`` bytes of its largest flow
+    move, at ``cap`` bytes/s if alone."""
+
+    gap_ps: int
+    shape: Shape
+    latency_ps: int
+    cap: float
+    work: float
+
+    def join_ps(self, start_ps: int) -> int:
+        """When its flows begin to move, if the gap begins at ``start_ps``."""
+        return start_ps + self.gap_ps + max(self.latency_ps, 1)
+
+    @property
+    def alone_ps(self) -> int:
+        """From the beginning of the gap to the end, if it shares with nobody."""
+        return self.gap_ps + max(self.latency_ps, 1) + duration_ps(self.work, self.cap)
+
+
+def duration_ps(size: float, rate: float) -> int:
+    return round(max(size, 0.0) / rate * PS_PER_S)
+
+
+class Train:
+    """``repeat`` times these legs. ``leg`` of all of them is under way, its gap began at ``since_ps``."""
+
+    def __init__(self, op_id: int, at_ps: int, legs: Sequence[Leg], repeat: int) -> None:
+        self.op_id, self.at_ps, self.legs, self.total = op_id, at_ps, legs, repeat * len(legs)
+        self.leg, self.since_ps = 0, at_ps
+        self.links = frozenset(link for leg in legs for link in leg.shape.weights)
+        self.finish_ps = -1  # while it is alone
+
+    @cached_property
+    def _lap_ps(self) -> int:
+        return sum(leg.alone_ps for leg in self.legs)
+
+    @property
+    def now(self) -> Leg:
+        return self.legs[self.leg % len(self.legs)]
+
+    def alone_until(self) -> int:
+        """When it ends if it stays alone from ``since_ps`` on."""
+        left = self.total - self.leg
+        laps, rest = divmod(left, len(self.legs))
+        first = self.leg % len(self.legs)
+        ps = laps * self._lap_ps
+        return self.since_ps + ps + sum(self.legs[(first + i) % len(self.legs)].alone_ps for i in range(rest))
+
+    def move_to(self, when: int) -> None:
+        """Having been alone, to the leg that is under way at ``when``."""
+        laps = (when - self.since_ps) // self._lap_ps
+        self.leg += laps * len(self.legs)
+        self.since_ps += laps * self._lap_ps
+        while self.since_ps + self.now.alone_ps <= when:
+            self.since_ps += self.now.alone_ps
+            self.leg += 1
+
+
+@dataclass(slots=True)
+class Bundle:
+    """An operation's flows; ``left`` bytes of the largest as of ``since_ps``."""
+
+    op_id: int
+    shape: Shape
+    cap: float
+    left: float
+    join_ps: int
+    train: Train | None = None
+    rate: float = 0.0
+    since_ps: int = 0
+    finish_ps: int = -1
+
+
+class Flows:
+    """Everything in progress; ``capacity`` of each link in bytes/s."""
+
+    def __init__(self, capacity: Sequence[float]) -> None:
+        self._capacity = capacity
+        self.arriving: list[tuple[int, int, Leg | Train]] = []  # by (time, operation)
+        self.joining: list[Bundle] = []  # by (join time, operation)
+        self.moving: dict[int, Bundle] = {}
+        self.alone: dict[int, Train] = {}
+        self.trains: dict[int, Train] = {}
+        self._on: dict[int, set[int]] = {}  # link -> who moves over it
+        self._trains_on: dict[int, set[int]] = {}  # link -> which trains use it
+
+    def add(self, op_id: int, at_ps: int, what: Leg | Train) -> None:
+        """An operation that begins at ``at_ps``."""
+        insort(self.arriving, (at_ps, op_id, what), key=lambda entry: entry[:2])
+
+    def _begin(self, op_id: int, at_ps: int, what: Leg | Train) -> None:
+        if isinstance(what, Leg):
+            self._wait(Bundle(op_id, what.shape, what.cap, what.work, what.join_ps(at_ps)))
+            return
+        self.trains[op_id] = what
+        for link in what.links:
+            self._trains_on.setdefault(link, set()).add(op_id)
+        self._proceed(what)
+
+    def clone(self) -> Flows:
+        """A copy that can be played on without touching this one."""
+        twin = Flows(self._capacity)
+        twin.trains = {op_id: copy(train) for op_id, train in self.trains.items()}
+        twin.alone = {op_id: twin.trains[op_id] for op_id in self.alone}
+        twin.arriving = [
+            (at, op_id, copy(what) if isinstance(what, Train) else what) for at, op_id, what in self.arriving
+        ]
+
+        def twin_of(bundle: Bundle) -> Bundle:
+            made = copy(bundle)
+            if bundle.train is not None:
+                made.train = twin.trains[bundle.op_id]
+            return made
+
+        twin.joining = [twin_of(bundle) for bundle in self.joining]
+        twin.moving = {op_id: twin_of(bundle) for op_id, bundle in self.moving.items()}
+        twin._on = {link: set(who) for link, who in self._on.items()}
+        twin._trains_on = {link: set(who) for link, who in self._trains_on.items()}
+        return twin
+
+    def sure_end_ps(self) -> int | None:
+        """When the next operation ends, if that is plain: nothing begins to move before. Else None."""
+        if self.arriving:
+            return None
+        soonest: Bundle | Train | None = None
+        for going in (self.moving, self.alone):
+            for one in going.values():
+                if soonest is None or one.finish_ps < soonest.finish_ps:
+                    soonest = one
+        if soonest is None or (self.joining and self.joining[0].join_ps <= soonest.finish_ps):
+            return None
+        if isinstance(soonest, Bundle) and soonest.train is not None:
+            return None
+        return soonest.finish_ps
+
+    def next_ps(self) -> int | None:
+        """The next change, None if nothing is in progress. Nothing ends before it."""
+        soonest = self.joining[0].join_ps if self.joining else None
+        if self.arriving and (soonest is None or self.arriving[0][0] < soonest):
+            soonest = self.arriving[0][0]
+        for going in (self.moving, self.alone):
+            for one in going.values():
+                if soonest is None or one.finish_ps < soonest:
+                    soonest = one.finish_ps
+        return soonest
+
+    def at(self, when: int) -> list[int]:
+        """Everything that ends or begins to move at that time; returns the operations that are done."""
+        done = [train.op_id for train in self.alone.values() if train.finish_ps == when]
+        for op_id in done:
+            self._end_train(self.alone.pop(op_id))
+        touched: set[int] = set()
+        going_on: list[Train] = []
+        for bundle in [bundle for bundle in self.moving.values() if bundle.finish_ps == when]:
+            touched |= self._stop(bundle)
+            if bundle.train is None:
+                done.append(bundle.op_id)
+                continue
+            bundle.train.leg += 1
+            bundle.train.since_ps = when
+            going_on.append(bundle.train)
+        touched &= self.moving.keys()
+        while self.joining and self.joining[0].join_ps <= when:
+            bundle = self.joining.pop(0)
+            for link in bundle.shape.weights:
+                near = self._trains_on.get(link)
+                if near and self.alone:
+                    for op_id in sorted(near & self.alone.keys()):
+                        touched |= self._play_out(self.alone.pop(op_id), when)
+            touched |= self._start(bundle, when)
+        for train in going_on:
+            if train.leg == train.total:
+                self._end_train(train)
+                done.append(train.op_id)
+            else:
+                self._proceed(train)
+        if touched:
+            self._share(touched, when)
+        while self.arriving and self.arriving[0][0] <= when:
+            at_ps, op_id, what = self.arriving.pop(0)
+            self._begin(op_id, at_ps, what)
+        return sorted(done)
+
+    def _wait(self, bundle: Bundle) -> None:
+        insort(self.joining, bundle, key=lambda b: (b.join_ps, b.op_id))
+
+    def _start(self, bundle: Bundle, when: int) -> set[int]:
+        """It begins to move; returns it and whoever it meets."""
+        bundle.since_ps = when
+        self.moving[bundle.op_id] = bundle
+        touched = {bundle.op_id}
+        for link in bundle.shape.weights:
+            others = self._on.setdefault(link, set())
+            touched |= others
+            others.add(bundle.op_id)
+        return touched
+
+    def _stop(self, bundle: Bundle) -> set[int]:
+        """It has ended; returns whoever it leaves room to."""
+        del self.moving[bundle.op_id]
+        touched: set[int] = set()
+        for link in bundle.shape.weights:
+            others = self._on[link]
+            others.discard(bundle.op_id)
+            if others:
+                touched |= others
+            else:
+                del self._on[link]
+        return touched
+
+    # Trains -------------------------------------------------------------------------------------
+
+    def _proceed(self, train: Train) -> None:
+        """The next leg: by arithmetic if nobody is near, else as a bundle."""
+        if self._nobody_near(train):
+            train.finish_ps = train.alone_until()
+            self.alone[train.op_id] = train
+        else:
+            self._wait(self._bundle(train))
+
+    def _bundle(self, train: Train) -> Bundle:
+        leg = train.now
+        return Bundle(train.op_id, leg.shape, leg.cap, leg.work, leg.join_ps(train.since_ps), train)
+
+    def _nobody_near(self, train: Train) -> bool:
+        on, trains_on = self._on, self._trains_on
+        for link in train.links:
+            if on.get(link) or len(trains_on[link]) > 1:
+                return False
+        return all(train.links.isdisjoint(bundle.shape.weights) for bundle in self.joining)
+
+    def _play_out(self, train: Train, when: int) -> set[int]:
+        """It is no longer alone: put it where it stands; returns whoever its flows touch."""
+        train.move_to(when)
+        bundle = self._bundle(train)
+        if bundle.join_ps >= when:
+            self._wait(bundle)
+            return set()
+        self._start(bundle, bundle.join_ps)
+        bundle.rate = bundle.cap
+        return {bundle.op_id}
+
+    def _end_train(self, train: Train) -> None:
+        del self.trains[train.op_id]
+        for link in train.links:
+            self._trains_on[link].discard(train.op_id)
+            if not self._trains_on[link]:
+                del self._trains_on[link]
+
+    # Sharing ------------------------------------------------------------------------------------
+
+    def _share(self, touched: set[int], when: int) -> None:
+        """New rates for whoever shares a link, directly or through others, with what changed."""
+        reach = list(touched)
+        seen = set(reach)
+        for op_id in reach:
+            for link in self.moving[op_id].shape.weights:
+                new = self._on[link] - seen
+                seen |= new
+                reach += new
+        group = [self.moving[op_id] for op_id in sorted(seen)]
+        for bundle in group:
+            bundle.left -= bundle.rate * (when - bundle.since_ps) / PS_PER_S
+            bundle.since_ps = when
+        if len(group) == 1:
+            group[0].rate = group[0].cap
+        else:
+            rates = fair_rates([b.shape.weights for b in group], [b.cap for b in group], self._capacity)
+            for bundle, rate in zip(group, rates, strict=True):
+                bundle.rate = rate
+        for bundle in group:
+            bundle.finish_ps = when + duration_ps(bundle.left, bundle.rate)
+
+    # Saving and restoring -------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        def row(b: Bundle) -> list[Any]:
+            return [b.op_id, b.join_ps, b.left, b.rate, b.since_ps, b.finish_ps]
+
+        return {
+            "arriving": [[at_ps, op_id] for at_ps, op_id, _ in self.arriving],
+            "joining": [row(b) for b in self.joining],
+            "moving": [row(b) for b in self.moving.values()],
+            "trains": [
+                [t.op_id, t.at_ps, t.leg, t.since_ps, t.finish_ps, t.op_id in self.alone] for t in self.trains.values()
+            ],
+        }
+
+    def restore(self, state: dict[str, Any], legs: Mapping[int, Sequence[Leg]], repeats: Mapping[int, int]) -> None:
+        """``legs`` of every operation in progress, and how often trains repeat theirs."""
+        for at_ps, op_id in state["arriving"]:
+            repeat = repeats.get(op_id)
+            what = Train(op_id, at_ps, legs[op_id], repeat) if repeat else legs[op_id][0]
+            self.arriving.append((at_ps, op_id, what))
+        for op_id, at_ps, leg, since_ps, finish_ps, alone in state["trains"]:
+            train = self.trains[op_id] = Train(op_id, at_ps, legs[op_id], repeats[op_id])
+            train.leg, train.since_ps, train.finish_ps = leg, since_ps, finish_ps
+            if alone:
+                self.alone[op_id] = train
+            for link in train.links:
+                self._trains_on.setdefault(link, set()).add(op_id)
+
+        def read(row: list[Any]) -> Bundle:
+            op_id, join_ps, left, rate, since_ps, finish_ps = row
+            whose = self.trains.get(op_id)
+            leg = whose.now if whose else legs[op_id][0]
+            return Bundle(op_id, leg.shape, leg.cap, float(left), join_ps, whose, float(rate), since_ps, finish_ps)
+
+        self.joining = [read(row) for row in state["joining"]]
+        for bundle in map(read, state["moving"]):
+            self.moving[bundle.op_id] = bundle
+            for link in bundle.shape.weights:
+                self._on.setdefault(link, set()).add(bundle.op_id)

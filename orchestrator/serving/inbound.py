@@ -1,0 +1,42 @@
+"""Sequences whose prompt is computed on another engine: blocks reserved here, K and V on their way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from .kv.cache import KvCache
+from .sequence import Sequence
+
+
+class Inbound:
+    """``on_reserved(sequence, tokens)`` is called when a sequence has its blocks; ``tokens`` are those
+    the prefix cache lacks. ``ready`` may start to decode."""
+
+    def __init__(self, cache: KvCache) -> None:
+        self._cache = cache
+        self.on_reserved: Callable[[Sequence, int], None] = lambda sequence, tokens: None
+        self.ready: deque[Sequence] = deque()
+        self._loading: set[int] = set()  # requests
+
+    def __len__(self) -> int:
+        return len(self._loading) + len(self.ready)
+
+    def reserve(self, sequence: Sequence) -> int | None:
+        """Blocks for the prompt and the token after it: returns the tokens hit, None if there is no room."""
+        inputs = sequence.request.input_tokens
+        hit = self._cache.cached(sequence, inputs)
+        if not self._cache.fits(inputs + 1, hit):
+            return None
+        self._cache.start(sequence, hit, inputs + 1)
+        sequence.computed = inputs
+        hit_tokens = len(hit) * self._cache.block_size
+        self._loading.add(sequence.request.id)
+        self.on_reserved(sequence, inputs - hit_tokens)
+        return hit_tokens
+
+    def loaded(self, sequence: Sequence) -> None:
+        """The K and V of a reserved sequence are here: it decodes from the next step on."""
+        self._loading.remove(sequence.request.id)
+        self._cache.name(sequence, sequence.request.input_tokens)
+        self.ready.append(sequence)

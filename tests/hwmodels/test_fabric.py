@@ -1,0 +1,277 @@
+"""The fabric: who gets how much of a link, which way flows go, what collectives move, and trains."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwmodels.interface import ConfigError, Operation, Template, UnsupportedOperation
+from hwmodels.network.alpha_beta import AlphaBeta
+from hwmodels.network.fabric import Fabric
+from hwmodels.network.fabric.sharing import fair_rates
+
+FAR = 10**18
+GB = 10**9
+PLAIN = {"groups": [{"name": "n0", "count": 4}], "bandwidth_gb_s": 100, "latency_ns": 1000}
+
+
+def send(number, *ranks):
+    return Template(number, "send", "s", {"participants": len(ranks), "ranks": ",".join(ranks), "owner": f"o{number}"})
+
+
+def collective(number, kind, ranks, **more):
+    return Template(number, kind, kind, {"participants": len(ranks), "ranks": ",".join(ranks), **more})
+
+
+def fabric(templates, **config):
+    made = Fabric({**PLAIN, **config})
+    made.declare(templates)
+    return made
+
+
+def ends(made, operations):
+    return {c.op_id: c.finish_ps for c in made.advance(FAR, operations).completions}
+
+
+TO_1, TO_1_TOO = send(0, "n0.0", "n0.1"), send(1, "n0.2", "n0.1")
+HOP = 10**6  # 1 us
+
+
+def test_two_equal_flows_over_one_link_take_exactly_twice_the_time_of_one():
+    alone = ends(fabric([TO_1]), [Operation(0, (GB,), 0)])[0]
+    assert alone == HOP + 10**10  # 1 GB at 100 GB/s
+    both = ends(fabric([TO_1, TO_1_TOO]), [Operation(0, (GB,), 0), Operation(1, (GB,), 1)])
+    assert both == {0: HOP + 2 * 10**10, 1: HOP + 2 * 10**10}
+
+
+def test_a_third_flow_that_joins_halfway_is_right_to_the_picosecond():
+    """Two of 1 GB at 50 GB/s have 0.5 GB left when a third joins; then each gets a third of the link."""
+    made = fabric([TO_1, TO_1_TOO, send(2, "n0.3", "n0.1")])
+    work = [Operation(0, (GB,), 0), Operation(1, (GB,), 1), Operation(2, (GB,), 2, at_ps=10**10)]
+    first = HOP + 10**10 + round(0.5 * GB / (100 * GB / 3) * 10**12)
+    left = GB - 0.5 * GB  # of the third
+    assert ends(made, work) == {0: first, 1: first, 2: first + round(left / (100 * GB) * 10**12)}
+
+
+def test_what_shares_no_link_goes_at_full_speed():
+    made = fabric([TO_1, send(1, "n0.2", "n0.3")])
+    assert ends(made, [Operation(0, (GB,), 0), Operation(1, (GB,), 1)]) == {0: HOP + 10**10, 1: HOP + 10**10}
+    parts = made.resources()
+    assert not parts[0] & parts[1]
+
+
+def test_a_slow_flow_leaves_the_rest_of_a_link_to_others():
+    """Max-min: A and B share link 0, B is held to 10 by link 1, so A gets 90."""
+    assert fair_rates([{0: 1.0}, {0: 1.0, 1: 1.0}], [1e9, 1e9], [100.0, 10.0]) == [90.0, 10.0]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.data())
+def test_fair_rates_fill_links_and_never_exceed_them(data):
+    links = data.draw(st.integers(1, 5))
+    capacity = [float(data.draw(st.integers(1, 100))) for _ in range(links)]
+    bundles = [
+        {
+            link: float(data.draw(st.integers(1, 3)))
+            for link in data.draw(st.sets(st.integers(0, links - 1), min_size=1))
+        }
+        for _ in range(data.draw(st.integers(1, 8)))
+    ]
+    caps = [float(data.draw(st.integers(1, 200))) for _ in bundles]
+    rates = fair_rates(bundles, caps, capacity)
+    full = set()
+    for link in range(links):
+        load = sum(rate * bundle.get(link, 0) for rate, bundle in zip(rates, bundles, strict=True))
+        assert load <= capacity[link] * (1 + 1e-9)
+        if load >= capacity[link] * (1 - 1e-9):
+            full.add(link)
+    for rate, bundle, cap in zip(rates, bundles, caps, strict=True):
+        assert 0 < rate <= cap * (1 + 1e-12)
+        assert rate >= cap * (1 - 1e-9) or full & bundle.keys(), "somebody could have more at no one's cost"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9))
+def test_random_flow_sets_conserve_bytes_and_never_exceed_a_link(seed):
+    """Follows every link through the run: what crossed it is what was sent over it, at no more than its rate."""
+    rng = random.Random(seed)
+    pairs = [(a, b) for a in range(4) for b in range(4) if a != b]
+    templates = [send(i, f"n0.{a}", f"n0.{b}") for i, (a, b) in enumerate(pairs)]
+    made = fabric(templates)
+    work = [
+        Operation(rng.randrange(len(pairs)), (rng.randrange(1, 10**8),), i, at_ps=rng.randrange(0, 10**9))
+        for i in range(rng.randrange(2, 17))
+    ]
+    done = made.advance(FAR, work).completions
+    assert len(done) == len(work)
+    capacity = 100 * GB
+    for device in range(4):
+        mine = [(c, work[c.op_id]) for c in done if pairs[work[c.op_id].template][0] == device]
+        if not mine:
+            continue
+        sent = sum(operation.values[0] for _, operation in mine)
+        span = max(c.finish_ps for c, _ in mine) - min(operation.at_ps for _, operation in mine)
+        assert sent <= capacity * span / 10**12 * (1 + 1e-9)
+    assert sum(row["bytes"] for row in made.statistics()["links"]) == 2 * sum(o.values[0] for o in work)
+    assert made.advance(FAR, ()).next_event_ps is None
+
+
+def test_the_ring_is_that_of_alpha_beta_where_links_are_plain():
+    ranks = [f"n0.{i}" for i in range(4)]
+    plain = AlphaBeta({"bandwidth_gb_s": 100, "latency_ns": 1000})
+    for kind in ("all_reduce", "all_gather", "reduce_scatter"):
+        template = collective(0, kind, ranks)
+        plain.declare([template])
+        for size in (4096, 10**6, 10**9):
+            expected = plain.advance(FAR, [Operation(0, (size,), 0)]).completions[0].finish_ps
+            assert ends(fabric([template]), [Operation(0, (size,), 0)])[0] == pytest.approx(expected, abs=8)
+
+
+def test_a_device_sends_the_textbook_bytes():
+    """Of an all-reduce of m bytes each of p ranks passes on 2 (p-1)/p m."""
+    made = fabric([collective(0, "all_reduce", [f"n0.{i}" for i in range(4)])])
+    made.advance(FAR, [Operation(0, (4000,), 0)])
+    rows = {row["link"]: row for row in made.statistics()["links"]}
+    assert rows["n0.0->n0.switch"]["bytes"] == 6000
+    assert rows["n0.0->n0.switch"]["users"] == {"? all_reduce": 6000}
+
+
+TWO_NODES = {
+    "groups": [{"name": "n0", "count": 8}, {"name": "n1", "count": 8}],
+    "type": "nvlink4", "bandwidth_gb_s": None, "latency_ns": None, "scale_out": {"type": "infiniband-ndr"},
+}  # fmt: skip
+SIXTEEN = [f"n{i // 8}.{i % 8}" for i in range(16)]
+
+
+def test_across_nodes_a_hierarchy_beats_one_ring_and_a_tree_beats_it_for_little():
+    def time(size, algorithm=""):
+        more = {"algorithm": algorithm} if algorithm else {}
+        return ends(fabric([collective(0, "all_reduce", SIXTEEN, **more)], **TWO_NODES), [Operation(0, (size,), 0)])[0]
+
+    every = ("ring", "tree", "halving-doubling", "hierarchical")
+    for size in (1000, 10**6, 10**9):
+        assert time(size) == min(time(size, algorithm) for algorithm in every)
+    assert time(10**9, "hierarchical") < time(10**9, "ring") / 3
+    assert time(1000) == min(time(1000, "tree"), time(1000, "halving-doubling")) < time(1000, "ring")
+
+
+@pytest.mark.parametrize("topology", ["switch", "fat-tree", "rail-optimised"])
+def test_every_pair_of_devices_has_a_way(topology):
+    groups = [{"name": f"n{i}", "count": 4} for i in range(6)]
+    everyone = [f"n{i}.{j}" for i in range(6) for j in range(4)]
+    out = {"type": "infiniband-ndr", "topology": topology, "radix": 8}
+    made = fabric([collective(0, "all_to_all", everyone)], **{**TWO_NODES, "groups": groups, "scale_out": out})
+    assert ends(made, [Operation(0, (24 * 10**6,), 0)])[0] > 0
+
+
+def test_oversubscription_slows_what_crosses_the_spine():
+    def time(over):
+        groups = [{"name": f"n{i}", "count": 4} for i in range(8)]
+        everyone = [f"n{i}.{j}" for i in range(8) for j in range(4)]
+        out = {"type": "infiniband-ndr", "topology": "fat-tree", "radix": 8, "oversubscription": over}
+        config = {**TWO_NODES, "groups": groups, "scale_out": out}
+        return ends(fabric([collective(0, "all_to_all", everyone)], **config), [Operation(0, (32 * 10**7,), 0)])[0]
+
+    assert time(1) * 2 < time(4) < time(1) * 5
+
+
+@pytest.mark.parametrize(
+    ("topology", "dims", "hops"), [("ring", [], 2), ("torus", [2, 2], 2), ("fully-connected", [], 1)]
+)
+def test_a_way_takes_as_many_hops_as_the_layout_says(topology, dims, hops):
+    opposite = "n0.3" if topology == "torus" else "n0.2"
+    made = fabric([send(0, "n0.0", opposite)], topology=topology, dims=dims)
+    share = {"ring": 2, "torus": 2, "fully-connected": 3}[topology]  # a device's bandwidth over its links
+    assert ends(made, [Operation(0, (10**6,), 0)])[0] == hops * HOP + share * 10**7
+
+
+def test_pairs_behind_a_pcie_switch_are_nearer_than_those_across_the_bridge():
+    pcie = {"type": "pcie5-x16", "topology": "pcie", "bandwidth_gb_s": None, "latency_ns": None}
+    made = fabric([send(0, "n0.0", "n0.1"), send(1, "n0.0", "n0.2")], **pcie)
+    near = ends(made, [Operation(0, (GB,), 0)])[0]
+    made = fabric([send(0, "n0.0", "n0.1"), send(1, "n0.0", "n0.2")], **pcie)
+    assert ends(made, [Operation(1, (GB,), 0)])[0] > 1.3 * near
+
+
+# Trains ---------------------------------------------------------------------------------------------
+
+RING, OTHER = collective(0, "all_reduce", ["n0.0", "n0.1"]), send(1, "n0.2", "n0.1")
+TRAIN = Template(2, "train", "t", {"of": "0,0"})
+
+
+def one_by_one(made, laps, gaps, sizes, others):
+    """The same as a train, each operation handed over when the one before is done."""
+    pending, finished, number, now, at_leg = sorted(others, key=lambda o: o.at_ps), {}, 100, 0, 0
+    next_at = gaps[0]
+    while at_leg < laps * len(gaps) or len(finished) < len(others) + laps * len(gaps):
+        queue = [o.at_ps for o in pending[:1]] + ([next_at] if next_at is not None else [])
+        promised = made.advance(now, ()).next_event_ps
+        grant = min([*queue, *([promised] if promised is not None else [])])
+        answer = made.advance(grant, (), True)
+        now = grant
+        for c in answer.completions:
+            finished[c.op_id] = c.finish_ps
+            if c.op_id >= 100:
+                at_leg += 1
+                next_at = c.finish_ps + gaps[at_leg % len(gaps)] if at_leg < laps * len(gaps) else None
+        new = []
+        while pending and pending[0].at_ps == now:
+            new.append(pending.pop(0))
+        if next_at == now:
+            new.append(Operation(0, (sizes[at_leg % len(gaps)],), number, at_ps=now))
+            number, next_at = number + 1, None
+        if new:
+            early = made.advance(now, new, True)
+            assert not early.completions
+    return finished
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9))
+def test_a_train_equals_its_operations_one_by_one(seed):
+    rng = random.Random(seed)
+    gaps = [rng.randrange(0, 10**6), rng.randrange(1, 5 * 10**6)]
+    sizes = [rng.randrange(1, 10**6), rng.randrange(1, 10**6)]
+    laps = rng.randrange(1, 9)
+    others = [
+        Operation(1, (rng.randrange(1, 10**6),), i, at_ps=rng.randrange(0, 10**8)) for i in range(rng.randrange(0, 5))
+    ]
+    whole = fabric([RING, OTHER, TRAIN])
+    train = Operation(2, (laps, gaps[0], sizes[0], gaps[1], sizes[1]), 99)
+    together = ends(whole, [train, *others])
+    apart = one_by_one(fabric([RING, OTHER, TRAIN]), laps, gaps, sizes, others)
+    assert together[99] == max(end for op_id, end in apart.items() if op_id >= 100)
+    assert {o.op_id: together[o.op_id] for o in others} == {o.op_id: apart[o.op_id] for o in others}
+
+
+def test_a_train_alone_costs_one_event():
+    made = fabric([RING, TRAIN])
+    made.advance(0, [Operation(2, (10_000, 5, 10**6, 5, 10**6), 0)])
+    calls = []
+    original = made._flows.at
+    made._flows.at = lambda when: calls.append(when) or original(when)
+    assert len(made.advance(FAR, ()).completions) == 1
+    assert len(calls) <= 2
+
+
+# Refusals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("template", "message"), [
+    (send(0, "n0.0", "n9.1"), "n9.1 is not among the devices of n0"),
+    (send(0, "n0.0"), "needs pairs"), (send(0, "n0.0", "n0.0"), "needs pairs of different devices"),
+    (collective(0, "all_reduce", ["n0.0", "n0.0"]), "each once"),
+    (collective(0, "all_reduce", ["n0.0", "n0.1"], algorithm="magic"), "no algorithm 'magic' for all_reduce"),
+    (Template(0, "train", "t", {"of": "7"}), "not declared before"),
+])  # fmt: skip
+def test_what_it_cannot_do_is_refused_before_time_0(template, message):
+    with pytest.raises(UnsupportedOperation, match=message):
+        fabric([template])
+
+
+def test_a_torus_that_does_not_multiply_is_refused():
+    with pytest.raises(ConfigError, match="a torus of 3 x 3 has 9 devices, not 4"):
+        Fabric({**PLAIN, "topology": "torus", "dims": [3, 3]})
