@@ -1,4 +1,4 @@
-.PHONY: help run test bench stubs lint types clean
+.PHONY: help run test bench accuracy stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -23,6 +23,9 @@ test: $(VENV)/.installed  ## install into .venv and run the tests
 
 bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
 	$(BIN)/python -m tests.bench
+
+accuracy: $(VENV)/.installed  ## real references against the simulation (WRITE=1 replaces docs/accuracy.md)
+	$(BIN)/python -m tests.accuracy $(if $(WRITE),--write)
 
 stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \

@@ -37,7 +37,6 @@ REFUSED = (
     "enable_attn_offloading",
     "enable_sub_batch_interleaving",
     "placement",
-    "dp_group",
 )
 
 
@@ -64,6 +63,7 @@ def convert(sources: Sources, flags: Mapping[str, Any], limit: int | None, route
     networks: list[dict[str, Any]] = []
     instances: list[dict[str, Any]] = []
     components: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, Any]] = {}  # data-parallel group, or an instance's own name -> instance
     for i, node in enumerate(_list(where, cluster, "nodes")):
         name = f"n{i}"
         parts = _list(f"{where}: nodes[{i}]", node, "instances")
@@ -82,20 +82,16 @@ def convert(sources: Sources, flags: Mapping[str, Any], limit: int | None, route
         count, size = 0, None
         for j, part in enumerate(parts):
             spot = f"nodes[{i}].instances[{j}]"
-            tp = _tensor_parallel(where, spot, part)
-            instances.append(
-                _instance(
-                    sources,
-                    where,
-                    spot,
-                    part,
-                    f"i{len(instances)}",
-                    f"{name}[{count}:{count + tp}]",
-                    tp,
-                    flags,
-                )
-            )
-            count += tp
+            tp, pp = _parallel(where, spot, part)
+            devices = f"{name}[{count}:{count + tp * pp}]"
+            made = _instance(sources, where, spot, part, f"i{len(instances)}", devices, (tp, pp), flags)
+            fellow = groups.get(part.get("dp_group") or made["name"])
+            if fellow is None:
+                groups[part.get("dp_group") or made["name"]] = made
+                instances.append(made)
+            else:
+                _join(where, spot, fellow, made)
+            count += tp * pp
             size = part["npu_mem"]["mem_size"]
         kind = hardware.pop()
         nodes.append(
@@ -112,6 +108,8 @@ def convert(sources: Sources, flags: Mapping[str, Any], limit: int | None, route
             **_watts(node, kind),
         }
         networks.append(_network(where, cluster, f"link{i}", [f"{name}.accelerators"]))
+    if len(nodes) > 1:
+        networks.append(_network(where, cluster, "links", [f"{node['name']}.accelerators" for node in nodes]))
     workload = {"format": "llmservingsim", "path": sources.relative(sources.workload)}
     return {
         "name": sources.target.stem,
@@ -144,18 +142,26 @@ def _list(where: str, data: dict[str, Any], field: str) -> list[Any]:
     return value
 
 
-def _tensor_parallel(where: str, spot: str, part: dict[str, Any]) -> int:
-    """Their inference of tp and pp from what is given; only pp 1 is supported."""
+def _parallel(where: str, spot: str, part: dict[str, Any]) -> tuple[int, int]:
+    """(tp, pp) by their inference from what is given."""
     npus, tp, pp = part.get("num_npus"), part.get("tp_size"), part.get("pp_size")
     if tp is None:
         tp = (npus or 1) // (pp or 1)
     if pp is None:
         pp = (npus or tp) // tp
-    if pp != 1:
-        raise InputError(where, f"{spot}.pp_size", pp, "pipeline parallelism is not supported")
-    if npus not in (None, tp):
+    if npus not in (None, tp * pp):
         raise InputError(where, f"{spot}.num_npus", npus, f"must equal tp_size x pp_size = {tp * pp}")
-    return int(tp)
+    return int(tp), int(pp)
+
+
+def _join(where: str, spot: str, first: dict[str, Any], member: dict[str, Any]) -> None:
+    """One more member of a data-parallel group: the same but for its devices."""
+    for field in ("model", "tensor_parallel_size", "pipeline_parallel_size", "engine", "enable_expert_parallel"):
+        if first.get(field) != member.get(field):
+            raise InputError(where, f"{spot}.{field}", member.get(field), "must be that of the others of its dp_group")
+    devices = first["accelerators"]
+    first["accelerators"] = [*(devices if isinstance(devices, list) else [devices]), member["accelerators"]]
+    first["data_parallel_size"] = first.get("data_parallel_size", 1) + 1
 
 
 def _instance(
@@ -165,16 +171,12 @@ def _instance(
     part: dict[str, Any],
     name: str,
     devices: str,
-    tp: int,
+    split: tuple[int, int],
     flags: Mapping[str, Any],
 ) -> dict[str, Any]:
     for field in REFUSED:
         if part.get(field):
             raise InputError(where, f"{spot}.{field}", part[field], "is not supported")
-    if part.get("pd_type"):
-        raise InputError(where, f"{spot}.pd_type", part["pd_type"], "prefill/decode disaggregation is not supported")
-    if part.get("ep_size", 1) not in (1, None):
-        raise InputError(where, f"{spot}.ep_size", part["ep_size"], "expert parallelism is not supported")
     model = part.get("model_name")
     if not model or "npu_mem" not in part:
         raise InputError(where, spot, sorted(part), "needs model_name, hardware and npu_mem")
@@ -193,7 +195,10 @@ def _instance(
         "name": name,
         "model": sources.relative(config),
         "accelerators": devices,
-        "tensor_parallel_size": tp,
+        "tensor_parallel_size": split[0],
+        **({"pipeline_parallel_size": split[1]} if split[1] > 1 else {}),
+        **({"role": part["pd_type"]} if part.get("pd_type") else {}),
+        **({"enable_expert_parallel": True} if (part.get("ep_size") or 1) > 1 else {}),
         **({"dtype": _SHORT.get(dtype, dtype)} if dtype else {}),
         "engine": engine,
     }

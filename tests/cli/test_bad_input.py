@@ -184,8 +184,9 @@ CLUSTER = {
 
 @pytest.mark.parametrize(("path", "value", "message"), [
     ("nodes", DROP, "nodes: must be a list"), ("cxl_mem", {}, "cxl_mem: CXL memory is not supported"),
-    ("nodes/0/instances/0/pd_type", "prefill", "pd_type = 'prefill'"),
-    ("nodes/0/instances/0/pp_size", 2, "pp_size = 2"), ("nodes/0/instances/0/model_name", "q/r", "model_name = 'q/r'"),
+    ("nodes/0/instances/0/pd_type", "prefill", "a prefill instance but no decode instance"),
+    ("nodes/0/instances/0/tp_size", 2, "num_npus = 1: must equal tp_size x pp_size"),
+    ("nodes/0/instances/0/model_name", "q/r", "model_name = 'q/r'"),
     ("nodes/0/cpu_mem", DROP, "cpu_mem: needs mem_size"), ("link_bw", "fast", "must be numbers"),
     ("nodes/0/instances/0/enable_attn_offloading", True, "enable_attn_offloading = True: is not supported"),
 ])  # fmt: skip

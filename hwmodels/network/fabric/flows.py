@@ -11,74 +11,13 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from ...interface import PS_PER_S
 from .shapes import Shape
 from .sharing import fair_rates
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One operation: after ``gap_ps`` it waits ``latency_ps``, then ``work`` bytes of its largest flow
-    move, at ``cap`` bytes/s if alone."""
-
-    gap_ps: int
-    shape: Shape
-    latency_ps: int
-    cap: float
-    work: float
-
-    def join_ps(self, start_ps: int) -> int:
-        """When its flows begin to move, if the gap begins at ``start_ps``."""
-        return start_ps + self.gap_ps + max(self.latency_ps, 1)
-
-    @property
-    def alone_ps(self) -> int:
-        """From the beginning of the gap to the end, if it shares with nobody."""
-        return self.gap_ps + max(self.latency_ps, 1) + duration_ps(self.work, self.cap)
-
-
-def duration_ps(size: float, rate: float) -> int:
-    return round(max(size, 0.0) / rate * PS_PER_S)
-
-
-class Train:
-    """``repeat`` times these legs. ``leg`` of all of them is under way, its gap began at ``since_ps``."""
-
-    def __init__(self, op_id: int, at_ps: int, legs: Sequence[Leg], repeat: int) -> None:
-        self.op_id, self.at_ps, self.legs, self.total = op_id, at_ps, legs, repeat * len(legs)
-        self.leg, self.since_ps = 0, at_ps
-        self.links = frozenset(link for leg in legs for link in leg.shape.weights)
-        self.finish_ps = -1  # while it is alone
-
-    @cached_property
-    def _lap_ps(self) -> int:
-        return sum(leg.alone_ps for leg in self.legs)
-
-    @property
-    def now(self) -> Leg:
-        return self.legs[self.leg % len(self.legs)]
-
-    def alone_until(self) -> int:
-        """When it ends if it stays alone from ``since_ps`` on."""
-        left = self.total - self.leg
-        laps, rest = divmod(left, len(self.legs))
-        first = self.leg % len(self.legs)
-        ps = laps * self._lap_ps
-        return self.since_ps + ps + sum(self.legs[(first + i) % len(self.legs)].alone_ps for i in range(rest))
-
-    def move_to(self, when: int) -> None:
-        """Having been alone, to the leg that is under way at ``when``."""
-        laps = (when - self.since_ps) // self._lap_ps
-        self.leg += laps * len(self.legs)
-        self.since_ps += laps * self._lap_ps
-        while self.since_ps + self.now.alone_ps <= when:
-            self.since_ps += self.now.alone_ps
-            self.leg += 1
+from .trains import Leg, Train, duration_ps
 
 
 @dataclass(slots=True)
@@ -125,17 +64,15 @@ class Flows:
     def clone(self) -> Flows:
         """A copy that can be played on without touching this one."""
         twin = Flows(self._capacity)
-        twin.trains = {op_id: copy(train) for op_id, train in self.trains.items()}
+        twin.trains = {op_id: train.twin() for op_id, train in self.trains.items()}
         twin.alone = {op_id: twin.trains[op_id] for op_id in self.alone}
         twin.arriving = [
-            (at, op_id, copy(what) if isinstance(what, Train) else what) for at, op_id, what in self.arriving
+            (at, op_id, what.twin() if isinstance(what, Train) else what) for at, op_id, what in self.arriving
         ]
 
-        def twin_of(bundle: Bundle) -> Bundle:
-            made = copy(bundle)
-            if bundle.train is not None:
-                made.train = twin.trains[bundle.op_id]
-            return made
+        def twin_of(b: Bundle) -> Bundle:
+            train = None if b.train is None else twin.trains[b.op_id]
+            return Bundle(b.op_id, b.shape, b.cap, b.left, b.join_ps, train, b.rate, b.since_ps, b.finish_ps)
 
         twin.joining = [twin_of(bundle) for bundle in self.joining]
         twin.moving = {op_id: twin_of(bundle) for op_id, bundle in self.moving.items()}
@@ -144,19 +81,34 @@ class Flows:
         return twin
 
     def sure_end_ps(self) -> int | None:
-        """When the next operation ends, if that is plain: nothing begins to move before. Else None."""
+        """When the next operation ends, if that is plain: no one meets anyone before. Else None."""
         if self.arriving:
             return None
-        soonest: Bundle | Train | None = None
-        for going in (self.moving, self.alone):
-            for one in going.values():
-                if soonest is None or one.finish_ps < soonest.finish_ps:
-                    soonest = one
-        if soonest is None or (self.joining and self.joining[0].join_ps <= soonest.finish_ps):
-            return None
-        if isinstance(soonest, Bundle) and soonest.train is not None:
-            return None
-        return soonest.finish_ps
+        end: int | None = None
+        unsure: int | None = None  # from then on anything may happen
+        for bundle in self.moving.values():
+            if bundle.train is None:
+                end = bundle.finish_ps if end is None else min(end, bundle.finish_ps)
+            else:
+                unsure = bundle.finish_ps if unsure is None else min(unsure, bundle.finish_ps)
+        for train in self.alone.values():
+            end = train.finish_ps if end is None else min(end, train.finish_ps)
+        for bundle in self.joining:
+            if end is not None and bundle.join_ps > end:
+                break
+            if bundle.train is None and self._meets_nobody(bundle):
+                finish = bundle.join_ps + duration_ps(bundle.left, bundle.cap)
+                end = finish if end is None else min(end, finish)
+            else:
+                unsure = bundle.join_ps if unsure is None else min(unsure, bundle.join_ps)
+                break
+        return end if end is not None and (unsure is None or end < unsure) else None
+
+    def _meets_nobody(self, bundle: Bundle) -> bool:
+        links = bundle.shape.weights.keys()
+        if not links.isdisjoint(self._on) or not links.isdisjoint(self._trains_on):
+            return False
+        return all(links.isdisjoint(other.shape.weights) for other in self.joining if other is not bundle)
 
     def next_ps(self) -> int | None:
         """The next change, None if nothing is in progress. Nothing ends before it."""

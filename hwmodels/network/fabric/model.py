@@ -29,8 +29,9 @@ from ...interface import (
     check_operation,
 )
 from .config import FabricConfig
-from .flows import Flows, Leg, Train
+from .flows import Flows
 from .shapes import Network, Shape
+from .trains import Leg, Train
 
 BUSIEST = 20  # links named in the statistics
 REMEMBERED = 100_000  # legs worked out, for when they come again
@@ -47,7 +48,7 @@ class Open:
 @dataclass(frozen=True, slots=True)
 class Future:
     """The next end, if nothing new comes: the state right after it and what ended; or (``ended`` None)
-    the present state, in which it is the next thing to happen."""
+    the present state, from which it follows plainly."""
 
     flows: Flows
     end_ps: int | None
@@ -165,7 +166,12 @@ class Fabric(Model[FabricConfig]):
         if future is None:
             raise AssertionError("played to an end nobody foresaw")
         self._flows = future.flows
-        ended = self._flows.at(end) if future.ended is None else future.ended
+        ended = future.ended
+        while not ended:
+            when = self._flows.next_ps()
+            if when is None or when > end:
+                raise AssertionError("the foreseen end did not come")
+            ended = self._flows.at(when)
         return [self._completion(op_id, end) for op_id in ended]
 
     def _catch_up(self) -> None:
@@ -232,7 +238,7 @@ class Fabric(Model[FabricConfig]):
     def _new_leg(self, template: int, size: int, gap_ps: int) -> Leg:
         shape, low = self._choose(template, size)
         latency = (shape.low_ps if low else shape.bulk_ps) + round(shape.copy_s * size * PS_PER_S)
-        return Leg(gap_ps, shape, latency, shape.low_rate if low else shape.rate, shape.largest * size)
+        return Leg.of(gap_ps, shape, latency, shape.low_rate if low else shape.rate, shape.largest * size)
 
     def _choose(self, template: int, size: int) -> tuple[Shape, bool]:
         """The algorithm and protocol that would be quickest alone, the first of equals."""

@@ -1,0 +1,62 @@
+"""`make accuracy`: every real reference at hand against the simulation, as one table (docs/accuracy.md).
+
+    python -m tests.accuracy [--write]
+
+Exits with 1 if a row's error is more than half a percentage point worse than in the committed table.
+``--write`` replaces that table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+from ..conftest import ROOT, SHARED
+from . import collectives
+from .rows import Row, parse, render
+
+TABLE = ROOT / "docs/accuracy.md"
+TOLERANCE = 0.005
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true", help="replace the committed table")
+    write = parser.parse_args().write
+    if not SHARED.is_dir():
+        print("no reference data: ../shared/data is absent")
+        return 0
+    sections = [("Collectives", collective_rows())]
+    text = render(sections)
+    print(text)
+    committed = TABLE.read_text()
+    worse = regressions(parse(committed), sections)
+    for line in worse:
+        print(f"worse than committed: {line}", file=sys.stderr)
+    if write:
+        head = re.split(r"^## ", committed, maxsplit=1, flags=re.M)[0]
+        TABLE.write_text(head.rstrip() + "\n\n" + text)
+        return 0
+    return 1 if worse else 0
+
+
+def collective_rows() -> list[Row]:
+    rows = []
+    for row in collectives.rows(SHARED):
+        rows.append(Row(row.name, f"median of {row.points}", None, None, row.median, None))
+        rows.append(Row(row.name, f"P90 of {row.points}", None, None, row.p90, None))
+    return rows
+
+
+def regressions(committed: dict[tuple[str, str], float], sections: list[tuple[str, list[Row]]]) -> list[str]:
+    """Rows whose error has grown by more than the tolerance."""
+    return [
+        f"{row.reference}, {row.metric}: {row.error:+.2%}, was {committed[row.key]:+.2%}"
+        for _, rows in sections for row in rows
+        if row.key in committed and abs(row.error) > abs(committed[row.key]) + TOLERANCE
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Collectives of the catalog's interconnects against measurements: NCCL tables and vidur's A100 profile."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwmodels.interface import MAX_PS, Operation, Template
+from hwmodels.network.fabric import Fabric
+
+PS_PER_US = 10**6
+KINDS = {
+    "all_reduce": "all_reduce",
+    "all_gather": "all_gather",
+    "reduce_scatter": "reduce_scatter",
+    "alltoall": "all_to_all",
+}
+NODE = [{"name": "n0", "count": 8}]
+#: (name, table under the data folder, fabric configuration)
+NCCL = (
+    ("A100 NVLink 3, NCCL 2.27.3", "aiconfigurator/a100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink3"}),
+    ("H100 NVLink 4, NCCL 2.27.3", "aiconfigurator/h100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink4"}),
+    ("H100 NVLink 4, NCCL 2.29.2", "aiconfigurator/h100_sxm/nccl_2.29.2.csv", {"groups": NODE, "type": "nvlink4"}),
+    ("RTX PRO 6000 PCIe 5, NCCL 2.29.2", "aiconfigurator/rtx_pro_6000_server/nccl_2.29.2.csv",
+     {"groups": NODE, "type": "pcie5-x16", "topology": "pcie"}),
+)  # fmt: skip
+VIDUR = {
+    "groups": [*NODE, {"name": "n1", "count": 8}], "type": "nvlink3",
+    "scale_out": {"type": "ethernet-100g", "nics_per_node": 1},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One measurement: bytes as the operation carries them, microseconds."""
+
+    kind: str
+    ranks: str
+    size: int
+    measured_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Errors of one table: median and 90th percentile of their absolute values."""
+
+    name: str
+    points: int
+    median: float
+    p90: float
+
+
+def errors(config: dict, cases: list[Case]) -> np.ndarray:
+    """Relative error of each case, every one alone on an idle network."""
+    fabric, templates, now = Fabric(config), {}, 0
+    for case in cases:
+        key = (case.kind, case.ranks)
+        if key not in templates:
+            attributes = {"participants": case.ranks.count(",") + 1, "ranks": case.ranks}
+            templates[key] = Template(len(templates), case.kind, case.kind, attributes)
+    fabric.declare(list(templates.values()))
+    found = []
+    for i, case in enumerate(cases):
+        answer = fabric.advance(MAX_PS, [Operation(templates[case.kind, case.ranks].id, (case.size,), i, now)], True)
+        now = answer.reached_ps
+        done = answer.completions[0]
+        found.append((done.finish_ps - done.start_ps) / PS_PER_US / case.measured_us - 1)
+    return np.array(found)
+
+
+def nccl_cases(path: Path) -> list[Case]:
+    """``message_size`` is in elements of the whole vector; of an all-gather that is every rank's share together."""
+    cases = []
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            ranks, size = int(row["num_gpus"]), int(row["message_size"]) * (2 if row["nccl_dtype"] == "half" else 1)
+            kind = KINDS[row["op_name"]]
+            everyone = ",".join(f"n0.{i}" for i in range(ranks))
+            cases.append(
+                Case(kind, everyone, size // ranks if kind == "all_gather" else size, float(row["latency"]) * 1e3)
+            )
+    return cases
+
+
+def vidur_cases(folder: Path) -> list[Case]:
+    cases = []
+    for name, kind in (("all_reduce", "all_reduce"), ("send_recv", "send")):
+        with (folder / f"{name}.csv").open() as file:
+            for row in csv.DictReader(file):
+                ranks, local = int(row["num_workers"]), int(row["devices_per_node"])
+                everyone = ",".join(f"n{i // local}.{i % local}" for i in range(ranks))
+                cases.append(Case(kind, everyone, int(row["size"]), float(row[f"time_stats.{name}.median"]) * 1e3))
+    return cases
+
+
+def rows(data: Path) -> list[Row]:
+    """One row a table."""
+    tables = [(name, config, nccl_cases(data / path)) for name, path, config in NCCL]
+    tables.append(("A100 DGX, one and two nodes (vidur)", VIDUR, vidur_cases(data / "vidur_network/a100_dgx")))
+    found = []
+    for name, config, cases in tables:
+        off = np.abs(errors(config, cases))
+        found.append(Row(name, len(off), float(np.median(off)), float(np.percentile(off, 90))))
+    return found

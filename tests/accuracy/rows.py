@@ -1,0 +1,45 @@
+"""The table of `make accuracy`: rows, as Markdown, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure: real and simulated value where there are such, relative errors of ours and the peer's."""
+
+    reference: str
+    metric: str
+    real: float | None
+    simulated: float | None
+    error: float
+    peer: float | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.reference, self.metric
+
+
+def render(sections: list[tuple[str, list[Row]]]) -> str:
+    """All sections as Markdown tables."""
+    lines = []
+    for title, rows in sections:
+        lines += [f"## {title}", "", "| reference | metric | real | simulated | error | peer's error |",
+                  "|---|---|---:|---:|---:|---:|"]  # fmt: skip
+        for row in rows:
+            numbers = ("" if value is None else f"{value:,.2f}" for value in (row.real, row.simulated))
+            peer = "" if row.peer is None else f"{row.peer:+.1%}"
+            lines.append(f"| {row.reference} | {row.metric} | {' | '.join(numbers)} | {row.error:+.2%} | {peer} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def parse(text: str) -> dict[tuple[str, str], float]:
+    """(reference, metric) -> error, of a rendered table."""
+    found = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and cells[4].endswith("%"):
+            found[cells[0], cells[1]] = float(cells[4].rstrip("%")) / 100
+    return found

@@ -1,0 +1,96 @@
+"""Which engine gets a request, by every policy."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+import pytest
+
+from orchestrator.errors import InputError
+from orchestrator.serving.engine import Engine, Role
+from orchestrator.serving.router import POLICIES, make_router
+from orchestrator.serving.scheduler import Scheduler, SchedulerConfig
+from orchestrator.serving.sequence import Sequence
+from orchestrator.workload.request import Request
+
+
+def engine(number, waiting=0, role=Role.BOTH):
+    made = Engine(f"e{number}", number, Scheduler(SchedulerConfig(block_size=4), 1000), 1000, role)
+    for i in range(waiting):
+        made.submit(Sequence(Request(1000 * number + i, 0, 8, 2)))
+    return made
+
+
+def router(policy):
+    return make_router(policy, np.random.default_rng(0))
+
+
+def request(number, session=None, ids=None):
+    return Request(number, 0, 12, 2, None if ids is None else array("q", ids), session)
+
+
+class First:
+    """A user's own policy, as the documentation shows it."""
+
+    def choose(self, request, engines):
+        return engines[0]
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, "tests.serving.test_router:First"])
+def test_every_policy_chooses_one_of_those_given(policy):
+    engines = [engine(0, 3), engine(1), engine(2, 1)]
+    chosen = router(policy)
+    assert all(chosen.choose(request(i), engines) in engines for i in range(9))
+
+
+def test_least_loaded_counts_waiting_four_times():
+    assert router("least-loaded").choose(request(0), [engine(0, 2), engine(1, 1)]).number == 1
+
+
+def test_round_robin_takes_each_in_turn():
+    engines = [engine(i) for i in range(3)]
+    turn = router("round-robin")
+    assert [turn.choose(request(i), engines).number for i in range(4)] == [0, 1, 2, 0]
+
+
+def test_prefix_aware_follows_the_cache_until_that_engine_is_much_busier():
+    ids = list(range(14))
+    warm, cold = engine(0), engine(1)
+    warm.scheduler.add(Sequence(request(0, ids=ids)))
+    warm.scheduler.schedule(0)
+    warm.scheduler.complete(0)
+    aware = router("prefix-aware")
+    assert aware.choose(request(1, ids=ids), [cold, warm]) is warm
+    assert aware.choose(request(2, ids=list(range(50, 64))), [cold, warm]) is cold
+    for i in range(20):
+        warm.submit(Sequence(request(100 + i)))
+    assert aware.choose(request(3, ids=ids), [cold, warm]) is cold
+
+
+def test_a_session_stays_where_it_began():
+    engines = [engine(0), engine(1, 1)]
+    home = router("session")
+    first = home.choose(request(0, "s"), engines)
+    for i in range(5):
+        first.submit(Sequence(request(10 + i)))
+    assert home.choose(request(1, "s"), engines) is first
+    assert home.choose(request(2, "other"), engines) is not first
+
+
+def test_pd_aware_looks_at_prompts_before_and_at_free_kv_after():
+    aware = router("pd-aware")
+    many_short, one_long = engine(0, 2), engine(1)
+    one_long.submit(Sequence(Request(9, 0, 500, 2)))
+    assert aware.choose(request(0), [one_long, many_short]) is many_short
+    full, empty = engine(0, role=Role.DECODE), engine(1, role=Role.DECODE)
+    full.scheduler.pool.allocate(500)
+    assert aware.choose(request(1), [full, empty]) is empty
+
+
+@pytest.mark.parametrize(("policy", "message"), [
+    ("fastest", "one of least-loaded"), ("nowhere:Router", "cannot be loaded"), ("json:JSONDecoder", "has no method choose"),
+])  # fmt: skip
+def test_a_policy_that_is_none_is_refused(policy, message):
+    with pytest.raises(InputError, match=message):
+        router(policy)
