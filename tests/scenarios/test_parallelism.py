@@ -1,0 +1,84 @@
+"""The bundled scenarios of every kind of parallelism: folding changes nothing, and each does what it is for."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from orchestrator.report.results import Ending, write
+from orchestrator.scenario.loading import load
+from orchestrator.simulation import Simulation
+
+NAMES = ["tensor-parallel", "pipeline-parallel", "tensor-pipeline-parallel", "data-parallel", "expert-parallel",
+         "prefill-decode-two-nodes", "attention-ffn", "heterogeneous"]  # fmt: skip
+
+
+def run(name, folder, *overrides, fold=True, requests=10):
+    scenario, base = load(name, (f"workload.num_requests={requests}", *overrides))
+    with Simulation(scenario, base, fold=fold) as simulation:
+        simulation.run()
+        write(simulation, folder, 0.0, Ending())
+    rows = list(csv.DictReader((folder / "requests.csv").open()))
+    return rows, json.loads((folder / "result.json").read_text()), simulation
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folded_and_unfolded_are_equal(name, tmp_path):
+    folded = run(name, tmp_path / "a", requests=3)
+    unfolded = run(name, tmp_path / "b", requests=3, fold=False)
+    assert folded[0] == unfolded[0]
+    assert folded[1]["duration"] == unfolded[1]["duration"]
+    assert folded[2].kernel.events <= unfolded[2].kernel.events
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_comes_back_and_every_token_comes_once(name, tmp_path):
+    rows, result, simulation = run(name, tmp_path)
+    assert len(rows) == result["completed"] == 10
+    produced = sum(sum(log.output_tokens) for log in simulation.recorder.logs)
+    assert produced == sum(int(row["output"]) for row in rows)
+    for engine in simulation.engines:
+        assert engine.scheduler.pool.free == engine.scheduler.pool.size
+
+
+def test_stages_work_at_the_same_time(tmp_path):
+    """Enough requests that come together: four stages are much faster than one after another would be."""
+    flood = ("workload.request_rate=1000", "workload.output_tokens.mean=60")
+    _, four, simulation = run("pipeline-parallel", tmp_path / "4", *flood, requests=60)
+    busy = [len(log.end_ps) for log in simulation.recorder.logs]
+    assert len(busy) == 4 and min(busy) > 0.3 * max(busy)
+    _, one, _ = run("pipeline-parallel", tmp_path / "1", *flood, "instances.0.pipeline_parallel_size=1",
+                    "instances.0.tensor_parallel_size=1", 'instances.0.accelerators="n0[0]"',
+                    "cluster.nodes.0.accelerators.memory_gib=192", requests=60)  # fmt: skip
+    assert four["output_throughput"] > 1.2 * one["output_throughput"]
+
+
+def test_members_of_an_expert_parallel_group_step_together(tmp_path):
+    _, _, simulation = run("expert-parallel", tmp_path, requests=40)
+    ends = [log.end_ps for log in simulation.recorder.logs]
+    timeline = sorted(set().union(*ends))  # whoever has nothing to do computes a dummy batch and logs nothing
+    shortest = min(b - a for a, b in zip(timeline, timeline[1:], strict=False))
+    assert shortest > 10**9, "a member stepped between two steps of another"
+
+
+def test_data_parallel_ranks_of_a_dense_model_do_not_wait_for_one_another(tmp_path):
+    _, _, simulation = run("data-parallel", tmp_path, requests=40)
+    ends = [set(log.end_ps) for log in simulation.recorder.logs]
+    assert len(set().union(*ends)) > 2 * max(len(end) for end in ends)
+
+
+def test_two_micro_batches_keep_both_sides_of_attention_and_experts_busy(tmp_path):
+    flood = ("workload.request_rate=1000", "workload.output_tokens.mean=30")
+    _, two, _ = run("attention-ffn", tmp_path / "2", *flood, requests=24)
+    _, one, _ = run("attention-ffn", tmp_path / "1", *flood, "instances.0.ffn.micro_batches=1", requests=24)
+    assert two["output_throughput"] != one["output_throughput"]
+
+
+def test_an_expert_parallel_network_in_a_process_of_its_own_changes_no_byte(tmp_path):
+    inside = run("expert-parallel", tmp_path / "in")
+    outside = run("expert-parallel", tmp_path / "out", "components.nvlink.run=process")
+    assert inside[0] == outside[0]
+    links = [result["metronome"]["components"]["nvlink"]["statistics"] for _, result, _ in (inside, outside)]
+    assert links[0] == links[1] and links[0]["links"][0]["users"]
