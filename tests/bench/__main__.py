@@ -19,6 +19,9 @@ from pathlib import Path
 
 import yaml
 
+from hwmodels.interface import MAX_PS, Operation, Template
+from hwmodels.network.fabric import Fabric
+
 from ..conftest import ROOT, SHARED
 
 PEER_S = 156.0  # the published peer's wall time for this run, on its authors' machine
@@ -31,19 +34,41 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scenario, peer = make_scenario(Path(folder))
         remote = in_processes(scenario, Path(folder) / "remote.yaml")
-        rows = {"in process": [], "in processes": []}
-        for _ in range(rounds):  # interleaved, so that both meet the same noise
-            rows["in process"].append(measure(scenario, Path(folder)))
-            rows["in processes"].append(measure(remote, Path(folder)))
-    print(f"{scenario.name}, medians of {rounds} rounds")
+        command = table(scenario.name, {"in process": (scenario,), "in processes": (remote,)}, rounds, Path(folder))
+        if peer:
+            print(f"published peer: {PEER_S:.0f} s; the whole command is {PEER_S / command:.0f} times faster")
+        for name in ("prefill-decode", "prefill-decode-layerwise"):
+            apart = (name, "--set", "components.nvlink.run=process")
+            table(name, {"in process": (name,), "network apart": apart}, max(1, rounds // 2), Path(folder))
+    print(f"all-to-all of 512 devices over a fat tree: {statistics.median(all_to_all() for _ in range(rounds)):.2f} s")
+
+
+def table(title: str, runs: dict[str, tuple[object, ...]], rounds: int, folder: Path) -> float:
+    """Prints medians and ratios of several ways to run; returns the first's command time."""
+    rows: dict[str, list[tuple[float, float, int]]] = {name: [] for name in runs}
+    for _ in range(rounds):  # interleaved, so that all meet the same noise
+        for name, arguments in runs.items():
+            rows[name].append(measure(arguments, folder))
+    print(f"{title}, medians of {rounds} rounds")
     print(f"{'':<14}{'command s':>11}{'loop s':>9}{'us/step':>9}{'ratio':>8}")
-    base = statistics.median(loop for _, loop, _ in rows["in process"])
+    first = next(iter(rows.values()))
+    base = statistics.median(loop for _, loop, _ in first)
     for name, measured in rows.items():
         command, loop, steps = (statistics.median(column) for column in zip(*measured, strict=True))
         print(f"{name:<14}{command:>11.2f}{loop:>9.3f}{loop / steps * 1e6:>9.0f}{loop / base:>8.2f}")
-    if peer:
-        command = statistics.median(command for command, _, _ in rows["in process"])
-        print(f"published peer: {PEER_S:.0f} s; the whole command is {PEER_S / command:.0f} times faster")
+    return statistics.median(command for command, _, _ in first)
+
+
+def all_to_all() -> float:
+    """Seconds to build the network, route and simulate it."""
+    start = time.perf_counter()
+    groups = [{"name": f"n{i}", "count": 8} for i in range(64)]
+    out = {"type": "infiniband-ndr", "topology": "fat-tree"}
+    fabric = Fabric({"groups": groups, "type": "nvlink4", "scale_out": out})
+    ranks = ",".join(f"n{i // 8}.{i % 8}" for i in range(512))
+    fabric.declare([Template(0, "all_to_all", "a2a", {"participants": 512, "ranks": ranks})])
+    fabric.advance(MAX_PS, [Operation(0, (512 * 2**20,), 0)])
+    return time.perf_counter() - start
 
 
 def make_scenario(folder: Path) -> tuple[Path, bool]:
@@ -74,10 +99,10 @@ def in_processes(scenario: Path, path: Path) -> Path:
     return path
 
 
-def measure(scenario: Path, folder: Path) -> tuple[float, float, int]:
+def measure(scenario: tuple[object, ...], folder: Path) -> tuple[float, float, int]:
     """(seconds of the whole command, seconds of its loop, steps)."""
     start = time.perf_counter()
-    metronome("run", scenario, "-o", folder / "out", "--quiet")
+    metronome("run", *scenario, "-o", folder / "out", "--quiet")
     command = time.perf_counter() - start
     own = json.loads((folder / "out/result.json").read_text())["metronome"]
     return command, own["wall_s"], own["steps"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_members_of_an_expert_parallel_group_step_together(tmp_path):
     _, _, simulation = run("expert-parallel", tmp_path, requests=40)
     ends = [log.end_ps for log in simulation.recorder.logs]
     timeline = sorted(set().union(*ends))  # whoever has nothing to do computes a dummy batch and logs nothing
-    shortest = min(b - a for a, b in zip(timeline, timeline[1:], strict=False))
+    shortest = min(b - a for a, b in pairwise(timeline))
     assert shortest > 10**9, "a member stepped between two steps of another"
 
 
