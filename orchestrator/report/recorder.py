@@ -58,19 +58,18 @@ class Recorder:
     def attach(self, frontend: Frontend, handoff: Handoff | None) -> None:
         self._frontend, self._handoff = frontend, handoff
 
-    def step_ended(self, engine: Engine, lane: int, batch: Batch, energy_pj: int, now_ps: int) -> None:
+    def step_ended(self, engine: Engine, lane: int, batch: Batch, tokens: int, energy_pj: int, now_ps: int) -> None:
         log = self.logs[self.lanes_of[engine.number][lane]]
         scheduler = engine.scheduler
-        produced = scheduler.last_tokens
         log.end_ps.append(now_ps)
         log.prompt_tokens.append(sum(batch.prompts[::2]))
-        log.output_tokens.append(produced)
+        log.output_tokens.append(tokens)
         waiting, running = engine.load
         log.running.append(running)
         log.waiting.append(waiting)
         log.kv_used.append(scheduler.pool.used)
         log.energy_pj.append(energy_pj)
-        self.tokens += produced
+        self.tokens += tokens
         self._steps += 1
         if self._progress and self._steps % 64 == 0:
             self._progress(now_ps, len(self.done), self.tokens)

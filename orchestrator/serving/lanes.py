@@ -22,6 +22,16 @@ class Chunk(NamedTuple):
     life: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step gives: ``tokens`` in all, to whom the ``first``, who ``ended``, whose prompt is ``handed`` over."""
+
+    tokens: int
+    first: list[Sequence]
+    ended: list[Sequence]
+    handed: list[Sequence]
+
+
 @dataclass(slots=True)
 class Lane:
     """One step in flight at a time: who decodes in it, and which prompts have a chunk in it.

@@ -4,11 +4,16 @@ A loop drives one engine, or the data-parallel members of an expert-parallel ins
 together: whoever has nothing to do computes a dummy batch, and all are padded to the largest, as vLLM
 does, because every member takes part in every collective. ``lanes`` steps may be in flight at once
 (pipeline stages, micro-batches).
+
+With asynchronous scheduling (one lane) the next step is scheduled when one starts: its tokens are
+counted on, arrivals up to then are in it, and it starts the moment the device is free. What ends with
+a step therefore makes room only for the step after next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -17,7 +22,7 @@ from ..kernel.queue import Priority
 from .batch import DUMMY, Batch
 from .engine import Engine
 from .engines import EngineModel
-from .lanes import Chunk
+from .lanes import Chunk, Outcome
 from .sequence import Sequence as RequestState
 
 LayerHook = Callable[[int], None]
@@ -37,7 +42,7 @@ class StepRunner(Protocol):
 class StepListener(Protocol):
     """Is told of every step's end, every request's end, and every prompt computed for another engine."""
 
-    def step_ended(self, engine: Engine, lane: int, batch: Batch, energy_pj: int, now_ps: int) -> None: ...
+    def step_ended(self, engine: Engine, lane: int, batch: Batch, tokens: int, energy_pj: int, now_ps: int) -> None: ...
 
     def request_ended(self, engine: Engine, sequence: RequestState) -> None: ...
 
@@ -49,22 +54,22 @@ class StepListener(Protocol):
 
 
 class StepLoop:
-    """``rank`` is the place of its instance among those of the scenario; ``runner`` is set before it starts."""
+    """``rank`` is the place of its instance among those of the scenario; ``kernels`` how many a step
+    launches; ``runner`` is set before it starts."""
 
     runner: StepRunner
 
     def __init__(
-        self,
-        kernel: Kernel,
-        rank: int,
-        members: Sequence[Engine],
-        lanes: int,
-        listener: StepListener,
-        model: EngineModel,
-    ) -> None:
+        self, kernel: Kernel, rank: int, members: Sequence[Engine], lanes: int, listener: StepListener,
+        model: EngineModel, kernels: int,
+    ) -> None:  # fmt: skip
         self.members = members
-        self._kernel, self._rank, self._listener, self._gap_ps = kernel, rank, listener, model.step_gap_ps
+        self._kernel, self._rank, self._listener, self._model = kernel, rank, listener, model
+        self._gap_ps = model.step_gap_ps + kernels * model.kernel_gap_ps
+        self._asynchronous = model.asynchronous and lanes == 1
         self._free = list(range(lanes))
+        self._next: list[Batch | None] | None = None  # scheduled while another step is in flight
+        self._last_end_ps = 0
         self._woken = False
         for member in members:
             member.wake = self.wake
@@ -77,14 +82,20 @@ class StepLoop:
 
     def _step(self) -> None:
         self._woken = False
+        while self._free:
+            batches = self._next or self._schedule()
+            self._next = None
+            if batches is None:
+                return
+            self._launch(self._free.pop(0), batches)
+
+    def _schedule(self) -> list[Batch | None] | None:
+        """What each member does next, None if none has anything to do."""
         now = self._kernel.now_ps
         for member in self.members:
             member.drain(now)
-        while self._free:
-            batches = [member.scheduler.schedule(now) for member in self.members]
-            if not any(batches):
-                return
-            self._launch(self._free.pop(0), batches)
+        batches = [member.scheduler.schedule(now) for member in self.members]
+        return batches if any(batches) else None
 
     def _launch(self, lane: int, batches: list[Batch | None]) -> None:
         tokens = max(batch.tokens for batch in batches if batch)
@@ -93,26 +104,45 @@ class StepLoop:
             full = [batch.padded_to(tokens) for batch in full]
         hook = None
         if len(self.members) == 1:
-            scheduler = self.members[0].scheduler
-            hook = self._listener.layer_hook(self.members[0], scheduler.chunks)
-        theirs = [member.scheduler.lane if batch else -1 for member, batch in zip(self.members, batches, strict=True)]
-        self.runner.run(lane, full, partial(self._step_ended, lane, theirs, batches), hook)
+            hook = self._listener.layer_hook(self.members[0], self.members[0].scheduler.chunks)
+        flights = [
+            Flight(member, member.scheduler.lane, batch)
+            for member, batch in zip(self.members, batches, strict=True) if batch
+        ]  # fmt: skip
+        self.runner.run(lane, full, partial(self._step_ended, lane, flights), hook)
+        if self._asynchronous:
+            for flight in flights:
+                flight.outcome = flight.member.scheduler.settle(flight.lane)
+            self._next = self._schedule()
 
-    def _step_ended(self, lane: int, theirs: list[int], batches: list[Batch | None], energy_pj: int) -> None:
+    def _step_ended(self, lane: int, flights: list[Flight], energy_pj: int) -> None:
         now = self._kernel.now_ps
-        for member, own, batch in zip(self.members, theirs, batches, strict=True):
-            if batch is None:
-                continue
-            ended = member.scheduler.complete(now, own)
-            self._listener.step_ended(member, own, batch, energy_pj, now)
+        for flight in flights:
+            scheduler = flight.member.scheduler
+            outcome = flight.outcome or scheduler.settle(flight.lane)
+            ended = scheduler.finish(outcome, now)
+            self._listener.step_ended(flight.member, flight.lane, flight.batch, outcome.tokens, energy_pj, now)
             energy_pj = 0  # of the whole group: booked once
             for sequence in ended:
-                self._listener.request_ended(member, sequence)
-            for sequence in member.scheduler.handed_now:
-                self._listener.prompt_ended(member, sequence)
-        self._kernel.at(now + self._gap_ps, Priority.DECISION, self._rank, partial(self._lane_free, lane))
+                self._listener.request_ended(flight.member, sequence)
+            for sequence in outcome.handed:
+                self._listener.prompt_ended(flight.member, sequence)
+        # The host has to have dealt with the tokens of the step before before it can start another.
+        ready = max(now + self._gap_ps, self._last_end_ps + self._model.host_step_ps)
+        self._last_end_ps = now
+        self._kernel.at(ready, Priority.DECISION, self._rank, partial(self._lane_free, lane))
 
     def _lane_free(self, lane: int) -> None:
         self._free.append(lane)
         self._free.sort()
         self._step()
+
+
+@dataclass(slots=True)
+class Flight:
+    """A member's part of a step in flight; ``outcome`` once it has been counted on."""
+
+    member: Engine
+    lane: int
+    batch: Batch
+    outcome: Outcome | None = None

@@ -23,7 +23,7 @@ from .config import SchedulerConfig, SchedulerCounts
 from .decoders import Decoders
 from .inbound import Inbound
 from .kv.cache import KvCache
-from .lanes import Chunk, Lane, gather
+from .lanes import Chunk, Lane, Outcome, gather
 from .sequence import Sequence
 
 
@@ -46,13 +46,12 @@ class Scheduler:
         self.lanes = [Lane(Decoders(config.block_size, first_log + i)) for i in range(lanes)]
         self.inbound = Inbound(self.cache)
         self.handed: dict[int, Sequence] = {}  # by request: prompt computed, blocks still held
-        self.handed_now: list[Sequence] = []  # of these, by the last complete()
         self._hand_over = hand_over
         self._prefilling: dict[int, Sequence] = {}  # running, prompt not yet whole
         self._skipped: list[Sequence] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
         self._order = 0
-        self.last_tokens = 0  # given out by the last complete()
+        self._leaving: set[int] = set()  # running, by order, whose last token is on its way
 
     @property
     def load(self) -> tuple[int, int]:
@@ -103,46 +102,59 @@ class Scheduler:
 
     def complete(self, now_ps: int, lane: int = 0) -> list[Sequence]:
         """A lane's tokens are out: returns the sequences that ended, their blocks given back."""
+        return self.finish(self.settle(lane), now_ps)
+
+    def settle(self, lane: int = 0) -> Outcome:
+        """Count on the tokens of a lane's step, which may still be in flight, so that the next can be
+        scheduled: who gets a token, who ends. :meth:`finish` must follow when they are out."""
         self._lane = current = self.lanes[lane]
         decoders = current.decoders
         step, ended = decoders.step, decoders.ending()
         current.in_flight = False
-        self.handed_now = []
-        first_tokens = current.first_tokens()
-        self.last_tokens = decoders.count + len(first_tokens) + len(current.landing)
+        whole = current.first_tokens()
+        outcome = Outcome(decoders.count + len(whole) + len(current.landing), [*whole, *current.landing], ended, [])
         decoders.step += 1
         for sequence in ended:
             decoders.leave(sequence)
-        for sequence in first_tokens:
+        for sequence in whole:
             del self._prefilling[sequence.order]
-            self._produce(sequence, step, now_ps)
+            self._produce(sequence, step)
             if not sequence.remaining:
                 ended.append(sequence)
             elif self._hand_over:
-                del self.running[sequence.order]
-                self.handed[sequence.request.id] = sequence
-                self.handed_now.append(sequence)
+                outcome.handed.append(sequence)
             else:
                 decoders.join(sequence)
         for sequence in current.landing:
             sequence.airborne -= 1
-            self._produce(sequence, step, now_ps)
+            self._produce(sequence, step)
             if not sequence.remaining:
                 ended.append(sequence)
                 self._withdraw(sequence)
         current.landing.clear()
         ended.sort(key=_order)
-        for sequence in ended:
+        self._leaving.update(sequence.order for sequence in (*ended, *outcome.handed))
+        return outcome
+
+    def finish(self, outcome: Outcome, now_ps: int) -> list[Sequence]:
+        """The tokens of a settled step are out: returns the sequences that ended, their blocks given back."""
+        for sequence in outcome.first:
+            if sequence.first_token_ps < 0:
+                sequence.first_token_ps = now_ps
+        for sequence in outcome.handed:
+            self._leaving.discard(sequence.order)
+            del self.running[sequence.order]
+            self.handed[sequence.request.id] = sequence
+        for sequence in outcome.ended:
             sequence.end_ps = now_ps
+            self._leaving.discard(sequence.order)
             self.running.pop(sequence.order, None)
             self.cache.free(sequence)
-        return ended
+        return outcome.ended
 
-    def _produce(self, sequence: Sequence, step: int, now_ps: int) -> None:
+    def _produce(self, sequence: Sequence, step: int) -> None:
         sequence.produced += 1
         sequence.add_token_steps(self._lane.decoders.log, step, step + 1)
-        if sequence.first_token_ps < 0:
-            sequence.first_token_ps = now_ps
 
     def _withdraw(self, sequence: Sequence) -> None:
         """Its last token landed after it had been preempted: it need not be computed again."""
@@ -257,7 +269,8 @@ class Scheduler:
     def _make_room(self, sequence: Sequence, need: int) -> bool:
         """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went."""
         while self.pool.free < need:
-            victim = self.running[next(reversed(self.running))]
+            # Whoever is about to leave gives its blocks back anyway.
+            victim = self.running[next(order for order in reversed(self.running) if order not in self._leaving)]
             self._preempt(victim)
             if victim is sequence:
                 return False

@@ -9,14 +9,25 @@ from importlib.resources import files
 import yaml
 
 PS_PER_US = 10**6
+PS_PER_NS = 10**3
 
 
 @dataclass(frozen=True, slots=True)
 class EngineModel:
-    """``step_gap_ps``: how long the device idles between the end of a step and the start of the next."""
+    """Host work and launches of one engine version (docs/engines.md).
+
+    Attributes:
+        asynchronous: the next step is scheduled when one starts, not when it has ended.
+        step_gap_ps: how long the device idles between two steps.
+        kernel_gap_ps: from one kernel to the next within a step.
+        host_step_ps: what the host does between a step's tokens and the start of the step after next.
+    """
 
     name: str
+    asynchronous: bool
     step_gap_ps: int
+    kernel_gap_ps: int
+    host_step_ps: int
 
 
 def names() -> list[str]:
@@ -29,4 +40,10 @@ def engine_model(name: str) -> EngineModel:
     if name not in names():
         raise KeyError(name)
     facts = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text())
-    return EngineModel(name, round(facts["step_gap_us"] * PS_PER_US))
+    return EngineModel(
+        name,
+        bool(facts["async_scheduling"]),
+        round(facts["step_gap_us"] * PS_PER_US),
+        round(facts["kernel_gap_ns"] * PS_PER_NS),
+        round(facts["host_step_us"] * PS_PER_US),
+    )
