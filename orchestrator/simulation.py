@@ -110,8 +110,8 @@ class Simulation:
                 members,
                 unit.plan.lanes,
                 self.recorder,
-                engine_model(unit.options.engine.version), unit.plan.kernels,
-            )  # fmt: skip
+                engine_model(unit.options.engine.version),
+            )
             loop.runner = Executor(
                 self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].scheduler.steady, fold
             )

@@ -104,14 +104,6 @@ class Plan:
         return [work for section in self.sections for row in section.rows for work in row.works]
 
     @property
-    def kernels(self) -> int:
-        """How many kernels a step launches, one after another, on a device of each stage."""
-        return sum(
-            section.repeat for section in self.sections for row in section.rows
-            if "ranks" in row.works[0].template.attributes or "dtype" in row.works[0].template.attributes
-        )  # fmt: skip
-
-    @property
     def trains(self) -> list[Work]:
         return [section.train for section in self.sections if section.train]
 

@@ -54,18 +54,16 @@ class StepListener(Protocol):
 
 
 class StepLoop:
-    """``rank`` is the place of its instance among those of the scenario; ``kernels`` how many a step
-    launches; ``runner`` is set before it starts."""
+    """``rank`` is the place of its instance among those of the scenario; ``runner`` is set before it starts."""
 
     runner: StepRunner
 
     def __init__(
         self, kernel: Kernel, rank: int, members: Sequence[Engine], lanes: int, listener: StepListener,
-        model: EngineModel, kernels: int,
+        model: EngineModel,
     ) -> None:  # fmt: skip
         self.members = members
         self._kernel, self._rank, self._listener, self._model = kernel, rank, listener, model
-        self._gap_ps = model.step_gap_ps + kernels * model.kernel_gap_ps
         self._asynchronous = model.asynchronous and lanes == 1
         self._free = list(range(lanes))
         self._next: list[Batch | None] | None = None  # scheduled while another step is in flight
@@ -128,7 +126,10 @@ class StepLoop:
             for sequence in outcome.handed:
                 self._listener.prompt_ended(flight.member, sequence)
         # The host has to have dealt with the tokens of the step before before it can start another.
-        ready = max(now + self._gap_ps, self._last_end_ps + self._model.host_step_ps)
+        gap = self._model.step_gap_ps
+        if any(flight.batch.prompts for flight in flights):
+            gap += self._model.prompt_step_ps
+        ready = max(now + gap, self._last_end_ps + self._model.host_step_ps)
         self._last_end_ps = now
         self._kernel.at(ready, Priority.DECISION, self._rank, partial(self._lane_free, lane))
 

@@ -132,7 +132,7 @@ class Scheduler:
                 ended.append(sequence)
                 self._withdraw(sequence)
         current.landing.clear()
-        ended.sort(key=_order)
+        ended.sort(key=lambda sequence: sequence.order)
         self._leaving.update(sequence.order for sequence in (*ended, *outcome.handed))
         return outcome
 
@@ -342,10 +342,6 @@ class Scheduler:
         sequence.order = self._order
         self._order += 1
         self.running[sequence.order] = sequence
-
-
-def _order(sequence: Sequence) -> int:
-    return sequence.order
 
 
 __all__ = ["Scheduler", "SchedulerConfig", "SchedulerCounts"]

@@ -9,7 +9,6 @@ from importlib.resources import files
 import yaml
 
 PS_PER_US = 10**6
-PS_PER_NS = 10**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +18,14 @@ class EngineModel:
     Attributes:
         asynchronous: the next step is scheduled when one starts, not when it has ended.
         step_gap_ps: how long the device idles between two steps.
-        kernel_gap_ps: from one kernel to the next within a step.
+        prompt_step_ps: what a step with prompts in it takes beyond its operations.
         host_step_ps: what the host does between a step's tokens and the start of the step after next.
     """
 
     name: str
     asynchronous: bool
     step_gap_ps: int
-    kernel_gap_ps: int
+    prompt_step_ps: int
     host_step_ps: int
 
 
@@ -44,6 +43,6 @@ def engine_model(name: str) -> EngineModel:
         name,
         bool(facts["async_scheduling"]),
         round(facts["step_gap_us"] * PS_PER_US),
-        round(facts["kernel_gap_ns"] * PS_PER_NS),
+        round(facts["prompt_step_us"] * PS_PER_US),
         round(facts["host_step_us"] * PS_PER_US),
     )
