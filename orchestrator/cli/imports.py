@@ -28,6 +28,13 @@ def command() -> None:
     default="round-robin",
     show_default=True,
 )
+@click.option(
+    "--profile-format",
+    type=click.Choice(["current", "v0"]),
+    default="current",
+    show_default=True,
+    help="v0: layers.csv and attention.csv of the older profiles.",
+)
 @click.option("--max-num-seqs", type=click.IntRange(min=1))
 @click.option("--max-num-batched-tokens", type=click.IntRange(min=1), default=2048, show_default=True)
 @click.option("--long-prefill-token-threshold", type=click.IntRange(min=0))
@@ -45,6 +52,7 @@ def llmservingsim(
     output: Path,
     limit: int | None,
     router: str,
+    profile_format: str,
     **flags: Any,
 ) -> None:
     """Import an LLMServingSim cluster config with its profiles, workload and serving flags.
@@ -57,7 +65,7 @@ def llmservingsim(
     from ..scenario.llmservingsim import Sources, convert
     from ..scenario.loading import validate
 
-    data = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router)
+    data = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router, profile_format)
     validate(data, str(cluster))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(f"# Imported from {cluster.name} (LLMServingSim).\n" + yaml.safe_dump(data, sort_keys=False))

@@ -21,7 +21,14 @@ DEVICES = {
     "RTX4090": "rtx-4090",
     "H100": "h100-sxm",
     "A100": "a100-80g-sxm",
+    "A6000": "rtx-a6000",
     "TPU-v6e-1": "tpu-v6e",
+}
+#: their hardware names -> links between devices of a node
+INTERCONNECTS: dict[str, dict[str, str]] = {
+    "H100": {"type": "nvlink4"},
+    "A100": {"type": "nvlink3"},
+    "A6000": {"type": "pcie4-x16", "topology": "pcie"},
 }
 ENGINE_FIELDS = (
     "max_num_seqs",
@@ -54,7 +61,9 @@ class Sources:
         return os.path.relpath(path.resolve(), self.target.resolve().parent)
 
 
-def convert(sources: Sources, flags: Mapping[str, Any], limit: int | None, router: str) -> dict[str, Any]:
+def convert(
+    sources: Sources, flags: Mapping[str, Any], limit: int | None, router: str, profile_format: str = "current"
+) -> dict[str, Any]:
     """The scenario as plain data. ``flags`` are serving flags given on the command line: they are the
     default of every instance, as in LLMServingSim. Raises InputError."""
     where = str(sources.cluster)
@@ -105,9 +114,10 @@ def convert(sources: Sources, flags: Mapping[str, Any], limit: int | None, route
         components[f"{name}.accelerators"] = {
             "model": "profiled",
             "bundle": sources.relative(sources.profiles / kind),
+            **({} if profile_format == "current" else {"format": profile_format}),
             **_watts(node, kind),
         }
-        networks.append(_network(where, cluster, f"link{i}", [f"{name}.accelerators"]))
+        networks.append(_network(where, cluster, f"link{i}", [f"{name}.accelerators"], kind))
     if len(nodes) > 1:
         networks.append(_network(where, cluster, "links", [f"{node['name']}.accelerators" for node in nodes]))
     workload = {"format": "llmservingsim", "path": sources.relative(sources.workload)}
@@ -144,7 +154,8 @@ def _list(where: str, data: dict[str, Any], field: str) -> list[Any]:
 
 def _parallel(where: str, spot: str, part: dict[str, Any]) -> tuple[int, int]:
     """(tp, pp) by their inference from what is given."""
-    npus, tp, pp = part.get("num_npus"), part.get("tp_size"), part.get("pp_size")
+    npus, tp, pp = part.get("num_npus", part.get("npu_num")), part.get("tp_size"), part.get("pp_size")
+    pp = pp or part.get("npu_group")  # their older word for the stages
     if tp is None:
         tp = (npus or 1) // (pp or 1)
     if pp is None:
@@ -185,6 +196,8 @@ def _instance(
         raise InputError(where, f"{spot}.model_name", model, f"there is no {config}")
     engine: dict[str, Any] = {field: flags[field] for field in ENGINE_FIELDS if flags.get(field) is not None}
     engine |= {field: part[field] for field in ENGINE_FIELDS if part.get(field) is not None}
+    if "npu_num" in part:  # their older configs give what may be used
+        engine["gpu_memory_utilization"] = 1.0
     if "mem_util" in part["npu_mem"]:
         engine["gpu_memory_utilization"] = part["npu_mem"]["mem_util"]
     reserve = part.get("reserve_full_isl", flags.get("reserve_full_isl"))
@@ -225,7 +238,7 @@ def _watts(node: dict[str, Any], hardware: str) -> dict[str, float]:
     return {"idle_w": npu["idle_power"], "active_w": npu["active_power"]} if npu else {}
 
 
-def _network(where: str, cluster: dict[str, Any], name: str, connects: list[str]) -> dict[str, Any]:
+def _network(where: str, cluster: dict[str, Any], name: str, connects: list[str], hardware: str = "") -> dict[str, Any]:
     bandwidth, latency = cluster.get("link_bw"), cluster.get("link_latency")
     if isinstance(bandwidth, list):
         bandwidth = bandwidth[0]
@@ -233,6 +246,9 @@ def _network(where: str, cluster: dict[str, Any], name: str, connects: list[str]
         latency = latency[0]
     if not isinstance(bandwidth, int | float) or not isinstance(latency, int | float):
         raise InputError(where, "link_bw, link_latency", (bandwidth, latency), "must be numbers")
+    if not latency and hardware in INTERCONNECTS:
+        # No collective takes no time: a latency of 0 is a placeholder, and the device's own links are known.
+        return {"name": name, "connects": connects, **INTERCONNECTS[hardware]}
     return {
         "name": name,
         "connects": connects,

@@ -11,10 +11,14 @@ tokens as give it the batch's pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...interface import Provenance
-from .tables import AttentionTable, SkewTable, worst
+from .tables import SkewTable, worst
+
+#: (prompt tokens, its cached tokens, decodes, their context) -> (ps, provenance)
+AttentionTime = Callable[[float, float, int, float], tuple[float, Provenance]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Prompts:
 
 
 def attention_time(
-    table: AttentionTable,
+    table: AttentionTime,
     skew: SkewTable | None,
     prompts: Prompts,
     decodes: int,
@@ -68,7 +72,7 @@ def attention_time(
     return max(at_mean + alpha * (at_max - at_mean), 1.0), worst(how, how_max)
 
 
-def _one_prompt(table: AttentionTable, prompts: Prompts, decodes: int, context: float) -> tuple[float, Provenance]:
+def _one_prompt(table: AttentionTime, prompts: Prompts, decodes: int, context: float) -> tuple[float, Provenance]:
     if prompts.cached >= 0:
         return table(prompts.tokens, prompts.cached, decodes, context)
     # Fewer pairs than one fresh prompt of all tokens: continue the line through (no cache) and

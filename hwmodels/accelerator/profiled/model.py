@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from ...base import Config, Estimate, OracleModel
-from ...interface import Description, Template, TimePolicy, UnsupportedOperation
+from ...interface import Description, Provenance, Template, TimePolicy, UnsupportedOperation
 from .bundle import Bundle
 from .mixed import Prompts, attention_time
 from .tables import AttentionTable, SkewTable, Surface
+from .v0 import OldAttention, OldBundle, OldExperts
 
 
 class ProfiledConfig(Config):
     """Where the measurements are, and, if known, the watts of one device."""
 
     bundle: Path = Field(description="a bundle (holds meta.yaml), or the folder of a device's bundles")
+    format: Literal["current", "v0"] = Field(default="current", description="v0: layers.csv and attention.csv")
     idle_w: float | None = Field(default=None, ge=0)
     active_w: float | None = Field(default=None, ge=0)
 
@@ -28,19 +30,20 @@ class ProfiledConfig(Config):
 class _Layers:
     """One model's tables at one TP degree; attention, MoE and skew are read when first needed."""
 
-    bundle: Bundle
+    bundle: Bundle | OldBundle
+    top_k: int = 0
 
     @cached_property
-    def attention(self) -> AttentionTable:
+    def attention(self) -> AttentionTable | OldAttention:
         return self.bundle.attention()
 
     @cached_property
-    def moe(self) -> Surface | None:
-        return self.bundle.moe()
+    def moe(self) -> Surface | OldExperts | None:
+        return self.bundle.experts(self.top_k) if isinstance(self.bundle, OldBundle) else self.bundle.moe()
 
     @cached_property
     def skew(self) -> SkewTable | None:
-        return self.bundle.skew()
+        return None if isinstance(self.bundle, OldBundle) else self.bundle.skew()
 
 
 class Profiled(OracleModel[ProfiledConfig]):
@@ -69,9 +72,11 @@ class Profiled(OracleModel[ProfiledConfig]):
             layers.attention  # noqa: B018  read now: a missing file is found before time 0
             layers.skew  # noqa: B018
         elif template.kind == "moe":
+            layers.top_k = int(template.attributes["top_k"])
             if layers.moe is None:
-                raise UnsupportedOperation("profiled", template, f"{layers.bundle.folder} has no moe.csv")
-            if int(template.attributes.get("tp", 1)) > 1:
+                raise UnsupportedOperation("profiled", template, f"{layers.bundle.folder} has no rows of experts")
+            whole = isinstance(layers.bundle, OldBundle) or int(template.attributes.get("expert_ranks", 1)) > 1
+            if not whole and int(template.attributes.get("tp", 1)) > 1:
                 raise UnsupportedOperation(
                     "profiled", template, "moe.csv was measured with whole experts on one device (TP 1)"
                 )
@@ -86,7 +91,11 @@ class Profiled(OracleModel[ProfiledConfig]):
         variant = str(at["dtype"]) + (f"-kv{at['kv_cache']}" if at.get("kv_cache", at["dtype"]) != at["dtype"] else "")
         key = (model, variant, tp)
         if key not in self._bundles:
-            self._bundles[key] = _Layers(Bundle.find(self.config.bundle, model, variant, tp))
+            root = self.config.bundle
+            old = self.config.format == "v0"
+            self._bundles[key] = _Layers(
+                OldBundle.find(root, model, tp) if old else Bundle.find(root, model, variant, tp)
+            )
         return self._bundles[key]
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
@@ -101,5 +110,5 @@ class Profiled(OracleModel[ProfiledConfig]):
             bundle = layers.bundle
             curve = bundle.per_sequence.get(template.layer) or bundle.dense[template.layer]
             time, how = curve(values[0])
-        duration = max(1, int(time))
+        duration = int(time) if how is Provenance.MODELLED else max(1, int(time))
         return Estimate(duration, how, None if self._dynamic_w is None else round(duration * self._dynamic_w))

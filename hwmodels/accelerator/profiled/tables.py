@@ -19,7 +19,7 @@ HIT, BETWEEN, BELOW, BEYOND = (
     Provenance.CLAMPED,
     Provenance.EXTRAPOLATED,
 )
-_WORSE = {HIT: 0, BETWEEN: 1, BELOW: 2, BEYOND: 3}
+_WORSE = {HIT: 0, BETWEEN: 1, BELOW: 2, BEYOND: 3, Provenance.MODELLED: 4}
 
 
 def worst(first: Provenance, second: Provenance) -> Provenance:
