@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import tempfile
+from pathlib import Path
 
 from ..conftest import ROOT, SHARED
-from . import collectives
+from . import collectives, serving
 from .rows import Row, parse, render
 
 TABLE = ROOT / "docs/accuracy.md"
@@ -27,7 +29,13 @@ def main() -> int:
     if not SHARED.is_dir():
         print("no reference data: ../shared/data is absent")
         return 0
-    sections = [("Collectives", collective_rows())]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sections = [
+            ("vLLM 0.19, 300 ShareGPT requests on RTX PRO 6000", serving.vllm_rows(SHARED, folder)),
+            ("Older profiles: fp16 runs on A6000 and H100", serving.old_rows(SHARED, folder)),
+            ("Collectives", collective_rows()),
+        ]
     text = render(sections)
     print(text)
     committed = TABLE.read_text()

@@ -23,6 +23,8 @@ DTYPE_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8
 class Bundle:
     """The measured tables of one model at one TP degree; every table is read when first asked for."""
 
+    experts_in = "moe.csv"
+
     def __init__(self, folder: Path, tp: int) -> None:
         self.folder, self.tp = folder, tp
         self.meta = _load_yaml(folder / "meta.yaml")

@@ -74,7 +74,9 @@ class Profiled(OracleModel[ProfiledConfig]):
         elif template.kind == "moe":
             layers.top_k = int(template.attributes["top_k"])
             if layers.moe is None:
-                raise UnsupportedOperation("profiled", template, f"{layers.bundle.folder} has no rows of experts")
+                raise UnsupportedOperation(
+                    "profiled", template, f"{layers.bundle.folder} has no {layers.bundle.experts_in}"
+                )
             whole = isinstance(layers.bundle, OldBundle) or int(template.attributes.get("expert_ranks", 1)) > 1
             if not whole and int(template.attributes.get("tp", 1)) > 1:
                 raise UnsupportedOperation(

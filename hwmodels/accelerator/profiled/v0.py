@@ -73,6 +73,8 @@ class OldExperts:
 class OldBundle:
     """As `Bundle`, from the older files."""
 
+    experts_in = "rows of experts in layers.csv"
+
     def __init__(self, folder: Path, tp: int) -> None:
         self.folder, self.tp = folder / f"tp{tp}", tp
         if not self.folder.is_dir():
