@@ -279,7 +279,8 @@ class Component(Protocol):
         """Figures of the session, JSON-ready, asked for once at its end.
 
         ``uses`` are operations whose remembered answers were used without asking again; a model
-        that accounts for what it carried counts them.
+        that accounts for what it carried counts them (one with a clock beside what it was given, one
+        without instead of it). ``relative_error`` may say how far off its figures are, by provenance.
         """
         ...
 

@@ -16,6 +16,7 @@ from .lowering import architecture
 from .lowering.architecture import DTYPES, Architecture
 from .lowering.layout import Device, Layout, address
 from .lowering.plan import Hardware, lower
+from .lowering.routing import Routing, routing
 from .lowering.work import TOKENS, Plan, Templates, Work
 from .scenario.schema import Instance, Node, Scenario
 from .serving.kv.capacity import num_blocks
@@ -142,7 +143,8 @@ class _Placement:
         owner = names[0] if layout.dp == 1 else options.name
         plan = lower(
             owner, self.arch, layout, self.kv_dtype, templates, Hardware(self._network, memories),
-            engine.all2all_backend != "allgather_reducescatter", options.ffn.micro_batches if options.ffn else 1,
+            engine.all2all_backend != "allgather_reducescatter",
+            options.ffn.micro_batches if options.ffn else 1, self._routing(),
         )  # fmt: skip
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         return UnitPlan(
@@ -165,6 +167,21 @@ class _Placement:
             engine.max_model_len or self.arch.max_positions,
             self.kv_dtype,
         )
+
+    def _routing(self) -> Routing | None:
+        chosen = self.options.expert_routing
+        if chosen is None:
+            return None
+        arch = self.arch
+        if not arch.experts:
+            raise self._refuse("expert_routing", chosen.model, f"{arch.name} has no experts")
+        if chosen.model == "histogram" and len([count for count in chosen.histogram if count]) < arch.top_k:
+            allowed = f"needs counts of at least the {arch.top_k} experts a token picks"
+            raise self._refuse("expert_routing.histogram", chosen.histogram, allowed)
+        if chosen.model == "histogram" and len(chosen.histogram) != arch.experts:
+            allowed = f"needs one count for each of {arch.experts} experts, it has {len(chosen.histogram)}"
+            raise self._refuse("expert_routing.histogram", None, allowed)
+        return routing(chosen.model, arch.experts, arch.top_k, chosen.exponent, chosen.histogram)
 
     def _blocks(self, layout: Layout) -> int:
         """KV blocks of one engine: those of its tightest stage."""

@@ -47,13 +47,15 @@ class Group:
 class Cost:
     """What a group costs at given numbers; ``uses`` counts how often that was needed.
 
-    ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all.
+    ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``answers`` and
+    ``spent_ps`` say how many of its figures come from where, and how much of the time.
     """
 
     duration_ps: int
     energy_pj: int
     energy_known: bool
     answers: dict[Provenance, int]
+    spent_ps: dict[Provenance, int]
     uses: int = 0
 
 
@@ -69,6 +71,7 @@ class Usage:
         self.calls = 0  # operations needed, a repeated layer counted once
         self.cached = 0  # of these, answered from memory
         self.provenance: Counter[Provenance] = Counter()
+        self.spent_ps: Counter[Provenance] = Counter()  # of the time of all steps
         self.energy_known = True
 
     def add(self, cost: Cost) -> None:
@@ -80,12 +83,14 @@ class Usage:
         self.cached += operations * (cost.uses - 1)
         for provenance, answers in cost.answers.items():
             self.provenance[provenance] += answers * cost.uses
+            self.spent_ps[provenance] += cost.spent_ps[provenance] * cost.uses
 
     def merge(self, other: Usage) -> None:
         self.energy_known &= other.energy_known
         self.calls += other.calls
         self.cached += other.cached
         self.provenance.update(other.provenance)
+        self.spent_ps.update(other.spent_ps)
 
 
 class AskedPort:
@@ -127,16 +132,20 @@ class AskedPort:
         for question in self._sent:
             duration, energy, known = 0, 0, True
             answers: dict[Provenance, int] = {}
+            spent: dict[Provenance, int] = {}
             for _, repeat, copies in question.group.items:
                 completion = done[op_id]
                 op_id += 1
-                duration += (completion.finish_ps - completion.start_ps) * repeat
+                took = (completion.finish_ps - completion.start_ps) * repeat
+                duration += took
                 if completion.energy_pj is None:
                     known = False
                 else:
                     energy += completion.energy_pj * repeat * copies
-                answers[completion.provenance] = answers.get(completion.provenance, 0) + 1
-            question.group.known.setdefault(question.values, Cost(duration, energy, known, answers))
+                how = completion.provenance
+                answers[how] = answers.get(how, 0) + 1
+                spent[how] = spent.get(how, 0) + took
+            question.group.known.setdefault(question.values, Cost(duration, energy, known, answers, spent))
 
     def _all(self, operations: list[Operation], grant_ps: int | None) -> Sequence[Completion]:
         asked = {operation.op_id: operation for operation in operations}
@@ -234,13 +243,19 @@ class SteppedPort:
         for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.item.copies
-            self._usage.add(Cost(0, energy, done.energy_pj is not None, {done.provenance: 1}, 1))
+            self._usage.add(self._cost(done, energy))
             self._kernel.at(
                 done.finish_ps,
                 Priority.COMPLETION,
                 self._rank,
                 partial(waiting.done, energy),
             )
+
+    @staticmethod
+    def _cost(done: Completion, energy_pj: int) -> Cost:
+        took = done.finish_ps - done.start_ps
+        known = done.energy_pj is not None
+        return Cost(took, energy_pj, known, {done.provenance: 1}, {done.provenance: took}, 1)
 
     def _check_progress(self, promised: int | None, grant_ps: int, operations: list[Operation]) -> None:
         """A promise not kept would be asked for ever."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hwmodels.interface import Feature, Template
+from hwmodels.interface import Feature, Template, TimePolicy
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
@@ -103,5 +103,9 @@ class Ports:
             return {}
         asked, clocked = self._asked.get(name), self._stepped.get(name)
         uses = asked.uses() if asked else []
-        # A session that was asked has also counted what was asked ahead and never needed: ask a fresh one.
-        return (clocked.link if clocked else self._another(name)).statistics(uses)
+        if clocked:
+            return clocked.link.statistics(uses)
+        if asked and asked.link.description.time_policy in (TimePolicy.ORACLE, TimePolicy.BATCH):
+            return asked.link.statistics(uses)
+        # A session with a clock has also counted what was asked ahead and never needed: ask a fresh one.
+        return self._another(name).statistics(uses)

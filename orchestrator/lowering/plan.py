@@ -17,6 +17,7 @@ from hwmodels.interface import DTYPE_BYTES, Attribute
 
 from .architecture import Architecture
 from .layout import Device, Layout, address
+from .routing import Routing, routing
 from .work import (
     ATTENTION,
     SEQUENCES,
@@ -57,6 +58,7 @@ class _Builder:
         if kv_dtype != arch.dtype:
             self.common["kv_cache"] = kv_dtype
         self.stage = 0
+        self.routing = routing("uniform", arch.experts, arch.top_k) if arch.experts else Routing("none", ())
 
     def user(self, member: int | None) -> str:
         """Stages and members work side by side; a stage's joint work and its members' exclude each other."""
@@ -114,13 +116,15 @@ class _Builder:
 
 def lower(
     owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware,
-    all_to_all: bool = False, micro_batches: int = 1,
+    all_to_all: bool = False, micro_batches: int = 1, experts: Routing | None = None,
 ) -> Plan:  # fmt: skip
     """The plan of an instance named ``owner``.
 
-    ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter.
+    ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter;
+    ``experts`` says how tokens pick theirs (default: uniformly).
     """
     build = _Builder(owner, arch, layout, kv_dtype, templates, hardware)
+    build.routing = experts or build.routing
     if layout.ffn:
         sections = _apart(build, micro_batches)
         return Plan(tuple(sections), layout.dp, micro_batches)
@@ -183,7 +187,7 @@ def _mlp(build: _Builder, all_to_all: bool) -> list[Row]:
         local = layout.expert_ranks
         width = arch.intermediate if local > 1 else arch.intermediate // layout.tp
         moe = build.compute(
-            "moe", "moe", expert_tokens(arch.experts, arch.top_k, local), **_expert_shape(arch, width, local)
+            "moe", "moe", expert_tokens(build.routing, arch.top_k, local), **_expert_shape(arch, width, local)
         )
         return [moe, *build.collective("all_reduce", "moe", bytes_per_token(arch.hidden * build.width))]
     width = arch.intermediate // layout.tp
@@ -207,7 +211,7 @@ def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
     arch, layout = build.arch, build.layout
     ranks, token = layout.expert_ranks, arch.hidden * build.width
     template_row = build.compute(
-        "moe", "moe", expert_tokens(arch.experts, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
+        "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
     )
     first = template_row.works[0]
     moe = Row((Work(first.component, first.template, first.size, ranks, build.user(None)),), joint=True)
@@ -250,7 +254,7 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
         return Section((Row((build.move("send", layer, size, devices, user),)),), None)
 
     template = build.compute(
-        "moe", "moe", expert_tokens(arch.experts, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
+        "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
     ).works[0]
     user = f"{build.owner}/ffn" if wire else build.user(None)
     moe = Work(f"{layout.ffn[0][0]}.accelerators", template.template, template.size, ranks, user)

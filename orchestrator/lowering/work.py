@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hwmodels.interface import Attribute, Template
 
 from ..serving.batch import Batch
+from .routing import Routing
 
 
 class Size:
@@ -36,22 +37,25 @@ def bytes_per_sequence(size: int) -> Size:
     return Size(f"sequences*{size}", lambda batch: (batch.sequences * size,))
 
 
-def expert_tokens(experts: int, top_k: int, ranks: int = 1) -> Size:
-    """(tokens, experts hit) of one of ``ranks`` devices over which the experts are spread.
+def expert_tokens(routing: Routing, top_k: int, ranks: int = 1) -> Size:
+    """(tokens, experts hit) of the busiest of ``ranks`` devices over which the experts are spread in order.
 
-    Each token picks ``top_k`` experts, uniformly and independently: an expert is missed by all of T
-    tokens with probability (1 - k/E)^T, so a rank's E/ranks experts are expected to be hit
-    E/ranks (1 - (1 - k/E)^T) times. A rank computes T k / ranks of the (token, expert) pairs; stated
-    as tokens that pick ``top_k`` each. Rounded, and never fewer than one.
+    A rank computes as many (token, expert) pairs as its experts are picked; stated as tokens that pick
+    ``top_k`` each. Rounded, and never fewer than one.
     """
-    local = experts // ranks
+    shares = routing.shares
+    local = len(shares) // ranks
+    parts = [shares[i * local : (i + 1) * local] for i in range(ranks)]
+    busiest = max(parts, key=sum)
+    load = sum(busiest) / top_k
 
     def of(batch: Batch) -> tuple[int, ...]:
         tokens = batch.tokens
-        hit = local * (1 - (1 - top_k / experts) ** tokens)
-        return -(-tokens // ranks), max(min(top_k, local) if ranks == 1 else 1, round(hit))
+        least = min(top_k, local) if ranks == 1 else 1
+        computed = -(-tokens // ranks) if routing.even else round(tokens * load)
+        return max(1, computed), max(least, round(routing.hit(busiest, tokens)))
 
-    return Size(f"moe {experts}/{top_k}/{ranks}", of)
+    return Size(f"moe {routing.name}/{top_k}/{ranks}", of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from ..scenario.loading import digest
 from ..simulation import Simulation
 from .metrics import Latencies, latencies, summary
 from .recorder import StepLog
+from .uncertainty import error_bars, relative_error
 
 PS_PER_S = 10**12
 PS_PER_NS = 1000
@@ -77,6 +78,10 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
     data |= summary("itl_ms", times.itl, times.itl_weights) | summary("e2el_ms", times.e2el)
     energy = energy_j(simulation)
     counts = [engine.scheduler.counts for engine in simulation.engines]
+    components = {
+        spec.name: _component(simulation, spec.name, spec.model, ending.status == "complete")
+        for spec in simulation.specs
+    }
     data["metronome"] = {
         "version": version("metronome-cosim"),
         "status": ending.status,
@@ -97,10 +102,16 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
-        "components": {
-            spec.name: _component(simulation, spec.name, spec.model, ending.status == "complete")
-            for spec in simulation.specs
-        },
+        "components": components,
+        "error_bars": error_bars(
+            relative_error(
+                {
+                    name: (simulation.ports.usage(name).spent_ps, component.get("statistics", {}))
+                    for name, component in components.items()
+                }
+            ),
+            {name: data[name] for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")},
+        ),
     }
     return data
 

@@ -57,6 +57,12 @@ def show(data: dict[str, Any], console: Console) -> None:
             who = ", ".join(list(link["users"])[:2]) + (", ..." if len(link["users"]) > 2 else "")
             share = link["busy_s"] / own["simulated_s"] if own["simulated_s"] else 0
             facts.append(("", f"  {link['link']}: {share:.1%} busy, {link['bytes'] / 1e9:.2f} GB ({who})"))
+    if own["error_bars"]:
+        bars = own["error_bars"]
+        low, high = (f"{value:,.1f}" for value in bars["mean_tpot_ms"] or (0, 0))
+        facts.append(
+            ("error bars", f"{bars['relative']:.1%} by the provenance of the figures: mean TPOT {low} to {high} ms")
+        )
     speed = own["simulated_s"] / own["wall_s"] if own["wall_s"] else 0
     facts.append(
         (

@@ -174,6 +174,14 @@ class Ffn(Devices):
     micro_batches: int = Field(default=2, ge=1, le=8, description="steps in flight, to keep both sides busy")
 
 
+class ExpertRouting(Part):
+    """How tokens pick their experts."""
+
+    model: Literal["balanced", "uniform", "zipf", "histogram"] = "uniform"
+    exponent: float = Field(default=1.0, ge=0, description="zipf: the i-th expert's share falls as 1/i^exponent")
+    histogram: list[Annotated[float, Field(ge=0)]] = Field(default=[], description="recorded counts, one an expert")
+
+
 class Instance(Devices):
     """One served deployment of a model: data-parallel members of pipeline stages of tensor-parallel ranks."""
 
@@ -185,6 +193,7 @@ class Instance(Devices):
     data_parallel_size: int = Field(default=1, ge=1)
     enable_expert_parallel: bool = Field(default=False, description="whole experts on each rank instead of slices")
     ffn: Ffn | None = None
+    expert_routing: ExpertRouting | None = None
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     engine: EngineOptions = EngineOptions()
 

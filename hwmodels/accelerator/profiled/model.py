@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...base import Config, Estimate, OracleModel
-from ...interface import Description, Provenance, Template, TimePolicy, UnsupportedOperation
+from ...interface import Description, Feature, Provenance, Template, TimePolicy, UnsupportedOperation, Use
 from .bundle import Bundle
 from .mixed import Prompts, attention_time
 from .tables import AttentionTable, SkewTable, Surface
@@ -55,6 +56,7 @@ class Profiled(OracleModel[ProfiledConfig]):
         version="1",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"gemm", "attention", "moe", "norm", "elementwise", "embedding", "sampler"}),
+        features=frozenset({Feature.ACCOUNTS}),
         summary="measured layer times from an LLMServingSim profile bundle",
     )
 
@@ -99,6 +101,19 @@ class Profiled(OracleModel[ProfiledConfig]):
                 OldBundle.find(root, model, tp) if old else Bundle.find(root, model, variant, tp)
             )
         return self._bundles[key]
+
+    def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
+        """How far off interpolated figures are: the mean error of reading each measured point off its
+        neighbours, which are twice as far apart as points that are interpolated between, so rather too much."""
+        errors: list[float] = []
+        for layers in self._by_template.values():
+            bundle = layers.bundle
+            errors += layers.attention.left_out()
+            errors += [
+                error for curve in (*bundle.dense.values(), *bundle.per_sequence.values()) for error in curve.left_out()
+            ]
+            break  # templates of one model share their tables
+        return {"relative_error": {"interpolated": sum(errors) / len(errors)}} if errors else {}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         layers = self._by_template[template.id]

@@ -54,6 +54,16 @@ class Curve:
         value = self.ys[i] if i == j else self.ys[i] + weight * (self.ys[j] - self.ys[i])
         return value, how
 
+    def left_out(self) -> list[float]:
+        """Relative errors of the inner points, each read off the line through its neighbours."""
+        xs, ys = self.xs, self.ys
+        found = []
+        for i in range(1, len(xs) - 1):
+            guess = ys[i - 1] + (xs[i] - xs[i - 1]) / (xs[i + 1] - xs[i - 1]) * (ys[i + 1] - ys[i - 1])
+            if ys[i]:
+                found.append(abs(guess / ys[i] - 1))
+        return found
+
 
 class Surface:
     """time(row, column) as one curve a row; rows may have different columns."""
@@ -72,6 +82,10 @@ class Surface:
             return low, worst(how, how_low)
         high, how_high = self.curves[j](column)
         return low + weight * (high - low), worst(how, worst(how_low, how_high))
+
+    def left_out(self) -> list[float]:
+        """As of a curve, along the columns."""
+        return [error for curve in self.curves for error in curve.left_out()]
 
 
 class _RawCurve(Curve):
@@ -105,6 +119,10 @@ class AttentionTable:
             high, high_how = self._row(c1, n0, n1, n_weight, cached, context)
             value, how = value + c_weight * (high - value), worst(how, high_how)
         return value, worst(how, worst(c_how, n_how))
+
+    def left_out(self) -> list[float]:
+        """As of a surface, along the decodes' context."""
+        return [error for corner in sorted(self.surfaces) for error in self.surfaces[corner].left_out()]
 
     def _row(self, c: int, n0: int, n1: int, weight: float, cached: float, context: float) -> tuple[float, Provenance]:
         value, how = self._corner(self.chunks[c], self.decodes[n0], cached, context)

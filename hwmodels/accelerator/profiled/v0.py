@@ -47,6 +47,9 @@ class OldAttention:
             time, how = time + more, worst(how, how_more)
         return time, how
 
+    def left_out(self) -> list[float]:
+        return self._prompts.left_out() + self._decodes.left_out()
+
     def _prompt(self, chunk: float, cached: float) -> tuple[float, Provenance]:
         """Beyond the longest chunk measured, by the number of (query, key) pairs, which is its work."""
         if chunk <= self._longest:
@@ -68,6 +71,9 @@ class OldExperts:
             one, how_one = part(max(1.0, tokens * self._top_k / active))
             time, how = time + active * one, worst(how, how_one)
         return time, how
+
+    def left_out(self) -> list[float]:
+        return [error for part in self._parts for error in part.left_out()]
 
 
 class OldBundle:
