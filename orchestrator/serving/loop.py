@@ -96,9 +96,9 @@ class StepLoop:
         return batches if any(batches) else None
 
     def _launch(self, lane: int, batches: list[Batch | None]) -> None:
-        tokens = max(batch.tokens for batch in batches if batch)
-        full = [batch or DUMMY for batch in batches]
+        full = [self._model.padded(batch or DUMMY) for batch in batches]
         if len(full) > 1:
+            tokens = max(batch.tokens for batch in full)
             full = [batch.padded_to(tokens) for batch in full]
         hook = None
         if len(self.members) == 1:

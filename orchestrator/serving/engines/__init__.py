@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import yaml
+
+from ..batch import Batch
 
 PS_PER_US = 10**6
 
@@ -19,6 +22,7 @@ class EngineModel:
         asynchronous: the next step is scheduled when one starts, not when it has ended.
         step_gap_ps: how long the device idles between two steps.
         prompt_step_ps: what a step with prompts in it takes beyond its operations.
+        graph_sizes: tokens for which a graph of a decode step is captured, ascending; empty = no graphs.
         host_step_ps: what the host does between a step's tokens and the start of the step after next.
     """
 
@@ -27,6 +31,14 @@ class EngineModel:
     step_gap_ps: int
     prompt_step_ps: int
     host_step_ps: int
+    graph_sizes: tuple[int, ...]
+
+    def padded(self, batch: Batch) -> Batch:
+        """A step of decodes alone is one captured graph, of the next size there is."""
+        place = bisect_left(self.graph_sizes, batch.tokens)
+        if batch.prompts or place == len(self.graph_sizes):
+            return batch
+        return batch.padded_to(self.graph_sizes[place])
 
 
 def names() -> list[str]:
@@ -45,4 +57,5 @@ def engine_model(name: str) -> EngineModel:
         round(facts["step_gap_us"] * PS_PER_US),
         round(facts["prompt_step_us"] * PS_PER_US),
         round(facts["host_step_us"] * PS_PER_US),
+        tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step)),
     )

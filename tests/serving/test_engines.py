@@ -1,0 +1,110 @@
+"""Engine versions: their parameters, padding to captured graphs, and asynchronous scheduling."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.kernel.loop import Kernel
+from orchestrator.kernel.queue import Priority
+from orchestrator.serving.batch import Batch
+from orchestrator.serving.engine import Engine
+from orchestrator.serving.engines import engine_model, names
+from orchestrator.serving.loop import StepLoop
+from orchestrator.serving.scheduler import Scheduler, SchedulerConfig
+from orchestrator.serving.sequence import Sequence
+from orchestrator.workload.request import Request
+
+MS = 10**9
+STEP = 10 * MS
+
+
+def test_every_version_can_be_read():
+    assert {"ideal", "vllm-0.19"} <= set(names())
+    for name in names():
+        assert engine_model(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("decodes", "tokens"), [(1, 1), (3, 4), (5, 8), (129, 136), (257, 272), (512, 512), (513, 513)]
+)
+def test_a_decode_step_is_padded_to_a_captured_graph(decodes, tokens):
+    model = engine_model("vllm-0.19")
+    assert model.padded(Batch((), decodes, decodes, 1, 1)).tokens == tokens
+    with_prompt = Batch((33, 0), decodes, decodes, 1, 1)
+    assert model.padded(with_prompt) == with_prompt
+
+
+class Fixed:
+    """Every step takes as long."""
+
+    def __init__(self, kernel):
+        self.kernel, self.batches = kernel, []
+
+    def run(self, lane, batches, done, layer_done):
+        self.batches.append((self.kernel.now_ps, batches[0]))
+        self.kernel.at(self.kernel.now_ps + STEP, Priority.COMPLETION, 0, lambda: done(0))
+
+
+class Listener:
+    def __init__(self):
+        self.ended = {}
+
+    def step_ended(self, engine, lane, batch, tokens, energy_pj, now_ps): ...
+
+    def request_ended(self, engine, sequence):
+        self.ended[sequence.request.id] = sequence
+
+    def prompt_ended(self, engine, sequence): ...
+
+    def layer_hook(self, engine, chunks): ...
+
+
+def serve(version, requests, **config):
+    kernel, listener = Kernel(), Listener()
+    engine = Engine("e", 0, Scheduler(SchedulerConfig(block_size=4, **config), 1000), 10_000)
+    loop = StepLoop(kernel, 0, [engine], 1, listener, engine_model(version))
+    loop.runner = Fixed(kernel)
+    for request in requests:
+        kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, lambda r=request: engine.submit(Sequence(r)))
+    kernel.run()
+    return listener.ended, loop.runner.batches
+
+
+FIRST, SECOND = Request(0, 1, 8, 20), Request(1, 1 + 3 * STEP // 2, 8, 2)
+
+
+def test_one_step_at_a_time_a_request_is_in_the_next_step():
+    ended, _ = serve("ideal", [FIRST, SECOND])
+    assert ended[1].scheduled_ps == ended[1].queued_ps == 1 + 2 * STEP
+    assert ended[1].first_token_ps == 1 + 3 * STEP
+
+
+def test_asynchronously_it_is_in_the_step_after_next():
+    """It comes in the middle of step 2; step 3 is scheduled already; 4 is scheduled when 3 starts."""
+    model = engine_model("vllm-0.19")
+    ended, batches = serve("vllm-0.19", [FIRST, SECOND])
+    starts = [start for start, _ in batches]
+    assert ended[1].queued_ps == ended[1].scheduled_ps == starts[2]
+    assert batches[3][1].prompts == (8, 0)
+    assert ended[1].first_token_ps == starts[3] + STEP
+    assert starts[1] == 1 + STEP + model.step_gap_ps + model.prompt_step_ps
+    assert starts[3] == starts[2] + STEP + model.step_gap_ps
+
+
+def test_asynchronously_what_ends_makes_room_only_in_the_step_after_next():
+    """Two may run; the second ends with step 3, and the third waits for its place."""
+    three = [Request(0, 1, 8, 20), Request(1, 1, 8, 3), Request(2, 1, 8, 2)]
+    first_step = {}
+    for version in ("ideal", "vllm-0.19"):
+        ended, batches = serve(version, three, max_num_seqs=2)
+        first_step[version] = next(i for i, (start, _) in enumerate(batches) if start + STEP == ended[2].first_token_ps)
+    assert first_step == {"ideal": 3, "vllm-0.19": 4}
+
+
+def test_every_token_comes_once_whatever_the_scheduling():
+    requests = [Request(i, 1 + i * STEP // 3, 5 + i, 1 + i % 7) for i in range(12)]
+    for version in ("ideal", "vllm-0.19"):
+        ended, _ = serve(version, requests, max_num_seqs=4, max_num_batched_tokens=16)
+        assert len(ended) == 12
+        for sequence in ended.values():
+            assert sum(end - first for _, first, end in sequence.token_steps) == sequence.request.output_tokens
