@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwmodels import catalog
-from hwmodels.interface import Attribute
+from hwmodels.interface import DTYPE_BYTES, Attribute
 
 from .coupling.mover import KvRoute
 from .errors import InputError
@@ -19,7 +19,7 @@ from .lowering.plan import Hardware, lower
 from .lowering.routing import Routing, routing
 from .lowering.work import TOKENS, Plan, Templates, Work
 from .scenario.schema import Instance, Node, Scenario
-from .serving.kv.capacity import num_blocks
+from .serving.kv.capacity import num_blocks, working_bytes
 from .serving.scheduler import SchedulerConfig
 
 
@@ -191,13 +191,25 @@ class _Placement:
             ends = (stage == 0) + (stage == layout.pp - 1)
             weights = arch.weight_bytes(layout.tp, layout.expert_ranks, len(layers), ends, ffn=not layout.ffn)
             token = arch.kv_bytes_per_token(layout.tp, self.kv_dtype, len(layers))
-            found.append(num_blocks(self.where, arch.name, self._memory(layout.ranks(0, stage)),
-                                    engine.gpu_memory_utilization, weights, token, engine.block_size))  # fmt: skip
+            working = self._working(layout, last=stage == layout.pp - 1)
+            memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
+            found.append(num_blocks(self.where, arch.name, memory, share, weights, working, token, engine.block_size))
         if layout.ffn:  # their devices hold no K and V, but the experts have to fit
             weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, attention=False)
             num_blocks(f"{self.where}.ffn", arch.name, self._memory(layout.ffn),
-                       engine.gpu_memory_utilization, weights, 1, 1)  # fmt: skip
+                       engine.gpu_memory_utilization, weights, 0, 1, 1)  # fmt: skip
         return min(found)
+
+    def _working(self, layout: Layout, last: bool) -> int:
+        """Bytes a device works in beside weights and KV; the logits are on the last stage only."""
+        arch, engine = self.arch, self.options.engine
+        if not engine.reserve_working_memory:
+            return 0
+        width = arch.intermediate * max(arch.top_k, 1) // layout.tp
+        vocab = arch.vocab // layout.tp if last else 0
+        return working_bytes(
+            engine.max_num_batched_tokens, engine.max_num_seqs, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype]
+        )
 
     def _memory(self, devices: Sequence[Device]) -> int:
         return min(device_memory(f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices)

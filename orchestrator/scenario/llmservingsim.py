@@ -195,6 +195,7 @@ def _instance(
     if not config.is_file():
         raise InputError(where, f"{spot}.model_name", model, f"there is no {config}")
     engine: dict[str, Any] = {field: flags[field] for field in ENGINE_FIELDS if flags.get(field) is not None}
+    engine["reserve_working_memory"] = False  # they count weights alone against the memory
     engine |= {field: part[field] for field in ENGINE_FIELDS if part.get(field) is not None}
     if "npu_num" in part:  # their older configs give what may be used
         engine["gpu_memory_utilization"] = 1.0

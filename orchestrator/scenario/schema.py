@@ -130,6 +130,9 @@ class EngineOptions(Part):
     long_prefill_token_threshold: int = Field(default=0, ge=0, description="0 = no limit")
     block_size: int = Field(default=16, ge=1)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    reserve_working_memory: bool = Field(
+        default=True, description="activations, logits and context, as vLLM's profile run finds them"
+    )
     num_gpu_blocks_override: int | None = Field(default=None, ge=1)
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = True
