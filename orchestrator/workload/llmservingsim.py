@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from ..errors import InputError
 from .request import Request
 
@@ -26,7 +28,7 @@ def read(path: Path, limit: int | None = None) -> Iterator[Request]:
     ``limit`` counts lines. Raises InputError with the line number.
     """
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open("rb")
     except OSError as error:
         raise InputError(str(path), "workload", None, f"cannot be read: {error.strerror}") from None
     reader = _Reader(path)
@@ -45,12 +47,12 @@ class _Reader:
         self.path, self.lines, self._next_id, self._last_ns = path, 0, 0, 0
         self._sessions: set[str] = set()
 
-    def parse(self, number: int, line: str) -> Request:
+    def parse(self, number: int, line: bytes) -> Request:
         where = f"{self.path}:{number}"
         try:
-            row = json.loads(line, parse_constant=_refuse)
-        except ValueError as error:
-            raise InputError(where, "line", None, f"is not JSON: {error}") from None
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise InputError(where, "line", None, f"is not JSON: {_why(line) or error}") from None
         if not isinstance(row, dict):
             raise InputError(where, "line", row, "must be a JSON object")
         arrival = _integer(where, row, "arrival_time_ns", 0)
@@ -136,5 +138,14 @@ def _integer(where: str, row: dict[str, Any], field: str, least: int, default: i
     return value
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number")
+def _why(line: bytes) -> str:
+    """What is wrong with a line, in the words of the slower parser, which says more."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not a number")
+
+    try:
+        json.loads(line, parse_constant=refuse)
+    except ValueError as error:
+        return str(error)
+    return ""
