@@ -44,6 +44,23 @@ def test_every_block_comes_back_and_every_token_comes_once(name, tmp_path):
         assert engine.scheduler.pool.free == engine.scheduler.pool.size
 
 
+@pytest.mark.parametrize("name", ["tensor-parallel", "expert-parallel", "tensor-pipeline-parallel"])
+def test_a_fabric_asked_and_in_lock_step_agree_exactly(name, tmp_path, monkeypatch):
+    """Nobody shares its links here, so sharing the clock must change nothing."""
+    asked = run(name, tmp_path / "asked", requests=4)
+    monkeypatch.setattr(
+        "orchestrator.coupling.ports.stepped",
+        lambda description, uses, resources: {t for t, _ in uses} if description.kind == "network" else set(),
+    )
+    stepped = run(name, tmp_path / "stepped", requests=4)
+    network = stepped[2].scenario.cluster.networks[0].name
+    assert stepped[2].ports.modes(network) == "stepped"
+    assert asked[0] == stepped[0]
+    assert asked[1]["duration"] == stepped[1]["duration"]
+    links = [r["metronome"]["components"][network]["statistics"]["links"] for _, r, _ in (asked, stepped)]
+    assert [row["link"] for row in links[0]] == [row["link"] for row in links[1]]
+
+
 def test_stages_work_at_the_same_time(tmp_path):
     """Enough requests that come together: four stages are much faster than one after another would be."""
     flood = ("workload.request_rate=1000", "workload.output_tokens.mean=60")
