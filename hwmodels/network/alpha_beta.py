@@ -62,7 +62,8 @@ class AlphaBeta(OracleModel[AlphaBetaConfig]):
         return Estimate(
             max(1, round(hops * hop_ps)),
             Provenance.MODELLED,
-            None if energy is None else round(hops * part * 8 * energy),
+            # Of a send only every other participant sends.
+            None if energy is None else round(hops * part * 8 * energy / (2 if template.kind == "send" else 1)),
         )
 
 

@@ -139,6 +139,16 @@ def test_a_device_sends_the_textbook_bytes():
     assert rows["n0.0->n0.switch"]["users"] == {"? all_reduce": 6000}
 
 
+def test_energy_of_all_participants_is_that_of_every_bit_moved():
+    ranks = [f"n0.{i}" for i in range(4)]
+    for kind, bits in (("all_reduce", 8 * 6000 * 4), ("all_gather", 8 * 12000 * 4), ("send", 8 * 4000 * 2)):
+        made = fabric([collective(0, kind, ranks)], energy_pj_per_bit=3)
+        plain = AlphaBeta({"bandwidth_gb_s": 100, "latency_ns": 1000, "energy_pj_per_bit": 3})
+        plain.declare([collective(0, kind, ranks)])
+        for model in (made, plain):
+            assert 4 * model.advance(FAR, [Operation(0, (4000,), 0)]).completions[0].energy_pj == 3 * bits
+
+
 TWO_NODES = {
     "groups": [{"name": "n0", "count": 8}, {"name": "n1", "count": 8}],
     "type": "nvlink4", "bandwidth_gb_s": None, "latency_ns": None, "scale_out": {"type": "infiniband-ndr"},

@@ -210,9 +210,12 @@ class Fabric(Model[FabricConfig]):
         if per_bit is None:
             return None
         return sum(
-            times * round(self._choose(member, size)[0].moved * size * 8 * per_bit)
+            times * round(self._choose(member, size)[0].moved * size * 8 * per_bit / self._participants(member))
             for member, size, times in self._parts(template, values)
         )
+
+    def _participants(self, template: int) -> int:
+        return int(self.templates[template].attributes["participants"])
 
     def _laps(self, template: Template, values: tuple[int, ...]) -> tuple[int, list[tuple[int, int, int]]]:
         """(repetitions, (member template, gap, size) of each leg) of a train."""
