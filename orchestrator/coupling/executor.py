@@ -39,8 +39,9 @@ class _Step:
 class Executor:
     """Executes steps of one plan, one in each of its lanes at a time.
 
-    ``steady(n)`` says for how many of the next n steps the same sequences will decode; it lets a
-    component behind a round trip be asked once for several steps. It never changes an answer.
+    ``steady(n)`` says for how many of the n steps after the last one scheduled the same sequences will
+    decode; it lets a component behind a round trip be asked once for several steps. It never changes an
+    answer.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class Executor:
         self._whole = program(plan, ports, "step" if fold else "operation")
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
         self._layered: list[Segment] | None = None  # made when first needed
+        self._upcoming: Batch | None = None
         self._queues: dict[str, deque[_Step]] = {}  # stage -> who waits for it, while it is busy
 
     def run(
         self, lane: int, batches: Sequence[Batch], done: Callable[[int], None],
-        layer_done: Callable[[int], None] | None = None,
+        layer_done: Callable[[int], None] | None = None, upcoming: Batch | None = None,
     ) -> None:  # fmt: skip
         """Start a step now; ``done(energy_pj)`` is called at its end, ``layer_done(n)`` after each layer."""
+        self._upcoming = upcoming
         if layer_done is not None and self._layered is None:
             self._layered = self._by_layer()
         steps = self._whole if layer_done is None or self._layered is None else self._layered
@@ -170,6 +173,9 @@ class Executor:
             port.receive()
 
     def _ahead(self, batch: Batch) -> list[Batch]:
-        if batch.prompts:
-            return []
-        return [batch.later(i) for i in range(1, 1 + self._steady(AHEAD))]
+        """Steps that are known to follow, or will if nobody joins."""
+        last = self._upcoming or batch
+        known = [last] if self._upcoming else []
+        if last.prompts:
+            return known
+        return known + [last.later(i) for i in range(1, 1 + self._steady(AHEAD))]

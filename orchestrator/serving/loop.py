@@ -31,12 +31,14 @@ LayerHook = Callable[[int], None]
 class StepRunner(Protocol):
     """Executes one step of all members in a lane; calls back at its end with the energy it took (pJ).
 
-    ``layer_done(n)`` is called when n of the model's layers are through, if it is given.
+    ``layer_done(n)`` is called when n of the model's layers are through, if it is given. ``upcoming`` is
+    the step after it, where that is known: it may be asked about in the same message.
     """
 
     def run(
-        self, lane: int, batches: Sequence[Batch], done: Callable[[int], None], layer_done: LayerHook | None
-    ) -> None: ...
+        self, lane: int, batches: Sequence[Batch], done: Callable[[int], None], layer_done: LayerHook | None,
+        upcoming: Batch | None,
+    ) -> None: ...  # fmt: skip
 
 
 class StepListener(Protocol):
@@ -107,11 +109,14 @@ class StepLoop:
             Flight(member, member.scheduler.lane, batch)
             for member, batch in zip(self.members, batches, strict=True) if batch
         ]  # fmt: skip
-        self.runner.run(lane, full, partial(self._step_ended, lane, flights), hook)
+        upcoming = None
         if self._asynchronous:
             for flight in flights:
                 flight.outcome = flight.member.scheduler.settle(flight.lane)
             self._next = self._schedule()
+            if self._next and self._next[0] and len(full) == 1:
+                upcoming = self._model.padded(self._next[0])
+        self.runner.run(lane, full, partial(self._step_ended, lane, flights), hook, upcoming)
 
     def _step_ended(self, lane: int, flights: list[Flight], energy_pj: int) -> None:
         now = self._kernel.now_ps

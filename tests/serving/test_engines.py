@@ -40,7 +40,7 @@ class Fixed:
     def __init__(self, kernel):
         self.kernel, self.batches = kernel, []
 
-    def run(self, lane, batches, done, layer_done):
+    def run(self, lane, batches, done, layer_done, upcoming):
         self.batches.append((self.kernel.now_ps, batches[0]))
         self.kernel.at(self.kernel.now_ps + STEP, Priority.COMPLETION, 0, lambda: done(0))
 
