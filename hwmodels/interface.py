@@ -38,7 +38,7 @@ class Feature(StrEnum):
     INSPECT = "inspect"  # inspect(): look at state without changing it
     PROGRESS = "progress"  # slow: the host reports liveness while it computes
     RESOURCES = "resources"  # resources(): which templates can never meet
-    ACCOUNTS = "accounts"  # statistics() says what was carried, answers used again included
+    ACCOUNTS = "accounts"  # statistics() wants the uses: it says what was carried, answers used again included
 
 
 class Provenance(StrEnum):
@@ -279,9 +279,10 @@ class Component(Protocol):
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
         """Figures of the session, JSON-ready, asked for once at its end.
 
-        ``uses`` are operations whose remembered answers were used without asking again; a model
-        that accounts for what it carried counts them (one with a clock beside what it was given, one
-        without instead of it). ``relative_error`` may say how far off its figures are, by provenance.
+        ``uses`` are operations whose remembered answers were used without asking again, given to
+        models with the feature ACCOUNTS alone. One that accounts for what it carried counts them (one
+        with a clock beside what it was given, one without instead of it). ``relative_error`` may say
+        how far off its figures are, by provenance.
         """
         ...
 

@@ -21,7 +21,6 @@ from ..interface import (
     PS_PER_S,
     ConfigError,
     Description,
-    Feature,
     Provenance,
     Template,
     TimePolicy,
@@ -52,7 +51,6 @@ class Roofline(OracleModel[RooflineConfig]):
         version="1",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"gemm", "attention", "moe", "norm", "elementwise", "embedding", "sampler"}),
-        features=frozenset({Feature.ACCOUNTS}),
         summary="datasheet peaks, memory bandwidth and launch overhead of a catalog device",
     )
 

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import NamedTuple
 
-from hwmodels.interface import Completion, Operation, Provenance, Template, TimePolicy, Use
+from hwmodels.interface import Completion, Feature, Operation, Provenance, Template, TimePolicy, Use
 
 from ..errors import ComponentFailure
 from ..kernel.loop import MAX_PS, Kernel
@@ -102,6 +102,7 @@ class AskedPort:
         self.link = link
         self._usage = Usage()
         self._distinct = 0  # answers in memory that were needed
+        self._accounts = Feature.ACCOUNTS in link.description.features  # else nobody asks for its uses
         self._uses: dict[tuple[int, tuple[int, ...]], int] = {}
         self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
         self._sent: list[Question] = []
@@ -182,7 +183,7 @@ class AskedPort:
         for group in self._groups.values():
             for values, cost in group.known.items():
                 self._usage.add(cost)
-                if cost.uses:
+                if cost.uses and self._accounts:
                     for item in group.items:
                         key = (item.template.id, values)
                         self._uses[key] = self._uses.get(key, 0) + cost.uses * item.repeat

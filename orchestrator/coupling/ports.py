@@ -35,12 +35,12 @@ class Ports:
         for spec in specs:
             kinds = links[spec.name].description.op_kinds
             mine = [w for w in works if w.component == spec.name and (w.template.kind != "train" or "train" in kinds)]
-            self._open(
-                spec, [(work.template.id, work.user) for work in mine], {w.template.id: w.template for w in mine}
-            )
+            self._open(spec, mine)
 
-    def _open(self, spec: ComponentSpec, uses: list[tuple[int, str]], templates: dict[int, Template]) -> None:
+    def _open(self, spec: ComponentSpec, works: Sequence[Work]) -> None:
         link = self._links[spec.name]
+        uses = [(work.template.id, work.user) for work in works]
+        templates = {work.template.id: work.template for work in works}
         self._templates[spec.name] = list(templates.values())
         resources = link.declare(self._templates[spec.name])
         shared = self._shared[spec.name] = stepped(link.description, uses, resources)
@@ -99,13 +99,13 @@ class Ports:
 
     def statistics(self, name: str) -> dict[str, Any]:
         """The component's own figures, of everything it was asked for and everything remembered answers stood for."""
-        if Feature.ACCOUNTS not in self._links[name].description.features:
-            return {}
+        description = self._links[name].description
+        accounts = Feature.ACCOUNTS in description.features
         asked, clocked = self._asked.get(name), self._stepped.get(name)
-        uses = asked.uses() if asked else []
+        uses = asked.uses() if asked and accounts else []
         if clocked:
             return clocked.link.statistics(uses)
-        if asked and asked.link.description.time_policy in (TimePolicy.ORACLE, TimePolicy.BATCH):
-            return asked.link.statistics(uses)
-        # A session with a clock has also counted what was asked ahead and never needed: ask a fresh one.
-        return self._another(name).statistics(uses)
+        if accounts and description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY):
+            # A session with a clock has also counted what was asked ahead and never needed: ask a fresh one.
+            return self._another(name).statistics(uses)
+        return self._asked[name].link.statistics(uses)

@@ -21,7 +21,6 @@ DEVICES = {
     "RTX4090": "rtx-4090",
     "H100": "h100-sxm",
     "A100": "a100-80g-sxm",
-    "A6000": "rtx-a6000",
     "TPU-v6e-1": "tpu-v6e",
 }
 #: their hardware names -> links between devices of a node

@@ -130,10 +130,10 @@ class StepLoop:
                 self._listener.request_ended(flight.member, sequence)
             for sequence in outcome.handed:
                 self._listener.prompt_ended(flight.member, sequence)
-        # The host has to have dealt with the tokens of the step before before it can start another.
         gap = self._model.step_gap_ps
         if any(flight.batch.prompts for flight in flights):
             gap += self._model.prompt_step_ps
+        # The host has to have dealt with the tokens of the step before before it can start another.
         ready = max(now + gap, self._last_end_ps + self._model.host_step_ps)
         self._last_end_ps = now
         self._kernel.at(ready, Priority.DECISION, self._rank, partial(self._lane_free, lane))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...base import Config, Estimate, OracleModel
-from ...interface import Description, Feature, Provenance, Template, TimePolicy, UnsupportedOperation, Use
+from ...interface import Description, Provenance, Template, TimePolicy, UnsupportedOperation, Use
 from .bundle import Bundle
 from .mixed import Prompts, attention_time
 from .tables import AttentionTable, SkewTable, Surface
@@ -56,7 +56,6 @@ class Profiled(OracleModel[ProfiledConfig]):
         version="1",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"gemm", "attention", "moe", "norm", "elementwise", "embedding", "sampler"}),
-        features=frozenset({Feature.ACCOUNTS}),
         summary="measured layer times from an LLMServingSim profile bundle",
     )
 
