@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hwmodels import catalog
 from hwmodels.interface import DTYPE_BYTES, Attribute
@@ -18,6 +17,7 @@ from .lowering.layout import Device, Layout, address
 from .lowering.plan import Hardware, lower
 from .lowering.routing import Routing, routing
 from .lowering.work import TOKENS, Plan, Templates, Work
+from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Scenario
 from .serving.kv.capacity import num_blocks, working_bytes
 from .serving.scheduler import SchedulerConfig
@@ -42,20 +42,20 @@ class UnitPlan:
     kv_dtype: str
 
 
-def place(scenario: Scenario, folder: Path, templates: Templates) -> list[UnitPlan]:
+def place(scenario: Scenario, inputs: Inputs, templates: Templates) -> list[UnitPlan]:
     """Every unit of the scenario, in order. Raises InputError."""
-    return [unit for i in range(len(scenario.instances)) for unit in _Placement(scenario, i, folder).units(templates)]
+    return [unit for i in range(len(scenario.instances)) for unit in _Placement(scenario, i, inputs).units(templates)]
 
 
 class _Placement:
     """One instance worked out."""
 
-    def __init__(self, scenario: Scenario, index: int, folder: Path) -> None:
+    def __init__(self, scenario: Scenario, index: int, inputs: Inputs) -> None:
         self.scenario, self.index = scenario, index
         self.options = scenario.instances[index]
         self.where = f"instances.{index}"
         self.nodes = {node.name: node for node in scenario.cluster.nodes}
-        arch = architecture.load(self.options.model, folder)
+        arch = architecture.load(self.options.model, inputs.path)
         self.arch = arch if self.options.dtype == "auto" else replace(arch, dtype=DTYPES[self.options.dtype])
         choice = self.options.engine.kv_cache_dtype
         self.kv_dtype = self.arch.dtype if choice == "auto" else DTYPES[choice]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
-from .coupling.components import open_local, specify
+from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.link import Link
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
 from .errors import MetronomeError
 from .kernel.loop import Kernel
+from .kernel.queue import Event
 from .lowering.work import Templates
 from .placement import UnitPlan, kv_routes, place
 from .report.recorder import Progress, Recorder
+from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.engine import Engine, Role
 from .serving.engines import engine_model
@@ -27,32 +31,71 @@ from .serving.router import make_router
 from .serving.scheduler import Scheduler
 from .workload import llmservingsim, synthetic
 from .workload.request import Request
+from .workload.rewindable import Rewindable
+
+
+class Source(Protocol):
+    """Where the components of a run come from."""
+
+    def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
+        """Every component of the scenario, in order; raises InputError."""
+        ...
+
+    def open(self, specs: Sequence[ComponentSpec]) -> AbstractContextManager[dict[str, Link]]:
+        """A link to each, by name, until the context is left; raises InputError, ComponentFailure."""
+        ...
+
+
+class LiveSource:
+    """Components that are started for the run. What processes print goes to ``logs``."""
+
+    def __init__(self, logs: Path | None = None) -> None:
+        self._logs = logs
+
+    def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
+        return specify(scenario, folder)
+
+    @contextmanager
+    def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
+        with ExitStack() as stack:
+            links: dict[str, Link] = {}
+            remote = [spec for spec in specs if spec.options.run != "inprocess"]
+            if remote:
+                from .coupling.launch.process import open_processes  # gRPC is loaded only where it is needed
+
+                links |= stack.enter_context(open_processes(remote, self._logs))
+            yield links | {spec.name: open_local(spec) for spec in specs if spec.name not in links}
 
 
 class Simulation:
     """One run of one scenario. Use as a context manager: leaving it ends what it started.
 
-    Making it checks everything that can be checked before time 0; raises InputError.
+    Making it checks everything that can be checked before time 0; raises InputError. With ``rewindable``
+    deep copies of it can be run on their own (the debugger's checkpoints).
     """
 
     def __init__(
-        self, scenario: Scenario, folder: Path, logs: Path | None = None, progress: Progress | None = None,
-        fold: bool = True,
+        self, scenario: Scenario, inputs: Inputs | Path, source: Source | None = None, progress: Progress | None = None,
+        fold: bool = True, rewindable: bool = False,
     ) -> None:  # fmt: skip
-        self.scenario, self.folder = scenario, folder
+        self.scenario = scenario
+        self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
+        source = source or LiveSource()
         self._stack = ExitStack()
-        self.specs = specify(scenario, folder)
+        self.specs = source.specify(scenario, self.inputs.folder)
         templates = Templates()
-        self.units = place(scenario, folder, templates)
+        self.units = place(scenario, self.inputs, templates)
         routes = self._routes(templates)
         router = make_router(scenario.router.policy, synthetic.stream(scenario.seed, "router"))
-        self.workload = read_workload(scenario, folder)
+        self.workload = read_workload(scenario, self.inputs)
+        if rewindable:
+            self.workload = Rewindable(self.workload)
         self.kernel = Kernel()
         self.wall_s = 0.0
         try:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
             works += [route.work for sends in routes.values() for route in sends]
-            self.ports = Ports(self.kernel, self.specs, self._open_links(logs), works)
+            self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
             self._build_engines(progress, fold)
             self.frontend = Frontend(self.kernel, self.workload, router, self.engines)
             self._build_handoff(routes)
@@ -66,8 +109,16 @@ class Simulation:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def run(self) -> None:
+    @property
+    def constant(self) -> list[object]:
+        """Parts of it that never change while it runs, or belong to nobody alone."""
+        return [self._stack, self.scenario, self.inputs, self.specs, *self.specs, *self.units,
+                *(unit.plan for unit in self.units)]  # fmt: skip
+
+    def run(self, seen: Callable[[Event], None] | None = None) -> None:
         """To the end of the workload. What was recorded stays usable if this raises.
+
+        ``seen`` is told of every event before it acts.
 
         Raises ComponentFailure, StalledError, InputError (a request or workload line that cannot be),
         KeyboardInterrupt.
@@ -75,19 +126,10 @@ class Simulation:
         start = time.perf_counter()
         try:
             self.frontend.start()
-            self.kernel.run()
+            self.kernel.run(seen)
             self.frontend.check_done()
         finally:
             self.wall_s = time.perf_counter() - start
-
-    def _open_links(self, logs: Path | None) -> dict[str, Link]:
-        links: dict[str, Link] = {}
-        remote = [spec for spec in self.specs if spec.options.run != "inprocess"]
-        if remote:
-            from .coupling.launch.process import open_processes  # gRPC is loaded only where it is needed
-
-            links |= self._stack.enter_context(open_processes(remote, logs))
-        return links | {spec.name: open_local(spec) for spec in self.specs if spec.name not in links}
 
     def _build_engines(self, progress: Progress | None, fold: bool) -> None:
         self.engines: list[Engine] = []
@@ -141,19 +183,13 @@ class Simulation:
         self.recorder.attach(self.frontend, self.handoff)
 
 
-def read_workload(scenario: Scenario, folder: Path) -> Iterator[Request]:
+def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:
     """The scenario's requests, not yet read beyond the first: a missing or empty file is found now."""
     spec = scenario.workload
     if isinstance(spec, synthetic.Synthetic):
         return synthetic.generate(spec, scenario.seed)
-    requests = llmservingsim.read(folder / spec.path, spec.limit)
-    first = next(requests)
-
-    def rest() -> Iterator[Request]:
-        yield first
-        yield from requests
-
-    return rest()
+    requests = llmservingsim.read(inputs.path(spec.path), spec.limit)
+    return chain([next(requests)], requests)
 
 
 __all__ = ["MetronomeError", "Simulation"]

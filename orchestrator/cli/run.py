@@ -15,7 +15,7 @@ from ..errors import MetronomeError
 from ..report.recorder import Progress
 from ..report.results import Ending, write
 from ..scenario.loading import DEFAULT, load
-from ..simulation import Simulation
+from ..simulation import LiveSource, Simulation
 
 PS_PER_S = 10**12
 
@@ -53,7 +53,10 @@ def command(
     output = output or Path("out") / Path(scenario or DEFAULT).stem
     ending = Ending()
     failure: MetronomeError | KeyboardInterrupt | None = None
-    with progress_bar(quiet) as progress, Simulation(loaded, folder, output / "logs", progress) as simulation:
+    with (
+        progress_bar(quiet) as progress,
+        Simulation(loaded, folder, LiveSource(output / "logs"), progress) as simulation,
+    ):
         # What exists by now lives to the end; the loop makes few cycles. Saves a tenth of it.
         gc.collect()
         gc.freeze()

@@ -10,30 +10,52 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Plan
 from ..serving.batch import Batch, joined
-from .port import AskedPort, Cost, Group, Question
+from .port import AskedPort, Cost, Group, Item, Question
 from .ports import Ports
 from .program import Enter, Leave, Segment, Shared, Span, SpanPart, Train, program
 
 AHEAD = 16  # steps a remote oracle is asked about in advance
 
 
-class _Step:
-    """One step in flight: where it is in the program."""
+class PartListener(Protocol):
+    """Is told what each component does for the instance's ``step``, by number."""
 
-    __slots__ = ("batches", "done", "energy_pj", "layer_done", "layers", "next", "open", "program", "together")
+    def part(self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
+        """``items`` one after another; told as soon as it is known, which may be before it has happened."""
+        ...
+
+    def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
+        """As `part`, for all repetitions of operations between those of a train: their sum from its start."""
+        ...
+
+
+class InFlight:
+    """One step in flight: where it is in the program, and since when it has been doing that."""
+
+    __slots__ = (
+        "batches", "done", "energy_pj", "layer_done", "layers", "next", "number", "open", "program", "since_ps",
+        "together",
+    )  # fmt: skip
 
     def __init__(
-        self, steps: list[Segment], batches: Sequence[Batch], done: Callable[[int], None],
+        self, number: int, steps: list[Segment], batches: Sequence[Batch], done: Callable[[int], None],
         layer_done: Callable[[int], None] | None,
     ) -> None:  # fmt: skip
+        self.number = number
         self.program, self.batches, self.done, self.layer_done = steps, batches, done, layer_done
         self.together = joined(batches)
-        self.next = self.energy_pj = self.open = self.layers = 0
+        self.next = self.energy_pj = self.open = self.layers = self.since_ps = 0
+
+    @property
+    def segment(self) -> Segment:
+        """What it is doing."""
+        return self.program[self.next - 1]
 
 
 class Executor:
@@ -52,24 +74,26 @@ class Executor:
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
         self._layered: list[Segment] | None = None  # made when first needed
         self._upcoming: Batch | None = None
-        self._queues: dict[str, deque[_Step]] = {}  # stage -> who waits for it, while it is busy
+        self._queues: dict[str, deque[InFlight]] = {}  # stage -> who waits for it, while it is busy
+        self.listener: PartListener | None = None
 
     def run(
-        self, lane: int, batches: Sequence[Batch], done: Callable[[int], None],
+        self, number: int, batches: Sequence[Batch], done: Callable[[int], None],
         layer_done: Callable[[int], None] | None = None, upcoming: Batch | None = None,
     ) -> None:  # fmt: skip
-        """Start a step now; ``done(energy_pj)`` is called at its end, ``layer_done(n)`` after each layer."""
+        """Start step ``number`` now; ``done(energy_pj)`` is called at its end, ``layer_done(n)`` after each layer."""
         self._upcoming = upcoming
         if layer_done is not None and self._layered is None:
             self._layered = self._by_layer()
         steps = self._whole if layer_done is None or self._layered is None else self._layered
-        self._advance(_Step(steps, batches, done, layer_done))
+        self._advance(InFlight(number, steps, batches, done, layer_done))
 
-    def _advance(self, step: _Step) -> None:
+    def _advance(self, step: InFlight) -> None:
         """Go on until something takes time."""
         while step.next < len(step.program):
             segment = step.program[step.next]
             step.next += 1
+            step.since_ps = self._kernel.now_ps
             if isinstance(segment, Span):
                 self._span(step, segment)
                 return
@@ -94,62 +118,75 @@ class Executor:
     def _leave(self, stage: str) -> None:
         queue = self._queues[stage]
         if queue:
-            self._resume(self._kernel.now_ps, queue.popleft())
+            self._resume(self._kernel.now_ps, "stage", queue.popleft())
         else:
             del self._queues[stage]
 
-    def _resume(self, time_ps: int, step: _Step) -> None:
-        self._kernel.at(time_ps, Priority.COMPLETION, self._rank, partial(self._advance, step))
+    def _resume(self, time_ps: int, kind: str, step: InFlight) -> None:
+        self._kernel.at(time_ps, Priority.COMPLETION, self._rank, kind, step.number, partial(self._advance, step))
 
-    def _shared(self, step: _Step, segment: Shared) -> None:
+    def _shared(self, step: InFlight, segment: Shared) -> None:
         step.open = len(segment.items)
         for i, (port, item) in enumerate(segment.items):
             batch = step.together if segment.joint else step.batches[i]
-            port.submit(item, segment.size.of(batch), partial(self._shared_done, step))
+            done = partial(self._shared_done, step, i, port.link.name, item)
+            port.submit(item, segment.size.of(batch), done)
 
-    def _shared_done(self, step: _Step, energy_pj: int) -> None:
+    def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
         step.energy_pj += energy_pj
         step.open -= 1
+        if self.listener:
+            took = self._kernel.now_ps - step.since_ps
+            self.listener.part(step.number, member, component, (item,), step.since_ps, took)
         if not step.open:
             self._advance(step)
 
-    def _train(self, step: _Step, train: Train) -> None:
+    def _train(self, step: InFlight, train: Train) -> None:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
         batch = step.batches[0]
         values = [train.repeat]
         for parts, size in zip(train.gaps, train.sizes, strict=True):
             gap = 0
-            for cost in self._costs((parts,), False, step.batches):
+            for part, values_of, cost in self._costs((parts,), False, step.batches):
                 gap += cost.duration_ps
                 step.energy_pj += cost.energy_pj * train.repeat
-            for part in parts:
-                part.port.use(part.group.known[part.size.of(batch)], train.repeat)
+                part.port.use(part.group, values_of, cost, train.repeat)
+                if self.listener:
+                    took = cost.duration_ps * train.repeat
+                    name = part.port.link.name
+                    self.listener.folded(step.number, name, part.group.items, step.since_ps, took)
             values += (gap, *size.of(batch))
         step.open = 1
-        train.port.submit(train.item, tuple(values), partial(self._shared_done, step))
+        done = partial(self._shared_done, step, 0, train.port.link.name, train.item)
+        train.port.submit(train.item, tuple(values), done)
 
-    def _span(self, step: _Step, span: Span) -> None:
+    def _span(self, step: InFlight, span: Span) -> None:
         batches = (step.together,) if span.joint else step.batches
         longest = 0
         costs = self._costs(span.members, span.joint, batches)
-        for parts in span.members:
+        for member, parts in enumerate(span.members):
             duration = 0
-            for part in parts:
-                cost = next(costs)
+            for _ in parts:
+                part, values, cost = next(costs)
+                if self.listener:
+                    name, start = part.port.link.name, step.since_ps + duration
+                    self.listener.part(step.number, member, name, part.group.items, start, cost.duration_ps)
                 duration += cost.duration_ps
                 step.energy_pj += cost.energy_pj
-                part.port.use(cost)
+                part.port.use(part.group, values, cost)
             longest = max(longest, duration)
-        self._resume(self._kernel.now_ps + longest, step)
+        self._resume(self._kernel.now_ps + longest, "compute", step)
 
-    def _costs(self, members: Sequence[Sequence[SpanPart]], joint: bool, batches: Sequence[Batch]) -> Iterator[Cost]:
-        """The cost of every part, member by member; what is not known is asked first."""
+    def _costs(
+        self, members: Sequence[Sequence[SpanPart]], joint: bool, batches: Sequence[Batch]
+    ) -> Iterator[tuple[SpanPart, tuple[int, ...], Cost]]:
+        """Every part with its numbers and cost, member by member; what is not known is asked first."""
         wanted = [(part, part.size.of(batch)) for parts, batch in zip(members, batches, strict=True) for part in parts]
         costs = [part.group.known.get(values) for part, values in wanted]
         if None in costs:
             self._ask(joint, batches, [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None])
-            return iter([part.group.known[values] for part, values in wanted])
-        return iter(costs)  # type: ignore[arg-type]
+            costs = [part.group.known[values] for part, values in wanted]
+        return ((part, values, cost) for (part, values), cost in zip(wanted, costs, strict=True) if cost)
 
     def _ask(self, joint: bool, batches: Sequence[Batch], missing: list[tuple[SpanPart, tuple[int, ...]]]) -> None:
         """Everything missing in one message a component, all components at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..lowering.work import Work
 from .ports import Ports
@@ -37,20 +38,26 @@ class KvMover:
             which = route.layers if layers is None else _common(route.layers, layers)
             if len(which):
                 sends.append((route.work, round(tokens * len(which) * route.layer_bytes)))
-        left = len(sends)
-
-        def one_done(energy_pj: int) -> None:
-            nonlocal left
-            left -= 1
-            self.energy_pj += energy_pj
-            if not left:
-                done()
-
         if not sends:
             done()
+        move = _Move(len(sends), done)
         for work, size in sends:
             self.bytes += size * (work.copies // 2)
-            self._ports.start(work, (size,), one_done)
+            self._ports.start(work, (size,), partial(self._one_done, move))
+
+    def _one_done(self, move: _Move, energy_pj: int) -> None:
+        move.left -= 1
+        self.energy_pj += energy_pj
+        if not move.left:
+            move.done()
+
+
+@dataclass(slots=True)
+class _Move:
+    """``left`` of its sends are not there yet."""
+
+    left: int
+    done: Callable[[], None]
 
 
 def _common(a: range, b: range) -> range:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hwmodels.interface import Completion, Feature, Operation, Provenance, Template, TimePolicy, Use
 
@@ -30,22 +30,30 @@ class Item(NamedTuple):
     repeat: int
     copies: int
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Item:
+        return self
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """Operations that always follow one another on one component with the same numbers.
 
-    ``known`` is the memory of what they cost, by those numbers.
+    ``known`` is the memory of what they cost, by those numbers; ``uses`` how often that was needed.
     """
 
     id: int
     items: tuple[Item, ...]
-    known: dict[tuple[int, ...], Cost] = field(default_factory=dict, compare=False)
+    known: dict[tuple[int, ...], Cost] = field(default_factory=dict)
+    uses: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Group:
+        copied = memo[id(self)] = Group(self.id, self.items, self.known.copy(), self.uses.copy())
+        return copied
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """What a group costs at given numbers; ``uses`` counts how often that was needed.
+    """What a group costs at given numbers.
 
     ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``answers`` and
     ``spent_ps`` say how many of its figures come from where, and how much of the time.
@@ -56,7 +64,6 @@ class Cost:
     energy_known: bool
     answers: dict[Provenance, int]
     spent_ps: dict[Provenance, int]
-    uses: int = 0
 
 
 class Question(NamedTuple):
@@ -74,16 +81,14 @@ class Usage:
         self.spent_ps: Counter[Provenance] = Counter()  # of the time of all steps
         self.energy_known = True
 
-    def add(self, cost: Cost) -> None:
-        if not cost.uses:
-            return  # asked ahead, never needed
+    def add(self, cost: Cost, uses: int) -> None:
         operations = sum(cost.answers.values())
         self.energy_known &= cost.energy_known
-        self.calls += operations * cost.uses
-        self.cached += operations * (cost.uses - 1)
+        self.calls += operations * uses
+        self.cached += operations * (uses - 1)
         for provenance, answers in cost.answers.items():
-            self.provenance[provenance] += answers * cost.uses
-            self.spent_ps[provenance] += cost.spent_ps[provenance] * cost.uses
+            self.provenance[provenance] += answers * uses
+            self.spent_ps[provenance] += cost.spent_ps[provenance] * uses
 
     def merge(self, other: Usage) -> None:
         self.energy_known &= other.energy_known
@@ -170,24 +175,27 @@ class AskedPort:
         self._asked[0] = self._asked[0]._replace(at_ps=self._clock_ps)
         self.link.send(MAX_PS, self._asked[:1], True)
 
-    def use(self, cost: Cost, times: int = 1) -> None:
-        """Count uses. Memory is emptied by what was needed, not by what was asked ahead, so that the
+    def use(self, group: Group, values: tuple[int, ...], cost: Cost, times: int = 1) -> None:
+        """Count uses of an answer. Memory is emptied by what was needed, not by what was asked ahead, so that the
         counts are the same wherever the component runs."""
-        if not cost.uses:
+        before = group.uses.get(values, 0)
+        if not before:
             self._distinct += 1
-        cost.uses += times
+            group.known.setdefault(values, cost)  # may just have been forgotten
+        group.uses[values] = before + times
         if self._distinct > CACHE_ENTRIES:
             self._forget()
 
     def _forget(self) -> None:
         for group in self._groups.values():
-            for values, cost in group.known.items():
-                self._usage.add(cost)
-                if cost.uses and self._accounts:
+            for values, times in group.uses.items():
+                self._usage.add(group.known[values], times)
+                if self._accounts:
                     for item in group.items:
                         key = (item.template.id, values)
-                        self._uses[key] = self._uses.get(key, 0) + cost.uses * item.repeat
+                        self._uses[key] = self._uses.get(key, 0) + times * item.repeat
             group.known.clear()
+            group.uses.clear()
         self._distinct = 0
 
     def uses(self) -> list[Use]:
@@ -206,6 +214,7 @@ class _Waiting:
     operation: Operation
     item: Item
     done: Callable[[int], None]
+    cause: int  # the event that handed it over
 
 
 class SteppedPort:
@@ -227,7 +236,7 @@ class SteppedPort:
         operation = Operation(item.template.id, values, self._next_id, self._kernel.now_ps, self._kernel.microstep)
         self._next_id += 1
         self._unsent.append(operation)
-        self._open[operation.op_id] = _Waiting(operation, item, done)
+        self._open[operation.op_id] = _Waiting(operation, item, done, self._kernel.events)
 
     @property
     def bound_ps(self) -> int | None:
@@ -244,19 +253,17 @@ class SteppedPort:
         for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.item.copies
-            self._usage.add(self._cost(done, energy))
+            self._usage.add(self._cost(done, energy), 1)
             self._kernel.at(
-                done.finish_ps,
-                Priority.COMPLETION,
-                self._rank,
-                partial(waiting.done, energy),
-            )
+                done.finish_ps, Priority.COMPLETION, self._rank, waiting.item.template.kind, done.op_id,
+                partial(waiting.done, energy), waiting.cause,
+            )  # fmt: skip
 
     @staticmethod
     def _cost(done: Completion, energy_pj: int) -> Cost:
         took = done.finish_ps - done.start_ps
         known = done.energy_pj is not None
-        return Cost(took, energy_pj, known, {done.provenance: 1}, {done.provenance: took}, 1)
+        return Cost(took, energy_pj, known, {done.provenance: 1}, {done.provenance: took})
 
     def _check_progress(self, promised: int | None, grant_ps: int, operations: list[Operation]) -> None:
         """A promise not kept would be asked for ever."""

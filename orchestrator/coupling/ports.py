@@ -6,6 +6,7 @@ A component has a port that is asked, a port that is stepped, or both, each with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hwmodels.interface import Feature, Template, TimePolicy
@@ -75,10 +76,10 @@ class Ports:
             port.send([Question(group, values)])
             port.receive()
         cost = group.known[values]
-        port.use(cost)
+        port.use(group, values, cost)
         self._kernel.at(
             self._kernel.now_ps + cost.duration_ps, Priority.COMPLETION, self._rank[work.component],
-            lambda: done(cost.energy_pj),
+            work.template.kind, work.template.id, partial(done, cost.energy_pj),
         )  # fmt: skip
 
     def modes(self, name: str) -> str:

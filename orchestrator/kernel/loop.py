@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import StalledError, TimeError
-from .queue import EventQueue, Priority
+from .queue import Event, EventQueue, Priority
 
 MAX_PS = 2**63 - 1
 MAX_MICROSTEPS = 10_000
@@ -37,23 +37,28 @@ class Stepped(Protocol):
 
 
 class Kernel:
-    """Owns ``now``. Single-threaded; actions run one after another in the queue's order."""
+    """Owns ``now``. Single-threaded; actions run one after another in the queue's order.
+
+    ``events`` counts those taken from the queue; it is the number of the present one, from 1.
+    """
 
     def __init__(self) -> None:
         self.now_ps = 0
         self.microstep = 0
         self.events = 0
-        self._queue = EventQueue()
+        self.queue = EventQueue()
         self._stepped: list[Stepped] = []
         self._current = (Priority.COMPLETION, -1)
-        self._stopped = False
 
     def attach(self, stepped: Stepped) -> None:
         """Add a stepped component; the order of calls is their rank."""
         self._stepped.append(stepped)
 
-    def at(self, time_ps: int, priority: Priority, rank: int, action: Callable[[], None]) -> None:
-        """Run ``action`` at that time.
+    def at(
+        self, time_ps: int, priority: Priority, rank: int, kind: str, about: int, action: Callable[[], None],
+        cause: int | None = None,
+    ) -> None:  # fmt: skip
+        """Run ``action`` at that time. ``cause`` is the event it comes from, if not the present one.
 
         At the present instant it runs in this microstep if the order still allows it, else in the
         next. Raises TimeError for the past, beyond int64, or a loop in zero time.
@@ -61,23 +66,34 @@ class Kernel:
         if time_ps > self.now_ps:
             if time_ps > MAX_PS:
                 raise TimeError(f"time {time_ps} ps is beyond 2^63-1 ps (106 days)")
-            self._queue.push(time_ps, 0, priority, rank, action)
+            self.queue.push(time_ps, 0, priority, rank, kind, about, self.events if cause is None else cause, action)
             return
         if time_ps < self.now_ps:
             raise TimeError(f"event at {time_ps} ps, but it is {self.now_ps} ps already")
         microstep = self.microstep + ((priority, rank) < self._current)
         if microstep > MAX_MICROSTEPS:
             raise TimeError(f"more than {MAX_MICROSTEPS} microsteps at {time_ps} ps: a loop in zero time")
-        self._queue.push(time_ps, microstep, priority, rank, action)
+        self.queue.push(
+            time_ps, microstep, priority, rank, kind, about, self.events if cause is None else cause, action
+        )
 
-    def stop(self) -> None:
-        """End the run after the current action."""
-        self._stopped = True
+    def run(self, seen: Callable[[Event], None] | None = None) -> None:
+        """Until nothing is left to happen. ``seen`` is told of every event before it acts.
 
-    def run(self) -> None:
-        """Until nothing is left to happen, or stop(). Raises StalledError when work is left over."""
-        queue = self._queue
-        while not self._stopped:
+        Raises StalledError when work is left over.
+        """
+        while (event := self.next()) is not None:
+            if seen is not None:
+                seen(event)
+            event.action()
+
+    def next(self) -> Event | None:
+        """Take the next event from the queue, for the caller to act; None when nothing is left to happen.
+
+        Components that must act before it do so now. Raises StalledError when work is left over.
+        """
+        queue = self.queue
+        while True:
             head = queue.head_ps
             if self._stepped:
                 mover, grant = self._next_stepped(head)
@@ -85,16 +101,14 @@ class Kernel:
                     mover.step(grant)
                     continue
             if head is None:
-                break
+                self._check_stall()
+                return None
             event = queue.pop()
-            if event.time_ps != self.now_ps:
-                self.now_ps = event.time_ps
+            self.now_ps = event.time_ps
             self.microstep = event.microstep
             self._current = (event.priority, event.rank)
             self.events += 1
-            event.action()
-        if not self._stopped:
-            self._check_stall()
+            return event
 
     def _next_stepped(self, head: int | None) -> tuple[Stepped | None, int]:
         """The component that must act before the queue's head, if any, and how far it may go."""

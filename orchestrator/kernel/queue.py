@@ -17,9 +17,11 @@ class Priority(IntEnum):
 
 
 class Event(NamedTuple):
-    """What happens when. Compared field by field; ``order`` is unique, so ``action`` never is.
+    """What happens when. Compared field by field; ``order`` is unique, so what follows it never is.
 
-    ``rank`` is the place of the component or instance in the configuration.
+    ``rank`` is the place of the component or instance in the configuration. ``kind`` and ``about`` (a
+    request, a step, an operation: by number) say what it is for whoever looks on; ``cause`` is the
+    number of the event that made it, 0 for what was there at the start.
     """
 
     time_ps: int
@@ -27,6 +29,9 @@ class Event(NamedTuple):
     priority: Priority
     rank: int
     order: int
+    kind: str
+    about: int
+    cause: int
     action: Callable[[], None]
 
 
@@ -37,8 +42,11 @@ class EventQueue:
         self._heap: list[Event] = []
         self._inserted = 0
 
-    def push(self, time_ps: int, microstep: int, priority: Priority, rank: int, action: Callable[[], None]) -> None:
-        heappush(self._heap, Event(time_ps, microstep, priority, rank, self._inserted, action))
+    def push(
+        self, time_ps: int, microstep: int, priority: Priority, rank: int, kind: str, about: int, cause: int,
+        action: Callable[[], None],
+    ) -> None:  # fmt: skip
+        heappush(self._heap, Event(time_ps, microstep, priority, rank, self._inserted, kind, about, cause, action))
         self._inserted += 1
 
     def pop(self) -> Event:
@@ -48,6 +56,10 @@ class EventQueue:
     def head_ps(self) -> int | None:
         """Time of the next event, None when empty."""
         return self._heap[0].time_ps if self._heap else None
+
+    def pending(self) -> list[Event]:
+        """All events to come, in order."""
+        return sorted(self._heap)
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,11 @@ class Architecture:
         return int(2 * -(-self.kv_heads // tp) * self.head_size * count * DTYPE_BYTES[kv_dtype])
 
 
-def load(model: str, folder: Path) -> Architecture:
-    """A bundled model by name, or a config.json (or its folder) relative to ``folder``."""
+def load(model: str, find: Callable[[str], Path]) -> Architecture:
+    """A bundled model by name, or a config.json (or its folder) where ``find`` says it is."""
     if model in catalog.model_names():
         return _from_config(model, f"model {model}", catalog.model_config(model))
-    path = folder / model
+    path = find(model)
     if path.is_dir():
         path = path / "config.json"
     if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hwmodels.interface import Attribute, Template
 
@@ -16,6 +17,9 @@ class Size:
 
     def __init__(self, name: str, of: Callable[[Batch], tuple[int, ...]]) -> None:
         self.name, self.of = name, of
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Size:
+        return self
 
 
 TOKENS = Size("tokens", lambda batch: (batch.tokens,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..errors import StalledError
 from ..kernel.loop import Kernel
@@ -40,7 +41,8 @@ class Frontend:
 
     def _expect(self, request: Request, pull: bool) -> None:
         self.outstanding += 1
-        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, lambda: self._arrive(request, pull))
+        arrive = partial(self._arrive, request, pull)
+        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive)
 
     def _arrive(self, request: Request, pull: bool) -> None:
         self.arrived += 1

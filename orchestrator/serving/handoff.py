@@ -142,19 +142,27 @@ class Handoff:
             if tokens:
                 transfer.sent += tokens
                 leaving.append((transfer, tokens))
-        if not leaving:
-            return None
-        done = 0
+        return _Leaving(self, leaving).through if leaving else None
 
-        def through(layers: int) -> None:
-            nonlocal done
-            for transfer, tokens in leaving:
-                self._send(transfer, tokens, range(done, layers))
-            done = layers
-
-        return through
+    def send_layers(self, leaving: Sequence[tuple[Transfer, int]], layers: range) -> None:
+        """K and V of those layers of so many tokens each are computed: send them."""
+        for transfer, tokens in leaving:
+            self._send(transfer, tokens, layers)
 
     def _held(self, transfer: Transfer, computed: int) -> int:
         """Of ``computed`` tokens at the prompt's beginning, those the target lacks."""
         have = transfer.target.request.input_tokens - transfer.missing
         return max(0, min(computed, transfer.target.request.input_tokens) - have)
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """The tokens of one step that leave layer by layer; ``done`` layers have left."""
+
+    handoff: Handoff
+    tokens: list[tuple[Transfer, int]]
+    done: int = 0
+
+    def through(self, layers: int) -> None:
+        self.handoff.send_layers(self.tokens, range(self.done, layers))
+        self.done = layers

@@ -61,6 +61,10 @@ class Lane:
                 decodes, total = decodes + 1, total + cached
         return Batch(tuple(prompts), decodes, total, high, low)
 
+    def riders(self) -> list[Sequence]:
+        """Whose tokens the step computes; before it is settled."""
+        return [*self.decoders.members(), *(chunk.sequence for chunk in self.chunks)]
+
     def first_tokens(self) -> list[Sequence]:
         """Whose prompt is whole with the step that ends; those preempted since go to ``landing``."""
         whole = []

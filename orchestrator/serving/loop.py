@@ -29,14 +29,14 @@ LayerHook = Callable[[int], None]
 
 
 class StepRunner(Protocol):
-    """Executes one step of all members in a lane; calls back at its end with the energy it took (pJ).
+    """Executes one step of all members, by ``number``; calls back at its end with the energy it took (pJ).
 
     ``layer_done(n)`` is called when n of the model's layers are through, if it is given. ``upcoming`` is
     the step after it, where that is known: it may be asked about in the same message.
     """
 
     def run(
-        self, lane: int, batches: Sequence[Batch], done: Callable[[int], None], layer_done: LayerHook | None,
+        self, number: int, batches: Sequence[Batch], done: Callable[[int], None], layer_done: LayerHook | None,
         upcoming: Batch | None,
     ) -> None: ...  # fmt: skip
 
@@ -55,6 +55,14 @@ class StepListener(Protocol):
         ...
 
 
+class StepOnlooker(Protocol):
+    """Is told of an instance's steps, by number, as they start and end; ``riders`` are the requests computed in it."""
+
+    def launched(self, step: int, now_ps: int, riders: Sequence[int]) -> None: ...
+
+    def landed(self, step: int, now_ps: int) -> None: ...
+
+
 class StepLoop:
     """``rank`` is the place of its instance among those of the scenario; ``runner`` is set before it starts."""
 
@@ -71,6 +79,8 @@ class StepLoop:
         self._next: list[Batch | None] | None = None  # scheduled while another step is in flight
         self._last_end_ps = 0
         self._woken = False
+        self._launched = 0  # steps so far: the number of the last
+        self.onlooker: StepOnlooker | None = None
         for member in members:
             member.wake = self.wake
 
@@ -78,7 +88,9 @@ class StepLoop:
         """Something has changed: look for work if a lane is free."""
         if self._free and not self._woken:
             self._woken = True
-            self._kernel.at(self._kernel.now_ps, Priority.DECISION, self._rank, self._step)
+            self._kernel.at(
+                self._kernel.now_ps, Priority.DECISION, self._rank, "wake", self.members[0].number, self._step
+            )
 
     def _step(self) -> None:
         self._woken = False
@@ -109,6 +121,10 @@ class StepLoop:
             Flight(member, member.scheduler.lane, batch)
             for member, batch in zip(self.members, batches, strict=True) if batch
         ]  # fmt: skip
+        riders: list[int] = []
+        if self.onlooker:  # before its tokens are counted on
+            lanes = [flight.member.scheduler.lanes[flight.lane] for flight in flights]
+            riders = [sequence.request.id for each in lanes for sequence in each.riders()]
         upcoming = None
         if self._asynchronous:
             for flight in flights:
@@ -116,10 +132,16 @@ class StepLoop:
             self._next = self._schedule()
             if self._next and self._next[0] and len(full) == 1:
                 upcoming = self._model.padded(self._next[0])
-        self.runner.run(lane, full, partial(self._step_ended, lane, flights), hook, upcoming)
+        self._launched += 1
+        if self.onlooker:
+            self.onlooker.launched(self._launched, self._kernel.now_ps, riders)
+        done = partial(self._step_ended, lane, self._launched, flights)
+        self.runner.run(self._launched, full, done, hook, upcoming)
 
-    def _step_ended(self, lane: int, flights: list[Flight], energy_pj: int) -> None:
+    def _step_ended(self, lane: int, number: int, flights: list[Flight], energy_pj: int) -> None:
         now = self._kernel.now_ps
+        if self.onlooker:
+            self.onlooker.landed(number, now)
         for flight in flights:
             scheduler = flight.member.scheduler
             outcome = flight.outcome or scheduler.settle(flight.lane)
@@ -136,7 +158,7 @@ class StepLoop:
         # The host has to have dealt with the tokens of the step before before it can start another.
         ready = max(now + gap, self._last_end_ps + self._model.host_step_ps)
         self._last_end_ps = now
-        self._kernel.at(ready, Priority.DECISION, self._rank, partial(self._lane_free, lane))
+        self._kernel.at(ready, Priority.DECISION, self._rank, "schedule", lane, partial(self._lane_free, lane))
 
     def _lane_free(self, lane: int) -> None:
         self._free.append(lane)

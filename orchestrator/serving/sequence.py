@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
+from typing import Any
+
 from ..workload.request import Request
 
 
@@ -42,6 +45,13 @@ class Sequence:
         self.place = 0
         self.origin: Sequence | None = None
         self.remote = False  # its prompt's K and V come from another engine
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequence:
+        """A copy shares what is never changed in place: the request and the names of its blocks."""
+        copied = memo[id(self)] = copy(self)
+        copied.blocks, copied.token_steps = list(self.blocks), list(self.token_steps)
+        copied.origin = deepcopy(self.origin, memo)
+        return copied
 
     @property
     def reach(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,6 @@ class Request:
     session: str | None = None
     next_turn: Request | None = None
     think_ps: int = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Request:
+        return self

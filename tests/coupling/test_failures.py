@@ -15,7 +15,7 @@ import yaml
 
 from orchestrator.errors import ComponentFailure, MetronomeError
 from orchestrator.scenario.loading import validate
-from orchestrator.simulation import Simulation
+from orchestrator.simulation import LiveSource, Simulation
 
 ROOT = Path(__file__).parent.parent.parent
 FAKES = "tests.coupling.fakes"
@@ -26,7 +26,7 @@ def scenario(small, component, model, **options):
 
 
 def run(data, tmp_path):
-    with Simulation(validate(data, "test"), tmp_path, tmp_path / "logs") as simulation:
+    with Simulation(validate(data, "test"), tmp_path, LiveSource(tmp_path / "logs")) as simulation:
         simulation.run()
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from orchestrator.report.results import Ending, write
 from orchestrator.scenario.loading import validate
-from orchestrator.simulation import Simulation
+from orchestrator.simulation import LiveSource, Simulation
 
 
 def run(data, folder, fold=True):
     """Runs a scenario; returns its three files' content, result.json less wall times, and the simulation."""
-    with Simulation(validate(data, "test"), folder, folder / "logs", fold=fold) as simulation:
+    with Simulation(validate(data, "test"), folder, LiveSource(folder / "logs"), fold=fold) as simulation:
         simulation.run()
         write(simulation, folder, 0.0, Ending())
     return files(folder), simulation

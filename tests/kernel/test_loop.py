@@ -17,7 +17,9 @@ def test_time_never_runs_back_and_every_event_runs_once(tree):
         if isinstance(node, tuple):
             delay, priority, rank = node
             planned[0] += 1
-            kernel.at(kernel.now_ps + delay, priority, rank, lambda: ran.append((kernel.now_ps, kernel.microstep)))
+            kernel.at(
+                kernel.now_ps + delay, priority, rank, "test", 0, lambda: ran.append((kernel.now_ps, kernel.microstep))
+            )
         elif node:
             planned[0] += 1
 
@@ -26,7 +28,7 @@ def test_time_never_runs_back_and_every_event_runs_once(tree):
                 for inner in node:
                     plant(inner)
 
-            kernel.at(kernel.now_ps + len(node), Priority.DECISION, 0, act)
+            kernel.at(kernel.now_ps + len(node), Priority.DECISION, 0, "test", 0, act)
 
     plant(tree)
     kernel.run()
@@ -42,40 +44,47 @@ def test_order_within_an_instant_is_by_priority_then_rank():
         (Priority.COMPLETION, 2),
         (Priority.ARRIVAL, 0),
     ]:
-        kernel.at(5, priority, rank, lambda p=priority, r=rank: ran.append((p, r)))
+        kernel.at(5, priority, rank, "test", 0, lambda p=priority, r=rank: ran.append((p, r)))
     kernel.run()
     assert ran == sorted(ran)
 
 
 def test_an_earlier_kind_of_event_made_at_the_same_instant_waits_for_the_next_microstep():
     kernel, seen = Kernel(), []
-    kernel.at(1, Priority.DECISION, 0, lambda: kernel.at(1, Priority.ARRIVAL, 0, lambda: seen.append(kernel.microstep)))
+    kernel.at(
+        1,
+        Priority.DECISION,
+        0,
+        "test",
+        0,
+        lambda: kernel.at(1, Priority.ARRIVAL, 0, "test", 0, lambda: seen.append(kernel.microstep)),
+    )
     kernel.run()
     assert seen == [1]
 
 
 def test_the_past_is_refused():
     kernel = Kernel()
-    kernel.at(10, Priority.ARRIVAL, 0, lambda: kernel.at(9, Priority.ARRIVAL, 0, lambda: None))
+    kernel.at(10, Priority.ARRIVAL, 0, "test", 0, lambda: kernel.at(9, Priority.ARRIVAL, 0, "test", 0, lambda: None))
     with pytest.raises(TimeError, match="9 ps, but it is 10 ps"):
         kernel.run()
 
 
 def test_beyond_int64_is_refused():
     with pytest.raises(TimeError, match="2\\^63"):
-        Kernel().at(MAX_PS + 1, Priority.ARRIVAL, 0, lambda: None)
+        Kernel().at(MAX_PS + 1, Priority.ARRIVAL, 0, "test", 0, lambda: None)
 
 
 def test_a_loop_in_zero_time_is_found():
     kernel = Kernel()
 
     def again():
-        kernel.at(0, Priority.COMPLETION, 0, again)
+        kernel.at(0, Priority.COMPLETION, 0, "test", 0, again)
 
     def twist():
-        kernel.at(0, Priority.COMPLETION, 0, lambda: kernel.at(0, Priority.DECISION, 0, twist))
+        kernel.at(0, Priority.COMPLETION, 0, "test", 0, lambda: kernel.at(0, Priority.DECISION, 0, "test", 0, twist))
 
-    kernel.at(0, Priority.DECISION, 0, twist)
+    kernel.at(0, Priority.DECISION, 0, "test", 0, twist)
     with pytest.raises(TimeError, match="zero time"):
         kernel.run()
 
@@ -113,7 +122,7 @@ class Promises:
         self.grants.append((self.kernel.now_ps, grant_ps))
         while self.times and self.times[0] <= grant_ps:
             time = self.times.pop(0)
-            self.kernel.at(time, Priority.COMPLETION, 9, lambda: None)
+            self.kernel.at(time, Priority.COMPLETION, 9, "test", 0, lambda: None)
 
     def waiting_for(self):
         return ""
@@ -126,7 +135,7 @@ def test_no_component_is_granted_beyond_what_another_may_still_do(events, compon
     for part in parts:
         kernel.attach(part)
     for time in events:
-        kernel.at(time, Priority.ARRIVAL, 0, lambda: None)
+        kernel.at(time, Priority.ARRIVAL, 0, "test", 0, lambda: None)
     kernel.run()  # Kernel.at refuses the past: an over-granted component would have raised
     assert not any(part.times for part in parts)
     assert all(now <= grant for part in parts for now, grant in part.grants)

@@ -12,7 +12,7 @@ keys = st.lists(
 def test_pops_in_total_order_and_loses_nothing(items):
     queue = EventQueue()
     for time_ps, microstep, priority, rank in items:
-        queue.push(time_ps, microstep, priority, rank, lambda: None)
+        queue.push(time_ps, microstep, priority, rank, "test", 0, 0, lambda: None)
     popped = [queue.pop()[:5] for _ in range(len(queue))]
     assert popped == sorted(popped)
     assert [event[:4] for event in popped] == sorted(items)
@@ -22,7 +22,7 @@ def test_pops_in_total_order_and_loses_nothing(items):
 def test_ties_go_by_insertion(items):
     queue = EventQueue()
     for item in items:
-        queue.push(*item, lambda: None)
+        queue.push(*item, "test", 0, 0, lambda: None)
     orders: dict[tuple, int] = {}
     while len(queue):
         event = queue.pop()

@@ -34,7 +34,7 @@ BATCH = Batch((512, 0, 100, 64), 8, 8000, 2000, 500)
 @pytest.mark.parametrize("name", model_names())
 @pytest.mark.parametrize("tp", [1, 2, 4])
 def test_every_operation_carries_what_its_kind_asks_for(name, tp, tmp_path):
-    plan = plan_of(load(name, tmp_path), tp=tp)
+    plan = plan_of(load(name, tmp_path.joinpath), tp=tp)
     for work in plan.works:
         kind = work.template.kind
         assert set(OPERATION_ATTRIBUTES[kind]) <= set(work.template.attributes), kind
@@ -48,13 +48,13 @@ def test_every_operation_carries_what_its_kind_asks_for(name, tp, tmp_path):
     ("Qwen/Qwen3-32B", 2, 32_762_767_360, 131_072),
 ])  # fmt: skip
 def test_weights_and_kv_by_published_sums(name, tp, weights, kv, tmp_path):
-    arch = load(name, tmp_path)
+    arch = load(name, tmp_path.joinpath)
     assert (arch.weight_bytes(tp), arch.kv_bytes_per_token(tp, "bf16")) == (weights, kv)
 
 
 def test_gemm_shapes_multiply_to_the_weights(tmp_path):
     """All matrices of the plan, over all ranks and layers, are the model's weights less norms and embedding."""
-    arch = load("meta-llama/Llama-3.1-70B", tmp_path)
+    arch = load("meta-llama/Llama-3.1-70B", tmp_path.joinpath)
     for tp in (1, 2, 8):
         total = tp * sum(
             section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
@@ -66,20 +66,20 @@ def test_gemm_shapes_multiply_to_the_weights(tmp_path):
 
 
 def test_all_reduce_moves_one_activation_a_token(tmp_path):
-    reduce = moves(block(plan_of(load("meta-llama/Llama-3.1-8B", tmp_path), tp=2)).rows)[0]
+    reduce = moves(block(plan_of(load("meta-llama/Llama-3.1-8B", tmp_path.joinpath), tp=2)).rows)[0]
     assert reduce.size.of(BATCH) == ((512 + 100 + 8) * 4096 * 2,)
     assert reduce.template.attributes["participants"] == 2
 
 
 def test_experts_hit_grow_to_all(tmp_path):
-    plan = plan_of(load("mistralai/Mixtral-8x7B-v0.1", tmp_path))
+    plan = plan_of(load("mistralai/Mixtral-8x7B-v0.1", tmp_path.joinpath))
     moe = next(work for work in plan.works if work.template.kind == "moe")
     hit = [moe.size.of(Batch((), n, 0, 0, 0))[1] for n in (1, 2, 4, 64)]
     assert hit == [2, 4, 5, 8]  # 2 of 8 a token: 8 (1 - 0.75^n), rounded
 
 
 def test_instances_of_one_model_share_templates(tmp_path):
-    templates, arch = Templates(), load("Qwen/Qwen3-32B", tmp_path)
+    templates, arch = Templates(), load("Qwen/Qwen3-32B", tmp_path.joinpath)
     first, second = plan_of(arch, templates, tp=2), plan_of(arch, templates, tp=2)
     assert first.works[1].template is second.works[1].template
 
@@ -87,7 +87,7 @@ def test_instances_of_one_model_share_templates(tmp_path):
 def test_stages_cut_the_layers_as_vllm_does(tmp_path):
     assert [len(layers) for layers in Layout((), pp=3).layers(32)] == [11, 11, 10]
     assert [len(layers) for layers in Layout((), pp=4).layers(30)] == [7, 8, 8, 7]
-    plan = plan_of(load("meta-llama/Llama-3.1-8B", tmp_path), pp=4)
+    plan = plan_of(load("meta-llama/Llama-3.1-8B", tmp_path.joinpath), pp=4)
     assert [section.repeat for section in plan.sections if section.layers] == [8, 8, 8, 8]
     sends = [section for section in plan.sections if section.stage is None]
     assert len(sends) == 3 and plan.lanes == 4
@@ -95,7 +95,7 @@ def test_stages_cut_the_layers_as_vllm_does(tmp_path):
 
 
 def test_experts_over_a_data_parallel_group_see_the_tokens_of_all(tmp_path):
-    arch = load("Qwen/Qwen3-30B-A3B-Instruct-2507", tmp_path)
+    arch = load("Qwen/Qwen3-30B-A3B-Instruct-2507", tmp_path.joinpath)
     plan = plan_of(arch, dp=4, expert_parallel=True)
     joint = [row for row in block(plan).rows if row.joint]
     assert [row.works[0].template.kind for row in joint] == ["all_gather", "moe", "reduce_scatter"]
@@ -118,7 +118,7 @@ def test_a_config_json_of_ones_own(tmp_path):
     path = tmp_path / "me" / "mine"
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(config()))
-    arch = load("me/mine", tmp_path)
+    arch = load("me/mine", tmp_path.joinpath)
     assert (arch.name, arch.kv_heads, arch.head_size, arch.dtype) == ("me/mine", 4, 16, "bf16")
 
 
@@ -132,9 +132,9 @@ def test_a_config_json_of_ones_own(tmp_path):
 def test_a_config_that_cannot_be_read_names_the_field(tmp_path, change, message):
     (tmp_path / "c.json").write_text(json.dumps(config(**change)))
     with pytest.raises(InputError, match=message):
-        load("c.json", tmp_path)
+        load("c.json", tmp_path.joinpath)
 
 
 def test_a_model_nobody_knows_names_those_there_are(tmp_path):
     with pytest.raises(InputError, match="Qwen/Qwen3-32B"):
-        load("nobody/knows", tmp_path)
+        load("nobody/knows", tmp_path.joinpath)

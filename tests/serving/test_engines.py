@@ -40,9 +40,9 @@ class Fixed:
     def __init__(self, kernel):
         self.kernel, self.batches = kernel, []
 
-    def run(self, lane, batches, done, layer_done, upcoming):
+    def run(self, number, batches, done, layer_done, upcoming):
         self.batches.append((self.kernel.now_ps, batches[0]))
-        self.kernel.at(self.kernel.now_ps + STEP, Priority.COMPLETION, 0, lambda: done(0))
+        self.kernel.at(self.kernel.now_ps + STEP, Priority.COMPLETION, 0, "compute", number, lambda: done(0))
 
 
 class Listener:
@@ -65,7 +65,9 @@ def serve(version, requests, **config):
     loop = StepLoop(kernel, 0, [engine], 1, listener, engine_model(version))
     loop.runner = Fixed(kernel)
     for request in requests:
-        kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, lambda r=request: engine.submit(Sequence(r)))
+        kernel.at(
+            request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, lambda r=request: engine.submit(Sequence(r))
+        )
     kernel.run()
     return listener.ended, loop.runner.batches
 
