@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class MetronomeError(Exception):
     """Root. ``exit_code`` is what the command line ends with."""
@@ -21,18 +23,37 @@ class InputError(MetronomeError):
 
 
 class ComponentFailure(MetronomeError):
-    """A component died, hung or lied. Names it, what it was doing and its last words."""
+    """A component died, hung or lied. Names it, what it was doing and its last words.
+
+    ``code``: ``late`` (it was given an operation of its past), ``timeout``, or ``fault`` for all else.
+    """
 
     exit_code = 3
 
-    def __init__(self, component: str, what: str, doing: str = "", last_words: str = "") -> None:
+    def __init__(
+        self, component: str, what: str, doing: str = "", last_words: str = "", code: str = "fault"
+    ) -> None:  # fmt: skip
         self.component, self.what, self.doing, self.last_words = component, what, doing, last_words
+        self.code = code
         text = f"component {component}: {what}"
         if doing:
             text += f" (while {doing})"
         if last_words:
             text += "\n  its last words:\n" + "\n".join("    " + line for line in last_words.splitlines())
         super().__init__(text)
+
+
+class RecordingEndsError(MetronomeError):
+    """A recording has no answer for what is asked next."""
+
+
+class DivergenceError(MetronomeError):
+    """What happens is not what was recorded: ``fields`` maps a name to (recorded, now)."""
+
+    def __init__(self, event: int, what: str, fields: Mapping[str, tuple[object, object]]) -> None:
+        self.event, self.what, self.fields = event, what, dict(fields)
+        lines = [f"    {name}: recorded {before}, now {now}" for name, (before, now) in self.fields.items()]
+        super().__init__("\n".join([f"diverges from the recording at event {event}: {what}", *lines]))
 
 
 class StalledError(MetronomeError):

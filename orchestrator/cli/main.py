@@ -12,6 +12,8 @@ from ..errors import MetronomeError
 #: command -> (module, what it does); the function has the command's name with _ for -.
 COMMANDS = {
     "run": ("run", "Run a scenario, print the table, write the results."),
+    "replay": ("replay", "Run a recording again without its components."),
+    "diff": ("diff", "Find where two recordings first differ."),
     "validate": ("validate", "Check a scenario without simulating it."),
     "import": ("imports", "Turn another tool's set-up into a scenario."),
     "compare": ("compare", "Compare a run with a real one, or with another run."),

@@ -14,8 +14,9 @@ import click
 from ..errors import MetronomeError
 from ..report.recorder import Progress
 from ..report.results import Ending, write
+from ..scenario.inputs import Inputs
 from ..scenario.loading import DEFAULT, load
-from ..simulation import LiveSource, Simulation
+from ..simulation import LiveSource, Simulation, Source
 
 PS_PER_S = 10**12
 
@@ -36,9 +37,10 @@ PS_PER_S = 10**12
     help="Override one field, e.g. instances.0.engine.max_num_seqs=64.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Replace the scenario's seed.")
+@click.option("--record", is_flag=True, help="Keep every event and answer, to replay, compare and debug the run.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
-    scenario: str | None, output: Path | None, overrides: tuple[str, ...], seed: int | None, quiet: bool
+    scenario: str | None, output: Path | None, overrides: tuple[str, ...], seed: int | None, record: bool, quiet: bool
 ) -> None:
     """Run SCENARIO (a file, or the name of a bundled one) and write its results.
 
@@ -53,21 +55,27 @@ def command(
     output = output or Path("out") / Path(scenario or DEFAULT).stem
     ending = Ending()
     failure: MetronomeError | KeyboardInterrupt | None = None
-    with (
-        progress_bar(quiet) as progress,
-        Simulation(loaded, folder, LiveSource(output / "logs"), progress) as simulation,
-    ):
+    inputs = Inputs(folder)
+    source: Source = LiveSource(output / "logs")
+    recorder = None
+    if record:
+        from ..record.recording import RecordingSource
+
+        source = recorder = RecordingSource(source, output / "recording", loaded, inputs)
+    with progress_bar(quiet) as progress, Simulation(loaded, inputs, source, progress) as simulation:
         # What exists by now lives to the end; the loop makes few cycles. Saves a tenth of it.
         gc.collect()
         gc.freeze()
         startup_s = time.perf_counter() - started
         try:
-            simulation.run()
+            simulation.run(recorder.writer.see if recorder and recorder.writer else None)
         except KeyboardInterrupt as error:
             ending, failure = Ending("interrupted"), error
         except MetronomeError as error:
             ending, failure = Ending("failed", str(error)), error
         data = write(simulation, output, startup_s, ending)
+        if recorder and recorder.writer:
+            recorder.writer.close(ending.status, ending.error)
     if not quiet:
         from rich.console import Console
 

@@ -12,6 +12,7 @@ from hwmodels.interface import (
     ComponentError,
     ConfigError,
     Description,
+    LateOperation,
     Operation,
     Resources,
     Template,
@@ -26,7 +27,11 @@ class Link(Protocol):
     """One session with one component. ``send`` then ``receive``, so that several can answer at once."""
 
     name: str
-    wall_s: float  # time spent waiting for answers
+
+    @property
+    def wall_s(self) -> float:
+        """Time spent waiting for answers."""
+        ...
 
     @property
     def description(self) -> Description: ...
@@ -92,7 +97,8 @@ class LocalLink:
         try:
             self._answer = self.component.advance(grant_ps, operations, stop_at_first)
         except ComponentError as error:
-            raise ComponentFailure(self.name, str(error), f"advancing to {grant_ps} ps") from error
+            code = "late" if isinstance(error, LateOperation) else "fault"
+            raise ComponentFailure(self.name, str(error), f"advancing to {grant_ps} ps", code=code) from error
         self.wall_s += time.perf_counter() - start
 
     def receive(self) -> Advanced:

@@ -190,7 +190,10 @@ class RemoteLink:
                     advanced: Advanced = codec.from_advanced(answer.advanced)
                     return advanced
                 if answer.HasField("fault"):
-                    raise ComponentFailure(self.name, answer.fault.message, self._doing(), self._post_mortem()[1])
+                    late = answer.fault.code == pb.FAULT_CODE_LATE_OPERATION
+                    words = self._post_mortem()[1]
+                    code = "late" if late else "fault"
+                    raise ComponentFailure(self.name, answer.fault.message, self._doing(), words, code)
                 if not answer.HasField("progress"):
                     raise ComponentFailure(self.name, f"answered message {answer.seq}, not {self._seq}", self._doing())
                 self._silent_since = time.monotonic()
@@ -228,7 +231,7 @@ class RemoteLink:
         else:
             what, words = self._post_mortem()
             what = what or f"{error.code().name.lower().replace('_', ' ')}: {error.details()}"
-        return ComponentFailure(self.name, what, doing, words)
+        return ComponentFailure(self.name, what, doing, words, "timeout" if self._timed_out else "fault")
 
     def close(self) -> None:
         """End the stream and the session; errors no longer matter."""

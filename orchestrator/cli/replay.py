@@ -1,0 +1,48 @@
+"""``metronome replay``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ..report.results import write
+from ..simulation import Simulation
+from .run import progress_bar
+
+
+@click.command("replay")
+@click.argument("recording", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("out/replay"), show_default=True,
+    help="Folder for the results.",
+)  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def command(recording: Path, output: Path, quiet: bool) -> None:
+    """Run RECORDING (a folder made by `metronome run --record`) again without its components.
+
+    Its results are those of the recorded run, byte for byte. If this program decides otherwise than the
+    one that recorded, the first event that differs is named and the exit code is 1. A recording cut short
+    by a crash is replayed up to its end.
+    """
+    from ..record.recording import Recording
+    from ..record.replay import ReplayTape, replay
+
+    started = time.perf_counter()
+    found = Recording(recording)
+    tape = ReplayTape(found.journal)
+    source = found.source(tape)
+    with progress_bar(quiet) as progress, Simulation(found.scenario, found.inputs, source, progress) as simulation:
+        startup_s = time.perf_counter() - started
+        ending = replay(simulation, found.journal, tape)
+        data = write(simulation, output, startup_s, ending)
+    if not quiet:
+        from rich.console import Console
+
+        from ..report.table import show
+
+        show(data, Console(soft_wrap=True))
+        click.echo(f"{tape.event} events replayed without a difference; results in {output}")
+        if ending.status != "complete":
+            click.echo(f"the recorded run did not complete ({ending.status}): {ending.error}")

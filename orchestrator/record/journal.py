@@ -1,0 +1,247 @@
+"""The file of a recording: append-only frames, compressed, with an index at its end.
+
+A frame is a header (kind, length, checksum of what follows, number of the first event in it, checksum
+of the header) and its payload. Kinds: ``H`` what was run (JSON, first), ``B`` a block of events and
+exchanges (msgpack, zstd), ``E`` how the run ended and the index of blocks (JSON); the last 8 bytes say
+where that is. What a crash leaves is a file without ``E``, its last frame perhaps torn: the torn frame is
+cut, the index made by walking the headers. A damaged frame anywhere else is an error, never misread.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import msgpack
+import numpy as np
+import zstandard
+
+from ..errors import InputError, MetronomeError
+from ..kernel.queue import Event
+from .exchange import Exchange, pack, unpack
+
+MAGIC = b"METRONOME RECORDING\n"
+VERSION = 1
+_START = struct.Struct("<H")
+_HEADER = struct.Struct("<cIIQ")
+_CHECK = struct.Struct("<I")
+_END = struct.Struct("<Q")
+_HEAD_BYTES = _HEADER.size + _CHECK.size
+BLOCK_EVENTS = 1024
+BLOCK_NUMBERS = 100_000  # operations and completions after which a block is written early
+COLUMNS = ("time_ps", "microstep", "priority", "rank", "kind", "about", "cause")
+
+
+class Row(NamedTuple):
+    """An event as recorded; fields as in `kernel.queue.Event`."""
+
+    time_ps: int
+    microstep: int
+    priority: int
+    rank: int
+    kind: str
+    about: int
+    cause: int
+
+    @classmethod
+    def of(cls, event: Event) -> Row:
+        return cls(event.time_ps, event.microstep, event.priority, event.rank, event.kind, event.about, event.cause)
+
+
+class Block(NamedTuple):
+    """Events ``first``, ``first`` + 1, ... and the exchanges between them, in order."""
+
+    first: int
+    rows: list[Row]
+    exchanges: list[Exchange]
+
+
+class JournalWriter:
+    """Writes a recording; as a `Tape` it knows no answers, it only keeps them.
+
+    Memory is bounded: a block is written when it has 1024 events or 100,000 numbers of exchanges.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.event = 0
+        self._file = path.open("wb")
+        self._file.write(MAGIC + _START.pack(VERSION))
+        self._packer = msgpack.Packer(autoreset=True)
+        self._compressor = zstandard.ZstdCompressor(level=1)
+        self._rows: list[tuple[int, ...]] = []
+        self._kinds: dict[str, int] = {}
+        self._exchanges: list[Any] = []
+        self._numbers, self._first = 0, 1
+        self._index: list[tuple[int, int]] = []  # first event, offset
+        self._frame(b"H", json.dumps(header).encode(), 0)
+
+    def see(self, event: Event) -> None:
+        """An event is about to act."""
+        self.event += 1
+        kind = self._kinds.setdefault(event.kind, len(self._kinds))
+        self._rows.append((event.time_ps, event.microstep, event.priority, event.rank, kind, event.about, event.cause))
+        if len(self._rows) >= BLOCK_EVENTS or self._numbers >= BLOCK_NUMBERS:
+            self.flush()
+
+    def get(self, session: str, index: int) -> Exchange | None:
+        return None
+
+    def add(self, exchange: Exchange) -> None:
+        self._exchanges.append(pack(exchange))
+        self._numbers += len(exchange.asked) + (len(exchange.asked[1]) if exchange.verb == "advance" else 0)
+
+    def flush(self) -> None:
+        """Write what there is as a block."""
+        if not self._rows and not self._exchanges:
+            return
+        rows = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), len(COLUMNS)).T
+        rows[0] = np.diff(rows[0], prepend=0)
+        rows[6] = np.arange(self._first, self._first + len(self._rows)) - rows[6]
+        payload = self._packer.pack((self._first, list(self._kinds), rows.tobytes(), self._exchanges))
+        self._index.append((self._first, self._file.tell()))
+        self._frame(b"B", self._compressor.compress(payload), self._first)
+        self._file.flush()
+        self._first += len(self._rows)
+        self._rows, self._exchanges, self._numbers, self._kinds = [], [], 0, {}
+
+    def close(self, status: str, error: str) -> None:
+        """How the run ended; the recording is whole."""
+        self.flush()
+        offset = self._file.tell()
+        ending = {"status": status, "error": error, "events": self.event, "blocks": self._index}
+        self._frame(b"E", json.dumps(ending).encode(), self.event)
+        self._file.write(_END.pack(offset))
+        self._file.close()
+
+    def _frame(self, kind: bytes, payload: bytes, first: int) -> None:
+        head = _HEADER.pack(kind, len(payload), crc32(payload), first)
+        self._file.write(head + _CHECK.pack(crc32(head)) + payload)
+
+
+class Journal:
+    """A recording's file, read. Raises InputError for what is no recording, of another version, or damaged.
+
+    ``truncated``: the run did not end orderly, and what was not yet written is missing. ``ending``: status
+    and error of one that did.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.truncated = False
+        self.ending: dict[str, Any] | None = None
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise self._bad(f"cannot be read: {error.strerror}") from None
+        start = self._file.read(len(MAGIC) + _START.size)
+        if start[: len(MAGIC)] != MAGIC or len(start) < len(MAGIC) + _START.size:
+            raise self._bad("is no recording")
+        (version,) = _START.unpack(start[len(MAGIC) :])
+        if version != VERSION:
+            raise self._bad(f"is of version {version}; this program reads version {VERSION}")
+        self._size = path.stat().st_size
+        first = self._head(self._file.tell())
+        if first is None or first[0] != b"H":
+            raise self._bad("has no header: nothing was recorded yet")
+        self.header: dict[str, Any] = json.loads(self._payload(*first[1:4]))
+        self._blocks: list[tuple[int, int]] = []  # first event, offset
+        if not self._indexed():
+            self._walk(first[2] + first[1])
+        self.events = self._count()
+
+    def _indexed(self) -> bool:
+        """Whether the file is whole; then its end says where everything is."""
+        self._file.seek(max(0, self._size - _END.size))
+        (offset,) = _END.unpack(self._file.read(_END.size))
+        if offset > self._size - _HEAD_BYTES:
+            return False
+        try:
+            head = self._head(offset)
+        except InputError:
+            return False
+        if head is None or head[0] != b"E" or head[2] + head[1] + _END.size != self._size:
+            return False
+        self.ending = json.loads(self._payload(*head[1:4]))
+        self._blocks = [(first, start) for first, start in (self.ending or {})["blocks"]]
+        return True
+
+    def _walk(self, offset: int) -> None:
+        """Find every block of a file without an index; a torn frame at the end is cut."""
+        self.truncated = True
+        while offset < self._size and (head := self._head(offset)) is not None:
+            kind, length, start, _, first = head
+            if kind == b"B":
+                self._blocks.append((first, offset))
+            offset = start + length
+        if self._blocks and not self._whole(self._blocks[-1][1]):
+            self._blocks.pop()
+
+    def _head(self, offset: int) -> tuple[bytes, int, int, int, int] | None:
+        """(kind, length, where the payload starts, its checksum, first event); None where the file is torn."""
+        self._file.seek(offset)
+        data = self._file.read(_HEAD_BYTES)
+        if len(data) < _HEAD_BYTES:
+            return None
+        kind, length, check, first = _HEADER.unpack(data[: _HEADER.size])
+        if crc32(data[: _HEADER.size]) != _CHECK.unpack(data[_HEADER.size :])[0]:
+            raise self._bad(f"is damaged at byte {offset}")
+        start = offset + _HEAD_BYTES
+        return None if start + length > self._size else (kind, length, start, check, first)
+
+    def _payload(self, length: int, start: int, check: int) -> bytes:
+        self._file.seek(start)
+        payload = self._file.read(length)
+        if crc32(payload) != check:
+            raise self._bad(f"is damaged at byte {start}")
+        return payload
+
+    def _whole(self, offset: int) -> bool:
+        try:
+            self._block(offset)
+        except MetronomeError:
+            return False
+        return True
+
+    def _count(self) -> int:
+        if self.ending is not None:
+            return int(self.ending["events"])
+        if not self._blocks:
+            return 0
+        last = self._block(self._blocks[-1][1])
+        return last.first + len(last.rows) - 1
+
+    def blocks(self) -> Iterator[Block]:
+        for _, offset in self._blocks:
+            yield self._block(offset)
+
+    def block_of(self, event: int) -> Block:
+        """The block with that event."""
+        offset = next(offset for first, offset in reversed(self._blocks) if first <= event)
+        return self._block(offset)
+
+    def row(self, event: int) -> Row:
+        block = self.block_of(event)
+        return block.rows[event - block.first]
+
+    def _block(self, offset: int) -> Block:
+        head = self._head(offset)
+        if head is None:
+            raise self._bad(f"is damaged at byte {offset}")
+        payload = zstandard.ZstdDecompressor().decompress(self._payload(*head[1:4]))
+        first, kinds, packed, exchanges = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        rows = np.frombuffer(packed, dtype=np.int64).reshape(len(COLUMNS), -1).copy()
+        rows[0] = np.cumsum(rows[0])
+        rows[6] = np.arange(first, first + rows.shape[1]) - rows[6]
+        columns = rows.tolist()
+        columns[4] = [kinds[kind] for kind in columns[4]]
+        return Block(first, [Row(*row) for row in zip(*columns, strict=True)], [unpack(e) for e in exchanges])
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _bad(self, why: str) -> InputError:
+        return InputError(str(self.path), "recording", None, why)

@@ -1,0 +1,138 @@
+"""A link whose answers come from a tape as far as it goes, and from the component beyond, onto the tape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+from hwmodels.interface import Advanced, Description, Operation, Template, Use
+
+from ..coupling.link import Link
+from ..errors import ComponentFailure, DivergenceError, RecordingEndsError
+from .exchange import Exchange, Tape, asked_for_statistics, asked_to_advance, asked_to_declare
+
+
+class Live:
+    """What is behind a taped link: the component's own link, opened when it is first needed; or nothing."""
+
+    def __init__(self, open_link: Callable[[], Link] | None, link: Link | None = None) -> None:
+        self._open, self._link = open_link, link
+
+    @property
+    def link(self) -> Link:
+        """Raises RecordingEndsError where there is no component."""
+        if self._link is None:
+            if self._open is None:
+                raise RecordingEndsError("the recording ends here, and it has no components to go on with")
+            self._link = self._open()
+        return self._link
+
+    @property
+    def wall_s(self) -> float:
+        return self._link.wall_s if self._link else 0.0
+
+    def another(self) -> Live:
+        return Live(None if self._open is None and self._link is None else lambda: self.link.again())
+
+
+class TapedLink:
+    """One session, named ``component#number``; copies share tape and component and keep their own place."""
+
+    def __init__(
+        self, name: str, description: Description, remote: bool, tape: Tape, live: Live, number: int = 0
+    ) -> None:  # fmt: skip
+        self.name, self._description, self.remote = name, description, remote
+        self.session = f"{name}#{number}"
+        self.tape, self.live = tape, live
+        self.position = 0  # messages so far
+        self._sessions = 1
+        self._asked: tuple[Any, ...] = ()
+        self._known: Exchange | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TapedLink:
+        copied = memo[id(self)] = copy(self)
+        return copied
+
+    @property
+    def description(self) -> Description:
+        return self._description
+
+    @property
+    def wall_s(self) -> float:
+        return self.live.wall_s
+
+    def again(self) -> Link:
+        self._sessions += 1
+        return TapedLink(self.name, self._description, self.remote, self.tape, self.live.another(), self._sessions - 1)
+
+    def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
+        asked = asked_to_declare(templates)
+        known = self._known_answer("declare", asked)
+        answer: Any = known.answer if known else self.live.link.declare(templates)
+        self._keep("declare", asked, answer, known)
+        return answer  # type: ignore[no-any-return]
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+        self._asked = asked_to_advance(grant_ps, operations, stop_at_first)
+        self._known = self._known_answer("advance", self._asked)
+        if self._known is None:
+            try:
+                self.live.link.send(grant_ps, operations, stop_at_first)
+            except ComponentFailure as failure:
+                self._keep("send", self._asked, failure, None)
+                raise
+        elif self._known.verb == "send":
+            self.position += 1
+            raise self._failure(self._known)
+
+    def receive(self) -> Advanced:
+        known, self._known = self._known, None
+        answer: Any = known.answer if known else None
+        if known is None:
+            try:
+                answer = self.live.link.receive()
+            except ComponentFailure as failure:
+                self._keep("advance", self._asked, failure, None)
+                raise
+        self._keep("advance", self._asked, answer, known)
+        if known and isinstance(answer, ComponentFailure):
+            raise self._failure(known)
+        return answer  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _failure(known: Exchange) -> ComponentFailure:
+        failure = known.answer
+        if not isinstance(failure, ComponentFailure):
+            raise AssertionError("only a failure is kept as one")
+        return ComponentFailure(failure.component, failure.what, failure.doing, failure.last_words, failure.code)
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        asked = asked_for_statistics(uses)
+        known = self._known_answer("statistics", asked)
+        answer: Any = known.answer if known else self.live.link.statistics(uses)
+        self._keep("statistics", asked, answer, known)
+        return answer  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """The component's own link belongs to who opened it."""
+
+    def _known_answer(self, verb: str, asked: tuple[Any, ...]) -> Exchange | None:
+        known = self.tape.get(self.session, self.position)
+        if known is not None and (known.verb not in (verb, "send") or known.asked != asked):
+            raise DivergenceError(
+                self.tape.event,
+                f"{self.session} was sent another message than the recorded one",
+                {"message": (f"{known.verb} {_short(known.asked)}", f"{verb} {_short(asked)}")},
+            )
+        return known
+
+    def _keep(self, verb: str, asked: tuple[Any, ...], answer: Any, known: Exchange | None) -> None:
+        self.position += 1
+        if known is None:
+            self.tape.add(Exchange(self.session, self.tape.event, verb, asked, answer))
+
+
+def _short(asked: tuple[Any, ...]) -> str:
+    text = str(asked)
+    return text if len(text) <= 300 else text[:297] + "..."

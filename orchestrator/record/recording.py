@@ -1,0 +1,156 @@
+"""A recording's folder: the journal, and copies of the files the scenario names.
+
+``journal`` holds every event and every exchange; its header the scenario, where it was, and what each
+component said of itself. A recording stands alone: it is replayed without the components, the scenario
+file or the workload.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hwmodels.interface import Description, Feature, TimePolicy
+
+from ..coupling.components import ComponentSpec
+from ..coupling.link import Link
+from ..errors import InputError
+from ..scenario.inputs import Inputs
+from ..scenario.loading import validate
+from ..scenario.schema import ComponentOptions, Scenario
+from ..simulation import Source
+from .exchange import Tape
+from .journal import Journal, JournalWriter
+from .link import Live, TapedLink
+
+JOURNAL = "journal"
+
+
+class TapingSource:
+    """Components of ``source``, what they say kept on a tape. ``opened`` is called with all links before time 0."""
+
+    def __init__(self, source: Source, tape: Tape) -> None:
+        self._source, self.tape = source, tape
+
+    def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
+        return self._source.specify(scenario, folder)
+
+    @contextmanager
+    def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
+        with self._source.open(specs) as links:
+            yield {
+                name: TapedLink(name, link.description, link.remote, self.tape, Live(None, link))
+                for name, link in links.items()
+            }
+
+
+class RecordingSource:
+    """Components of ``source``, everything recorded into ``folder``; ``writer`` exists once they are open."""
+
+    def __init__(self, source: Source, folder: Path, scenario: Scenario, inputs: Inputs) -> None:
+        self._source, self.folder, self._scenario, self._inputs = source, folder, scenario, inputs
+        self.writer: JournalWriter | None = None
+
+    def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
+        return self._source.specify(scenario, folder)
+
+    @contextmanager
+    def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
+        with self._source.open(specs) as links:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            components = {spec.name: _component(spec, links[spec.name]) for spec in specs}
+            self.writer = JournalWriter(self.folder / JOURNAL, self._header(components))
+            yield {
+                name: TapedLink(name, link.description, link.remote, self.writer, Live(None, link))
+                for name, link in links.items()
+            }
+
+    def _header(self, components: Mapping[str, Any]) -> dict[str, Any]:
+        copies: dict[str, str] = {}
+        for number, (name, path) in enumerate(self._inputs.found.items()):
+            if path.is_dir():
+                path = path / "config.json"
+            # A model is named after its file and the folder it is in.
+            kept = Path("inputs") / str(number) / path.parent.name / path.name
+            (self.folder / kept).parent.mkdir(parents=True)
+            shutil.copyfile(path, self.folder / kept)
+            copies[name] = str(kept)
+        return {
+            "metronome": version("metronome-cosim"),
+            "scenario": self._scenario.model_dump(mode="json"),
+            "folder": str(self._inputs.folder.resolve()),
+            "inputs": copies,
+            "components": components,
+        }
+
+
+class RecordedSource:
+    """The components of a recording: as they described themselves, their answers from ``tape``."""
+
+    def __init__(self, header: Mapping[str, Any], tape: Tape) -> None:
+        self._components, self.tape = header["components"], tape
+
+    def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
+        return [
+            ComponentSpec(
+                name, said["kind"], rank, said["model"], {}, scenario.components.get(name, ComponentOptions()),
+                scenario.seed,
+            )
+            for rank, (name, said) in enumerate(self._components.items())
+        ]  # fmt: skip
+
+    @contextmanager
+    def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
+        links: dict[str, Link] = {}
+        for spec in specs:
+            said = self._components[spec.name]
+            description = _described(said["description"])
+            links[spec.name] = TapedLink(spec.name, description, said["remote"], self.tape, Live(None))
+        yield links
+
+
+def _component(spec: ComponentSpec, link: Link) -> dict[str, Any]:
+    said = asdict(link.description)
+    said["op_kinds"], said["features"] = sorted(said["op_kinds"]), sorted(said["features"])
+    return {"kind": spec.kind, "model": spec.model, "remote": link.remote, "description": said}
+
+
+def _described(said: Mapping[str, Any]) -> Description:
+    return Description(
+        **{
+            **said,
+            "time_policy": TimePolicy(said["time_policy"]),
+            "op_kinds": frozenset(said["op_kinds"]),
+            "features": frozenset(Feature(feature) for feature in said["features"]),
+        }
+    )
+
+
+class Recording:
+    """A recording opened for reading: a folder with a journal, or the results folder that holds one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError for what is no recording."""
+        folder = path / "recording" if (path / "recording" / JOURNAL).is_file() else path
+        if not (folder / JOURNAL).is_file():
+            raise InputError(
+                str(path), "recording", None, "is no recording: it has no journal (metronome run --record)"
+            )
+        self.folder = folder
+        self.journal = Journal(folder / JOURNAL)
+        header = self.journal.header
+        self.scenario = validate(header["scenario"], f"{folder / JOURNAL}")
+        copies = {name: folder / kept for name, kept in header["inputs"].items()}
+        for name, kept in copies.items():
+            if folder.resolve() not in kept.resolve().parents:
+                raise InputError(str(folder), f"inputs.{name}", str(kept), "lies outside the recording")
+        self.inputs = Inputs(Path(header["folder"]), copies)
+
+    def source(self, tape: Tape) -> RecordedSource:
+        return RecordedSource(self.journal.header, tape)

@@ -1,0 +1,79 @@
+"""Running a recorded scenario again without its components, and noticing where it goes another way."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..errors import ComponentFailure, DivergenceError, RecordingEndsError
+from ..kernel.queue import Event
+from ..report.results import Ending
+from ..simulation import Simulation
+from .exchange import Exchange
+from .journal import Journal, Row
+
+
+class ReplayTape:
+    """The answers of a journal in order, and its events to check against; one block or few in memory."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.event = 0
+        self._events = journal.events
+        self._blocks = journal.blocks()
+        self._rows: deque[Row] = deque()
+        self._sessions: dict[str, deque[Exchange]] = {}
+
+    def get(self, session: str, index: int) -> Exchange | None:
+        kept = self._sessions.setdefault(session, deque())
+        while not kept:
+            if not self._load():
+                return None
+        return kept.popleft()
+
+    def add(self, exchange: Exchange) -> None:
+        raise RecordingEndsError(f"the recording ends at event {self.event}")
+
+    def check(self, event: Event) -> None:
+        """The event about to act must be the recorded one. Raises DivergenceError, RecordingEndsError."""
+        self.event += 1
+        while not self._rows:
+            if not self._load():
+                raise RecordingEndsError(f"the recording ends after event {self._events}")
+        recorded, now = self._rows.popleft(), Row.of(event)
+        if recorded != now:
+            raise DivergenceError(self.event, describe(now), differences(recorded, now))
+
+    def _load(self) -> bool:
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        self._rows.extend(block.rows)
+        for exchange in block.exchanges:
+            self._sessions.setdefault(exchange.session, deque()).append(exchange)
+        return True
+
+
+def describe(row: Row) -> str:
+    return f"{row.kind} {row.about} at {row.time_ps} ps (rank {row.rank})"
+
+
+def differences(a: Row, b: Row) -> dict[str, tuple[object, object]]:
+    """Fields of two events that differ."""
+    return {name: (x, y) for name, x, y in zip(Row._fields, a, b, strict=True) if x != y}
+
+
+def replay(simulation: Simulation, journal: Journal, tape: ReplayTape) -> Ending:
+    """Run to where the recording ends. Raises DivergenceError."""
+    try:
+        simulation.run(tape.check)
+    except ComponentFailure as failure:
+        return Ending("failed", str(failure))
+    except RecordingEndsError as end:
+        if journal.ending is None:
+            return Ending("interrupted", str(end))
+        if journal.ending["status"] == "complete":
+            raise DivergenceError(tape.event, "the recorded run had ended before", {}) from None
+        return Ending(journal.ending["status"], journal.ending["error"])
+    if tape.event < journal.events:
+        recorded = describe(journal.row(tape.event + 1))
+        raise DivergenceError(tape.event + 1, "nothing happens any more", {"event": (recorded, "none")})
+    return Ending()
