@@ -133,6 +133,8 @@ class Simulation:
 
     def _build_engines(self, progress: Progress | None, fold: bool) -> None:
         self.engines: list[Engine] = []
+        self.loops: list[StepLoop] = []  # one an instance, and
+        self.executors: list[Executor] = []  # what executes its steps
         self.recorder = Recorder(progress)
         for unit in self.units:
             role = Role(unit.options.role)
@@ -154,9 +156,11 @@ class Simulation:
                 self.recorder,
                 engine_model(unit.options.engine.version),
             )
-            loop.runner = Executor(
+            self.loops.append(loop)
+            loop.runner = executor = Executor(
                 self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].scheduler.steady, fold
             )
+            self.executors.append(executor)
 
     def _routes(self, templates: Templates) -> dict[tuple[int, int], list[KvRoute]]:
         """Between every prefill and every decode engine, by their numbers."""

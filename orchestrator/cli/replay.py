@@ -9,7 +9,7 @@ import click
 
 from ..report.results import write
 from ..simulation import Simulation
-from .run import progress_bar
+from .run import progress_bar, settle_memory
 
 
 @click.command("replay")
@@ -34,6 +34,7 @@ def command(recording: Path, output: Path, quiet: bool) -> None:
     tape = ReplayTape(found.journal)
     source = found.source(tape)
     with progress_bar(quiet) as progress, Simulation(found.scenario, found.inputs, source, progress) as simulation:
+        settle_memory()
         startup_s = time.perf_counter() - started
         ending = replay(simulation, found.journal, tape)
         data = write(simulation, output, startup_s, ending)

@@ -63,9 +63,7 @@ def command(
 
         source = recorder = RecordingSource(source, output / "recording", loaded, inputs)
     with progress_bar(quiet) as progress, Simulation(loaded, inputs, source, progress) as simulation:
-        # What exists by now lives to the end; the loop makes few cycles. Saves a tenth of it.
-        gc.collect()
-        gc.freeze()
+        settle_memory()
         startup_s = time.perf_counter() - started
         try:
             simulation.run(recorder.writer.see if recorder and recorder.writer else None)
@@ -89,6 +87,12 @@ def command(
         else:
             click.echo(f"metronome: the run failed; partial results are in {output}", err=True)
         raise failure
+
+
+def settle_memory() -> None:
+    """What exists by now lives to the end, and the loop makes few cycles: saves a tenth of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from hwmodels.interface import (
     ComponentError,
     ConfigError,
     Description,
+    Inspectable,
     LateOperation,
     Operation,
     Resources,
+    Snapshots,
     Template,
     UnsupportedOperation,
     Use,
@@ -62,6 +64,16 @@ class Link(Protocol):
         """The component's figures at the end; ``uses`` as in `Component.statistics`."""
         ...
 
+    def inspect(self) -> dict[str, Any]:
+        """The component's state, unchanged by looking; raises ComponentFailure where it offers none."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Its whole state, for `restore` in this or another session; raises ComponentFailure where it offers none."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -91,6 +103,22 @@ class LocalLink:
 
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         return self.component.statistics(uses)
+
+    def inspect(self) -> dict[str, Any]:
+        if not isinstance(self.component, Inspectable):
+            raise ComponentFailure(self.name, "cannot be inspected: its model has no feature inspect")
+        return self.component.inspect()
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._snapshots().snapshot()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._snapshots().restore(state)
+
+    def _snapshots(self) -> Snapshots:
+        if not isinstance(self.component, Snapshots):
+            raise ComponentFailure(self.name, "takes no snapshots: its model has no feature snapshot")
+        return self.component
 
     def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
         start = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from ..lowering.work import Work
 from .ports import Ports
@@ -23,6 +24,12 @@ class KvRoute:
     layer_bytes: float
 
 
+class SendListener(Protocol):
+    """Is told of every send at its end."""
+
+    def sent(self, work: Work, start_ps: int, took_ps: int) -> None: ...
+
+
 class KvMover:
     """Knows the routes between every pair of prefill and decode engines, by their numbers."""
 
@@ -30,6 +37,7 @@ class KvMover:
         self._ports, self._routes = ports, routes
         self.bytes = 0
         self.energy_pj = 0
+        self.listener: SendListener | None = None
 
     def move(self, source: int, target: int, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
         """K and V of ``tokens`` tokens, of all layers or of some; ``done`` when the last byte is there."""
@@ -43,10 +51,13 @@ class KvMover:
         move = _Move(len(sends), done)
         for work, size in sends:
             self.bytes += size * (work.copies // 2)
-            self._ports.start(work, (size,), partial(self._one_done, move))
+            since_ps = self._ports.now_ps
+            self._ports.start(work, (size,), partial(self._one_done, move, work, since_ps))
 
-    def _one_done(self, move: _Move, energy_pj: int) -> None:
+    def _one_done(self, move: _Move, work: Work, since_ps: int, energy_pj: int) -> None:
         move.left -= 1
+        if self.listener:
+            self.listener.sent(work, since_ps, self._ports.now_ps - since_ps)
         self.energy_pj += energy_pj
         if not move.left:
             move.done()

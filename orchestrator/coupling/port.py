@@ -272,6 +272,13 @@ class SteppedPort:
                 self.link.name, f"promised to act at {promised} ps and did not", f"advancing to {grant_ps} ps"
             )
 
+    def open_operations(self) -> list[dict[str, Any]]:
+        return [
+            {"op": op, "kind": w.item.template.kind, "layer": w.item.template.layer, "values": list(w.operation.values),
+             "since_ps": w.operation.at_ps, "cause": w.cause}
+            for op, w in self._open.items()
+        ]  # fmt: skip
+
     def waiting_for(self) -> str:
         if not self._open:
             return ""

@@ -87,6 +87,22 @@ class Ports:
         modes = [mode for mode, ports in (("asked", self._asked), ("stepped", self._stepped)) if name in ports]
         return " and ".join(modes)
 
+    @property
+    def now_ps(self) -> int:
+        return self._kernel.now_ps
+
+    def links(self, name: str) -> list[Link]:
+        """Its sessions, the stepped one first."""
+        return [ports[name].link for ports in (self._stepped, self._asked) if name in ports]
+
+    def root(self, name: str) -> Link:
+        """Its first session, which others are made from."""
+        return self._links[name]
+
+    def open_operations(self, name: str) -> list[dict[str, Any]]:
+        """What a component that shares the clock has not completed."""
+        return self._stepped[name].open_operations() if name in self._stepped else []
+
     def usage(self, name: str) -> Usage:
         """Counts of one component over both its ports."""
         total = Usage()

@@ -127,6 +127,30 @@ class RemoteLink:
         except grpc.RpcError as error:
             raise self._failure(error, "being asked for its statistics") from None
 
+    def inspect(self) -> dict[str, Any]:
+        found: dict[str, Any] = codec.from_struct(
+            self._call(self._stub.Inspect, pb.InspectRequest(session_id=self._session), "being inspected").value
+        )
+        return found
+
+    def snapshot(self) -> dict[str, Any]:
+        found: dict[str, Any] = codec.from_struct(
+            self._call(self._stub.Snapshot, pb.SnapshotRequest(session_id=self._session), "taking a snapshot").state
+        )
+        return found
+
+    def restore(self, state: dict[str, Any]) -> None:
+        request = pb.RestoreRequest(session_id=self._session, state=codec.to_struct(state))
+        self._call(self._stub.Restore, request, "being restored")
+
+    def _call(self, method: Callable[..., Any], request: Any, doing: str) -> Any:
+        try:
+            return method(request, timeout=UNARY_S)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise ComponentFailure(self.name, error.details() or "cannot do that", doing) from None
+            raise self._failure(error, doing) from None
+
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         self._templates = {template.id: template for template in templates}
         request = pb.ConfigureRequest(

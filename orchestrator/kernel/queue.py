@@ -57,6 +57,10 @@ class EventQueue:
         """Time of the next event, None when empty."""
         return self._heap[0].time_ps if self._heap else None
 
+    @property
+    def head(self) -> Event | None:
+        return self._heap[0] if self._heap else None
+
     def pending(self) -> list[Event]:
         """All events to come, in order."""
         return sorted(self._heap)

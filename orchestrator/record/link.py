@@ -32,6 +32,14 @@ class Live:
     def wall_s(self) -> float:
         return self._link.wall_s if self._link else 0.0
 
+    @property
+    def opened(self) -> Link | None:
+        return self._link
+
+    def replace(self, link: Link) -> None:
+        """From now on this link is behind every copy."""
+        self._link = link
+
     def another(self) -> Live:
         return Live(None if self._open is None and self._link is None else lambda: self.link.again())
 
@@ -113,6 +121,16 @@ class TapedLink:
         answer: Any = known.answer if known else self.live.link.statistics(uses)
         self._keep("statistics", asked, answer, known)
         return answer  # type: ignore[no-any-return]
+
+    def inspect(self) -> dict[str, Any]:
+        """The state of the component as it is now, however far the tape has been read."""
+        return self.live.link.inspect()
+
+    def snapshot(self) -> dict[str, Any]:
+        return self.live.link.snapshot()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.live.link.restore(state)
 
     def close(self) -> None:
         """The component's own link belongs to who opened it."""

@@ -29,18 +29,24 @@ class Engine:
         self.name, self.number, self.max_model_len, self.role = name, number, max_model_len, role
         self.scheduler = scheduler
         self.wake: Callable[[], None] = lambda: None  # set by its step loop
-        self._arrived: list[Sequence] = []
+        self.arrived: list[Sequence] = []  # not yet looked at
 
     @property
     def load(self) -> tuple[int, int]:
         """(waiting, running) sequences, arrivals not yet drained among the waiting."""
         waiting, running = self.scheduler.load
-        return waiting + len(self._arrived), running
+        return waiting + len(self.arrived), running
+
+    def sequences(self) -> list[Sequence]:
+        """All it has, in no order that matters."""
+        scheduler = self.scheduler
+        return [*self.arrived, *scheduler.waiting, *scheduler.inbound.sequences(), *scheduler.running.values(),
+                *scheduler.handed.values()]  # fmt: skip
 
     @property
     def queued_tokens(self) -> int:
         """Prompt tokens that wait to be computed."""
-        waiting = [*self._arrived, *self.scheduler.waiting]
+        waiting = [*self.arrived, *self.scheduler.waiting]
         return sum(sequence.reach for sequence in waiting) + self.scheduler.unfinished_tokens
 
     def cached_tokens(self, request: Request) -> int:
@@ -58,16 +64,16 @@ class Engine:
         """
         self._check_fits(sequence.request)
         sequence.place = self.number
-        self._arrived.append(sequence)
+        self.arrived.append(sequence)
         self.wake()
 
     def drain(self, now_ps: int) -> None:
         """Move what has arrived to the scheduler, between two steps."""
-        for sequence in self._arrived:
+        for sequence in self.arrived:
             if sequence.queued_ps < 0:
                 sequence.queued_ps = now_ps
             self.scheduler.add(sequence)
-        self._arrived.clear()
+        self.arrived.clear()
 
     def _check_fits(self, request: Request) -> None:
         """A request too large for the empty engine would wait for ever: refuse it on arrival."""

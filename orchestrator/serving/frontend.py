@@ -20,7 +20,7 @@ class Frontend:
     """Holds one future arrival at a time, so that a workload of any length streams."""
 
     def __init__(self, kernel: Kernel, workload: Iterator[Request], router: Router, engines: Sequence[Engine]) -> None:
-        self._kernel, self._workload, self._router, self._engines = kernel, workload, router, engines
+        self._kernel, self._workload, self.router, self._engines = kernel, workload, router, engines
         self._first = [engine for engine in engines if engine.role is not Role.DECODE]
         self._second = [engine for engine in engines if engine.role is Role.DECODE]
         self.handoff: Handoff | None = None
@@ -32,7 +32,7 @@ class Frontend:
 
     def decode_engine(self, sequence: RequestState) -> Engine:
         """Where a request goes on whose prompt is, or will be, computed elsewhere."""
-        return self._router.choose(sequence.request, self._second)
+        return self.router.choose(sequence.request, self._second)
 
     def _pull(self) -> None:
         request = next(self._workload, None)
@@ -46,7 +46,7 @@ class Frontend:
 
     def _arrive(self, request: Request, pull: bool) -> None:
         self.arrived += 1
-        engine = self._router.choose(request, self._first)
+        engine = self.router.choose(request, self._first)
         sequence = RequestState(request)
         if self.handoff and engine.role is Role.PREFILL and request.output_tokens > 1:
             self.handoff.arrived(sequence, engine)

@@ -29,6 +29,14 @@ class Mover(Protocol):
         ...
 
 
+class TransferOnlooker(Protocol):
+    """Is told when K and V of a request begin to move, and when nothing of it moves any more."""
+
+    def moving(self, request: int) -> None: ...
+
+    def moved(self, request: int) -> None: ...
+
+
 @dataclass(slots=True)
 class Transfer:
     """One request on its way from the engine ``source`` to ``target``.
@@ -58,8 +66,9 @@ class Handoff:
     ) -> None:
         self._engines, self._mover, self._choose = engines, mover, choose
         self._push, self._by_layer = push, by_layer
-        self._open: dict[int, Transfer] = {}
+        self.open: dict[int, Transfer] = {}
         self.transfers = self.tokens = 0
+        self.onlooker: TransferOnlooker | None = None
         for engine in engines:
             engine.scheduler.inbound.on_reserved = self._reserved
 
@@ -74,18 +83,18 @@ class Handoff:
     def _expect(self, source: RequestState) -> Transfer:
         target = RequestState(source.request)
         target.remote, target.origin = True, source
-        transfer = self._open[source.request.id] = Transfer(source, target)
+        transfer = self.open[source.request.id] = Transfer(source, target)
         self._choose(source).submit(target)
         return transfer
 
     def prompt_ended(self, source: RequestState) -> None:
         """The first token is out."""
-        transfer = self._open.get(source.request.id) or self._expect(source)
+        transfer = self.open.get(source.request.id) or self._expect(source)
         transfer.prompt_done = True
         self._send_rest(transfer)
 
     def _reserved(self, target: RequestState, missing: int) -> None:
-        transfer = self._open[target.request.id]
+        transfer = self.open[target.request.id]
         transfer.missing = missing
         if transfer.prompt_done:
             self._send_rest(transfer)
@@ -103,6 +112,8 @@ class Handoff:
             self._arrived(transfer)
 
     def _send(self, transfer: Transfer, tokens: int, layers: range | None) -> None:
+        if self.onlooker and not transfer.moving:
+            self.onlooker.moving(transfer.source.request.id)
         transfer.moving += 1
         if layers is None:
             transfer.sent += tokens
@@ -110,6 +121,8 @@ class Handoff:
 
     def _moved(self, transfer: Transfer) -> None:
         transfer.moving -= 1
+        if self.onlooker and not transfer.moving:
+            self.onlooker.moved(transfer.source.request.id)
         if transfer.prompt_done and not transfer.moving and transfer.sent == transfer.missing:
             self._arrived(transfer)
 
@@ -117,7 +130,7 @@ class Handoff:
         """All K and V are there: the source's blocks are free, the target decodes."""
         self.transfers += 1
         self.tokens += transfer.missing
-        del self._open[transfer.source.request.id]
+        del self.open[transfer.source.request.id]
         source, target = self._engines[transfer.source.place], self._engines[transfer.target.place]
         source.scheduler.release(transfer.source)
         transfer.target.take_over(transfer.source)
@@ -131,7 +144,7 @@ class Handoff:
             return None
         leaving: list[tuple[Transfer, int]] = []
         for chunk in chunks:
-            transfer = self._open.get(chunk.sequence.request.id)
+            transfer = self.open.get(chunk.sequence.request.id)
             if (
                 transfer is None
                 or transfer.missing < 0

@@ -17,10 +17,17 @@ class Inbound:
         self._cache = cache
         self.on_reserved: Callable[[Sequence, int], None] = lambda sequence, tokens: None
         self.ready: deque[Sequence] = deque()
-        self._loading: set[int] = set()  # requests
+        self._loading: dict[int, Sequence] = {}  # by request
 
     def __len__(self) -> int:
         return len(self._loading) + len(self.ready)
+
+    def sequences(self) -> list[Sequence]:
+        """Those whose K and V are on their way, or there."""
+        return [*self._loading.values(), *self.ready]
+
+    def has(self, sequence: Sequence) -> bool:
+        return self._loading.get(sequence.request.id) is sequence or sequence in self.ready
 
     def reserve(self, sequence: Sequence) -> int | None:
         """Blocks for the prompt and the token after it: returns the tokens hit, None if there is no room."""
@@ -31,12 +38,12 @@ class Inbound:
         self._cache.start(sequence, hit, inputs + 1)
         sequence.computed = inputs
         hit_tokens = len(hit) * self._cache.block_size
-        self._loading.add(sequence.request.id)
+        self._loading[sequence.request.id] = sequence
         self.on_reserved(sequence, inputs - hit_tokens)
         return hit_tokens
 
     def loaded(self, sequence: Sequence) -> None:
         """The K and V of a reserved sequence are here: it decodes from the next step on."""
-        self._loading.remove(sequence.request.id)
+        del self._loading[sequence.request.id]
         self._cache.name(sequence, sequence.request.input_tokens)
         self.ready.append(sequence)

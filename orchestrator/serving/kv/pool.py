@@ -43,6 +43,16 @@ class BlockPool:
     def used(self) -> int:
         return self.size - self.free
 
+    @property
+    def cached(self) -> int:
+        """Blocks that can be found by their hash."""
+        return len(self._by_hash)
+
+    def internals(self) -> list[object]:
+        """Everything that decides what happens next, for a fingerprint."""
+        return [self._fresh, list(self._freed), list(self._references.items()),
+                [(name.hex(), block) for name, block in self._by_hash.items()]]  # fmt: skip
+
     def allocate(self, count: int) -> list[int]:
         """Take ``count`` blocks from the head; what they held is forgotten. They must be free."""
         return [self.take() for _ in range(count)]

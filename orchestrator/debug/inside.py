@@ -1,0 +1,177 @@
+"""Looking into events and components of a session, now and in the past."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hwmodels.interface import Feature
+
+from ..coupling.executor import InFlight
+from ..coupling.link import Link
+from ..coupling.program import Shared, Span, Train
+from ..errors import InputError
+from ..record.link import TapedLink
+from . import state
+
+if TYPE_CHECKING:
+    from .session import DebugSession
+
+FIELDS = ("event", "time", "time_ps", "microstep", "priority", "rank", "kind", "about", "cause", "source")
+
+
+class Inside:
+    """What the present event is about, and what state a component is in."""
+
+    def __init__(self, session: DebugSession) -> None:
+        self._session = session
+        self._shadows: dict[str, tuple[Link, int]] = {}  # sessions rebuilt in the past, and how far
+        self.fed = 0  # messages given again to rebuild components
+
+    # The present event ----------------------------------------------------------------------------
+
+    def name(self, name: str) -> Any:
+        """A field of the present event, or the state at a path; None for what is not there (yet)."""
+        if "/" in name:
+            try:
+                return self._session.value(name)
+            except InputError:
+                return None
+        event = self._session.event
+        if name not in FIELDS:
+            raise InputError(
+                "debugger", "name", name, f"one of {', '.join(FIELDS)}, or a path such as engines/a/kv/free"
+            )
+        if event is None:
+            return None
+        match name:
+            case "event":
+                return self._session.position
+            case "time":
+                return event.time_ps
+            case "source":
+                return state.source(self._session.simulation, event)
+            case "priority":
+                return event.priority.name.lower()
+        return getattr(event, name)
+
+    def step(self) -> InFlight | None:
+        """The step the present event ends a part of, if it does."""
+        event = self._session.event
+        action = event.action if event else None
+        first = action.args[0] if isinstance(action, partial) and action.args else None
+        if isinstance(first, partial):  # a component's completion, told to the step that waits for it
+            first = first.args[0] if first.args else None
+        return first if isinstance(first, InFlight) else None
+
+    def parts(self) -> list[tuple[str, str, str]]:
+        """(component, kind, layer) of every operation that the present event ends."""
+        step = self.step()
+        event = self._session.event
+        if step is None or event is None:
+            return []
+        segment = step.segment
+        if isinstance(segment, Span):
+            return [
+                (part.port.link.name, item.template.kind, item.template.layer)
+                for parts in segment.members for part in parts for item in part.group.items
+            ]  # fmt: skip
+        if isinstance(segment, Shared):
+            return [(port.link.name, item.template.kind, item.template.layer) for port, item in segment.items]
+        if isinstance(segment, Train):
+            inner = [
+                (part.port.link.name, item.template.kind, item.template.layer)
+                for gap in segment.gaps for part in gap for item in part.group.items
+            ]  # fmt: skip
+            return [(segment.port.link.name, "train", segment.item.template.layer), *inner]
+        return []
+
+    def who(self) -> frozenset[str]:
+        event = self._session.event
+        if event is None:
+            return frozenset()
+        found = {component for component, _, _ in self.parts()}
+        return frozenset(found | {state.source(self._session.simulation, event)})
+
+    def kinds(self) -> frozenset[str]:
+        event = self._session.event
+        return frozenset({kind for _, kind, _ in self.parts()} | ({event.kind} if event else set()))
+
+    # Components -----------------------------------------------------------------------------------
+
+    def component_state(self, name: str) -> Any:
+        """What a component shows of itself here; raises InputError where it shows nothing."""
+        link = self._link(name)
+        if Feature.INSPECT not in link.description.features:
+            raise InputError("debugger", f"components/{name}/state", None, "its model has no feature inspect")
+        return self._at(link).inspect()
+
+    def state_is(self, name: str) -> str:
+        """How the state of a component here is come by, for people."""
+        link = self._link(name)
+        if Feature.INSPECT not in link.description.features:
+            return "not available"
+        if self._at_frontier(link):
+            return "live"
+        return "by snapshot" if self._snapshot_before(link) else "by feeding it its messages again"
+
+    def _snapshot_before(self, link: TapedLink) -> bool:
+        taken = self._session.tape.snapshots.get(link.session, {})
+        return any(position <= link.position for position in taken)
+
+    def _link(self, name: str) -> TapedLink:
+        found = self._session.simulation.ports.links(name)
+        link = found[0]
+        if not isinstance(link, TapedLink):
+            raise AssertionError("a session's links are all taped")
+        return link
+
+    def _at_frontier(self, link: TapedLink) -> bool:
+        return link.position == len(self._session.tape.sessions.get(link.session, ()))
+
+    def _at(self, link: TapedLink) -> Link:
+        """A link to the component in the state of this moment."""
+        if self._at_frontier(link) and link.live.opened:
+            return link.live.opened
+        shadow, position = self._shadows.get(link.session, (None, 0))
+        if shadow is None or position > link.position:
+            shadow, given = self._session.tape.rebuild(self._root(link.name), link.session, link.position)
+            self.fed += given
+        else:
+            from .tape import give
+
+            for exchange in self._session.tape.sessions[link.session][position : link.position]:
+                if exchange.verb == "advance":
+                    give(shadow, exchange)
+                    self.fed += 1
+        self._shadows[link.session] = shadow, link.position
+        return shadow
+
+    def _root(self, name: str) -> Link:
+        """The first session's own link: it makes further sessions."""
+        link = self._session.simulation.ports.root(name)
+        if not isinstance(link, TapedLink):
+            raise AssertionError("a session's links are all taped")
+        return link.live.link
+
+    def snapshot(self, link: TapedLink) -> None:
+        """Keep a component's snapshot of this moment, if it takes any and is at this moment."""
+        if Feature.SNAPSHOT in link.description.features and link.live.opened and self._at_frontier(link):
+            taken = self._session.tape.snapshots.setdefault(link.session, {})
+            if link.position > 1 and link.position not in taken:
+                taken[link.position] = link.live.opened.snapshot()
+
+    def go_live(self) -> str:
+        """Bring every component to this moment, and forget what came after it. Returns what that took."""
+        said = []
+        for link in self._session.taped_links():
+            if self._at_frontier(link):
+                continue
+            how = "its snapshot" if self._snapshot_before(link) else "its own messages"
+            rebuilt, given = self._session.tape.rebuild(self._root(link.name), link.session, link.position)
+            link.live.replace(rebuilt)
+            said.append(f"{link.session} rebuilt from {how} ({given} given again, all answered as before)")
+        positions = {link.session: link.position for link in self._session.taped_links()}
+        self._session.tape.cut(positions)
+        self._shadows.clear()
+        return "; ".join(said) or "components are at this event"

@@ -1,0 +1,89 @@
+"""The debugger's tape: every message of the run so far, to go back over and to rebuild components from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..coupling.link import Link
+from ..errors import DivergenceError
+from ..record.exchange import Exchange, operations_of, templates_of
+
+
+class MemoryTape:
+    """``sessions`` by name, ``log`` all messages in order. ``snapshots`` of a session by its position."""
+
+    def __init__(self, known: Iterable[Exchange] = ()) -> None:
+        self.event = 0
+        self.sessions: dict[str, list[Exchange]] = {}
+        self.log: list[Exchange] = []
+        self.snapshots: dict[str, dict[int, dict[str, Any]]] = {}
+        for exchange in known:
+            self.add(exchange)
+
+    def get(self, session: str, index: int) -> Exchange | None:
+        known = self.sessions.get(session, ())
+        return known[index] if index < len(known) else None
+
+    def add(self, exchange: Exchange) -> None:
+        self.sessions.setdefault(exchange.session, []).append(exchange)
+        self.log.append(exchange)
+
+    def of_event(self, event: int) -> list[Exchange]:
+        """Messages between that event and the next."""
+        low, high = 0, len(self.log)
+        while low < high:  # events never run back
+            middle = (low + high) // 2
+            if self.log[middle].event < event:
+                low = middle + 1
+            else:
+                high = middle
+        found = []
+        while low < len(self.log) and self.log[low].event == event:
+            found.append(self.log[low])
+            low += 1
+        return found
+
+    def cut(self, positions: Mapping[str, int]) -> None:
+        """Forget what comes after these positions: the run goes another way from here."""
+        left = {session: known[: positions.get(session, 0)] for session, known in self.sessions.items()}
+        counts = dict.fromkeys(left, 0)
+        log = []
+        for exchange in self.log:
+            if counts[exchange.session] < len(left[exchange.session]):
+                counts[exchange.session] += 1
+                log.append(exchange)
+        self.sessions, self.log = left, log
+        for session, taken in self.snapshots.items():
+            for position in [p for p in taken if p > positions.get(session, 0)]:
+                del taken[position]
+
+    def rebuild(self, root: Link, session: str, position: int) -> tuple[Link, int]:
+        """A fresh session of the component, as this one was after ``position`` messages.
+
+        From its latest snapshot before, if there is one, else by giving it all its messages again; each
+        answer must be the one it gave before (raises DivergenceError). Returns how many were given.
+        """
+        link = root.again()
+        known = self.sessions[session][:position]
+        taken = [p for p in self.snapshots.get(session, {}) if p <= position]
+        start = max(taken, default=0)
+        given = 0
+        for index, exchange in enumerate(known):
+            if exchange.verb == "declare":
+                link.declare(templates_of(exchange))
+                if start > index:
+                    link.restore(self.snapshots[session][start])
+            elif exchange.verb == "advance" and index >= start:
+                give(link, exchange)
+                given += 1
+        return link, given
+
+
+def give(link: Link, exchange: Exchange) -> None:
+    """One message again; raises DivergenceError if it is answered otherwise."""
+    link.send(*operations_of(exchange))
+    answer = link.receive()
+    if answer != exchange.answer:
+        what = f"{exchange.session} answers otherwise than before, so its past cannot be rebuilt"
+        raise DivergenceError(exchange.event, what, {"answer": (exchange.answer, answer)})

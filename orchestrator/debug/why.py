@@ -1,0 +1,238 @@
+"""Where a request's latency came from: every picosecond from its arrival to its end, by who took it.
+
+The run is played again from the arrival with an onlooker that notes the steps the request rides in and
+what each component does in them. A step's time goes to its longest chain of operations (of several
+data-parallel members the slowest); what is left between steps is waiting or host work. The parts add up
+to the latency exactly.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..coupling.port import Item
+from ..errors import InputError
+from ..lowering.work import Work
+from ..simulation import Simulation
+from . import state
+from .session import DebugSession
+
+
+class Part(NamedTuple):
+    """``took_ps`` of an operation chain, by component (or reason) and layer."""
+
+    component: str
+    layer: str
+    took_ps: int
+
+
+@dataclass(slots=True)
+class Step:
+    """A step the request was in, and its critical path."""
+
+    instance: str
+    number: int
+    start_ps: int
+    end_ps: int = -1
+    chains: list[tuple[int, int, int, list[Part]]] = field(default_factory=list)  # start, -end, member, parts
+    folded: list[Part] = field(default_factory=list)
+
+    def path(self) -> list[Part]:
+        """Parts that add up to the step's time."""
+        found: list[Part] = []
+        reached = self.start_ps
+        for start, minus_end, _, parts in sorted(self.chains, key=lambda chain: chain[:3]):
+            if start < reached:
+                continue  # a member that had to wait for a slower one
+            if start > reached:
+                found.append(Part("waiting", "for the stage before", start - reached))
+            found += parts
+            reached = -minus_end
+        if self.end_ps > reached:
+            found.append(Part("waiting", "for the stage before", self.end_ps - reached))
+        return found
+
+
+class Collector:
+    """Onlooker of one instance: all its steps' times, and the parts of those the request rides in."""
+
+    def __init__(self, instance: str, request: int) -> None:
+        self.instance, self._request = instance, request
+        self.spans: dict[int, tuple[int, int]] = {}  # every step: start, end
+        self.mine: dict[int, Step] = {}
+
+    def launched(self, step: int, now_ps: int, riders: Sequence[int]) -> None:
+        self.spans[step] = (now_ps, now_ps)
+        if self._request in riders:
+            self.mine[step] = Step(self.instance, step, now_ps)
+
+    def landed(self, step: int, now_ps: int) -> None:
+        self.spans[step] = (self.spans.get(step, (now_ps, 0))[0], now_ps)
+        if step in self.mine:
+            self.mine[step].end_ps = now_ps
+
+    def part(
+        self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
+    ) -> None:  # fmt: skip
+        mine = self.mine.get(step)
+        if mine is None:
+            return
+        if items[0].template.kind == "train" and mine.folded:
+            between = sum(part.took_ps for part in mine.folded)
+            parts = [*mine.folded, Part(component, items[0].template.layer, took_ps - between)]
+            mine.chains.append((start_ps, -start_ps - took_ps, member, parts))
+            mine.folded = []
+            return
+        part = Part(component, _layers(items), took_ps)
+        if mine.chains:
+            start, minus_end, whose, parts = mine.chains[-1]
+            if whose == member and -minus_end == start_ps:
+                mine.chains[-1] = (start, minus_end - took_ps, member, [*parts, part])
+                return
+        mine.chains.append((start_ps, -start_ps - took_ps, member, [part]))
+
+    def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
+        if step in self.mine:
+            self.mine[step].folded.append(Part(component, _layers(items), took_ps))
+
+
+def _layers(items: Sequence[Item]) -> str:
+    return items[0].template.layer if len(items) == 1 else f"{items[0].template.layer} and {len(items) - 1} more"
+
+
+class Moves:
+    """Onlooker of the handoff: when the request's K and V were on their way."""
+
+    def __init__(self, request: int, simulation: Simulation) -> None:
+        self._request, self._simulation = request, simulation
+        self.spans: list[tuple[int, int]] = []
+        self.networks: set[str] = set()
+        self._since = -1
+
+    def moving(self, request: int) -> None:
+        if request == self._request:
+            self._since = self._simulation.kernel.now_ps
+
+    def moved(self, request: int) -> None:
+        if request == self._request:
+            self.spans.append((self._since, self._simulation.kernel.now_ps))
+
+    def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
+        self.networks.add(work.component)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``."""
+
+    request: int
+    total_ps: int
+    first_ps: int | None
+    done: bool
+    before: Counter[tuple[str, str]]
+    after: Counter[tuple[str, str]]
+    steps: list[Step]
+
+
+def why(session: DebugSession, request: int) -> Answer:
+    """Raises InputError for a request that has not arrived by now."""
+    rows = session.log[: session.position]
+    arrival = next((n for n, row in enumerate(rows, 1) if row.kind == "arrival" and row.about == request), None)
+    here = session.position
+    if arrival is None or arrival >= here:
+        raise InputError("debugger", "request", request, "has not arrived yet, or there is none of that id")
+    with session.aside(arrival) as simulation:
+        kinds = {spec.name: spec.kind for spec in simulation.specs}
+        collectors = []
+        for unit, loop, executor in zip(simulation.units, simulation.loops, simulation.executors, strict=True):
+            name = unit.names[0] if len(unit.names) == 1 else unit.options.name
+            collectors.append(Collector(name, request))
+            loop.onlooker = executor.listener = collectors[-1]
+        moves = Moves(request, simulation)
+        if simulation.handoff:
+            simulation.handoff.onlooker, simulation.mover.listener = moves, moves
+        end = None
+        while session.position < here and end is None:
+            session.step()
+            end = next((s for s in simulation.recorder.done[-8:] if s.request.id == request), None)
+        found = state.find(simulation, request)
+        if found is None:
+            raise AssertionError("it has arrived")
+        sequence = found[0]
+        finish = sequence.end_ps if end else simulation.kernel.now_ps
+        marks = sequence.queued_ps, sequence.scheduled_ps
+    first = sequence.first_token_ps if sequence.first_token_ps >= 0 else None
+    steps = sorted((s for c in collectors for s in c.mine.values() if s.end_ps >= 0), key=lambda s: s.start_ps)
+    timeline = _timeline(sequence.request.arrival_ps, finish, marks, steps, collectors, moves, kinds)
+    before: Counter[tuple[str, str]] = Counter()
+    after: Counter[tuple[str, str]] = Counter()
+    for start, what, who, took in timeline:
+        (before if first is None or start < first else after)[what, who] += took
+    total = finish - sequence.request.arrival_ps
+    return Answer(request, total, first and first - sequence.request.arrival_ps, end is not None, before, after, steps)
+
+
+def _timeline(
+    arrival: int, finish: int, marks: tuple[int, int], steps: list[Step], collectors: list[Collector], moves: Moves,
+    kinds: dict[str, str],
+) -> list[tuple[int, str, str, int]]:  # fmt: skip
+    """(start, what, who, ps), without a gap from arrival to finish."""
+    found: list[tuple[int, str, str, int]] = []
+    reached, queued = arrival, marks[0]
+    others = {c.instance: sorted(span for n, span in c.spans.items() if n not in c.mine) for c in collectors}
+    for step in [*steps, None]:
+        until = step.start_ps if step else finish
+        if until > reached:
+            engine = (step or (steps[-1] if steps else None)) and (step or steps[-1]).instance
+            if reached < queued:
+                early = min(queued, until)
+                found.append((reached, "waiting", "to be looked at: the engine is in a step", early - reached))
+                reached = early
+            found += _gap(reached, until, others.get(engine or "", []), moves, bool(found) and reached > queued)
+        if step is None:
+            break
+        at = step.start_ps
+        for part in step.path():
+            found.append(
+                (
+                    at,
+                    _what(kinds, part.component),
+                    part.component if part.component in kinds else part.layer,
+                    part.took_ps,
+                )
+            )
+            at += part.took_ps
+        reached = step.end_ps
+    return found
+
+
+def _what(kinds: dict[str, str], component: str) -> str:
+    return {"accelerator": "compute", "pim": "compute"}.get(kinds.get(component, ""), kinds.get(component, "waiting"))
+
+
+def _gap(
+    start: int, end: int, others: list[tuple[int, int]], moves: Moves, running: bool
+) -> list[tuple[int, str, str, int]]:  # fmt: skip
+    """The time between two of its steps: moving, behind others' steps, or the host's work."""
+    found: list[tuple[int, str, str, int]] = []
+    reached = start
+    covers = [(*span, "network", f"K and V over {', '.join(sorted(moves.networks))}") for span in moves.spans]
+    covers += [(*span, "waiting", "for others' steps: no budget, blocks or place") for span in others]
+    for begin, finish, what, who in sorted(covers):
+        begin, finish = max(begin, reached), min(finish, end)
+        if finish <= begin:
+            continue
+        if begin > reached:
+            found.append((reached, *_idle(running), begin - reached))
+        found.append((begin, what, who, finish - begin))
+        reached = finish
+    if end > reached:
+        found.append((reached, *_idle(running), end - reached))
+    return found
+
+
+def _idle(running: bool) -> tuple[str, str]:
+    return ("host", "between steps") if running else ("waiting", "for the engine's next step")
