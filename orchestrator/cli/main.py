@@ -12,6 +12,7 @@ from ..errors import MetronomeError
 #: command -> (module, what it does); the function has the command's name with _ for -.
 COMMANDS = {
     "run": ("run", "Run a scenario, print the table, write the results."),
+    "debug": ("debug", "Step through a run both ways, and ask why."),
     "replay": ("replay", "Run a recording again without its components."),
     "diff": ("diff", "Find where two recordings first differ."),
     "validate": ("validate", "Check a scenario without simulating it."),

@@ -279,6 +279,10 @@ class SteppedPort:
             for op, w in self._open.items()
         ]  # fmt: skip
 
+    def waiters(self) -> list[tuple[Operation, Callable[[int], None]]]:
+        """Operations not completed, and who is to be told of their end."""
+        return [(waiting.operation, waiting.done) for waiting in self._open.values()]
+
     def waiting_for(self) -> str:
         if not self._open:
             return ""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from hwmodels.interface import Feature, Template, TimePolicy
+from hwmodels.interface import Feature, Operation, Template, TimePolicy
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
@@ -102,6 +102,10 @@ class Ports:
     def open_operations(self, name: str) -> list[dict[str, Any]]:
         """What a component that shares the clock has not completed."""
         return self._stepped[name].open_operations() if name in self._stepped else []
+
+    def waiters(self, name: str) -> list[tuple[Operation, Callable[[int], None]]]:
+        """As `SteppedPort.waiters`; empty for a component that is only asked."""
+        return self._stepped[name].waiters() if name in self._stepped else []
 
     def usage(self, name: str) -> Usage:
         """Counts of one component over both its ports."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from metronome.component.v1 import codec
@@ -56,11 +56,23 @@ class Watchdog:
                 link.check_silence(time.monotonic())
 
 
-class RemoteLink:
-    """One session with one component process.
+class Host(Protocol):
+    """The process behind a link, as far as we started it."""
 
-    ``post_mortem`` tells what became of the process: (what happened, its last words).
-    """
+    @property
+    def pid(self) -> int: ...
+
+    def last_words(self) -> str:
+        """The end of what it has printed."""
+        ...
+
+    def post_mortem(self) -> tuple[str, str]:
+        """(what became of it, its last words); empty while it runs."""
+        ...
+
+
+class RemoteLink:
+    """One session with one component process. ``timeout_s`` is how long it may be silent."""
 
     remote = True
 
@@ -69,11 +81,12 @@ class RemoteLink:
         spec: ComponentSpec,
         address: str,
         watchdog: Watchdog,
-        post_mortem: Callable[[], tuple[str, str]],
+        host: Host,
         session: int = 0,
     ) -> None:
         self.name, self.wall_s = spec.name, 0.0
-        self._spec, self._address, self._watchdog, self._post_mortem = spec, address, watchdog, post_mortem
+        self.host, self.timeout_s = host, spec.options.timeout_s
+        self._spec, self._address, self._watchdog, self._post_mortem = spec, address, watchdog, host.post_mortem
         self._number, self._session = session, f"{spec.name}#{session}"
         self._others: list[RemoteLink] = []
         self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
@@ -114,7 +127,7 @@ class RemoteLink:
     def again(self) -> RemoteLink:
         """Another session with the same process; it ends with this one."""
         number = self._number + len(self._others) + 1
-        other = RemoteLink(self._spec, self._address, self._watchdog, self._post_mortem, number)
+        other = RemoteLink(self._spec, self._address, self._watchdog, self.host, number)
         self._others.append(other)
         return other
 
@@ -234,7 +247,7 @@ class RemoteLink:
     def check_silence(self, now: float) -> None:
         """Called by the watchdog: end the wait if it has lasted too long."""
         since = self._silent_since
-        if since is not None and now - since > self._spec.options.timeout_s and not self._timed_out:
+        if since is not None and now - since > self.timeout_s and not self._timed_out:
             self._timed_out = True
             call = self._answers
             if isinstance(call, grpc.Call):
@@ -251,7 +264,7 @@ class RemoteLink:
 
     def _failure(self, error: grpc.RpcError, doing: str) -> ComponentFailure:
         if self._timed_out:
-            what, words = f"gave no answer for {self._spec.options.timeout_s:g} s", self._post_mortem()[1]
+            what, words = f"gave no answer for {self.timeout_s:g} s", self._post_mortem()[1]
         else:
             what, words = self._post_mortem()
             what = what or f"{error.code().name.lower().replace('_', ' ')}: {error.details()}"

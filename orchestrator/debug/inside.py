@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hwmodels.interface import Feature
+from hwmodels.interface import MAX_PS, Feature, Operation
 
 from ..coupling.executor import InFlight
 from ..coupling.link import Link
 from ..coupling.program import Shared, Span, Train
 from ..errors import InputError
+from ..record.exchange import templates_of
 from ..record.link import TapedLink
 from . import state
+from .tape import give
 
 if TYPE_CHECKING:
     from .session import DebugSession
@@ -67,9 +70,11 @@ class Inside:
     def parts(self) -> list[tuple[str, str, str]]:
         """(component, kind, layer) of every operation that the present event ends."""
         step = self.step()
-        event = self._session.event
-        if step is None or event is None:
-            return []
+        return self.parts_of(step) if step else []
+
+    @staticmethod
+    def parts_of(step: InFlight) -> list[tuple[str, str, str]]:
+        """What a step in flight is at: (component, kind, layer)."""
         segment = step.segment
         if isinstance(segment, Span):
             return [
@@ -101,25 +106,36 @@ class Inside:
 
     def component_state(self, name: str) -> Any:
         """What a component shows of itself here; raises InputError where it shows nothing."""
-        link = self._link(name)
+        link = self.link(name)
         if Feature.INSPECT not in link.description.features:
             raise InputError("debugger", f"components/{name}/state", None, "its model has no feature inspect")
         return self._at(link).inspect()
 
     def state_is(self, name: str) -> str:
         """How the state of a component here is come by, for people."""
-        link = self._link(name)
+        link = self.link(name)
         if Feature.INSPECT not in link.description.features:
             return "not available"
         if self._at_frontier(link):
             return "live"
         return "by snapshot" if self._snapshot_before(link) else "by feeding it its messages again"
 
+    def alone(self, name: str, given: Sequence[Any]) -> int | None:
+        """What an operation would take alone, ps; None where the component remembers, or cannot be asked."""
+        link = self.link(name)
+        if not link.description.memoryless or not (root := self._root(name)).live.opened:
+            return None
+        fresh = root.live.link.again()
+        fresh.declare(templates_of(self._session.tape.sessions[link.session][0]))
+        fresh.send(MAX_PS, [Operation(*given)], True)
+        answer = fresh.receive()
+        return answer.completions[0].finish_ps - answer.completions[0].start_ps
+
     def _snapshot_before(self, link: TapedLink) -> bool:
         taken = self._session.tape.snapshots.get(link.session, {})
         return any(position <= link.position for position in taken)
 
-    def _link(self, name: str) -> TapedLink:
+    def link(self, name: str) -> TapedLink:
         found = self._session.simulation.ports.links(name)
         link = found[0]
         if not isinstance(link, TapedLink):
@@ -135,11 +151,9 @@ class Inside:
             return link.live.opened
         shadow, position = self._shadows.get(link.session, (None, 0))
         if shadow is None or position > link.position:
-            shadow, given = self._session.tape.rebuild(self._root(link.name), link.session, link.position)
+            shadow, given = self._session.tape.rebuild(self._root(link.name).live.link, link.session, link.position)
             self.fed += given
         else:
-            from .tape import give
-
             for exchange in self._session.tape.sessions[link.session][position : link.position]:
                 if exchange.verb == "advance":
                     give(shadow, exchange)
@@ -147,12 +161,12 @@ class Inside:
         self._shadows[link.session] = shadow, link.position
         return shadow
 
-    def _root(self, name: str) -> Link:
-        """The first session's own link: it makes further sessions."""
+    def _root(self, name: str) -> TapedLink:
+        """The first session: what is behind it makes further sessions."""
         link = self._session.simulation.ports.root(name)
         if not isinstance(link, TapedLink):
             raise AssertionError("a session's links are all taped")
-        return link.live.link
+        return link
 
     def snapshot(self, link: TapedLink) -> None:
         """Keep a component's snapshot of this moment, if it takes any and is at this moment."""
@@ -168,7 +182,7 @@ class Inside:
             if self._at_frontier(link):
                 continue
             how = "its snapshot" if self._snapshot_before(link) else "its own messages"
-            rebuilt, given = self._session.tape.rebuild(self._root(link.name), link.session, link.position)
+            rebuilt, given = self._session.tape.rebuild(self._root(link.name).live.link, link.session, link.position)
             link.live.replace(rebuilt)
             said.append(f"{link.session} rebuilt from {how} ({given} given again, all answered as before)")
         positions = {link.session: link.position for link in self._session.taped_links()}

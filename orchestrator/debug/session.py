@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import DivergenceError, InputError, MetronomeError, StalledError
-from ..kernel.queue import Event
+from ..kernel.queue import Event, Priority
 from ..record.journal import Row
 from ..record.link import TapedLink
 from ..record.recording import Recording, TapingSource
@@ -113,6 +113,12 @@ class DebugSession:
         if not 1 <= number <= len(self.log):
             raise InputError("debugger", "event", number, f"events 1 to {len(self.log)} are known")
         return self.log[number - 1]
+
+    def event_of(self, row: Row) -> Event:
+        """A row of the log as an event without an action."""
+        return Event(
+            row.time_ps, row.microstep, Priority(row.priority), row.rank, 0, row.kind, row.about, row.cause, _nothing
+        )
 
     def time_of(self, number: int) -> int:
         return self.log[number - 1].time_ps if number <= len(self.log) else self.now_ps
@@ -318,6 +324,9 @@ class DebugSession:
     def tied(self) -> bool:
         pending = self.simulation.kernel.queue.head
         return self.event is not None and pending is not None and pending[:3] == self.event[:3]
+
+
+def _nothing() -> None: ...
 
 
 def _failed(failure: MetronomeError) -> str:

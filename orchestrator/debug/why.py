@@ -20,6 +20,8 @@ from ..simulation import Simulation
 from . import state
 from .session import DebugSession
 
+STAGE = "for a pipeline stage, or another member"
+
 
 class Part(NamedTuple):
     """``took_ps`` of an operation chain, by component (or reason) and layer."""
@@ -48,11 +50,11 @@ class Step:
             if start < reached:
                 continue  # a member that had to wait for a slower one
             if start > reached:
-                found.append(Part("waiting", "for the stage before", start - reached))
+                found.append(Part("waiting", STAGE, start - reached))
             found += parts
             reached = -minus_end
         if self.end_ps > reached:
-            found.append(Part("waiting", "for the stage before", self.end_ps - reached))
+            found.append(Part("waiting", STAGE, self.end_ps - reached))
         return found
 
 

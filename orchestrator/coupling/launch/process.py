@@ -104,6 +104,10 @@ class ComponentProcess:
                     self.spec.name, self.fate() or "never became healthy", "starting", self.last_words()
                 ) from None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def fate(self) -> str:
         """What became of the process; empty while it runs."""
         code = self._process.poll()
@@ -159,7 +163,7 @@ def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterato
                 ComponentProcess(spec, folder / f"{spec.rank}.sock", (logs or folder) / f"{spec.name}.log")
             )
         for spec, process in zip(specs, processes, strict=True):
-            links[spec.name] = RemoteLink(spec, process.address(), watchdog, process.post_mortem)
+            links[spec.name] = RemoteLink(spec, process.address(), watchdog, process)
         yield links
     finally:
         watchdog.close()
