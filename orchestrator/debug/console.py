@@ -13,10 +13,11 @@ from typing import IO
 
 from ..errors import InputError, MetronomeError
 from . import looks, state
-from .expressions import Condition, number, parse
+from .console_stops import StopCommands
+from .expressions import number
 from .moves import Moves
 from .session import DebugSession
-from .stops import Break, Catch, RequestBreak, Stop, Watch
+from .stops import Stop
 
 ALIASES = {
     "b": "break", "tb": "tbreak", "c": "continue", "s": "step", "n": "next", "si": "stepi", "p": "print", "l": "list",
@@ -28,7 +29,7 @@ INFO = {
 }  # fmt: skip
 
 
-class Console(cmd.Cmd):
+class Console(StopCommands, cmd.Cmd):
     """One session at a terminal, or with ``batch`` on a script. ``failed`` counts commands that were refused."""
 
     intro = "Metronome debugger. `help` lists the commands; the run rests before its first event."
@@ -36,19 +37,19 @@ class Console(cmd.Cmd):
     def __init__(
         self, session: DebugSession, stdin: IO[str] | None = None, stdout: IO[str] | None = None, color: bool = False
     ) -> None:  # fmt: skip
-        super().__init__(stdin=stdin, stdout=stdout)
+        cmd.Cmd.__init__(self, stdin=stdin, stdout=stdout)
         self.use_rawinput = stdin is None
         self.session, self.moves, self._color = session, Moves(session), color
         self.failed = 0
-        self._folder = ""
-        self._collecting: Stop | None = None
+        self.folder = ""
+        self.collecting: Stop | None = None
         self._message = 0
 
     # Reading ----------------------------------------------------------------------------------------
 
     @property
     def prompt(self) -> str:  # type: ignore[override]
-        if self._collecting:
+        if self.collecting:
             return "> "
         session = self.session
         mode = "end" if session.ended else self.moves.mode()
@@ -57,16 +58,16 @@ class Console(cmd.Cmd):
 
     def onecmd(self, line: str) -> bool:
         """One command; errors are one message and leave the session as it is."""
-        if self._collecting:
-            self._collect(line.strip())
+        if self.collecting:
+            self.collect(line.strip())
             return False
         try:
             return bool(super().onecmd(self._expanded(line)))
         except MetronomeError as error:
             self.failed += 1
-            self._say(f"error: {error}")
+            self.say(f"error: {error}")
         except KeyboardInterrupt:
-            self._say("interrupted")
+            self.say("interrupted")
         return False
 
     def _expanded(self, line: str) -> str:
@@ -91,7 +92,7 @@ class Console(cmd.Cmd):
             line = raw.rstrip("\n")
             if not line.strip():
                 continue
-            self._say(f"{self.prompt}{line}".rstrip())
+            self.say(f"{self.prompt}{line}".rstrip())
             if line.strip().startswith("#"):
                 continue
             if self.onecmd(line):
@@ -107,28 +108,28 @@ class Console(cmd.Cmd):
         """Paths of the state."""
         head, _, tail = line[:endidx].rpartition(" ")[2].rpartition("/")
         try:
-            node = self.session.value(self._path(head)) if head or self._folder else self._root()
+            node = self.session.value(self.path(head)) if head or self.folder else self._root()
         except MetronomeError:
             return []
         return [name for name in state.names(node) if name.startswith(tail)]
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self.stdout.write(text + "\n")
 
     def _lines(self, lines: Iterable[str]) -> None:
         for line in lines:
-            self._say(line)
+            self.say(line)
 
     # Moving -----------------------------------------------------------------------------------------
 
     def _arrived(self, reason: str = "") -> None:
         if reason:
-            self._say(reason)
-        self._say(looks.here(self.session))
+            self.say(reason)
+        self.say(looks.here(self.session))
         self._message = 0
         for stop in list(self.session.hit):
             for line in stop.commands:
-                self._say(f"{self.prompt}{line}")
+                self.say(f"{self.prompt}{line}")
                 self.onecmd(line)
 
     def _times(self, arg: str) -> int:
@@ -161,8 +162,8 @@ class Console(cmd.Cmd):
             found, self._message = self.session.tape.of_event(self.session.position - 1), 0
         self._message += 1
         sent = found[self._message - 1]
-        self._say(f"message {self._message} of {len(found)} sent by event {self.session.position - 1}")
-        self._say(looks.message(self.session, sent))
+        self.say(f"message {self._message} of {len(found)} sent by event {self.session.position - 1}")
+        self.say(looks.message(self.session, sent))
 
     def do_finish(self, arg: str) -> None:
         """finish [request ID | COMPONENT OP] (fin): until the present step, a request or an operation is done."""
@@ -174,7 +175,7 @@ class Console(cmd.Cmd):
 
     def do_advance(self, arg: str) -> None:
         """advance COMPONENT[:KIND] [if CONDITION]: forward to such an event, once."""
-        self._stop(arg, temporary=True)
+        self.stop(arg, temporary=True)
         self._arrived(self.session.run())
 
     def do_reverse_step(self, arg: str) -> None:
@@ -195,151 +196,49 @@ class Console(cmd.Cmd):
 
     def do_when(self, arg: str) -> None:
         """when: the present event."""
-        self._say(looks.here(self.session))
+        self.say(looks.here(self.session))
 
     def do_checkpoint(self, arg: str) -> None:
         """checkpoint: remember this point for `restart`."""
-        self._say(f"checkpoint {self.session.mark()} at event {self.session.position}")
+        self.say(f"checkpoint {self.session.mark()} at event {self.session.position}")
 
     def do_restart(self, arg: str) -> None:
         """restart ID: back to a checkpoint."""
         self._arrived(self.moves.restart(number(arg.strip())))
-
-    # Stops ------------------------------------------------------------------------------------------
-
-    def do_break(self, arg: str) -> None:
-        """break COMPONENT[:KIND] | :KIND | request ID | time T | microstep > K  [if CONDITION] (b)
-
-        Before an event of a component, an instance or `frontend`; of a kind of operation or event; before a
-        request arrives and whenever its state changes; at a time. CONDITION compares fields of the event
-        (event, time, kind, about, source, rank, cause) or paths of the state: if engines/a/kv/free < 10.
-        """
-        stop = self._stop(arg)
-        self._say(f"stop {stop.number}: {stop.describe()}" + (f" if {stop.condition.text}" if stop.condition else ""))
-
-    def do_tbreak(self, arg: str) -> None:
-        """tbreak ... (tb): a break that goes after its first hit."""
-        stop = self._stop(arg, temporary=True)
-        self._say(f"temporary stop {stop.number}: {stop.describe()}")
-
-    def do_watch(self, arg: str) -> None:
-        """watch PATH [changed] | PATH OP VALUE: when a value has changed, or a comparison becomes true."""
-        words = arg.split()
-        if not words:
-            raise InputError("debugger", "watch", None, "needs a path, such as engines/a/kv/free")
-        path = self._path(words[0])
-        self.moves.check_path(path)
-        condition = None
-        if words[1:] and words[1:] != ["changed"]:
-            condition = parse(f"/{path} {' '.join(words[1:])}")
-        stop = self.session.stops.add(Watch(number=self.session.stops.number(), path=path, condition=condition))
-        self._say(f"stop {stop.number}: {stop.describe()}")
-
-    def do_catch(self, arg: str) -> None:
-        """catch fault|late|timeout|preemption|tie: when such a thing happens."""
-        stop = self.session.stops.add(Catch(number=self.session.stops.number(), what=arg.strip()))
-        self._say(f"stop {stop.number}: {stop.describe()}")
-
-    def _stop(self, arg: str, temporary: bool = False) -> Stop:
-        what, _, condition = arg.partition(" if ")
-        parsed = self._condition(condition) if condition.strip() else None
-        words = what.split()
-        new = self.session.stops.number
-        match words:
-            case ["request", which]:
-                stop: Stop = RequestBreak(number=new(), request=number(which))
-            case ["time", time]:
-                stop = Break(number=new(), time_ps=number(time))
-            case ["microstep", ">", steps]:
-                stop = Break(number=new(), microstep=number(steps))
-            case [name]:
-                component, _, kind = name.partition(":")
-                self.moves.check_source(component, kind)
-                stop = Break(number=new(), component=component or None, kind=kind or None)
-            case _:
-                allowed = "COMPONENT[:KIND], :KIND, request ID, time T or microstep > K"
-                raise InputError("debugger", "break", what.strip(), allowed)
-        stop.condition, stop.temporary = parsed, temporary
-        return self.session.stops.add(stop)
-
-    def _condition(self, text: str) -> Condition:
-        condition = parse(text.strip())
-        condition.holds(self.session.names)  # names nobody knows are refused at once
-        return condition
-
-    def do_condition(self, arg: str) -> None:
-        """condition N [CONDITION]: give a stop a condition, or take it away."""
-        which, _, text = arg.partition(" ")
-        self.session.stops.get(number(which)).condition = self._condition(text) if text.strip() else None
-
-    def do_ignore(self, arg: str) -> None:
-        """ignore N COUNT: let the next COUNT hits of a stop pass."""
-        which, _, count = arg.partition(" ")
-        self.session.stops.get(number(which)).ignore = number(count.strip())
-
-    def do_commands(self, arg: str) -> None:
-        """commands N: the lines that follow, up to `end`, are run at every hit of that stop."""
-        self._collecting = self.session.stops.get(number(arg.strip()))
-        self._collecting.commands = []
-
-    def _collect(self, line: str) -> None:
-        if self._collecting and line != "end":
-            self._collecting.commands.append(line)
-        else:
-            self._collecting = None
-
-    def do_enable(self, arg: str) -> None:
-        """enable N: a stop stops again."""
-        self.session.stops.get(number(arg.strip())).enabled = True
-
-    def do_disable(self, arg: str) -> None:
-        """disable N: a stop no longer stops."""
-        self.session.stops.get(number(arg.strip())).enabled = False
-
-    def do_delete(self, arg: str) -> None:
-        """delete N (d): a stop is gone."""
-        del self.session.stops.all[self.session.stops.get(number(arg.strip())).number]
 
     # Looking ----------------------------------------------------------------------------------------
 
     def _root(self) -> object:
         return state.tree(self.session.simulation, self.session.inside.component_state)
 
-    def _path(self, text: str) -> str:
-        """A path from the present folder; `..` and a leading / as in a shell."""
-        walked = [] if text.startswith("/") else self._folder.split("/")
-        for name in text.split("/"):
-            walked = walked[:-1] if name == ".." else [*walked, name]
-        return "/".join(name for name in walked if name and name != ".")
-
     def do_print(self, arg: str) -> None:
         """print PATH (p): a value of the state, or all below a path."""
-        path = self._path(arg.strip())
+        path = self.path(arg.strip())
         node = self.session.value(path) if path else self._root()
         if path.startswith("components/") and path.split("/")[2:3] == ["state"]:
-            self._say(f"(state {self.moves.state_is(path.split('/')[1])})")
+            self.say(f"(state {self.moves.state_is(path.split('/')[1])})")
         self._lines(looks.value(node, depth=3))
 
     def do_ls(self, arg: str) -> None:
         """ls [PATH]: what is there."""
-        path = self._path(arg.strip())
+        path = self.path(arg.strip())
         self._lines(looks.value(self.session.value(path) if path else self._root(), depth=0))
 
     def do_tree(self, arg: str) -> None:
         """tree [PATH]: everything below, three levels deep."""
-        path = self._path(arg.strip())
+        path = self.path(arg.strip())
         self._lines(looks.value(self.session.value(path) if path else self._root(), depth=3))
 
     def do_cd(self, arg: str) -> None:
         """cd [PATH]: paths are from there on."""
-        path = self._path(arg.strip()) if arg.strip() else ""
+        path = self.path(arg.strip()) if arg.strip() else ""
         if path:
             self.session.value(path)
-        self._folder = path
+        self.folder = path
 
     def do_pwd(self, arg: str) -> None:
         """pwd: where paths start."""
-        self._say("/" + self._folder)
+        self.say("/" + self.folder)
 
     def do_info(self, arg: str) -> None:
         """info queue|components|requests|blocked|messages|checkpoints|stops|edits (i)"""
@@ -380,8 +279,8 @@ class Console(cmd.Cmd):
         path, _, value = arg.strip().partition(" ")
         if not value.strip():
             raise InputError("debugger", "set", arg.strip(), "needs a path and a value")
-        self._say(self.session.set(self._path(path), value.strip()))
-        self._say(f"the run is edited from event {self.session.position} on; what came after is forgotten")
+        self.say(self.session.set(self.path(path), value.strip()))
+        self.say(f"the run is edited from event {self.session.position} on; what came after is forgotten")
 
     def do_attach(self, arg: str) -> None:
         """attach COMPONENT: let it take its time, and print how to debug its process."""
@@ -400,5 +299,5 @@ class Console(cmd.Cmd):
         return True
 
     def do_EOF(self, arg: str) -> bool:
-        self._say("")
+        self.say("")
         return True

@@ -72,8 +72,7 @@ class Inside:
         step = self.step()
         return self.parts_of(step) if step else []
 
-    @staticmethod
-    def parts_of(step: InFlight) -> list[tuple[str, str, str]]:
+    def parts_of(self, step: InFlight) -> list[tuple[str, str, str]]:
         """What a step in flight is at: (component, kind, layer)."""
         segment = step.segment
         if isinstance(segment, Span):
@@ -88,8 +87,15 @@ class Inside:
                 (part.port.link.name, item.template.kind, item.template.layer)
                 for gap in segment.gaps for part in gap for item in part.group.items
             ]  # fmt: skip
-            return [(segment.port.link.name, "train", segment.item.template.layer), *inner]
+            train, name = segment.item.template, segment.port.link.name
+            cars = [(name, *self.template(name, int(of))) for of in str(train.attributes["of"]).split(",")]
+            return [(name, "train", train.layer), *cars, *inner]
         return []
+
+    def template(self, name: str, number: int) -> tuple[str, str]:
+        """Kind and layer of a component's template."""
+        declared = self._session.tape.sessions[self.link(name).session][0].asked
+        return next((kind, layer) for each, kind, layer, _ in declared if each == number)
 
     def who(self) -> frozenset[str]:
         event = self._session.event

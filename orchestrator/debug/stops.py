@@ -69,12 +69,13 @@ class Stop:
 
 @dataclass(slots=True, kw_only=True)
 class Break(Stop):
-    """Before an event of a component, instance or ``frontend``, of a kind, or at a time, or beyond a microstep."""
+    """Before an event of a source (component, instance, ``frontend``), kind or number; at a time; beyond a microstep."""
 
     component: str | None = None
     kind: str | None = None
     time_ps: int | None = None
     microstep: int | None = None
+    event: int | None = None
 
     def describe(self) -> str:
         parts = []
@@ -84,6 +85,8 @@ class Break(Stop):
             parts.append(f"time {self.time_ps} ps")
         if self.microstep is not None:
             parts.append(f"microstep > {self.microstep}")
+        if self.event is not None:
+            parts.append(f"event {self.event}")
         return "break " + " ".join(parts)
 
     def before(self, moment: Moment) -> Any:
@@ -97,6 +100,8 @@ class Break(Stop):
         if self.time_ps is not None and not (
             moment.value("now_ps") >= self.time_ps and (before is None or before < self.time_ps)
         ):
+            return None
+        if self.event is not None and moment.names("event") != self.event:
             return None
         if self.microstep is not None and moment.value("microstep") <= self.microstep:
             return None
