@@ -18,8 +18,9 @@ from .run import progress_bar, settle_memory
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("out/replay"), show_default=True,
     help="Folder for the results.",
 )  # fmt: skip
+@click.option("--trace", is_flag=True, help="Also write a Perfetto trace, trace.pftrace.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def command(recording: Path, output: Path, quiet: bool) -> None:
+def command(recording: Path, output: Path, trace: bool, quiet: bool) -> None:
     """Run RECORDING (a folder made by `metronome run --record`) again without its components.
 
     Its results are those of the recorded run, byte for byte. If this program decides otherwise than the
@@ -27,8 +28,10 @@ def command(recording: Path, output: Path, quiet: bool) -> None:
     by a crash is replayed up to its end.
     """
     from ..record.recording import Recording
-    from ..record.replay import ReplayTape, replay
+    from ..record.replay import ReplayTape, check_trace, replay, write_trace
 
+    if trace:
+        check_trace()
     started = time.perf_counter()
     found = Recording(recording)
     tape = ReplayTape(found.journal)
@@ -38,6 +41,8 @@ def command(recording: Path, output: Path, quiet: bool) -> None:
         startup_s = time.perf_counter() - started
         ending = replay(simulation, found.journal, tape)
         data = write(simulation, output, startup_s, ending)
+    if trace:
+        write_trace(found, output / "trace.pftrace")
     if not quiet:
         from rich.console import Console
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -38,9 +39,16 @@ PS_PER_S = 10**12
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Replace the scenario's seed.")
 @click.option("--record", is_flag=True, help="Keep every event and answer, to replay, compare and debug the run.")
+@click.option("--trace", is_flag=True, help="Also write trace.pftrace, for ui.perfetto.dev.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
-    scenario: str | None, output: Path | None, overrides: tuple[str, ...], seed: int | None, record: bool, quiet: bool
+    scenario: str | None,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    record: bool,
+    trace: bool,
+    quiet: bool,
 ) -> None:
     """Run SCENARIO (a file, or the name of a bundled one) and write its results.
 
@@ -58,9 +66,12 @@ def command(
     inputs = Inputs(folder)
     source: Source = LiveSource(output / "logs")
     recorder = None
-    if record:
+    if record or trace:
         from ..record.recording import RecordingSource
+        from ..record.replay import check_trace
 
+        if trace:
+            check_trace()
         source = recorder = RecordingSource(source, output / "recording", loaded, inputs)
     with progress_bar(quiet) as progress, Simulation(loaded, inputs, source, progress) as simulation:
         settle_memory()
@@ -74,6 +85,8 @@ def command(
         data = write(simulation, output, startup_s, ending)
         if recorder and recorder.writer:
             recorder.writer.close(ending.status, ending.error)
+    if recorder and trace:
+        _trace(output, recorder.folder, keep=record)
     if not quiet:
         from rich.console import Console
 
@@ -87,6 +100,16 @@ def command(
         else:
             click.echo(f"metronome: the run failed; partial results are in {output}", err=True)
         raise failure
+
+
+def _trace(output: Path, folder: Path, keep: bool) -> None:
+    """Written from the recording, so that the run itself is not slowed."""
+    from ..record.recording import Recording
+    from ..record.replay import write_trace
+
+    write_trace(Recording(folder), output / "trace.pftrace")
+    if not keep:
+        shutil.rmtree(folder)
 
 
 def settle_memory() -> None:

@@ -26,6 +26,14 @@ AHEAD = 16  # steps a remote oracle is asked about in advance
 class PartListener(Protocol):
     """Is told what each component does for the instance's ``step``, by number."""
 
+    def begun(self, component: str, now_ps: int) -> None:
+        """An operation has been handed to a component that shares the clock."""
+        ...
+
+    def ended(self, component: str, now_ps: int) -> None:
+        """Such an operation is done; `part` follows."""
+        ...
+
     def part(self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
         """``items`` one after another; told as soon as it is known, which may be before it has happened."""
         ...
@@ -130,12 +138,15 @@ class Executor:
         for i, (port, item) in enumerate(segment.items):
             batch = step.together if segment.joint else step.batches[i]
             done = partial(self._shared_done, step, i, port.link.name, item)
+            if self.listener:
+                self.listener.begun(port.link.name, self._kernel.now_ps)
             port.submit(item, segment.size.of(batch), done)
 
     def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
         step.energy_pj += energy_pj
         step.open -= 1
         if self.listener:
+            self.listener.ended(component, self._kernel.now_ps)
             took = self._kernel.now_ps - step.since_ps
             self.listener.part(step.number, member, component, (item,), step.since_ps, took)
         if not step.open:
@@ -158,6 +169,8 @@ class Executor:
             values += (gap, *size.of(batch))
         step.open = 1
         done = partial(self._shared_done, step, 0, train.port.link.name, train.item)
+        if self.listener:
+            self.listener.begun(train.port.link.name, self._kernel.now_ps)
         train.port.submit(train.item, tuple(values), done)
 
     def _span(self, step: InFlight, span: Span) -> None:

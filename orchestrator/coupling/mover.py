@@ -25,7 +25,9 @@ class KvRoute:
 
 
 class SendListener(Protocol):
-    """Is told of every send at its end."""
+    """Is told of every send, as it begins and at its end."""
+
+    def begun(self, component: str, now_ps: int) -> None: ...
 
     def sent(self, work: Work, start_ps: int, took_ps: int) -> None: ...
 
@@ -52,6 +54,8 @@ class KvMover:
         for work, size in sends:
             self.bytes += size * (work.copies // 2)
             since_ps = self._ports.now_ps
+            if self.listener:
+                self.listener.begun(work.component, since_ps)
             self._ports.start(work, (size,), partial(self._one_done, move, work, since_ps))
 
     def _one_done(self, move: _Move, work: Work, since_ps: int, energy_pj: int) -> None:

@@ -69,7 +69,7 @@ class Stop:
 
 @dataclass(slots=True, kw_only=True)
 class Break(Stop):
-    """Before an event of a source (component, instance, ``frontend``), kind or number; at a time; beyond a microstep."""
+    """Before an event of a component, instance or ``frontend``, a kind, a number; at a time; beyond a microstep."""
 
     component: str | None = None
     kind: str | None = None

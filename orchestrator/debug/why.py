@@ -71,10 +71,14 @@ class Collector:
         if self._request in riders:
             self.mine[step] = Step(self.instance, step, now_ps)
 
-    def landed(self, step: int, now_ps: int) -> None:
+    def landed(self, step: int, now_ps: int, energy_pj: int) -> None:
         self.spans[step] = (self.spans.get(step, (now_ps, 0))[0], now_ps)
         if step in self.mine:
             self.mine[step].end_ps = now_ps
+
+    def begun(self, component: str, now_ps: int) -> None: ...
+
+    def ended(self, component: str, now_ps: int) -> None: ...
 
     def part(
         self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
@@ -121,6 +125,8 @@ class Moves:
     def moved(self, request: int) -> None:
         if request == self._request:
             self.spans.append((self._since, self._simulation.kernel.now_ps))
+
+    def begun(self, component: str, now_ps: int) -> None: ...
 
     def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
         self.networks.add(work.component)

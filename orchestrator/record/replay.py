@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from importlib.util import find_spec
+from pathlib import Path
 
-from ..errors import ComponentFailure, DivergenceError, RecordingEndsError
+from ..errors import ComponentFailure, DivergenceError, InputError, RecordingEndsError
 from ..kernel.queue import Event
 from ..report.results import Ending
 from ..simulation import Simulation
 from .exchange import Exchange
 from .journal import Journal, Row
+from .recording import Recording
 
 
 class ReplayTape:
@@ -59,6 +62,26 @@ def describe(row: Row) -> str:
 def differences(a: Row, b: Row) -> dict[str, tuple[object, object]]:
     """Fields of two events that differ."""
     return {name: (x, y) for name, x, y in zip(Row._fields, a, b, strict=True) if x != y}
+
+
+def write_trace(recording: Recording, path: Path) -> None:
+    """A recorded run as a Perfetto trace: it is replayed with an onlooker. Raises InputError, DivergenceError."""
+    from ..report.perfetto import Trace, Watcher
+
+    tape = ReplayTape(recording.journal)
+    with (
+        Simulation(recording.scenario, recording.inputs, recording.source(tape)) as simulation,
+        Trace(path) as trace,
+    ):
+        watcher = Watcher(simulation, trace)
+        replay(simulation, recording.journal, tape)
+        watcher.finish()
+
+
+def check_trace() -> None:
+    """Raises InputError where traces cannot be written."""
+    if find_spec("perfetto") is None:
+        raise InputError("run", "--trace", None, "needs the package perfetto: pip install 'metronome-cosim[trace]'")
 
 
 def replay(simulation: Simulation, journal: Journal, tape: ReplayTape) -> Ending:

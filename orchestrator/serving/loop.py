@@ -60,7 +60,7 @@ class StepOnlooker(Protocol):
 
     def launched(self, step: int, now_ps: int, riders: Sequence[int]) -> None: ...
 
-    def landed(self, step: int, now_ps: int) -> None: ...
+    def landed(self, step: int, now_ps: int, energy_pj: int) -> None: ...
 
 
 class StepLoop:
@@ -139,9 +139,7 @@ class StepLoop:
         self.runner.run(self._launched, full, done, hook, upcoming)
 
     def _step_ended(self, lane: int, number: int, flights: list[Flight], energy_pj: int) -> None:
-        now = self._kernel.now_ps
-        if self.onlooker:
-            self.onlooker.landed(number, now)
+        now, spent_pj = self._kernel.now_ps, energy_pj
         for flight in flights:
             scheduler = flight.member.scheduler
             outcome = flight.outcome or scheduler.settle(flight.lane)
@@ -152,6 +150,8 @@ class StepLoop:
                 self._listener.request_ended(flight.member, sequence)
             for sequence in outcome.handed:
                 self._listener.prompt_ended(flight.member, sequence)
+        if self.onlooker:
+            self.onlooker.landed(number, now, spent_pj)
         gap = self._model.step_gap_ps
         if any(flight.batch.prompts for flight in flights):
             gap += self._model.prompt_step_ps
