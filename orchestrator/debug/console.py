@@ -9,6 +9,7 @@ from __future__ import annotations
 import cmd
 import shlex
 from collections.abc import Iterable
+from inspect import cleandoc
 from typing import IO
 
 from ..errors import InputError, MetronomeError
@@ -86,13 +87,13 @@ class Console(StopCommands, cmd.Cmd):
     def _commands(self) -> list[str]:
         return [name[3:].replace("_", "-") for name in self.get_names() if name.startswith("do_") and name != "do_EOF"]
 
-    def script(self, lines: Iterable[str]) -> None:
-        """Run commands, each shown after the prompt."""
+    def script(self, lines: Iterable[str], within: bool = False) -> None:
+        """Run commands, each shown after the prompt, or after a + ``within`` another command."""
         for raw in lines:
             line = raw.rstrip("\n")
             if not line.strip():
                 continue
-            self.say(f"{self.prompt}{line}".rstrip())
+            self.say(f"{'+ ' if within else self.prompt}{line}".rstrip())
             if line.strip().startswith("#"):
                 continue
             if self.onecmd(line):
@@ -128,9 +129,7 @@ class Console(StopCommands, cmd.Cmd):
         self.say(looks.here(self.session))
         self._message = 0
         for stop in list(self.session.hit):
-            for line in stop.commands:
-                self.say(f"{self.prompt}{line}")
-                self.onecmd(line)
+            self.script(stop.commands, within=True)
 
     def _times(self, arg: str) -> int:
         return number(arg) if arg.strip() else 1
@@ -292,7 +291,17 @@ class Console(StopCommands, cmd.Cmd):
 
     def do_source(self, arg: str) -> None:
         """source FILE: run commands from a file."""
-        self.script(self.moves.read(arg.strip()))
+        self.script(self.moves.read(arg.strip()), within=True)
+
+    def do_help(self, arg: str) -> None:
+        """help [COMMAND]: all commands, or one. Unambiguous beginnings of names do; an empty line repeats."""
+        if arg.strip():
+            name = self._expanded(arg.strip()).split()[0]
+            self.say(cleandoc(getattr(self, f"do_{name}").__doc__ or ""))
+            return
+        for name in self._commands():
+            text = cleandoc(getattr(self, f"do_{name.replace('-', '_')}").__doc__ or "").splitlines()[0]
+            self.say(f"  {text}")
 
     def do_quit(self, arg: str) -> bool:
         """quit (q): leave; with -o the results so far are written."""

@@ -76,6 +76,8 @@ class Adapter(Views):
             if message.get("command") in ("pause", "disconnect", "terminate") and self._launched:
                 self.session.interrupted = True
             self._inbox.put(message)
+            if message.get("command") == "disconnect":
+                return  # and leave nobody reading: the interpreter could not end
         self._inbox.put(None)
 
     def _handle(self, request: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from ..errors import InputError, MetronomeError
 from . import looks, state
 from .session import DebugSession
 
+FRAMES = 1000  # causes given to a client that does not say how many it wants
 EVENTS = {"name": "events", "sourceReference": 1}
 
 
@@ -50,14 +51,13 @@ class Views:
             name = self._sources()[arguments["threadId"] - 1]
             while number and looks.source_of(session, session.row(number)) != name:
                 number -= 1
-        frames: list[dict[str, Any]] = []
-        while number and len(frames) < looks.DEPTH:
-            text = " ".join(looks.line(session, number).split()[1:])
-            frames.append({"id": number, "name": text, "line": number, "column": 1, "source": EVENTS})
-            number = session.row(number).cause
+        causes = looks.chain(session, number)
         first = arguments.get("startFrame") or 0
-        count = arguments.get("levels") or len(frames)
-        return {"stackFrames": frames[first : first + count], "totalFrames": len(frames)}
+        frames = [
+            {"id": n, "name": " ".join(looks.line(session, n).split()[1:]), "line": n, "column": 1, "source": EVENTS}
+            for n in causes[first : first + (arguments.get("levels") or FRAMES)]
+        ]
+        return {"stackFrames": frames, "totalFrames": len(causes)}
 
     def _on_source(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self.session

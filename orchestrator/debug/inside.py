@@ -115,13 +115,17 @@ class Inside:
         link = self.link(name)
         if Feature.INSPECT not in link.description.features:
             raise InputError("debugger", f"components/{name}/state", None, "its model has no feature inspect")
+        if not self._root(name).live.there:
+            raise InputError("debugger", f"components/{name}/state", None, "a recording has no components to ask")
         return self._at(link).inspect()
 
     def state_is(self, name: str) -> str:
         """How the state of a component here is come by, for people."""
         link = self.link(name)
         if Feature.INSPECT not in link.description.features:
-            return "not available"
+            return "not available: no feature inspect"
+        if not self._root(name).live.there:
+            return "not available: a recording has no components"
         if self._at_frontier(link):
             return "live"
         return "by snapshot" if self._snapshot_before(link) else "by feeding it its messages again"

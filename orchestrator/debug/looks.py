@@ -17,7 +17,8 @@ from .session import DebugSession
 from .why import Answer, why
 
 PS_PER_MS = 10**9
-DEPTH = 24  # causes shown
+DEPTH = 16  # causes shown, of which
+ROOTS = 4  # are the first ones
 
 
 def ms(time_ps: int) -> str:
@@ -49,21 +50,28 @@ def here(session: DebugSession) -> str:
 
 
 def listing(session: DebugSession, around: int, count: int = 10) -> list[str]:
+    session.row(around)
     first = max(1, around - count // 2)
     last = min(session.frontier, first + count - 1)
     return [("=>" if n == session.position else "  ") + line(session, n) for n in range(first, last + 1)]
 
 
-def backtrace(session: DebugSession) -> list[str]:
-    """The chain of causes of the present event, or of the last one at the end."""
-    number = min(session.position, session.frontier)
-    found: list[str] = []
-    while number and len(found) < DEPTH:
-        found.append(f"#{len(found):<3}{line(session, number).strip()}")
+def chain(session: DebugSession, number: int) -> list[int]:
+    """An event and what caused it, up to the first cause."""
+    found = []
+    while number:
+        found.append(number)
         number = session.row(number).cause
-    if number:
-        found.append(f"... and on from event {number}")
     return found
+
+
+def backtrace(session: DebugSession) -> list[str]:
+    """The chain of causes of the present event, or of the last one at the end; the middle of a long one left out."""
+    causes = chain(session, min(session.position, session.frontier))
+    shown = [f"#{i:<4}{line(session, number).strip()}" for i, number in enumerate(causes)]
+    if len(shown) > DEPTH:
+        shown[DEPTH - ROOTS : -ROOTS] = [f"... {len(shown) - DEPTH} more ..."]
+    return shown
 
 
 def value(node: Any, indent: str = "", depth: int = 1) -> list[str]:
@@ -75,7 +83,10 @@ def value(node: Any, indent: str = "", depth: int = 1) -> list[str]:
         return [f"{indent}{node if len(node) <= 40 else str(node[:40])[:-1] + f', ... {len(node)} in all]'}"]
     found = []
     for name in below[:60]:
-        inner = state.resolve(node, name) if depth or not isinstance(node, state.Lazy) else None
+        if isinstance(node, state.Lazy) and not depth:
+            found.append(f"{indent}{name}/")
+            continue
+        inner = state.resolve(node, name)
         if isinstance(inner, dict | state.Lazy | list):
             if depth > 1 and not isinstance(inner, state.Lazy):
                 found += [f"{indent}{name}/", *value(inner, indent + "  ", depth - 1)]

@@ -9,7 +9,7 @@ from typing import Any
 from hwmodels.interface import OPERATION_VALUES
 
 from ..errors import InputError
-from . import looks, state
+from . import looks
 from .expressions import number
 from .session import DebugSession
 
@@ -65,9 +65,14 @@ class Moves:
             case ["request", which]:
                 return self._finish_request(number(which))
             case [component, op]:
-                self.check_source(component, "")
-                rank = [spec.name for spec in session.simulation.specs].index(component)
+                names = [spec.name for spec in session.simulation.specs]
+                if component not in names:
+                    raise InputError("debugger", "component", component, f"one of {', '.join(names)}")
+                rank = names.index(component)
                 wanted = number(op)
+                for row in session.log[: session.position - 1]:
+                    if (row.priority, row.rank, row.about) == (0, rank, wanted):
+                        return f"operation {wanted} of {component} was done before"
                 return session.run(lambda: self._ends(rank, wanted, component))
             case []:
                 pass
@@ -77,11 +82,21 @@ class Moves:
             return "the run is complete"
         if event.kind == "arrival":
             return self._finish_request(event.about)
-        source = state.source(session.simulation, event)
+        source = self._instance_of(session.position)
         return session.run(
             lambda: f"a step of {source} is done" if self._name("kind") == "schedule" and self._name("source") == source
             else None
         )  # fmt: skip
+
+    def _instance_of(self, number: int) -> str:
+        """The instance whose step an event is about: its own source, or that of what caused it."""
+        session = self._session
+        components = {spec.name for spec in session.simulation.specs}
+        for cause in looks.chain(session, number):
+            source = looks.source_of(session, session.row(cause))
+            if source not in components:
+                break
+        return source
 
     def _name(self, name: str) -> Any:
         return self._session.names(name)
@@ -194,7 +209,9 @@ class Moves:
         return found or ["no stops"]
 
     def _host(self, component: str) -> Any:
-        self.check_source(component, "")
+        names = [spec.name for spec in self._session.simulation.specs]
+        if component not in names:
+            raise InputError("debugger", "component", component, f"one of {', '.join(names)}")
         link = self._session.simulation.ports.root(component)
         opened = getattr(getattr(link, "live", None), "opened", None)
         return opened if getattr(opened, "host", None) else None

@@ -82,7 +82,7 @@ class Break(Stop):
         if self.component or self.kind:
             parts.append(f"{self.component or '*'}" + (f":{self.kind}" if self.kind else ""))
         if self.time_ps is not None:
-            parts.append(f"time {self.time_ps} ps")
+            parts.append(f"time {self.time_ps / 10**9:.6f} ms")
         if self.microstep is not None:
             parts.append(f"microstep > {self.microstep}")
         if self.event is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
-from hwmodels.interface import Advanced
+from hwmodels.interface import MAX_PS, Advanced
 
 from .exchange import Exchange
 from .journal import Journal, Row
@@ -90,4 +90,6 @@ def answered(answer: object) -> str:
     if not isinstance(answer, Advanced):
         return str(answer)
     shown = [f"op {done.op_id}: {done.finish_ps - done.start_ps} ps" for done in answer.completions[:3]]
-    return f"reached {answer.reached_ps} ps; " + (", ".join(shown) or "nothing done")
+    more = f" and {len(answer.completions) - 3} more" if len(answer.completions) > 3 else ""
+    reached = "" if answer.reached_ps == MAX_PS else f"reached {answer.reached_ps} ps; "
+    return reached + (", ".join(shown) + more or "nothing done")

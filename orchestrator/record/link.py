@@ -33,6 +33,11 @@ class Live:
         return self._link.wall_s if self._link else 0.0
 
     @property
+    def there(self) -> bool:
+        """Whether there is a component to ask."""
+        return self._link is not None or self._open is not None
+
+    @property
     def opened(self) -> Link | None:
         return self._link
 

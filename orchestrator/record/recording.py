@@ -139,9 +139,7 @@ class Recording:
         """Raises InputError for what is no recording."""
         folder = path / "recording" if (path / "recording" / JOURNAL).is_file() else path
         if not (folder / JOURNAL).is_file():
-            raise InputError(
-                str(path), "recording", None, "is no recording: it has no journal (metronome run --record)"
-            )
+            raise InputError(str(path), "recording", None, "has no journal (metronome run --record makes one)")
         self.folder = folder
         self.journal = Journal(folder / JOURNAL)
         header = self.journal.header

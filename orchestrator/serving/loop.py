@@ -79,7 +79,7 @@ class StepLoop:
         self._next: list[Batch | None] | None = None  # scheduled while another step is in flight
         self._last_end_ps = 0
         self._woken = False
-        self._launched = 0  # steps so far: the number of the last
+        self.launched = 0  # steps so far: the number of the last
         self.onlooker: StepOnlooker | None = None
         for member in members:
             member.wake = self.wake
@@ -132,11 +132,11 @@ class StepLoop:
             self._next = self._schedule()
             if self._next and self._next[0] and len(full) == 1:
                 upcoming = self._model.padded(self._next[0])
-        self._launched += 1
+        self.launched += 1
         if self.onlooker:
-            self.onlooker.launched(self._launched, self._kernel.now_ps, riders)
-        done = partial(self._step_ended, lane, self._launched, flights)
-        self.runner.run(self._launched, full, done, hook, upcoming)
+            self.onlooker.launched(self.launched, self._kernel.now_ps, riders)
+        done = partial(self._step_ended, lane, self.launched, flights)
+        self.runner.run(self.launched, full, done, hook, upcoming)
 
     def _step_ended(self, lane: int, number: int, flights: list[Flight], energy_pj: int) -> None:
         now, spent_pj = self._kernel.now_ps, energy_pj

@@ -1,0 +1,3 @@
+# what `source` reads
+until 20
+info blocked

@@ -1,0 +1,167 @@
+"""The journal: what goes in comes out, a crash loses only what was not written, damage is never misread."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwmodels.interface import Advanced, Completion, Operation, Provenance, Template, Use
+from orchestrator.errors import ComponentFailure, InputError
+from orchestrator.kernel.queue import Event, Priority
+from orchestrator.record.exchange import (
+    Exchange,
+    asked_for_statistics,
+    asked_to_advance,
+    asked_to_declare,
+    operations_of,
+    templates_of,
+)
+from orchestrator.record.journal import BLOCK_EVENTS, Journal, JournalWriter, Row
+
+INT64 = st.integers(0, 2**63 - 1)
+rows = st.builds(
+    Row, INT64, st.integers(0, 9), st.sampled_from([int(p) for p in Priority]), st.integers(0, 300),
+    st.sampled_from(["arrival", "compute", "all_reduce"]), INT64, st.integers(0, 2**40),
+)  # fmt: skip
+operations = st.builds(
+    Operation, st.integers(0, 99), st.lists(INT64, max_size=4).map(tuple), INT64, INT64, st.integers(0, 9),
+    st.lists(INT64, max_size=2).map(tuple),
+)  # fmt: skip
+completions = st.builds(
+    Completion, INT64, INT64, INT64, st.sampled_from(Provenance), st.none() | st.integers(0, 2**62)
+)  # fmt: skip
+answers = st.one_of(
+    st.builds(Advanced, INT64, st.lists(completions, max_size=4).map(tuple), st.none() | INT64),
+    st.builds(ComponentFailure, st.just("c"), st.text(max_size=9), st.text(max_size=9), st.text(max_size=9)),
+)
+
+
+def event(row: Row) -> Event:
+    return Event(
+        row.time_ps, row.microstep, Priority(row.priority), row.rank, 0, row.kind, row.about, row.cause, lambda: None
+    )
+
+
+def same(a: Exchange, b: Exchange) -> bool:
+    if isinstance(a.answer, ComponentFailure):
+        return a[:4] == b[:4] and str(a.answer) == str(b.answer) and a.answer.code == b.answer.code
+    return a == b
+
+
+@given(
+    events=st.lists(rows, max_size=40), asked=st.lists(st.tuples(st.lists(operations, max_size=3), answers), max_size=8)
+)
+def test_what_is_recorded_is_read(tmp_path_factory, events, asked):
+    path = tmp_path_factory.mktemp("j") / "journal"
+    writer = JournalWriter(path, {"what": "ever"})
+    sent = [
+        Exchange(f"s#{i % 2}", 0, "advance", asked_to_advance(5, ops, True), answer)
+        for i, (ops, answer) in enumerate(asked)
+    ]
+    for exchange in sent[:3]:
+        writer.add(exchange)
+    for row in events:
+        writer.see(event(row))
+    for exchange in sent[3:]:
+        writer.add(exchange)
+    writer.close("complete", "")
+    journal = Journal(path)
+    assert journal.header == {"what": "ever"} and not journal.truncated
+    assert journal.events == len(events) and journal.ending["status"] == "complete"
+    assert [row for block in journal.blocks() for row in block.rows] == events
+    found = [exchange for block in journal.blocks() for exchange in block.exchanges]
+    assert len(found) == len(sent) and all(map(same, found, sent))
+
+
+def test_every_verb_survives(tmp_path):
+    templates = [Template(3, "gemm", "qkv", {"n": 4, "k": 2, "dtype": "bf16"})]
+    sent = [
+        Exchange("a#0", 0, "declare", asked_to_declare(templates), {3: frozenset({1, 2})}),
+        Exchange("b#0", 0, "declare", asked_to_declare(templates), None),
+        Exchange("a#0", 0, "advance", asked_to_advance(9, [Operation(3, (5,), 1, 2)], False), Advanced(9, ())),
+        Exchange(
+            "a#0",
+            0,
+            "statistics",
+            asked_for_statistics([Use(3, (5,), 7)]),
+            {"links": [{"busy_s": 0.1 + 0.2}], "n": None},
+        ),
+    ]
+    writer = JournalWriter(tmp_path / "journal", {})
+    for exchange in sent:
+        writer.add(exchange)
+    writer.close("complete", "")
+    found = [exchange for block in Journal(tmp_path / "journal").blocks() for exchange in block.exchanges]
+    assert found == sent
+    assert templates_of(found[0]) == templates
+    assert operations_of(found[2]) == (9, [Operation(3, (5,), 1, 2)], False)
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A journal of four blocks, and where its frames begin."""
+    path = tmp_path / "journal"
+    writer = JournalWriter(path, {"x": 1})
+    for n in range(3 * BLOCK_EVENTS + 10):
+        writer.see(event(Row(n * 1000, 0, 0, 0, "compute", n, n // 2)))
+    writer.close("complete", "")
+    return path
+
+
+def test_a_torn_tail_is_cut_wherever_it_tears(whole):
+    data = whole.read_bytes()
+    blocks = [first for first, _ in Journal(whole)._blocks]
+    offsets = [offset for _, offset in Journal(whole)._blocks]
+    assert blocks == [1 + i * BLOCK_EVENTS for i in range(4)]
+    for cut in [*range(offsets[1] - 3, offsets[1] + 40), *range(offsets[3], len(data), 97)]:
+        whole.write_bytes(data[:cut])
+        journal = Journal(whole)
+        assert journal.truncated and journal.ending is None
+        left = sum(
+            1 for start, end in zip(offsets, [*offsets[1:], None], strict=True) if end is not None and end <= cut
+        )
+        events = [row for block in journal.blocks() for row in block.rows]
+        assert len(events) in (left * BLOCK_EVENTS, 3 * BLOCK_EVENTS + 10)
+        assert journal.events == len(events)
+        assert [row.about for row in events] == list(range(len(events)))
+
+
+def test_a_tail_of_zeros_is_not_read_as_a_block(whole):
+    data = whole.read_bytes()
+    offset = Journal(whole)._blocks[2][1]
+    whole.write_bytes(data[: offset + 100] + bytes(len(data) - offset - 100))
+    with pytest.raises(InputError, match="damaged"):
+        list(Journal(whole).blocks())
+
+
+@pytest.mark.parametrize("place", [60, 0.3, 0.6, 0.95])
+def test_a_flipped_bit_is_noticed(whole, place):
+    data = bytearray(whole.read_bytes())
+    at = place if isinstance(place, int) else int(len(data) * place)
+    data[at] ^= 4
+    whole.write_bytes(bytes(data))
+    try:
+        journal = Journal(whole)
+        events = [row.about for block in journal.blocks() for row in block.rows]
+    except InputError as error:
+        assert "damaged" in str(error) or "no header" in str(error)
+    else:
+        assert journal.truncated and events == list(range(len(events)))
+
+
+@pytest.mark.parametrize(("content", "why"), [
+    (b"", "is no recording"), (b"hello world, this is not it", "is no recording"),
+    (b"METRONOME RECORDING\n\x07\x00", "version 7; this program reads version 1"),
+    (b"METRONOME RECORDING\n\x01\x00", "no header"),
+])  # fmt: skip
+def test_what_is_no_recording_is_refused(tmp_path, content, why):
+    (tmp_path / "journal").write_bytes(content)
+    with pytest.raises(InputError, match=why):
+        Journal(tmp_path / "journal")
+
+
+def test_any_event_is_found_by_the_index(whole):
+    journal = Journal(whole)
+    for n in (1, 2, BLOCK_EVENTS, BLOCK_EVENTS + 1, journal.events):
+        assert journal.row(n).about == n - 1
