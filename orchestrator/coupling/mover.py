@@ -41,6 +41,10 @@ class KvMover:
         self.energy_pj = 0
         self.listener: SendListener | None = None
 
+    def networks(self, source: int, target: int) -> set[str]:
+        """Over which K and V go between the two."""
+        return {route.work.component for route in self._routes[source, target]}
+
     def move(self, source: int, target: int, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
         """K and V of ``tokens`` tokens, of all layers or of some; ``done`` when the last byte is there."""
         sends: list[tuple[Work, int]] = []

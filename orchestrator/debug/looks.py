@@ -142,7 +142,7 @@ def _longest(answer: Answer) -> list[str]:
         parts: Counter[str] = Counter()
         for part in step.path():
             parts[f"{part.component}: {part.layer}"] += part.took_ps
-        shown = ", ".join(f"{name} {ms(took)}" for name, took in parts.most_common(3))
+        shown = ", ".join(f"{name} {ms(took)}" for name, took in parts.most_common(2))
         found.append(
             f"  step {step.number} of {step.instance}, {ms(step.end_ps - step.start_ps)} "
             f"from {ms(step.start_ps)}: {shown}"

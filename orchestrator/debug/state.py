@@ -155,7 +155,7 @@ def engine(of: Engine) -> dict[str, Any]:
 
 
 def _prefills(of: Engine, sequence: Sequence) -> bool:
-    return not any(sequence in lane.decoders for lane in of.scheduler.lanes)
+    return sequence.order in of.scheduler.prefilling
 
 
 def request_ids(simulation: Simulation) -> list[int]:
@@ -199,10 +199,13 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
         if state == "decode" and sequence in lane.decoders:
             computed = lane.decoders.context(sequence)
             produced += lane.decoders.step - sequence.since
+    # While its K and V are on their way, what it has got so far it has on the engine that computed its prompt.
+    timed = sequence.origin if sequence.origin is not None and sequence.first_token_ps < 0 else sequence
     times = {
-        name: getattr(sequence, name) if getattr(sequence, name) >= 0 else None
+        name: getattr(timed, name) if getattr(timed, name) >= 0 else None
         for name in ("queued_ps", "scheduled_ps", "first_token_ps", "end_ps")
     }
+    produced = max(produced, timed.produced)
     asked = sequence.request
     return {
         "state": state, "engine": one.name, "input_tokens": asked.input_tokens, "output_tokens": asked.output_tokens,

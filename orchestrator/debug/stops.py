@@ -125,7 +125,8 @@ class RequestBreak(Stop):
             return f"breakpoint {self.number}: request {self.request} arrives"
         now = _state(moment, self.request)
         if before is not _UNSEEN and now != before:
-            return f"breakpoint {self.number}: request {self.request} is {now} (was {before})"
+            by = moment.names("event") - 1
+            return f"breakpoint {self.number}: request {self.request} is {now} (was {before}) by event {by}"
         return None
 
 
@@ -150,7 +151,7 @@ class Watch(Stop):
             return None  # it held already
         if value == before[0] and not self.condition:
             return None
-        return f"watchpoint {self.number}: {self.path} {before[0]} -> {value}"
+        return f"watchpoint {self.number}: {self.path} {before[0]} -> {value} by event {moment.names('event') - 1}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,7 +172,7 @@ class Catch(Stop):
 
     def reason(self, moment: Moment, before: Any) -> str | None:
         if self.what == "preemption" and before is not _UNSEEN and moment.preemptions() > before:
-            return f"catchpoint {self.number}: a request was preempted"
+            return f"catchpoint {self.number}: a request was preempted by event {moment.names('event') - 1}"
         if self.what == "tie" and moment.tied():
             return f"catchpoint {self.number}: the next event is of the same instant; their order is by configuration"
         return None

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from ..coupling.port import Item
 from ..errors import InputError
-from ..lowering.work import Work
 from ..simulation import Simulation
 from . import state
 from .session import DebugSession
@@ -118,18 +117,20 @@ class Moves:
         self.networks: set[str] = set()
         self._since = -1
 
-    def moving(self, request: int) -> None:
+    def moving(self, request: int, source: int, target: int) -> None:
         if request == self._request:
             self._since = self._simulation.kernel.now_ps
+            self.networks |= self._simulation.mover.networks(source, target)
 
     def moved(self, request: int) -> None:
         if request == self._request:
             self.spans.append((self._since, self._simulation.kernel.now_ps))
+            self._since = -1
 
-    def begun(self, component: str, now_ps: int) -> None: ...
-
-    def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
-        self.networks.add(work.component)
+    def close(self) -> None:
+        """What is on its way has been so until now."""
+        if self._since >= 0:
+            self.moved(self._request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def why(session: DebugSession, request: int) -> Answer:
             loop.onlooker = executor.listener = collectors[-1]
         moves = Moves(request, simulation)
         if simulation.handoff:
-            simulation.handoff.onlooker, simulation.mover.listener = moves, moves
+            simulation.handoff.onlooker = moves
         end = None
         while session.position < here and end is None:
             session.step()
@@ -171,7 +172,10 @@ def why(session: DebugSession, request: int) -> Answer:
             raise AssertionError("it has arrived")
         sequence = found[0]
         finish = sequence.end_ps if end else simulation.kernel.now_ps
-        marks = sequence.queued_ps, sequence.scheduled_ps
+        moves.close()
+    if sequence.origin is not None and sequence.first_token_ps < 0:
+        sequence = sequence.origin  # what it has got so far it has there
+    marks = sequence.queued_ps, sequence.scheduled_ps
     first = sequence.first_token_ps if sequence.first_token_ps >= 0 else None
     steps = sorted((s for c in collectors for s in c.mine.values() if s.end_ps >= 0), key=lambda s: s.start_ps)
     timeline = _timeline(sequence.request.arrival_ps, finish, marks, steps, collectors, moves, kinds)

@@ -173,7 +173,7 @@ class Watcher:
 
     # Of the handoff and of sends
 
-    def moving(self, request: int) -> None:
+    def moving(self, request: int, source: int, target: int) -> None:
         self._moving.setdefault(request, []).append((self._simulation.kernel.now_ps, -1))
 
     def moved(self, request: int) -> None:

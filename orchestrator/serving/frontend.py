@@ -42,7 +42,9 @@ class Frontend:
     def _expect(self, request: Request, pull: bool) -> None:
         self.outstanding += 1
         arrive = partial(self._arrive, request, pull)
-        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive)
+        # Nothing in the run causes what comes from the workload; a session's next turn comes from the one before.
+        cause = 0 if pull else None
+        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive, cause)
 
     def _arrive(self, request: Request, pull: bool) -> None:
         self.arrived += 1

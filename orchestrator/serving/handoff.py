@@ -30,9 +30,9 @@ class Mover(Protocol):
 
 
 class TransferOnlooker(Protocol):
-    """Is told when K and V of a request begin to move, and when nothing of it moves any more."""
+    """Is told when K and V of a request begin to move between two engines, and when nothing of it moves any more."""
 
-    def moving(self, request: int) -> None: ...
+    def moving(self, request: int, source: int, target: int) -> None: ...
 
     def moved(self, request: int) -> None: ...
 
@@ -113,7 +113,7 @@ class Handoff:
 
     def _send(self, transfer: Transfer, tokens: int, layers: range | None) -> None:
         if self.onlooker and not transfer.moving:
-            self.onlooker.moving(transfer.source.request.id)
+            self.onlooker.moving(transfer.source.request.id, transfer.source.place, transfer.target.place)
         transfer.moving += 1
         if layers is None:
             transfer.sent += tokens

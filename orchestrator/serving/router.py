@@ -24,15 +24,16 @@ class Router(Protocol):
 
 
 class RoundRobin:
-    """Each in turn."""
+    """Each in turn; where prompts and decoding are apart, in turn among those of each role."""
 
     def __init__(self) -> None:
-        self._next = 0
+        self._next: dict[Role, int] = {}
 
     def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
-        engine = engines[self._next % len(engines)]
-        self._next += 1
-        return engine
+        role = engines[0].role
+        turn = self._next.get(role, 0)
+        self._next[role] = turn + 1
+        return engines[turn % len(engines)]
 
 
 class Random:

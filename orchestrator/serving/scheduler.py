@@ -47,7 +47,7 @@ class Scheduler:
         self.inbound = Inbound(self.cache)
         self.handed: dict[int, Sequence] = {}  # by request: prompt computed, blocks still held
         self._hand_over = hand_over
-        self._prefilling: dict[int, Sequence] = {}  # running, prompt not yet whole
+        self.prefilling: dict[int, Sequence] = {}  # running, prompt not yet whole
         self._skipped: list[Sequence] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
         self._order = 0
@@ -61,7 +61,7 @@ class Scheduler:
     @property
     def unfinished_tokens(self) -> int:
         """Tokens of running sequences' prompts that no step computes yet."""
-        return sum(sequence.reach - sequence.computed for sequence in self._prefilling.values())
+        return sum(sequence.reach - sequence.computed for sequence in self.prefilling.values())
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new arrival."""
@@ -117,7 +117,7 @@ class Scheduler:
         for sequence in ended:
             decoders.leave(sequence)
         for sequence in whole:
-            del self._prefilling[sequence.order]
+            del self.prefilling[sequence.order]
             self._produce(sequence, step)
             if not sequence.remaining:
                 ended.append(sequence)
@@ -160,7 +160,7 @@ class Scheduler:
         """Its last token landed after it had been preempted: it need not be computed again."""
         if sequence in self.waiting:
             self.waiting.remove(sequence)
-        self._prefilling.pop(sequence.order, None)
+        self.prefilling.pop(sequence.order, None)
 
     # Prefill and decode on different engines ------------------------------------------------------
 
@@ -185,13 +185,13 @@ class Scheduler:
     def _grow_running(self) -> int:
         """Tokens and blocks for the running; the budget that is left."""
         decoders, budget = self._lane.decoders, self.config.max_num_batched_tokens
-        if self._prefilling or decoders.count > budget:
-            wanted = sum(self._wanted(sequence) for sequence in self._prefilling.values())
+        if self.prefilling or decoders.count > budget:
+            wanted = sum(self._wanted(sequence) for sequence in self.prefilling.values())
             short = decoders.count + wanted > budget
             if short and (decoders.count > budget or not self._prefills_come_last()):
                 return self._grow_in_order(budget)
         # In running order, as a block taken may be the one an earlier sequence has just been found by.
-        for order in sorted({*decoders.at_block_edge(), *self._prefilling}):
+        for order in sorted({*decoders.at_block_edge(), *self.prefilling}):
             sequence = self.running.get(order)
             if sequence is None:
                 continue  # preempted for a sequence before it
@@ -219,7 +219,7 @@ class Scheduler:
                 if not self._grow_decoder(sequence):
                     break
                 left -= 1
-            elif left and sequence.order in self._prefilling:
+            elif left and sequence.order in self.prefilling:
                 tokens = min(self._wanted(sequence), left)
                 if tokens and not self._grow(sequence, tokens):
                     break
@@ -227,8 +227,8 @@ class Scheduler:
         return left
 
     def _prefills_come_last(self) -> bool:
-        tail = islice(reversed(self.running), len(self._prefilling))
-        return all(order in self._prefilling for order in tail)
+        tail = islice(reversed(self.running), len(self.prefilling))
+        return all(order in self.prefilling for order in tail)
 
     def _wanted(self, sequence: Sequence) -> int:
         tokens = sequence.reach - sequence.computed
@@ -277,8 +277,8 @@ class Scheduler:
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
-        if sequence.order in self._prefilling:
-            del self._prefilling[sequence.order]
+        if sequence.order in self.prefilling:
+            del self.prefilling[sequence.order]
         elif sequence in self._skipped:
             self._skipped.remove(sequence)
         else:
@@ -333,7 +333,7 @@ class Scheduler:
             sequence.hit_tokens = sequence.computed
             sequence.scheduled_ps = now_ps
         self._run(sequence)
-        self._prefilling[sequence.order] = sequence
+        self.prefilling[sequence.order] = sequence
         self._add_chunk(sequence, tokens)
 
     def _run(self, sequence: Sequence) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,8 @@ import yaml
 
 from hwmodels.interface import MAX_PS, Operation, Template
 from hwmodels.network.fabric import Fabric
+from orchestrator.debug.session import DebugSession
+from orchestrator.record.recording import JOURNAL, Recording
 
 from ..conftest import ROOT, SHARED
 
@@ -37,6 +40,7 @@ def main() -> None:
         command = table(scenario.name, {"in process": (scenario,), "in processes": (remote,)}, rounds, Path(folder))
         if peer:
             print(f"published peer: {PEER_S:.0f} s; the whole command is {PEER_S / command:.0f} times faster")
+        recordings(scenario, rounds, Path(folder))
         for name in ("prefill-decode", "prefill-decode-layerwise"):
             apart = (name, "--set", "components.nvlink.run=process")
             table(name, {"in process": (name,), "network apart": apart}, max(1, rounds // 2), Path(folder))
@@ -57,6 +61,38 @@ def table(title: str, runs: dict[str, tuple[object, ...]], rounds: int, folder: 
         command, loop, steps = (statistics.median(column) for column in zip(*measured, strict=True))
         print(f"{name:<14}{command:>11.2f}{loop:>9.3f}{loop / steps * 1e6:>9.0f}{loop / base:>8.2f}")
     return statistics.median(command for command, _, _ in first)
+
+
+def recordings(scenario: Path, rounds: int, folder: Path) -> None:
+    """What recording adds to the loop, what replay takes, and how long going to any event of the run is."""
+    loops: dict[str, list[float]] = {"run": [], "recorded": [], "replayed": []}
+    kept = folder / "kept"
+    for _ in range(rounds):
+        loops["run"].append(measure((scenario,), folder)[1])
+        metronome("run", scenario, "-o", kept, "--quiet", "--record")
+        loops["recorded"].append(loop_of(kept))
+        metronome("replay", kept, "-o", folder / "out", "--quiet")
+        loops["replayed"].append(loop_of(folder / "out"))
+    base = statistics.median(loops["run"])
+    for name, seconds in loops.items():
+        print(f"{name:<14}{'':>11}{statistics.median(seconds):>9.3f}{'':>9}{statistics.median(seconds) / base:>8.2f}")
+    found = Recording(kept)
+    size = (found.folder / JOURNAL).stat().st_size
+    print(f"recording: {size / found.journal.events:.0f} bytes an event")
+    rng, taken = random.Random(1), []
+    with DebugSession.recorded(found) as session:
+        session.run()
+        for _ in range(200):
+            start = time.perf_counter()
+            session.seek(rng.randint(1, session.frontier))
+            taken.append(time.perf_counter() - start)
+    print(
+        f"seek to any of {session.frontier} events: median {statistics.median(taken) * 1000:.0f} ms, worst {max(taken) * 1000:.0f} ms"
+    )
+
+
+def loop_of(folder: Path) -> float:
+    return float(json.loads((folder / "result.json").read_text())["metronome"]["wall_s"])
 
 
 def all_to_all() -> float:

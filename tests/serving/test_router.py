@@ -54,6 +54,15 @@ def test_round_robin_takes_each_in_turn():
     assert [turn.choose(request(i), engines).number for i in range(4)] == [0, 1, 2, 0]
 
 
+def test_round_robin_counts_each_role_of_its_own():
+    """A request that is split asks twice; one count for both would always send prompts to the same engine."""
+    first = [engine(i, role=Role.PREFILL) for i in range(2)]
+    second = [engine(i, role=Role.DECODE) for i in range(2)]
+    turn = router("round-robin")
+    asked = [(turn.choose(request(i), first).number, turn.choose(request(i), second).number) for i in range(4)]
+    assert asked == [(0, 0), (1, 1), (0, 0), (1, 1)]
+
+
 def test_prefix_aware_follows_the_cache_until_that_engine_is_much_busier():
     ids = list(range(14))
     warm, cold = engine(0), engine(1)
