@@ -188,13 +188,20 @@ class Inside:
     def go_live(self) -> str:
         """Bring every component to this moment, and forget what came after it. Returns what that took."""
         said = []
+        brought: list[tuple[TapedLink, Link]] = []  # replaced only when all could be rebuilt
         for link in self._session.taped_links():
             if self._at_frontier(link):
                 continue
+            if not self._root(link.name).live.there:
+                raise InputError(
+                    "debugger", "set", None, "a recording has no components to go on with; debug the scenario"
+                )
             how = "its snapshot" if self._snapshot_before(link) else "its own messages"
             rebuilt, given = self._session.tape.rebuild(self._root(link.name).live.link, link.session, link.position)
-            link.live.replace(rebuilt)
+            brought.append((link, rebuilt))
             said.append(f"{link.session} rebuilt from {how} ({given} given again, all answered as before)")
+        for link, rebuilt in brought:
+            link.live.replace(rebuilt)
         positions = {link.session: link.position for link in self._session.taped_links()}
         self._session.tape.cut(positions)
         self._shadows.clear()

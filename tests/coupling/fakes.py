@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from hwmodels.accelerator.roofline import Roofline
-from hwmodels.interface import Advanced, Completion, Feature, Provenance, TimePolicy
+from hwmodels.interface import Advanced, Completion, Feature, LateOperation, Provenance, TimePolicy
 from hwmodels.memory.bandwidth_latency import BandwidthLatency
 from hwmodels.network.alpha_beta import AlphaBeta
 
@@ -70,6 +70,13 @@ class Dies(_After):
     def misbehave(self, grant_ps, operations):
         print("the end is near", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Late(_After):
+    """Says that it was given an operation of its past."""
+
+    def misbehave(self, grant_ps, operations):
+        raise LateOperation(operations[0], 10**15)
 
 
 class Hangs(_After):

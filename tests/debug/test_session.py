@@ -240,6 +240,28 @@ def test_a_bad_edit_is_refused_and_nothing_is_lost(small, tmp_path, path, value,
         session.seek(200)
 
 
+def test_a_watch_on_what_a_component_shows_of_itself():
+    scenario, folder = load("prefill-decode", ("workload.num_requests=5",))
+    with opened(scenario, folder) as session:
+        watch = session.stops.add(Watch(number=1, path="components/nvlink/state/now_ps"))
+        forward = []
+        while session.run() != "the run is complete":
+            forward.append(session.position)
+        backward = []
+        while session.back_to() != "start":
+            backward.append(session.position)
+        assert backward[::-1] == forward and watch.hits == len(forward) > 100
+
+
+def test_a_recording_cannot_go_another_way(cli, tmp_path):
+    assert cli("run", "slow-link", "-o", tmp_path / "rec", "--record", "--quiet").exit_code == 0
+    with DebugSession.recorded(Recording(tmp_path / "rec")) as session:
+        session.seek(100)
+        with pytest.raises(InputError, match="a recording has no components"):
+            session.set("engines/decode/config/max_num_seqs", "1")
+        assert session.run() == "the run is complete"
+
+
 def test_another_router_from_the_middle_on(small, tmp_path):
     with opened(validate(small, "test"), tmp_path) as session:
         session.seek(100)
@@ -248,11 +270,17 @@ def test_another_router_from_the_middle_on(small, tmp_path):
         assert session.value("router/class") == "RoundRobin"
 
 
-@pytest.mark.parametrize(("fake", "code"), [("Dies", "fault"), ("Hangs", "timeout")])
-def test_a_failure_stops_the_session_and_it_stays_usable(small, tmp_path, fake, code):
-    small["components"] = {
-        "n0.accelerators": {"model": f"tests.coupling.fakes:{fake}", "run": "process", "timeout_s": 2}
-    }
+FAILURES = [
+    ("Dies", "fault", "process"),
+    ("Hangs", "timeout", "process"),
+    ("Late", "late", "process"),
+    ("Late", "late", "inprocess"),
+]
+
+
+@pytest.mark.parametrize(("fake", "code", "run"), FAILURES)
+def test_a_failure_stops_the_session_and_it_stays_usable(small, tmp_path, fake, code, run):
+    small["components"] = {"n0.accelerators": {"model": f"tests.coupling.fakes:{fake}", "run": run, "timeout_s": 2}}
     with opened(validate(small, "test"), tmp_path, tmp_path / "logs") as session:
         catch = session.stops.add(Catch(number=1, what=code))
         reason = session.run()
