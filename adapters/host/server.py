@@ -16,25 +16,25 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
 
+from .security import ListenError, Security
 from .service import ComponentService
 
 COOKIE = "METRONOME_COMPONENT_COOKIE"  # set by an orchestrator that started this process
 SERVICE = "metronome.component.v1.ComponentService"
 GRACE_S = 5.0
-_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 
 
-class ListenError(ValueError):
-    """The address cannot be listened on."""
+def start(
+    model: Any, address: str, security: Security | None = None, health_address: str = ""
+) -> tuple[grpc.Server, health.HealthServicer, str]:  # fmt: skip
+    """Serve ``model`` on ``unix:PATH`` or ``HOST:PORT`` (port 0 = any); returns the real address.
 
-
-def start(model: Any, address: str) -> tuple[grpc.Server, health.HealthServicer, str]:
-    """Serve ``model`` on ``unix:PATH`` or a loopback ``HOST:PORT`` (port 0 = any); returns the real address."""
-    if not address.startswith(("unix:", *_LOOPBACK)):
-        raise ListenError(
-            f"{address}: only unix:PATH, 127.0.0.1:PORT, localhost:PORT and [::1]:PORT are served without TLS"
-        )
-    server = grpc.server(ThreadPoolExecutor(max_workers=8), options=[
+    ``health_address``: the health service alone there, too, without TLS, for probes that know none
+    (Kubernetes). Raises ListenError.
+    """
+    security = security or Security()
+    security.check(address)
+    server = grpc.server(ThreadPoolExecutor(max_workers=8), interceptors=security.interceptors(), options=[
         *codec.CHANNEL_OPTIONS,
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
@@ -44,8 +44,10 @@ def start(model: Any, address: str) -> tuple[grpc.Server, health.HealthServicer,
     checks = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
+        port = security.add_port(server, address)
+        if health_address:
+            _start_health(checks, health_address)
+    except (RuntimeError, ValueError) as error:
         raise ListenError(f"{address}: {error}") from None
     server.start()
     for name in ("", SERVICE):
@@ -53,6 +55,18 @@ def start(model: Any, address: str) -> tuple[grpc.Server, health.HealthServicer,
     if not address.startswith("unix:"):
         address = f"{address.rpartition(':')[0]}:{port}"
     return server, checks, address
+
+
+def _start_health(checks: health.HealthServicer, address: str) -> None:
+    """A server of its own, as TLS is a matter of the port's server; it ends with the process."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=1))
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    server.add_insecure_port(address)
+    server.start()
+    _HEALTH_SERVERS.append(server)
+
+
+_HEALTH_SERVERS: list[grpc.Server] = []  # kept: a server that is forgotten stops
 
 
 def handshake(address: str) -> str:
@@ -66,9 +80,9 @@ def _await_orphaned(ending: threading.Event) -> None:
     ending.set()
 
 
-def serve(model: Any, address: str) -> None:
+def serve(model: Any, address: str, security: Security | None = None, health_address: str = "") -> None:
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
-    server, checks, address = start(model, address)
+    server, checks, address = start(model, address, security, health_address)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -88,3 +102,6 @@ def serve(model: Any, address: str) -> None:
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()  # only if this was the last socket of a run whose orchestrator is gone
+
+
+__all__ = ["ListenError", "Security", "handshake", "serve", "start"]

@@ -30,6 +30,14 @@ class StepLog:
     kv_used: array[int] = field(default_factory=lambda: array("q"))
     energy_pj: array[int] = field(default_factory=lambda: array("q"))
 
+    def trim(self) -> None:
+        """Drop a last row that Ctrl-C has cut short."""
+        columns = (self.end_ps, self.prompt_tokens, self.output_tokens, self.running, self.waiting, self.kv_used,
+                   self.energy_pj)  # fmt: skip
+        rows = min(map(len, columns))
+        for column in columns:
+            del column[rows:]
+
 
 Progress = Callable[[int, int, int], None]  # simulated ps, requests done, tokens out
 

@@ -40,6 +40,8 @@ class Ending:
 def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending) -> dict[str, Any]:
     """Write the result files into ``folder``; returns the content of result.json."""
     folder.mkdir(parents=True, exist_ok=True)
+    for log in simulation.recorder.logs:
+        log.trim()
     data = result(simulation, startup_s, ending)
     (folder / "result.json").write_text(json.dumps(data, indent=1) + "\n")
     _write_requests(simulation, folder / "requests.csv")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from orchestrator.errors import ComponentFailure, MetronomeError
+from orchestrator.report.results import Ending, write
 from orchestrator.scenario.loading import validate
 from orchestrator.simulation import LiveSource, Simulation
 
@@ -123,6 +124,15 @@ def test_ctrl_c_leaves_partial_results_and_no_process(small, tmp_path):
     assert b"interrupted; partial results are in" in stderr and b"Traceback" not in stderr
     assert json.loads((tmp_path / "out/result.json").read_text())["metronome"]["status"] == "interrupted"
     assert not [pid for pid in pids if alive(pid)]
+
+
+def test_ctrl_c_in_the_middle_of_a_row_leaves_results(small, tmp_path):
+    with Simulation(validate(small, "test"), tmp_path) as simulation:
+        simulation.run()
+        simulation.recorder.logs[0].end_ps.append(10**18)
+        simulation.recorder.logs[0].running.append(3)
+        write(simulation, tmp_path, 0.0, Ending("interrupted"))
+    assert len((tmp_path / "requests.csv").read_text().splitlines()) == 41
 
 
 def test_sigkill_of_the_orchestrator_leaves_no_process(small, tmp_path):
