@@ -59,11 +59,22 @@ class LiveSource:
     def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
         with ExitStack() as stack:
             links: dict[str, Link] = {}
-            remote = [spec for spec in specs if spec.options.run != "inprocess"]
-            if remote:
-                from .coupling.launch.process import open_processes  # gRPC is loaded only where it is needed
+            by_run: dict[str, list[ComponentSpec]] = {}
+            for spec in specs:
+                by_run.setdefault(spec.options.run, []).append(spec)
+            # gRPC and docker are loaded only where they are needed.
+            if "address" in by_run:
+                from .coupling.launch.address import open_addresses
 
-                links |= stack.enter_context(open_processes(remote, self._logs))
+                links |= stack.enter_context(open_addresses(by_run["address"]))
+            if "container" in by_run:
+                from .coupling.launch.container import open_containers
+
+                links |= stack.enter_context(open_containers(by_run["container"], self._logs))
+            if "process" in by_run:
+                from .coupling.launch.process import open_processes
+
+                links |= stack.enter_context(open_processes(by_run["process"], self._logs))
             yield links | {spec.name: open_local(spec) for spec in specs if spec.name not in links}
 
 

@@ -19,6 +19,9 @@ COMMANDS = {
     "import": ("imports", "Turn another tool's set-up into a scenario."),
     "compare": ("compare", "Compare a run with a real one, or with another run."),
     "components": ("components", "List the component models that can be named."),
+    "certs": ("certs", "Make throw-away certificates for components on a network."),
+    "cleanup": ("cleanup", "Remove what a killed run has left behind."),
+    "deploy": ("deploy", "Write the manifests that run a scenario's components."),
     "serve-component": ("serve_component", "Host a component model as a process of its own."),
 }
 

@@ -21,7 +21,11 @@ DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "
 
 @dataclass(frozen=True, slots=True)
 class ComponentSpec:
-    """One component before it is started; ``rank`` is its place in the order of the scenario."""
+    """One component before it is started; ``rank`` is its place in the order of the scenario.
+
+    ``facts``: what the scenario knows of the hardware, for a model that is not installed here; what its
+    configuration has fields for is only known once it is asked. ``folder`` is where paths start from.
+    """
 
     name: str
     kind: str
@@ -30,6 +34,8 @@ class ComponentSpec:
     config: Mapping[str, Any]
     options: ComponentOptions
     seed: int
+    folder: Path = Path()
+    facts: Mapping[str, Any] | None = None
 
 
 def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
@@ -48,6 +54,11 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     for rank, (name, (kind, facts)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
         model = options.model or _default_model(kind, facts)
+        if _elsewhere(options):
+            known = {fact: value for fact, value in facts.items() if value is not None}
+            config = dict(options.config)
+            specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, known))
+            continue
         found = _model(f"components.{name}.model", model)
         if found.description.kind != kind:
             raise InputError(
@@ -59,8 +70,15 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         fields = found.config_schema().get("properties", {})
         config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
-        specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed))
+        specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder))
     return specs
+
+
+def _elsewhere(options: ComponentOptions) -> bool:
+    """Whether only the component itself knows its model: somebody else's server, or an image with its own."""
+    if options.run == "address":
+        return True
+    return options.run == "container" and options.model is not None and not registry.known(options.model)
 
 
 def _default_model(kind: str, facts: Mapping[str, Any]) -> str:

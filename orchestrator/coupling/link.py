@@ -36,6 +36,11 @@ class Link(Protocol):
         ...
 
     @property
+    def image(self) -> str:
+        """Digest of the container image it runs in; empty where it runs in none."""
+        ...
+
+    @property
     def description(self) -> Description: ...
 
     @property
@@ -81,6 +86,7 @@ class LocalLink:
     """A component in the orchestrator's own process: a call, nothing else."""
 
     remote = False
+    image = ""
 
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0

@@ -34,3 +34,12 @@ def find(name: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise UnknownComponent(f"cannot be loaded: {error}") from None
     raise UnknownComponent(f"one of {', '.join(names())}, or module:Class")
+
+
+def known(name: str) -> bool:
+    """Whether a model of that name is installed here."""
+    try:
+        find(name)
+    except UnknownComponent:
+        return False
+    return True

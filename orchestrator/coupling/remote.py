@@ -18,6 +18,7 @@ from hwmodels.interface import Advanced, Description, Feature, Operation, Templa
 
 from ..errors import ComponentFailure, InputError
 from .components import ComponentSpec
+from .launch.endpoint import Endpoint
 
 UNARY_S = 20.0  # deadline of Describe, Configure, Close
 HEARTBEAT_MS = 1000
@@ -60,7 +61,14 @@ class Host(Protocol):
     """The process behind a link, as far as we started it."""
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """0 where it is not ours."""
+        ...
+
+    @property
+    def image(self) -> str:
+        """Digest of the container image it runs in; empty where it runs in none."""
+        ...
 
     def last_words(self) -> str:
         """The end of what it has printed."""
@@ -79,17 +87,17 @@ class RemoteLink:
     def __init__(
         self,
         spec: ComponentSpec,
-        address: str,
+        endpoint: Endpoint,
         watchdog: Watchdog,
         host: Host,
         session: int = 0,
     ) -> None:
         self.name, self.wall_s = spec.name, 0.0
-        self.host, self.timeout_s = host, spec.options.timeout_s
-        self._spec, self._address, self._watchdog, self._post_mortem = spec, address, watchdog, host.post_mortem
+        self.host, self.image, self.timeout_s = host, host.image, spec.options.timeout_s
+        self._spec, self._endpoint, self._watchdog, self._post_mortem = spec, endpoint, watchdog, host.post_mortem
         self._number, self._session = session, f"{spec.name}#{session}"
         self._others: list[RemoteLink] = []
-        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._channel = endpoint.channel(CHANNEL_OPTIONS)
         self._stub = pb_grpc.ComponentServiceStub(self._channel)
         self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
         self._answers: Iterator[pb.SimulateResponse] | None = None
@@ -118,16 +126,29 @@ class RemoteLink:
                     f"needs protocol 1.{answer.min_protocol_minor}, this is 1.{codec.PROTOCOL_MINOR}",
                 )
             found: Description = codec.described(answer)
+            self._config = dict(self._spec.config)
+            if self._spec.facts is not None:
+                self._check_kind(found)
+                fields = codec.from_struct(answer.config_schema).get("properties", {})
+                facts = {name: value for name, value in self._spec.facts.items() if name in fields}
+                self._config = facts | self._config
             return found
         except grpc.RpcError as error:
             raise self._failure(error, "being described") from None
         except codec.MalformedMessage as error:
             raise ComponentFailure(self.name, str(error), "being described") from None
 
+    def _check_kind(self, found: Description) -> None:
+        if found.kind != self._spec.kind:
+            raise InputError(
+                f"component {self.name}", "kind", found.kind,
+                f"{found.name} answers there; what is wanted is a model of {self._spec.kind}",
+            )  # fmt: skip
+
     def again(self) -> RemoteLink:
         """Another session with the same process; it ends with this one."""
         number = self._number + len(self._others) + 1
-        other = RemoteLink(self._spec, self._address, self._watchdog, self.host, number)
+        other = RemoteLink(self._spec, self._endpoint, self._watchdog, self.host, number)
         self._others.append(other)
         return other
 
@@ -169,7 +190,7 @@ class RemoteLink:
         request = pb.ConfigureRequest(
             session_id=self._session,
             instance=self.name,
-            config=codec.to_struct(self._spec.config),
+            config=codec.to_struct(self._config),
             seed=self._spec.seed,
             features=sorted(map(str, self._description.features)),
             templates=[codec.to_template(template) for template in templates],

@@ -44,7 +44,7 @@ class TapingSource:
     def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
         with self._source.open(specs) as links:
             yield {
-                name: TapedLink(name, link.description, link.remote, self.tape, Live(None, link))
+                name: TapedLink(name, link.description, link.remote, self.tape, Live(None, link), image=link.image)
                 for name, link in links.items()
             }
 
@@ -67,7 +67,7 @@ class RecordingSource:
             components = {spec.name: _component(spec, links[spec.name]) for spec in specs}
             self.writer = JournalWriter(self.folder / JOURNAL, self._header(components))
             yield {
-                name: TapedLink(name, link.description, link.remote, self.writer, Live(None, link))
+                name: TapedLink(name, link.description, link.remote, self.writer, Live(None, link), image=link.image)
                 for name, link in links.items()
             }
 
@@ -111,14 +111,16 @@ class RecordedSource:
         for spec in specs:
             said = self._components[spec.name]
             description = _described(said["description"])
-            links[spec.name] = TapedLink(spec.name, description, said["remote"], self.tape, Live(None))
+            live, remote = Live(None), said["remote"]
+            links[spec.name] = TapedLink(spec.name, description, remote, self.tape, live, image=said["image"])
         yield links
 
 
 def _component(spec: ComponentSpec, link: Link) -> dict[str, Any]:
     said = asdict(link.description)
     said["op_kinds"], said["features"] = sorted(said["op_kinds"]), sorted(said["features"])
-    return {"kind": spec.kind, "model": spec.model, "remote": link.remote, "description": said}
+    model = spec.model if spec.facts is None else link.description.name
+    return {"kind": spec.kind, "model": model, "remote": link.remote, "image": link.image, "description": said}
 
 
 def _described(said: Mapping[str, Any]) -> Description:

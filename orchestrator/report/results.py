@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hwmodels.interface import PROVENANCE_ORDER
 
+from ..coupling.components import ComponentSpec
 from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
@@ -80,10 +81,7 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
     data |= summary("itl_ms", times.itl, times.itl_weights) | summary("e2el_ms", times.e2el)
     energy = energy_j(simulation)
     counts = [engine.scheduler.counts for engine in simulation.engines]
-    components = {
-        spec.name: _component(simulation, spec.name, spec.model, ending.status == "complete")
-        for spec in simulation.specs
-    }
+    components = {spec.name: _component(simulation, spec, ending.status == "complete") for spec in simulation.specs}
     data["metronome"] = {
         "version": version("metronome-cosim"),
         "status": ending.status,
@@ -118,11 +116,13 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
     return data
 
 
-def _component(simulation: Simulation, name: str, model: str, finished: bool) -> dict[str, Any]:
+def _component(simulation: Simulation, spec: ComponentSpec, finished: bool) -> dict[str, Any]:
+    name, link = spec.name, simulation.ports.root(spec.name)
     usage = simulation.ports.usage(name)
     statistics = simulation.ports.statistics(name) if finished else {}
     return {
-        "model": model,
+        "model": spec.model if spec.facts is None else link.description.name,
+        **({"image": link.image} if link.image else {}),
         "calls": usage.calls,
         "cached": usage.cached,
         "wall_s": simulation.ports.wall_s(name),

@@ -59,7 +59,7 @@ def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
 def digest(scenario: Scenario) -> str:
     """SHA-256 of what determines the result: all but where components run and how long they may take."""
     data = scenario.model_dump(mode="json")
-    placement = ("run", "timeout_s", "start_timeout_s")
+    placement = ("run", "timeout_s", "start_timeout_s", "container", "address")
     components = {
         name: {key: value for key, value in options.items() if key not in placement and value is not None}
         for name, options in data["components"].items()

@@ -95,12 +95,12 @@ class Endpoint:
     def _refused(self, error: grpc.RpcError) -> str:
         """Why it cannot be spoken to, in words that say what to do."""
         details = error.details() or error.code().name
-        low = details.lower()
+        low = details.lower().replace("_", " ")
         if "certificate has expired" in low:
             return f"its certificate has expired ({self.address})"
-        if "certificate_required" in low or "certificate required" in low:
+        if "certificate required" in low:
             return f"it asks for our certificate: give address.certificate and address.key ({self.address})"
-        if "certificate verify failed" in low or "unknown ca" in low or "unknown_ca" in low:
+        if "certificate verify failed" in low or "unknown ca" in low:
             return f"its certificate, or ours, is not of the other's authority ({self.address}): {_reason(details)}"
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
             return f"it refuses our token: {details}"
@@ -110,4 +110,4 @@ class Endpoint:
 
 
 def _reason(details: str) -> str:
-    return details.rpartition("Ssl handshake failed")[2].strip(" :()") or details
+    return details.rpartition("handshake failed")[2].strip(" :()") or details

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,14 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
-
 from ...errors import ComponentFailure
 from ..components import ComponentSpec
 from ..link import Link
 from ..remote import RemoteLink, Watchdog
+from .endpoint import Endpoint
+from .owner import make_folder, sweep_folders
 
 COOKIE = "METRONOME_COMPONENT_COOKIE"
 LAST_LINES = 20
@@ -65,8 +62,8 @@ class ComponentProcess:
         if self._process.stdout is not None:
             self._lines.put(self._process.stdout.readline().decode(errors="replace").strip())
 
-    def address(self) -> str:
-        """Waits for the handshake and for the health service to say SERVING; returns the address."""
+    def endpoint(self) -> Endpoint:
+        """Waits for the handshake and for the health service to say SERVING."""
         limit = self.spec.options.start_timeout_s
         left = max(0.1, self._started + limit - time.monotonic())
         try:
@@ -82,27 +79,11 @@ class ComponentProcess:
             what = self.fate() or f"said {line!r} instead of the handshake line"
             raise ComponentFailure(self.spec.name, what, "starting", self.last_words())
         address = f"unix:{parts[3]}" if parts[2] == "unix" else parts[3]
-        self._await_health(address, left)
-        return address
+        endpoint = Endpoint(address)
+        endpoint.await_health(self.spec.name, left, lambda: (self.fate(), self.last_words()))
+        return endpoint
 
-    def _await_health(self, address: str, limit: float) -> None:
-        with grpc.insecure_channel(address) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            retrying = Retrying(
-                stop=stop_after_delay(limit),
-                wait=wait_fixed(0.05),
-                retry=retry_if_exception_type((grpc.RpcError, LookupError)),
-            )
-            try:
-                for attempt in retrying:
-                    with attempt:
-                        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=limit)
-                        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-                            raise LookupError("not serving yet")
-            except RetryError:
-                raise ComponentFailure(
-                    self.spec.name, self.fate() or "never became healthy", "starting", self.last_words()
-                ) from None
+    image = ""
 
     @property
     def pid(self) -> int:
@@ -151,7 +132,8 @@ def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterato
 
     What they print goes to ``logs``/NAME.log. Raises ComponentFailure.
     """
-    folder = Path(tempfile.mkdtemp(prefix="metronome-"))  # mode 0700
+    sweep_folders()
+    folder = make_folder()
     if logs is not None:
         logs.mkdir(parents=True, exist_ok=True)
     watchdog = Watchdog()
@@ -163,7 +145,7 @@ def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterato
                 ComponentProcess(spec, folder / f"{spec.rank}.sock", (logs or folder) / f"{spec.name}.log")
             )
         for spec, process in zip(specs, processes, strict=True):
-            links[spec.name] = RemoteLink(spec, process.address(), watchdog, process)
+            links[spec.name] = RemoteLink(spec, process.endpoint(), watchdog, process)
         yield links
     finally:
         watchdog.close()

@@ -1,0 +1,27 @@
+"""``metronome cleanup``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("cleanup")
+def command() -> None:
+    """Remove what a killed run has left behind: containers, networks and folders whose owner is gone.
+
+    Only what this machine's runs have made and nobody uses any more; every run that starts components does
+    the same first.
+    """
+    from ..coupling.launch.owner import sweep_folders
+    from ..errors import ComponentFailure
+
+    removed = [str(folder) for folder in sweep_folders()]
+    try:
+        from ..coupling.launch.container import engine, sweep
+
+        removed += sweep(engine("cleanup"))
+    except ComponentFailure:
+        click.echo("no container engine answers: containers were not looked for", err=True)
+    for name in removed:
+        click.echo(f"removed {name}")
+    click.echo(f"{len(removed)} things removed")

@@ -1,0 +1,73 @@
+"""Components that somebody else has started: connected to, never ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ...errors import InputError
+from ..components import ComponentSpec
+from ..link import Link
+from ..remote import RemoteLink, Watchdog
+from .endpoint import Endpoint, Tls
+
+
+class Stranger:
+    """A host that is not ours: nothing is known of it but what it answers."""
+
+    pid, image = 0, ""
+
+    def last_words(self) -> str:
+        return ""
+
+    def post_mortem(self) -> tuple[str, str]:
+        return "", ""
+
+
+@contextmanager
+def open_addresses(specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
+    """Connect to each, waiting for those that are still starting. Raises InputError, ComponentFailure."""
+    watchdog = Watchdog()
+    links: dict[str, Link] = {}
+    try:
+        for spec in specs:
+            endpoint = endpoint_of(spec)
+            host = Stranger()
+            endpoint.await_health(spec.name, spec.options.start_timeout_s, host.post_mortem)
+            links[spec.name] = RemoteLink(spec, endpoint, watchdog, host)
+        yield links
+    finally:
+        watchdog.close()
+        for link in links.values():
+            link.close()
+
+
+def endpoint_of(spec: ComponentSpec) -> Endpoint:
+    """What its options say, files read. Raises InputError for a file or variable that is not there."""
+    options = spec.options.address
+    if options is None:
+        raise AssertionError("the scenario's schema asks for an address")
+
+    def read(field: str, name: str | None) -> bytes | None:
+        if name is None:
+            return None
+        try:
+            return (spec.folder / name).read_bytes()
+        except OSError as error:
+            where = f"components.{spec.name}.address.{field}"
+            raise InputError("scenario", where, name, f"cannot be read: {error.strerror}") from None
+
+    authority = read("ca", options.ca)
+    token: str | None = None
+    if options.token_file:
+        token = (read("token_file", options.token_file) or b"").decode().strip()
+    if options.token_env:
+        token = os.environ.get(options.token_env, "").strip()
+    if token == "":
+        field, value = ("token_file", options.token_file) if options.token_file else ("token_env", options.token_env)
+        raise InputError("scenario", f"components.{spec.name}.address.{field}", value, "holds no token")
+    if authority is None:
+        return Endpoint(options.target)
+    certificate, key = read("certificate", options.certificate), read("key", options.key)
+    return Endpoint(options.target, Tls(authority, certificate, key, options.server_name), token)

@@ -1,0 +1,323 @@
+"""Components in containers: locked down, watched, and gone afterwards whatever happens.
+
+By default a component has no network at all: it listens on a Unix socket in a folder that is mounted
+into its container. Containers carry labels that name the run, the component and the owner; what a killed
+orchestrator left behind is found by them (`sweep`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import secrets
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from ...errors import ComponentFailure
+from ..components import ComponentSpec
+from ..link import Link
+from ..remote import RemoteLink, Watchdog
+from . import owner
+from .certificates import make_certificates
+from .endpoint import Endpoint, Tls
+
+LABEL = "metronome"  # metronome.run, .component, .owner, .host
+INSIDE = "/run/metronome"  # where the socket's folder, or the certificates, are in a container
+SOCKET = "component.sock"
+PORT = 50051  # of a component that listens on a network of its own
+LAST_LINES = 20
+STOP_S = 5
+NOBODY = 65532  # the usual non-root user of images
+
+
+class Container:
+    """One container hosting one component; `Host` of its link."""
+
+    def __init__(self, spec: ComponentSpec, made: Any, image: str, log: Path) -> None:
+        self.spec, self.made, self.image = spec, made, image
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._log = log
+        self._reader = threading.Thread(target=self._copy, daemon=True, name=f"logs of {spec.name}")
+
+    def start(self) -> None:
+        self.made.start()
+        self._reader.start()
+
+    def _copy(self) -> None:
+        """Everything it prints, into the run's folder; the last lines are kept for messages."""
+        with self._log.open("wb") as file, contextlib.suppress(DockerException, requests.RequestException, OSError):
+            for chunk in self.made.logs(stream=True, follow=True):
+                file.write(chunk)
+                file.flush()
+                self._lines.extend(chunk.decode(errors="replace").splitlines())
+
+    @property
+    def state(self) -> dict[str, Any]:
+        try:
+            self.made.reload()
+        except DockerException:
+            return {"Status": "removed"}
+        state: dict[str, Any] = self.made.attrs["State"]
+        return state
+
+    @property
+    def pid(self) -> int:
+        return int(self.state.get("Pid") or 0)
+
+    def fate(self) -> str:
+        """What became of it; empty while it runs."""
+        state = self.state
+        if state["Status"] in ("created", "running", "restarting", "paused"):
+            return ""
+        if state.get("OOMKilled"):
+            limit = self.spec.options.container and self.spec.options.container.memory_mib
+            return f"was killed for going beyond its memory limit ({limit} MiB)"
+        code = state.get("ExitCode")
+        return "its container is gone" if code is None else f"its container exited with code {code}"
+
+    def last_words(self) -> str:
+        return "\n".join(self._lines)
+
+    def post_mortem(self) -> tuple[str, str]:
+        """Gives a dying container a moment to be gone."""
+        for _ in range(10):
+            fate = self.fate()
+            if fate:
+                self._reader.join(1)
+                return fate, self.last_words()
+            time.sleep(0.05)
+        return "", self.last_words()
+
+    def remove(self) -> None:
+        with contextlib.suppress(DockerException, requests.RequestException):
+            self.made.stop(timeout=STOP_S)
+        if self._reader.ident is not None:
+            self._reader.join(2)
+        with contextlib.suppress(DockerException, requests.RequestException):
+            self.made.remove(v=True, force=True)
+
+
+@contextmanager
+def open_containers(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterator[dict[str, Link]]:
+    """Start all containers at once and connect to each; on leaving nothing of them is left.
+
+    What they print goes to ``logs``/NAME.log. Raises ComponentFailure.
+    """
+    client = engine(specs[0].name)
+    sweep(client)
+    owner.sweep_folders()
+    folder = owner.make_folder()
+    (logs or folder).mkdir(parents=True, exist_ok=True)
+    run = _Run(client, folder, logs or folder)
+    watchdog = Watchdog()
+    links: dict[str, Link] = {}
+    try:
+        for spec in specs:
+            run.create(spec)
+        for host in run.hosts:
+            with _naming(host.spec.name, "starting"):
+                host.start()
+        for host in run.hosts:
+            endpoint = run.endpoint(host)
+            endpoint.await_health(host.spec.name, host.spec.options.start_timeout_s, _fate(host))
+            links[host.spec.name] = RemoteLink(host.spec, endpoint, watchdog, host)
+        yield links
+    finally:
+        watchdog.close()
+        for link in links.values():
+            link.close()
+        run.remove()
+
+
+def _fate(host: Container) -> Callable[[], tuple[str, str]]:
+    return lambda: (host.fate(), host.last_words())
+
+
+class _Run:
+    """The containers, the network and the folder of one run."""
+
+    def __init__(self, client: Any, folder: Path, logs: Path) -> None:
+        self._client, self._folder, self._logs = client, folder, logs
+        self.id = secrets.token_hex(6)
+        self.hosts: list[Container] = []
+        self._network: Any = None
+
+    def labels(self, component: str) -> dict[str, str]:
+        return {
+            f"{LABEL}.run": self.id,
+            f"{LABEL}.component": component,
+            f"{LABEL}.owner": owner.mine(),
+            f"{LABEL}.host": platform.node(),
+        }
+
+    def create(self, spec: ComponentSpec) -> None:
+        options = spec.options.container
+        if options is None:
+            from ...scenario.schema import ContainerOptions
+
+            options = ContainerOptions()
+        user = options.user or (f"{NOBODY}:{NOBODY}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}")
+        shared = self._shared(spec, user, options.network != "none")
+        listen = f"unix:{INSIDE}/{SOCKET}" if options.network == "none" else f"0.0.0.0:{PORT}"
+        command = options.command or ["serve-component", spec.model, "--listen", "{listen}"]
+        command = [part.replace("{listen}", listen) for part in command]
+        if options.network != "none" and options.command is None:
+            command += ["--tls-cert", f"{INSIDE}/server.pem", "--tls-key", f"{INSIDE}/server.key",
+                        "--tls-ca", f"{INSIDE}/ca.pem", "--health", f"127.0.0.1:{PORT + 1}"]  # fmt: skip
+        mounts = [docker.types.Mount(INSIDE, str(shared), "bind", read_only=options.network != "none")]
+        mounts += [
+            docker.types.Mount(m.target, str((spec.folder / m.source).resolve()), "bind", read_only=m.read_only)
+            for m in options.mounts
+        ]
+        with _naming(spec.name, f"making a container of the image {options.image}"):
+            image = self._image(spec.name, options.image, options.pull)
+            memory = f"{options.memory_mib}m" if options.memory_mib else None
+            made = self._client.containers.create(
+                image, command, name=f"metronome-{self.id}-{spec.rank}", labels=self.labels(spec.name), init=True,
+                user=user, read_only=True, tmpfs={"/tmp": "size=64m,mode=1777"}, cap_drop=["ALL"],
+                security_opt=["no-new-privileges"], pids_limit=256, mem_limit=memory, memswap_limit=memory,
+                nano_cpus=int(options.cpus * 1e9) if options.cpus else None, environment=options.environment,
+                mounts=mounts, **self._networking(options.network), **_gpus(options.gpus),
+            )  # fmt: skip
+        self.hosts.append(Container(spec, made, image.id, self._logs / f"{spec.name}.log"))
+
+    def _shared(self, spec: ComponentSpec, user: str, tls: bool) -> Path:
+        """The folder that is mounted into the container, for its socket or its certificates."""
+        shared = self._folder / str(spec.rank)
+        shared.mkdir(mode=0o700)
+        if tls:
+            make_certificates(self._folder / f"{spec.rank}.tls", [spec.name])
+            for name, target in (
+                ("ca.pem", "ca.pem"),
+                (f"{spec.name}.pem", "server.pem"),
+                (f"{spec.name}.key", "server.key"),
+            ):
+                (shared / target).write_bytes((self._folder / f"{spec.rank}.tls" / name).read_bytes())
+        uid, _, gid = user.partition(":")
+        if os.getuid() == 0 and uid.isdigit():
+            for path in (shared, *shared.iterdir()):
+                os.chown(path, int(uid), int(gid or uid))
+        return shared
+
+    def _image(self, component: str, name: str, pull: str) -> Any:
+        if pull == "always":
+            return self._client.images.pull(*_tagged(name))
+        try:
+            return self._client.images.get(name)
+        except ImageNotFound:
+            if pull == "never":
+                raise ComponentFailure(
+                    component, f"there is no image {name} here, and pull is never", "starting"
+                ) from None
+        try:
+            return self._client.images.pull(*_tagged(name))
+        except DockerException as error:
+            why = f"there is no image {name} here, and it cannot be pulled: {_reason(error)}"
+            raise ComponentFailure(component, why, "starting") from None
+
+    def _networking(self, network: str) -> dict[str, Any]:
+        if network == "none":
+            return {"network_mode": "none"}
+        if network == "loopback":
+            return {"ports": {f"{PORT}/tcp": ("127.0.0.1", None)}}
+        if self._network is None:
+            self._network = self._client.networks.create(
+                f"metronome-{self.id}", driver="bridge", internal=True, labels=self.labels("")
+            )
+        return {"network": self._network.name}
+
+    def endpoint(self, host: Container) -> Endpoint:
+        options = host.spec.options.container
+        network = options.network if options else "none"
+        if network == "none":
+            return Endpoint(f"unix:{self._folder / str(host.spec.rank) / SOCKET}")
+        address = self._await_address(host, network)
+        own = self._folder / f"{host.spec.rank}.tls"
+        authority, certificate, key = ((own / name).read_bytes() for name in ("ca.pem", "client.pem", "client.key"))
+        return Endpoint(address, Tls(authority, certificate, key, host.spec.name))
+
+    def _await_address(self, host: Container, network: str) -> str:
+        """The address docker has given it; a container that has ended has none."""
+        host.made.reload()
+        settings = host.made.attrs["NetworkSettings"]
+        bindings = (settings["Ports"] or {}).get(f"{PORT}/tcp")
+        if network == "loopback" and bindings:
+            return f"127.0.0.1:{bindings[0]['HostPort']}"
+        own = (settings["Networks"] or {}).get(f"metronome-{self.id}", {}).get("IPAddress")
+        if own:
+            return f"{own}:{PORT}"
+        fate, words = host.post_mortem()
+        raise ComponentFailure(host.spec.name, fate or "has no address", "starting", words)
+
+    def remove(self) -> None:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(Container.remove, self.hosts))
+        if self._network is not None:
+            with contextlib.suppress(DockerException, requests.RequestException):
+                self._network.remove()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def engine(component: str) -> Any:
+    """A client of the container engine; raises ComponentFailure where none answers."""
+    try:
+        client = docker.from_env(timeout=30)
+        client.ping()
+    except (DockerException, requests.RequestException) as error:
+        why = f"needs a container engine, and none answers ({_reason(error)}); is Docker running, is DOCKER_HOST right?"
+        raise ComponentFailure(component, why, "starting") from None
+    return client
+
+
+def sweep(client: Any) -> list[str]:
+    """Remove containers and networks whose owner on this machine is gone; returns their names."""
+    found = []
+    filters = {"label": [f"{LABEL}.owner", f"{LABEL}.host={platform.node()}"]}
+    for made in client.containers.list(all=True, filters=filters):
+        if not owner.alive(made.labels[f"{LABEL}.owner"]):
+            with contextlib.suppress(NotFound):
+                made.remove(v=True, force=True)
+            found.append(made.name)
+    for network in client.networks.list(filters=filters):
+        if not owner.alive(network.attrs["Labels"][f"{LABEL}.owner"]):
+            with contextlib.suppress(APIError):
+                network.remove()
+            found.append(network.name)
+    return found
+
+
+def _gpus(count: int) -> dict[str, Any]:
+    if not count:
+        return {}
+    return {"device_requests": [docker.types.DeviceRequest(count=count, capabilities=[["gpu"]])]}
+
+
+def _tagged(name: str) -> tuple[str, str | None]:
+    """Repository and tag: without one docker would pull all."""
+    if "@" in name or ":" in name.rpartition("/")[2]:
+        return name, None
+    return name, "latest"
+
+
+@contextmanager
+def _naming(component: str, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (DockerException, requests.RequestException) as error:
+        raise ComponentFailure(component, _reason(error), doing) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "explanation", None) or error).strip()
