@@ -72,6 +72,15 @@ class Dies(_After):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Devours(_After):
+    """Takes memory until there is none."""
+
+    def misbehave(self, grant_ps, operations):
+        held = []
+        while True:
+            held.append(bytearray(b"x") * 10_000_000)
+
+
 class Late(_After):
     """Says that it was given an operation of its past."""
 

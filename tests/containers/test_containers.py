@@ -1,0 +1,239 @@
+"""Components in real containers: the same bytes, clear failures, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.coupling.launch import owner
+from orchestrator.errors import ComponentFailure
+from orchestrator.scenario.loading import validate
+from orchestrator.simulation import LiveSource, Simulation
+
+from ..conftest import ROOT
+from ..coupling.test_placement import run
+
+pytestmark = pytest.mark.xdist_group("containers")  # one engine, one image, things counted before and after
+ALL = ("n0.accelerators", "n0.dram", "nvlink0")
+
+
+def contained(small, image, names=ALL, model=None, start_timeout_s=60, **options):
+    one = {
+        "run": "container",
+        "start_timeout_s": start_timeout_s,
+        "container": {"image": image, "pull": "never", **options},
+    }
+    return {**small, "components": {name: {**one, **({"model": model} if model else {})} for name in names}}
+
+
+def faked(small, image, model, **options):
+    """The accelerator is a misbehaving model of the tests, which are mounted into the container."""
+    mounts = [{"source": str(ROOT / "tests"), "target": "/more/tests"}]
+    environment = {"PYTHONPATH": "/more", **options.pop("environment", {})}
+    return contained(
+        small, image, ALL[:1], f"tests.coupling.fakes:{model}", mounts=mounts, environment=environment, **options
+    )
+
+
+def everything(engine):
+    """Containers, networks, socket folders and component processes there are."""
+    folders = sorted(str(p) for p in Path(tempfile.gettempdir()).glob("metronome-*-*"))
+    containers = sorted(c.name for c in engine.containers.list(all=True, filters={"label": "metronome.run"}))
+    return containers, sorted(n.name for n in engine.networks.list()), folders
+
+
+@pytest.fixture
+def nothing_left(engine):
+    before = everything(engine)
+    yield
+    assert everything(engine) == before
+
+
+def without_images(found):
+    result, *rest = found
+    images = {name: component.pop("image", "") for name, component in result["metronome"]["components"].items()}
+    return (result, *rest), images
+
+
+@pytest.mark.parametrize("network", ["none", "private", "loopback"])
+def test_in_containers_the_bytes_are_the_same(small, image, engine, tmp_path, nothing_left, network):
+    inside, _ = run(small, tmp_path / "in")
+    found, _ = run(contained(small, image, network=network), tmp_path / "out")
+    outside, images = without_images(found)
+    assert inside == outside
+    assert set(images.values()) == {engine.images.get(image).id}
+    assert all((tmp_path / "out" / "logs" / f"{name}.log").read_text() for name in ALL)
+
+
+def test_a_container_is_locked_down(small, image, engine, tmp_path, nothing_left):
+    data = contained(small, image, ALL[2:], cpus=0.5, memory_mib=300, environment={"A": "b"})
+    with Simulation(validate(data, "test"), tmp_path, LiveSource(tmp_path / "logs")):
+        (made,) = engine.containers.list(filters={"label": "metronome.component=nvlink0"})
+        host = made.attrs["HostConfig"]
+        assert host["NetworkMode"] == "none" and host["ReadonlyRootfs"] and host["Init"]
+        assert host["CapDrop"] == ["ALL"] and "no-new-privileges" in host["SecurityOpt"]
+        assert host["PidsLimit"] == 256 and host["Memory"] == host["MemorySwap"] == 300 * 2**20
+        assert host["NanoCpus"] == 5 * 10**8 and not host["Privileged"] and not host["PortBindings"]
+        assert made.attrs["Config"]["User"] not in ("", "0", "root") and "A=b" in made.attrs["Config"]["Env"]
+        assert made.labels["metronome.owner"] == owner.mine()
+        for _ in range(100):
+            made.reload()
+            if made.attrs["State"]["Health"]["Status"] == "healthy":
+                break
+            time.sleep(0.2)
+        assert made.attrs["State"]["Health"]["Status"] == "healthy"
+        code, _ = made.exec_run(["sh", "-c", "echo x > /usr/x"])
+        assert code != 0
+
+
+def test_a_published_port_is_on_loopback_only_and_wants_a_certificate(small, image, engine, tmp_path, nothing_left):
+    import grpc
+
+    from adapters.host.health import serving
+
+    data = contained(small, image, ALL[2:], network="loopback")
+    with Simulation(validate(data, "test"), tmp_path, LiveSource(tmp_path / "logs")):
+        (made,) = engine.containers.list(filters={"label": "metronome.component=nvlink0"})
+        (binding,) = made.attrs["NetworkSettings"]["Ports"]["50051/tcp"]
+        assert binding["HostIp"] == "127.0.0.1"
+        assert not serving(f"127.0.0.1:{binding['HostPort']}")
+        channel = grpc.secure_channel(f"127.0.0.1:{binding['HostPort']}", grpc.ssl_channel_credentials())
+        with channel, pytest.raises(grpc.FutureTimeoutError):
+            grpc.channel_ready_future(channel).result(timeout=2)
+
+
+def fails(data, tmp_path, why, within=60):
+    started = time.monotonic()
+    with (
+        pytest.raises(ComponentFailure, match=why),
+        Simulation(validate(data, "test"), tmp_path, LiveSource(tmp_path / "logs")) as simulation,
+    ):
+        simulation.run()
+    assert time.monotonic() - started < within
+
+
+def test_beyond_its_memory(small, image, tmp_path, nothing_left):
+    fails(
+        faked(small, image, "Devours", memory_mib=200),
+        tmp_path,
+        r"n0.accelerators: was killed for going beyond its memory limit \(200 MiB\)",
+    )
+
+
+def test_killed_in_the_middle(small, image, tmp_path, nothing_left):
+    fails(
+        faked(small, image, "Dies"),
+        tmp_path,
+        "(?s)n0.accelerators: its container exited with code 137 .while doing .*the end is near",
+    )
+
+
+def test_exits_at_once(small, image, tmp_path, nothing_left):
+    data = contained(small, image, ALL[:1], command=["serve-component", "nobody", "--listen", "{listen}"])
+    fails(data, tmp_path, "(?s)n0.accelerators: its container exited with code 2 .while starting.*one of alpha-beta")
+
+
+def test_never_healthy(small, image, tmp_path, nothing_left):
+    data = contained(
+        small, image, ALL[:1], start_timeout_s=3, command=["serve-component", "roofline"]
+    )  # listens elsewhere
+    fails(data, tmp_path, "n0.accelerators: never became healthy within 3 s", within=25)
+
+
+def test_hangs(small, image, tmp_path, nothing_left):
+    data = faked(small, image, "Hangs")
+    data["components"]["n0.accelerators"]["timeout_s"] = 2
+    fails(data, tmp_path, "(?s)n0.accelerators: gave no answer for 2 s.*thinking hard")
+
+
+def test_no_such_image(small, engine, tmp_path, nothing_left):
+    fails(
+        contained(small, "no-such-image:1", ALL[:1]),
+        tmp_path,
+        "n0.accelerators: there is no image no-such-image:1 here, and pull is never",
+    )
+    data = contained(small, "localhost:1/no-such-image:1", ALL[:1])
+    data["components"]["n0.accelerators"]["container"]["pull"] = "missing"
+    fails(data, tmp_path, "n0.accelerators: there is no image .* and it cannot be pulled")
+
+
+def test_no_such_mount(small, image, tmp_path, nothing_left):
+    data = contained(small, image, ALL[:1], mounts=[{"source": "nowhere", "target": "/x"}])
+    fails(data, tmp_path, "n0.accelerators: .*nowhere")
+
+
+def test_no_engine(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    fails(
+        contained(small, "whatever", ALL[:1]),
+        tmp_path,
+        "n0.accelerators: needs a container engine, and none answers",
+        within=15,
+    )
+
+
+def slow(small, image, tmp_path):
+    """A long run as a process of its own, its containers running."""
+    data = contained(small, image)
+    data["workload"] = {**data["workload"], "num_requests": 1_000_000}
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(data))
+    process = subprocess.Popen([sys.executable, "-m", "orchestrator", "run", str(tmp_path / "long.yaml"), "-o", str(tmp_path / "out"), "--quiet"],
+                               cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    return process
+
+
+def running(engine, process):
+    return engine.containers.list(filters={"label": f"metronome.owner={process.pid}-{owner._started(process.pid)}"})
+
+
+def started(engine, process):
+    deadline = time.monotonic() + 60
+    while len(running(engine, process)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    assert process.poll() is None
+
+
+def test_ctrl_c_leaves_nothing(small, image, engine, tmp_path, nothing_left):
+    process = slow(small, image, tmp_path)
+    started(engine, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"partial results are in" in stderr
+
+
+def test_what_a_killed_orchestrator_leaves_is_found_by_the_next_run_and_by_cleanup(
+    small, image, engine, cli, tmp_path, nothing_left
+):
+    for find in (lambda: cli("cleanup"), lambda: run(contained(small, image, ALL[2:]), tmp_path / "next")):
+        process = slow(small, image, tmp_path)
+        started(engine, process)
+        left = [made.name for made in running(engine, process)]
+        process.kill()
+        process.communicate()
+        found = find()
+        assert not {c.name for c in engine.containers.list(all=True)} & set(left)
+        if hasattr(found, "output"):
+            assert found.exit_code == 0 and "things removed" in found.output
+
+
+def test_what_belongs_to_a_living_run_is_left_alone(small, image, engine, cli, tmp_path):
+    data = contained(small, image, ALL[2:])
+    with Simulation(validate(data, "test"), tmp_path, LiveSource(tmp_path / "logs")) as simulation:
+        assert cli("cleanup").exit_code == 0
+        simulation.run()
+
+
+def test_an_owner_is_known_by_its_start(tmp_path):
+    assert owner.alive(owner.mine())
+    assert not owner.alive(f"{os.getpid()}-1")
+    assert not owner.alive("999999999-5")
+    assert owner.alive("nonsense")
