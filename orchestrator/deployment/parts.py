@@ -64,22 +64,29 @@ def components(scenario: Scenario, folder: Path) -> list[Deployed]:
     return found
 
 
+def _dumped(scenario: Scenario) -> dict[str, Any]:
+    """What a scenario says, less what it leaves at its default."""
+    data = scenario.model_dump(mode="json", exclude_defaults=True)
+    data["workload"] = {"format": scenario.workload.format, **data["workload"]}
+    return data
+
+
 def scenario_for(
     scenario: Scenario, deployed: Sequence[Deployed], address: Callable[[Deployed], Mapping[str, Any]]
 ) -> str:
     """The scenario as YAML, its components at those addresses."""
-    data = scenario.model_dump(mode="json", exclude_defaults=True)
+    data = _dumped(scenario)
     options = data.setdefault("components", {})
     for one in deployed:
         mine = {key: value for key, value in options.get(one.spec.name, {}).items() if key not in ("run", "container")}
         mine |= {field: one.inside(field, path) for field, path in one.files}
-        options[one.spec.name] = {"model": one.spec.model, **mine, "run": "address", "address": dict(address(one))}
+        options[one.spec.name] = {**mine, "run": "address", "address": dict(address(one))}
     return yaml.safe_dump(data, sort_keys=False)
 
 
 def copy_inputs(scenario: Scenario, folder: Path, output: Path) -> Scenario:
     """The workload and model files of a scenario beside its manifests; returns the scenario that names them there."""
-    data = scenario.model_dump(mode="json", exclude_defaults=True)
+    data = _dumped(scenario)
 
     def copied(name: str) -> str:
         source = folder / name

@@ -16,16 +16,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+import docker
+import requests
 import yaml
 
 from hwmodels.interface import MAX_PS, Operation, Template
 from hwmodels.network.fabric import Fabric
+from orchestrator.coupling.components import specify
 from orchestrator.debug.session import DebugSession
 from orchestrator.record.recording import JOURNAL, Recording
+from orchestrator.scenario.loading import load
+from orchestrator.scenario.schema import ComponentOptions, ContainerOptions
+from orchestrator.simulation import LiveSource
 
 from ..conftest import ROOT, SHARED
+from ..containers.image import build
 
 PEER_S = 156.0  # the published peer's wall time for this run, on its authors' machine
 
@@ -44,6 +53,7 @@ def main() -> None:
         for name in ("prefill-decode", "prefill-decode-layerwise"):
             apart = (name, "--set", "components.nvlink.run=process")
             table(name, {"in process": (name,), "network apart": apart}, max(1, rounds // 2), Path(folder))
+        round_trips(Path(folder))
     print(f"all-to-all of 512 devices over a fat tree: {statistics.median(all_to_all() for _ in range(rounds)):.2f} s")
 
 
@@ -89,6 +99,38 @@ def recordings(scenario: Path, rounds: int, folder: Path) -> None:
     print(
         f"seek to any of {session.frontier} events: median {statistics.median(taken) * 1000:.0f} ms, worst {max(taken) * 1000:.0f} ms"
     )
+
+
+def round_trips(folder: Path) -> None:
+    """One small message to a component in a process and in a container, both over a Unix socket."""
+    try:
+        docker.from_env(timeout=10).ping()
+    except (docker.errors.DockerException, requests.RequestException):
+        print("round trip in a container: not measured, no container engine answers")
+        return
+    build("metronome-adapter:bench")
+    scenario, base = load("quickstart")
+    name = "nvlink0"
+    taken: dict[str, list[float]] = {"process": [], "container": []}
+    options = {
+        run: ComponentOptions(run=run, container=ContainerOptions(image="metronome-adapter:bench")) for run in taken
+    }
+    with ExitStack() as stack:
+        links = {}
+        for run in taken:
+            specs = [spec for spec in specify(scenario, base) if spec.name == name]
+            specs = [replace(spec, options=options[run]) for spec in specs]
+            links[run] = stack.enter_context(LiveSource(folder / run).open(specs))[name]
+            links[run].declare([Template(0, "send", "x", {"participants": 2, "ranks": "n0.0,n0.1"})])
+        for _ in range(3000):
+            for run, link in links.items():
+                start = time.perf_counter()
+                link.send(MAX_PS, [Operation(0, (1,))], False)
+                link.receive()
+                taken[run].append(time.perf_counter() - start)
+    p50 = {run: statistics.median(seconds) * 1e6 for run, seconds in taken.items()}
+    ratio = p50["container"] / p50["process"]
+    print(f"round trip: process {p50['process']:.0f} us, container {p50['container']:.0f} us (p50), ratio {ratio:.2f}")
 
 
 def loop_of(folder: Path) -> float:
