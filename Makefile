@@ -19,7 +19,7 @@ run: $(VENV)/.installed  ## install into .venv and run the quick start
 	$(BIN)/metronome run -o out/quickstart
 
 test: $(VENV)/.installed  ## install into .venv and run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2
 
 bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
 	$(BIN)/python -m tests.bench

@@ -12,7 +12,8 @@ from hwmodels import catalog
 from hwmodels.interface import ConfigError
 
 from ..errors import InputError
-from ..scenario.schema import ComponentOptions, Scenario
+from ..scenario.components import ComponentOptions
+from ..scenario.schema import Scenario
 from . import registry
 from .link import Link, LocalLink, refused
 

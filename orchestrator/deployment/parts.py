@@ -14,7 +14,8 @@ import yaml
 from ..coupling import registry
 from ..coupling.components import ComponentSpec, specify
 from ..errors import InputError
-from ..scenario.schema import ContainerOptions, Scenario
+from ..scenario.components import ContainerOptions
+from ..scenario.schema import Scenario
 
 NONROOT = 65532
 

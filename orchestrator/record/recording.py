@@ -20,9 +20,10 @@ from hwmodels.interface import Description, Feature, TimePolicy
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
 from ..errors import InputError
+from ..scenario.components import ComponentOptions
 from ..scenario.inputs import Inputs
 from ..scenario.loading import validate
-from ..scenario.schema import ComponentOptions, Scenario
+from ..scenario.schema import Scenario
 from ..simulation import Source
 from .exchange import Tape
 from .journal import Journal, JournalWriter

@@ -4,14 +4,15 @@ prints it as JSON Schema for editors. Field names are vLLM's and Hugging Face's 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hwmodels.catalog import interconnect_names
 
 from ..workload.synthetic import Synthetic
 from .base import Part
+from .components import ComponentOptions
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
 
@@ -223,84 +224,6 @@ class KvTransfer(Part):
         if self.mode == "pull" and self.granularity == "layer":
             raise ValueError("granularity layer needs mode push: with pull the prompt is computed already")
         return self
-
-
-class Mount(Part):
-    """A file or folder of this machine inside a container; ``source`` is relative to the scenario."""
-
-    source: str
-    target: str = Field(pattern=r"^/")
-    read_only: bool = True
-
-
-class ContainerOptions(Part):
-    """How a component's container is run (`run: container`)."""
-
-    image: str = "metronome-adapter"
-    command: list[str] | None = Field(
-        default=None, description="arguments of the image's entry point; {listen} stands for where to listen"
-    )
-    environment: dict[str, str] = {}
-    cpus: float | None = Field(default=None, gt=0)
-    memory_mib: int | None = Field(default=None, ge=16, description="beyond it the component is killed")
-    gpus: int = Field(default=0, ge=0)
-    mounts: list[Mount] = []
-    pull: Literal["never", "missing", "always"] = "missing"
-    network: Literal["none", "private", "loopback"] = Field(
-        default="none",
-        description="none: a Unix socket; private: a network of the run's own; loopback: a published port",
-    )
-    user: str | None = Field(default=None, description="UID:GID; default: ours, or 65532 where we are root")
-
-
-class AddressOptions(Part):
-    """A component that somebody else has started (`run: address`). Paths are relative to the scenario."""
-
-    target: str = Field(pattern=r"^(unix:.+|.+:\d+)$", description="unix:PATH or HOST:PORT")
-    ca: str | None = Field(default=None, description="PEM of the authority of its certificate: speak TLS")
-    certificate: str | None = Field(default=None, description="PEM of ours, if it asks for one")
-    key: str | None = None
-    server_name: str | None = Field(default=None, description="the name in its certificate, if not the host's")
-    token_file: str | None = None
-    token_env: str | None = Field(default=None, description="name of the environment variable that holds the token")
-    insecure: bool = Field(default=False, description="no TLS, in a network you trust")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key belong together")
-        if self.certificate and not self.ca:
-            raise ValueError("certificate needs ca, the authority of the component's own certificate")
-        if self.token_file and self.token_env:
-            raise ValueError("token_file or token_env, not both")
-        if (self.token_file or self.token_env) and not self.ca:
-            raise ValueError("a token is sent over TLS only: give ca")
-        local = self.target.startswith(("unix:", "127.0.0.1:", "localhost:", "[::1]:"))
-        if not (local or self.ca or self.insecure):
-            raise ValueError("beyond this machine a component is spoken to over TLS: give ca, or insecure: true")
-        return self
-
-
-class ComponentOptions(Part):
-    """Who answers for one piece of hardware; further keys are the model's own configuration."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-    model: str | None = None
-    run: Literal["inprocess", "process", "container", "address"] = "inprocess"
-    timeout_s: float = Field(default=60, gt=0, description="longest silence while it owes an answer")
-    start_timeout_s: float = Field(default=30, gt=0)
-    container: ContainerOptions | None = None
-    address: AddressOptions | None = None
-
-    @model_validator(mode="after")
-    def _placed(self) -> Self:
-        if self.run == "address" and self.address is None:
-            raise ValueError("run: address needs address: {target: ...}")
-        return self
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return dict(self.__pydantic_extra__ or {})
 
 
 class Slo(Part):

@@ -29,8 +29,8 @@ from hwmodels.network.fabric import Fabric
 from orchestrator.coupling.components import specify
 from orchestrator.debug.session import DebugSession
 from orchestrator.record.recording import JOURNAL, Recording
+from orchestrator.scenario.components import ComponentOptions, ContainerOptions
 from orchestrator.scenario.loading import load
-from orchestrator.scenario.schema import ComponentOptions, ContainerOptions
 from orchestrator.simulation import LiveSource
 
 from ..conftest import ROOT, SHARED

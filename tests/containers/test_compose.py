@@ -10,8 +10,6 @@ import pytest
 
 from ..coupling.test_placement import files
 
-pytestmark = pytest.mark.xdist_group("containers")
-
 
 def test_a_scenario_runs_under_compose(image, engine, cli, tmp_path):
     compose = shutil.which("docker-compose")

@@ -21,7 +21,6 @@ from orchestrator.simulation import LiveSource, Simulation
 from ..conftest import ROOT
 from ..coupling.test_placement import run
 
-pytestmark = pytest.mark.xdist_group("containers")  # one engine, one image, things counted before and after
 ALL = ("n0.accelerators", "n0.dram", "nvlink0")
 
 
@@ -44,8 +43,8 @@ def faked(small, image, model, **options):
 
 
 def everything(engine):
-    """Containers, networks, socket folders and component processes there are."""
-    folders = sorted(str(p) for p in Path(tempfile.gettempdir()).glob("metronome-*-*"))
+    """Containers, networks and socket folders (of ours, other tests make some, too) there are."""
+    folders = sorted(str(p) for p in Path(tempfile.gettempdir()).glob(f"metronome-{owner.mine()}-*"))
     containers = sorted(c.name for c in engine.containers.list(all=True, filters={"label": "metronome.run"}))
     return containers, sorted(n.name for n in engine.networks.list()), folders
 
@@ -216,10 +215,12 @@ def test_what_a_killed_orchestrator_leaves_is_found_by_the_next_run_and_by_clean
     for find in (lambda: cli("cleanup"), lambda: run(contained(small, image, ALL[2:]), tmp_path / "next")):
         process = slow(small, image, tmp_path)
         started(engine, process)
+        (folder,) = Path(tempfile.gettempdir()).glob(f"metronome-{process.pid}-*")
         left = [made.name for made in running(engine, process)]
         process.kill()
         process.communicate()
         found = find()
+        assert not folder.exists()
         assert not {c.name for c in engine.containers.list(all=True)} & set(left)
         if hasattr(found, "output"):
             assert found.exit_code == 0 and "things removed" in found.output

@@ -26,6 +26,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from ...errors import ComponentFailure
+from ...scenario.components import ContainerOptions
 from ..components import ComponentSpec
 from ..link import Link
 from ..remote import RemoteLink, Watchdog
@@ -165,8 +166,6 @@ class _Run:
     def create(self, spec: ComponentSpec) -> None:
         options = spec.options.container
         if options is None:
-            from ...scenario.schema import ContainerOptions
-
             options = ContainerOptions()
         user = options.user or (f"{NOBODY}:{NOBODY}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}")
         shared = self._shared(spec, user, options.network != "none")
