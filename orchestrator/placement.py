@@ -18,7 +18,7 @@ from .lowering.plan import Hardware, lower
 from .lowering.routing import Routing, routing
 from .lowering.work import TOKENS, Plan, Templates, Work
 from .scenario.inputs import Inputs
-from .scenario.schema import Instance, Node, Scenario
+from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.kv.capacity import num_blocks, working_bytes
 from .serving.scheduler import SchedulerConfig
 
@@ -108,6 +108,10 @@ class _Placement:
             raise self._refuse(
                 "ffn", None, "goes with tensor parallelism only: the experts are spread over its devices"
             )
+        if options.decode_attention == "pim":
+            self._pims(layout.devices)
+            if options.role != "both" or layout.ffn:
+                raise self._refuse("decode_attention", "pim", "goes with role both and without ffn")
         if options.role == "prefill" and layout.dp > 1 and layout.expert_parallel and self._by_layer:
             raise self._refuse(
                 "data_parallel_size", layout.dp, "kv_transfer.granularity layer needs engines that step alone"
@@ -142,7 +146,8 @@ class _Placement:
         memories = [node.name for node in self.scenario.cluster.nodes if node.memory.dram is not None]
         owner = names[0] if layout.dp == 1 else options.name
         plan = lower(
-            owner, self.arch, layout, self.kv_dtype, templates, Hardware(self._network, memories),
+            owner, self.arch, layout, self.kv_dtype, templates,
+            Hardware(self._network, memories, options.decode_attention == "pim"),
             engine.all2all_backend != "allgather_reducescatter",
             options.ffn.micro_batches if options.ffn else 1, self._routing(),
         )  # fmt: skip
@@ -193,6 +198,9 @@ class _Placement:
             token = arch.kv_bytes_per_token(layout.tp, self.kv_dtype, len(layers))
             working = self._working(layout, last=stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
+            if self.options.decode_attention == "pim":
+                num_blocks(self.where, arch.name, memory, share, weights, working, 1, 1)  # the weights have to fit
+                memory, share, weights, working = self._pim(layout.ranks(0, stage)), 1.0, 0, 0
             found.append(num_blocks(self.where, arch.name, memory, share, weights, working, token, engine.block_size))
         if layout.ffn:  # their devices hold no K and V, but the experts have to fit
             weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, attention=False)
@@ -213,6 +221,19 @@ class _Placement:
 
     def _memory(self, devices: Sequence[Device]) -> int:
         return min(device_memory(f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices)
+
+    def _pim(self, devices: Sequence[Device]) -> int:
+        """Bytes for K and V in the PIM devices of one accelerator."""
+        return min(int(p.size_gib * 2**30) * p.devices_per_accelerator for p in self._pims(devices))
+
+    def _pims(self, devices: Sequence[Device]) -> list[Pim]:
+        found = []
+        for node in dict.fromkeys(node for node, _ in devices):
+            pim = self.nodes[node].memory.pim
+            if pim is None:
+                raise self._refuse("decode_attention", "pim", f"node {node} has no memory.pim")
+            found.append(pim)
+        return found
 
     def _network(self, devices: Sequence[Device]) -> str:
         return find_network(self.scenario, f"{self.where}.tensor_parallel_size", len(devices), devices)

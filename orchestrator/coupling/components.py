@@ -17,7 +17,7 @@ from ..scenario.schema import Scenario
 from . import registry
 from .link import Link, LocalLink, refused
 
-DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency"}
+DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency", "pim": "bank-gemv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ComponentSpec:
 
 
 def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
-    """Every component of the scenario, in order: accelerators and memories by node, then networks.
+    """Every component of the scenario, in order: accelerators, memories and PIM by node, then networks.
 
     What the scenario knows of a piece of hardware (its ``facts``) is handed to a model whose
     configuration has a field of that name; what ``components`` says wins.
@@ -100,6 +100,9 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any]]]:
         found[f"{node.name}.accelerators"] = ("accelerator", facts)
         if node.memory.dram:
             found[f"{node.name}.dram"] = ("memory", node.memory.dram.model_dump())
+        if node.memory.pim:
+            own = node.memory.pim.model_dump(exclude={"devices_per_accelerator", "size_gib"})
+            found[f"{node.name}.pim"] = ("pim", {**own, "devices": node.memory.pim.devices_per_accelerator})
     counts = {f"{node.name}.accelerators": (node.name, node.accelerators.count) for node in scenario.cluster.nodes}
     for network in scenario.cluster.networks:
         facts = network.model_dump(exclude_none=True)

@@ -20,6 +20,7 @@ from .port import AskedPort, Cost, Group, Item, Question
 from .ports import Ports
 from .program import Enter, Leave, Segment, Shared, Span, SpanPart, Train, program
 
+NOTHING = Cost(0, 0, True, {}, {})  # of an operation whose numbers are all zero: it is left out
 AHEAD = 16  # steps a remote oracle is asked about in advance
 
 
@@ -159,6 +160,8 @@ class Executor:
         for parts, size in zip(train.gaps, train.sizes, strict=True):
             gap = 0
             for part, values_of, cost in self._costs((parts,), False, step.batches):
+                if cost is NOTHING:
+                    continue
                 gap += cost.duration_ps
                 step.energy_pj += cost.energy_pj * train.repeat
                 part.port.use(part.group, values_of, cost, train.repeat)
@@ -181,6 +184,8 @@ class Executor:
             duration = 0
             for _ in parts:
                 part, values, cost = next(costs)
+                if cost is NOTHING:
+                    continue
                 if self.listener:
                     name, start = part.port.link.name, step.since_ps + duration
                     self.listener.part(step.number, member, name, part.group.items, start, cost.duration_ps)
@@ -197,8 +202,10 @@ class Executor:
         wanted = [(part, part.size.of(batch)) for parts, batch in zip(members, batches, strict=True) for part in parts]
         costs = [part.group.known.get(values) for part, values in wanted]
         if None in costs:
-            self._ask(joint, batches, [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None])
-            costs = [part.group.known[values] for part, values in wanted]
+            missing = [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None and any(pair[1])]
+            if missing:
+                self._ask(joint, batches, missing)
+            costs = [part.group.known.get(values, NOTHING) for part, values in wanted]
         return ((part, values, cost) for (part, values), cost in zip(wanted, costs, strict=True) if cost)
 
     def _ask(self, joint: bool, batches: Sequence[Batch], missing: list[tuple[SpanPart, tuple[int, ...]]]) -> None:
@@ -206,7 +213,7 @@ class Executor:
         questions: dict[AskedPort, dict[tuple[int, tuple[int, ...]], Question]] = {}
 
         def ask(port: AskedPort, group: Group, values: tuple[int, ...]) -> None:
-            if values not in group.known:
+            if values not in group.known and any(values):
                 questions.setdefault(port, {})[group.id, values] = Question(group, values)
 
         ahead = None

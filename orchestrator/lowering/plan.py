@@ -20,6 +20,7 @@ from .layout import Device, Layout, address
 from .routing import Routing, routing
 from .work import (
     ATTENTION,
+    PROMPT_ATTENTION,
     SEQUENCES,
     TOKENS,
     Plan,
@@ -39,11 +40,12 @@ TOKEN_ID_BYTES = 4  # vLLM keeps input and sampled token ids as int32
 class Hardware:
     """Which component answers for what; made by the placement of an instance.
 
-    ``network(devices)`` names the network that connects them, ``memories`` the nodes with a host memory.
+    ``network(devices)`` names the network that connects them, ``memories`` the nodes with a host memory;
+    with ``pim`` the PIM devices of the accelerators hold K and V, and do the decodes' attention.
     """
 
-    def __init__(self, network: Callable[[Sequence[Device]], str], memories: Sequence[str]) -> None:
-        self.network, self.memories = network, frozenset(memories)
+    def __init__(self, network: Callable[[Sequence[Device]], str], memories: Sequence[str], pim: bool = False) -> None:
+        self.network, self.memories, self.pim = network, frozenset(memories), pim
 
 
 class _Builder:
@@ -66,9 +68,13 @@ class _Builder:
 
     def compute(self, kind: str, layer: str, size: Size, **attributes: Attribute) -> Row:
         """On the accelerators of every member."""
+        return self.on("accelerators", kind, layer, size, attributes)
+
+    def on(self, device: str, kind: str, layer: str, size: Size, attributes: Mapping[str, Attribute]) -> Row:
+        """On that kind of device of every member's nodes, one beside each rank."""
         template = self.templates.declare(kind, layer, {**self.common, **attributes})
         return Row(tuple(
-            Work(f"{self.layout.ranks(m, self.stage)[0][0]}.accelerators", template, size, self.layout.tp, self.user(m))
+            Work(f"{self.layout.ranks(m, self.stage)[0][0]}.{device}", template, size, self.layout.tp, self.user(m))
             for m in range(self.layout.dp)
         ))  # fmt: skip
 
@@ -164,15 +170,22 @@ def _epilogue(build: _Builder) -> list[Row]:
 def _attention(build: _Builder) -> list[Row]:
     arch, tp = build.arch, build.layout.tp
     query, key_value = arch.heads * arch.head_size // tp, max(arch.kv_heads // tp, 1) * arch.head_size
+    shape: dict[str, Attribute] = {
+        "heads": arch.heads // tp, "kv_heads": max(arch.kv_heads // tp, 1), "head_size": arch.head_size,
+        "kv_dtype": build.kv_dtype,
+    }  # fmt: skip
+    attention = [build.on("accelerators", "attention", "attention", ATTENTION, shape)]
+    if build.hardware.pim:  # which also takes the prompts' K and V
+        attention = [
+            build.on("pim", "attention", "attention", ATTENTION, shape),
+            build.on("accelerators", "attention", "attention", PROMPT_ATTENTION, shape),
+        ]
     return [
         build.light("norm", "layernorm", 2 * arch.hidden),
         build.gemm("qkv_proj", query + 2 * key_value, arch.hidden),
         *([build.light("norm", "qk_norm", 2 * (query + key_value))] if arch.qk_norm else []),
         build.light("elementwise", "rotary_emb", 2 * (query + key_value)),
-        build.compute(
-            "attention", "attention", ATTENTION, heads=arch.heads // tp, kv_heads=max(arch.kv_heads // tp, 1),
-            head_size=arch.head_size, kv_dtype=build.kv_dtype,
-        ),
+        *attention,
         build.gemm("o_proj", arch.hidden, query),
         *build.collective("all_reduce", "o_proj", bytes_per_token(arch.hidden * build.width)),
         build.light("norm", "layernorm", 2 * arch.hidden),

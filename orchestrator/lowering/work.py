@@ -32,6 +32,9 @@ ATTENTION = Size(
 )  # fmt: skip
 
 
+PROMPT_ATTENTION = Size("prompts' attention", lambda batch: (0, 0, 0, 0, *batch.prompts))
+
+
 def bytes_per_token(size: float, split: int = 1) -> Size:
     """Bytes of all tokens, or of one rank's part where ``split`` ranks take equal parts of the tokens."""
     return Size(f"tokens*{size}/{split}", lambda batch: (round(-(-batch.tokens // split) * size),))

@@ -45,10 +45,22 @@ class Dram(Part):
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
 
 
+class Pim(Part):
+    """Memory that computes, beside each accelerator of a node; what is not given is the model's default."""
+
+    devices_per_accelerator: int = Field(ge=1)
+    size_gib: float = Field(default=1, gt=0, description="of one device, for K and V")
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device, decimal")
+    tflops: float | None = Field(default=None, gt=0)
+    link_gb_s: float | None = Field(default=None, gt=0, description="in and out of one device, decimal")
+    latency_ns: float | None = Field(default=None, ge=0)
+
+
 class NodeMemory(Part):
     """Memories of a node beside its accelerators' own."""
 
     dram: Dram | None = None
+    pim: Pim | None = None
 
 
 class NodePower(Part):
@@ -198,6 +210,9 @@ class Instance(Devices):
     enable_expert_parallel: bool = Field(default=False, description="whole experts on each rank instead of slices")
     ffn: Ffn | None = None
     expert_routing: ExpertRouting | None = None
+    decode_attention: Literal["accelerator", "pim"] = Field(
+        default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
+    )
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     engine: EngineOptions = EngineOptions()
 

@@ -62,6 +62,19 @@ def without_images(found):
     return (result, *rest), images
 
 
+def test_all_four_kinds_of_component_in_containers(small, image, engine, tmp_path, nothing_left):
+    small["cluster"]["nodes"][0]["memory"]["pim"] = {"devices_per_accelerator": 16}
+    for instance in small["instances"]:
+        instance["decode_attention"] = "pim"
+    inside, _ = run(small, tmp_path / "in")
+    four = (*ALL, "n0.pim")
+    found, simulation = run(contained(small, image, four), tmp_path / "out")
+    assert {spec.kind for spec in simulation.specs} == {"accelerator", "memory", "network", "pim"}
+    outside, images = without_images(found)
+    assert inside == outside and set(images) == set(four)
+    assert all(component["calls"] for component in outside[0]["metronome"]["components"].values())
+
+
 @pytest.mark.parametrize("network", ["none", "private", "loopback"])
 def test_in_containers_the_bytes_are_the_same(small, image, engine, tmp_path, nothing_left, network):
     inside, _ = run(small, tmp_path / "in")
