@@ -106,7 +106,7 @@ def test_every_command_has_help(cli, command):
 
 def test_components_names_what_the_contract_asks(cli):
     rows = {row["name"]: row for row in json.loads(cli("components", "--json").output)}
-    assert set(rows) == {"profiled", "roofline", "alpha-beta", "fabric", "bandwidth-latency"}
+    assert set(rows) == {"profiled", "roofline", "alpha-beta", "fabric", "bandwidth-latency", "bank-gemv"}
     for row in rows.values():
         assert {"kind", "time_policy", "op_kinds", "features", "installed", "config_schema"} <= set(row)
     assert rows["bandwidth-latency"]["time_policy"] == "conservative"
