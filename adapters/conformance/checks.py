@@ -100,7 +100,7 @@ def _run(session: SessionUnderTest, work: Sequence[Operation], stop: bool = Fals
     answer = session.advance(FAR_PS, work, stop)
     done = list(answer.completions)
     while stop and len(done) < len(work):
-        answer = session.advance(FAR_PS, ())
+        answer = session.advance(FAR_PS, (), stop)
         _expect(bool(answer.completions), f"{len(done)} of {len(work)} operations completed and no more follow")
         done += answer.completions
     return done

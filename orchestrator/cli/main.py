@@ -19,6 +19,7 @@ COMMANDS = {
     "import": ("imports", "Turn another tool's set-up into a scenario."),
     "compare": ("compare", "Compare a run with a real one, or with another run."),
     "components": ("components", "List the component models that can be named."),
+    "conformance": ("conformance", "Check a component against the contract."),
     "certs": ("certs", "Make throw-away certificates for components on a network."),
     "cleanup": ("cleanup", "Remove what a killed run has left behind."),
     "deploy": ("deploy", "Write the manifests that run a scenario's components."),
