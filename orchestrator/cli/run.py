@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from ..report.recorder import Progress
 from ..report.results import Ending, write
 from ..scenario.inputs import Inputs
 from ..scenario.loading import DEFAULT, load
+from ..scenario.schema import Scenario
 from ..simulation import LiveSource, Simulation, Source
 
 PS_PER_S = 10**12
@@ -40,6 +42,9 @@ PS_PER_S = 10**12
 @click.option("--seed", type=click.IntRange(min=0), help="Replace the scenario's seed.")
 @click.option("--record", is_flag=True, help="Keep every event and answer, to replay, compare and debug the run.")
 @click.option("--trace", is_flag=True, help="Also write trace.pftrace, for ui.perfetto.dev.")
+@click.option(
+    "--compare-fidelity", metavar="KIND=MODEL,...", help="Run it with each of these models of that kind, or component."
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
     scenario: str | None,
@@ -48,6 +53,7 @@ def command(
     seed: int | None,
     record: bool,
     trace: bool,
+    compare_fidelity: str | None,
     quiet: bool,
 ) -> None:
     """Run SCENARIO (a file, or the name of a bundled one) and write its results.
@@ -57,10 +63,35 @@ def command(
     \b
       metronome run
       metronome run my.yaml -o out/a --set router.policy=round-robin
+      metronome run my.yaml --compare-fidelity network=alpha-beta,fabric
     """
     started = time.perf_counter()
     loaded, folder = load(scenario, overrides, seed)
     output = output or Path("out") / Path(scenario or DEFAULT).stem
+    if compare_fidelity:
+        from .fidelity import climb
+
+        climb(loaded, folder, output, compare_fidelity, quiet)
+        return
+    data, failure = run_one(loaded, folder, output, started, record, trace, quiet)
+    if not quiet:
+        from rich.console import Console
+
+        from ..report.table import show
+
+        show(data, Console(soft_wrap=True))
+        click.echo(f"results in {output}")
+    if failure:
+        what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
+        click.echo(f"metronome: {what}; partial results are in {output}", err=True)
+        raise failure
+
+
+def run_one(
+    scenario: Scenario, folder: Path, output: Path, started: float, record: bool = False, trace: bool = False,
+    quiet: bool = False,
+) -> tuple[dict[str, Any], MetronomeError | KeyboardInterrupt | None]:  # fmt: skip
+    """One run and its files in ``output``; returns the content of result.json, and what ended the run early."""
     ending = Ending()
     failure: MetronomeError | KeyboardInterrupt | None = None
     inputs = Inputs(folder)
@@ -72,8 +103,8 @@ def command(
 
         if trace:
             check_trace()
-        source = recorder = RecordingSource(source, output / "recording", loaded, inputs)
-    with progress_bar(quiet) as progress, Simulation(loaded, inputs, source, progress) as simulation:
+        source = recorder = RecordingSource(source, output / "recording", scenario, inputs)
+    with progress_bar(quiet) as progress, Simulation(scenario, inputs, source, progress) as simulation:
         settle_memory()
         startup_s = time.perf_counter() - started
         try:
@@ -87,19 +118,7 @@ def command(
             recorder.writer.close(ending.status, ending.error)
     if recorder and trace:
         _trace(output, recorder.folder, keep=record)
-    if not quiet:
-        from rich.console import Console
-
-        from ..report.table import show
-
-        show(data, Console(soft_wrap=True))
-        click.echo(f"results in {output}")
-    if failure:
-        if isinstance(failure, KeyboardInterrupt):
-            click.echo(f"metronome: interrupted; partial results are in {output}", err=True)
-        else:
-            click.echo(f"metronome: the run failed; partial results are in {output}", err=True)
-        raise failure
+    return data, failure
 
 
 def _trace(output: Path, folder: Path, keep: bool) -> None:
