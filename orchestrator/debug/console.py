@@ -102,6 +102,14 @@ class Console(StopCommands, cmd.Cmd):
     def emptyline(self) -> bool:
         return self.onecmd(self.lastcmd) if self.lastcmd else False
 
+    def preloop(self) -> None:
+        """Names have dashes, dots and colons; only blanks and slashes part what is completed."""
+        try:
+            import readline
+        except ImportError:  # a Python without it reads plain lines
+            return
+        readline.set_completer_delims(" /")
+
     def completenames(self, text: str, *ignored: object) -> list[str]:
         return [name for name in self._commands() if name.startswith(text)]
 

@@ -29,7 +29,6 @@ class Inside:
     def __init__(self, session: DebugSession) -> None:
         self._session = session
         self._shadows: dict[str, tuple[Link, int]] = {}  # sessions rebuilt in the past, and how far
-        self.fed = 0  # messages given again to rebuild components
 
     # The present event ----------------------------------------------------------------------------
 
@@ -161,13 +160,11 @@ class Inside:
             return link.live.opened
         shadow, position = self._shadows.get(link.session, (None, 0))
         if shadow is None or position > link.position:
-            shadow, given = self._session.tape.rebuild(self._root(link.name).live.link, link.session, link.position)
-            self.fed += given
+            shadow, _ = self._session.tape.rebuild(self._root(link.name).live.link, link.session, link.position)
         else:
             for exchange in self._session.tape.sessions[link.session][position : link.position]:
                 if exchange.verb == "advance":
                     give(shadow, exchange)
-                    self.fed += 1
         self._shadows[link.session] = shadow, link.position
         return shadow
 

@@ -164,8 +164,10 @@ def test_ctrl_c_pauses_between_two_events(tmp_path):
         process.send_signal(signal.SIGINT)
         until(b"interrupted")
         until(b"live] ")
-        os.write(master, b"print engines/d/kv/size\n")
+        os.write(master, b"print engines/d/kv/si\t\n")
         until(b"200")
+        os.write(master, b"reverse-s\t\n")
+        until(b"past] ")
         os.write(master, b"quit\n")
         assert process.wait(30) == 0
     finally:

@@ -12,7 +12,6 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 
 from ...errors import ComponentFailure
 
-LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 REFUSALS = 3  # of a TLS handshake, one after another, until it is not waited for any longer
 
 
