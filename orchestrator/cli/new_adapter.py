@@ -1,0 +1,34 @@
+"""``metronome new-adapter``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+
+
+@click.command("new-adapter")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["accelerator", "pim", "memory", "network"]), required=True)
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: NAME].")
+def command(name: str, kind: str, output: Path | None) -> None:
+    """Write a package for a component model called NAME that keeps the contract before its first edit.
+
+    \b
+      metronome new-adapter my-switch --kind network
+      cd my-switch && pip install -e '.[dev]' && pytest
+    """
+    from adapters.kit import write_adapter
+
+    folder = output or Path(name)
+    try:
+        written = write_adapter(name, kind, folder)
+    except ValueError as error:
+        raise InputError("new-adapter", "NAME", name, str(error)) from None
+    except FileExistsError:
+        raise InputError("new-adapter", "--output", str(folder), "is not empty; nothing is overwritten") from None
+    for path in written:
+        click.echo(str(path))
+    click.echo(f"next: cd {folder} && pip install -e '.[dev]' && pytest")
