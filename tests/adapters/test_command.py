@@ -26,7 +26,7 @@ READ = Template(0, "read", "r", {})
 GEMM = Template(0, "gemm", "qkv", {"n": 512, "k": 256, "dtype": "bf16"})
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def own_scratch(tmp_path, monkeypatch):
     """Tests that run beside this one have scratch folders, too."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -55,7 +55,7 @@ def test_numbers_and_attributes_reach_the_tool():
     )
 
 
-def test_files_go_in_and_come_out():
+def test_files_go_in_and_come_out(own_scratch):
     code = "open('output', 'w').write('cycles: ' + open('in/shape.txt').read().split()[1])"
     before = scratch()
     assert took(Memory, READ, (77,), **python(code), inputs={"in/shape.txt": "{kind} {bytes}"}, unit="us") == 77 * 10**6
@@ -74,7 +74,7 @@ def test_files_go_in_and_come_out():
     ("import os; print('the end is near', flush=True); os.kill(os.getpid(), 9)", {}, "(?s)was killed by SIGKILL.*the end is near"),
     ("import time; print('thinking', flush=True); time.sleep(60)", {"timeout_s": 1.0}, "(?s)was not done after 1 s.*thinking"),
 ])  # fmt: skip
-def test_what_a_tool_does_wrong_is_refused(code, more, why):
+def test_what_a_tool_does_wrong_is_refused(own_scratch, code, more, why):
     before, started = scratch(), time.monotonic()
     with pytest.raises(ToolFailure, match=why) as caught:
         took(Memory, READ, (5,), **{**python(code), **more})
@@ -86,7 +86,7 @@ def test_a_tool_that_exits_with_255_on_success():
     assert took(Memory, READ, (5,), **python("print('cycles: 5'); raise SystemExit(255)"), ok_exit_codes=[255]) == 5000
 
 
-def test_scratch_is_kept_when_asked():
+def test_scratch_is_kept_when_asked(own_scratch):
     before = scratch()
     took(Memory, READ, (5,), **ECHO, keep_scratch=True)
     (kept,) = scratch() - before
