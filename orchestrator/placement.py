@@ -41,6 +41,11 @@ class UnitPlan:
     max_model_len: int
     kv_dtype: str
 
+    @property
+    def name(self) -> str:
+        """What its events and figures are called by: its only engine's name, or that of all its members."""
+        return self.names[0] if len(self.names) == 1 else self.options.name
+
 
 def place(scenario: Scenario, inputs: Inputs, templates: Templates) -> list[UnitPlan]:
     """Every unit of the scenario, in order. Raises InputError."""

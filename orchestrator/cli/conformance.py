@@ -122,6 +122,8 @@ def _subjects(
 @contextmanager
 def _started(cmd: str) -> Iterator[str]:
     """The command's component, ended afterwards; gives its address. Raises InputError, ComponentFailure."""
+    from ..coupling.launch.endpoint import handshake_address
+
     arguments = shlex.split(cmd)
     try:
         process = subprocess.Popen(
@@ -134,12 +136,12 @@ def _started(cmd: str) -> Iterator[str]:
         raise InputError("conformance", "--cmd", cmd, f"cannot be started: {error}") from None
     try:
         line = process.stdout.readline().decode(errors="replace").strip() if process.stdout else ""
-        parts = line.split("|")
-        if len(parts) != 5 or parts[0] != "1" or parts[4] != "grpc":
+        address = handshake_address(line)
+        if address is None:
             raise ComponentFailure(
                 cmd, f"said {line!r} instead of the handshake line 1|MINOR|unix or tcp|ADDRESS|grpc", "starting"
             )
-        yield f"unix:{parts[3]}" if parts[2] == "unix" else parts[3]
+        yield address
     finally:
         process.terminate()
         try:

@@ -34,6 +34,11 @@ class Item(NamedTuple):
         return self
 
 
+def layers(items: Sequence[Item]) -> str:
+    """What operations that follow one another are called by: the first's layer, and how many more."""
+    return items[0].template.layer + (f" and {len(items) - 1} more" if len(items) > 1 else "")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """Operations that always follow one another on one component with the same numbers.

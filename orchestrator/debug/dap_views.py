@@ -32,7 +32,7 @@ class Views:
 
     def _sources(self) -> list[str]:
         simulation = self.session.simulation
-        units = [u.names[0] if len(u.names) == 1 else u.options.name for u in simulation.units]
+        units = [unit.name for unit in simulation.units]
         return ["frontend", *units, *(spec.name for spec in simulation.specs)]
 
     def thread(self) -> int:

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 FIELDS = ("event", "time", "time_ps", "microstep", "priority", "rank", "kind", "about", "cause", "source")
 
 
+def step_of(action: Any) -> InFlight | None:
+    """The step that an action goes on with, be it told by the kernel or by a component's completion."""
+    while isinstance(action, partial) and action.args:
+        action = action.args[0]
+    return action if isinstance(action, InFlight) else None
+
+
 class Inside:
     """What the present event is about, and what state a component is in."""
 
@@ -60,11 +67,7 @@ class Inside:
     def step(self) -> InFlight | None:
         """The step the present event ends a part of, if it does."""
         event = self._session.event
-        action = event.action if event else None
-        first = action.args[0] if isinstance(action, partial) and action.args else None
-        if isinstance(first, partial):  # a component's completion, told to the step that waits for it
-            first = first.args[0] if first.args else None
-        return first if isinstance(first, InFlight) else None
+        return step_of(event.action) if event else None
 
     def parts(self) -> list[tuple[str, str, str]]:
         """(component, kind, layer) of every operation that the present event ends."""

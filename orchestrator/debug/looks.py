@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from ..coupling.executor import InFlight
 from ..errors import InputError
 from ..record.diff import answered
 from ..record.exchange import Exchange
 from ..record.journal import Row
 from . import state
+from .inside import step_of
 from .session import DebugSession
 from .why import Answer, why
 
@@ -197,7 +196,7 @@ def who(session: DebugSession) -> list[str]:
     simulation = session.simulation
     found = []
     for event in [session.event, *simulation.kernel.queue.pending()]:
-        step = _step_of(event.action) if event else None
+        step = step_of(event.action) if event else None
         if event is None or step is None:
             continue
         parts = sorted({component for component, _, _ in session.inside.parts_of(step)})
@@ -207,7 +206,7 @@ def who(session: DebugSession) -> list[str]:
         )
     for spec in simulation.specs:
         for given, done in simulation.ports.waiters(spec.name):
-            step = _step_of(done)
+            step = step_of(done)
             waiter = f"step {step.number}" if step else "a transfer of K and V"
             found.append(f"{waiter} waits for {spec.name}: op {given.op_id} since {ms(given.at_ps)}")
     found += blocked(session)
@@ -218,15 +217,6 @@ def who(session: DebugSession) -> list[str]:
             f"  {spec.name:<20} {simulation.ports.wall_s(spec.name):.3f} s in {usage} messages ({spec.options.run})"
         )
     return found
-
-
-def _step_of(action: Any) -> InFlight | None:
-    while isinstance(action, partial) and action.args:
-        first = action.args[0]
-        if isinstance(first, InFlight):
-            return first
-        action = first
-    return None
 
 
 def blocked(session: DebugSession) -> list[str]:

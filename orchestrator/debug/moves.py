@@ -169,7 +169,7 @@ class Moves:
         """Raises InputError for a component or kind the scenario does not have."""
         simulation = self._session.simulation
         names = [spec.name for spec in simulation.specs]
-        instances = [u.names[0] if len(u.names) == 1 else u.options.name for u in simulation.units]
+        instances = [unit.name for unit in simulation.units]
         if component and component not in (*names, *instances, "frontend"):
             raise InputError(
                 "debugger", "component", component, f"one of {', '.join([*names, *instances, 'frontend'])}"

@@ -211,7 +211,7 @@ class DebugSession:
         while self.event is not None and self.now_ps < time_ps and not self.failure and not self.interrupted:
             self.step()
 
-    def back_to(self, wanted: Callable[[], str | None] | None = None) -> str:
+    def back_to(self) -> str:
         """Back to the latest position before this one at which a stop is hit, or else to the start."""
         end = self.position
         self.hit = []
@@ -223,9 +223,8 @@ class DebugSession:
                 self.step()
                 found = self.stops.hit(self, before, count=False)
                 before = self.stops.before(self)
-                reason = "; ".join(why for _, why in found) or (wanted() if wanted else None)
-                if reason:
-                    last = self.position, reason, [stop for stop, _ in found]
+                if found:
+                    last = self.position, "; ".join(why for _, why in found), [stop for stop, _ in found]
             if last:
                 self.seek(last[0])
                 self.hit = last[2]

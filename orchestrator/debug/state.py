@@ -121,8 +121,7 @@ def source(simulation: Simulation, event: Event) -> str:
         if rank < len(specs):
             return specs[rank].name
         rank -= len(specs)
-    unit = next(unit for unit in simulation.units if unit.rank == rank)
-    return unit.names[0] if len(unit.names) == 1 else unit.options.name
+    return next(unit.name for unit in simulation.units if unit.rank == rank)
 
 
 def queue(simulation: Simulation) -> list[dict[str, Any]]:

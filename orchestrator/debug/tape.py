@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,18 +32,8 @@ class MemoryTape:
 
     def of_event(self, event: int) -> list[Exchange]:
         """Messages between that event and the next."""
-        low, high = 0, len(self.log)
-        while low < high:  # events never run back
-            middle = (low + high) // 2
-            if self.log[middle].event < event:
-                low = middle + 1
-            else:
-                high = middle
-        found = []
-        while low < len(self.log) and self.log[low].event == event:
-            found.append(self.log[low])
-            low += 1
-        return found
+        first = bisect_left(self.log, event, key=_event)  # events never run back
+        return self.log[first : bisect_right(self.log, event, first, key=_event)]
 
     def cut(self, positions: Mapping[str, int]) -> None:
         """Forget what comes after these positions: the run goes another way from here."""
@@ -78,6 +69,10 @@ class MemoryTape:
                 give(link, exchange)
                 given += 1
         return link, given
+
+
+def _event(exchange: Exchange) -> int:
+    return exchange.event
 
 
 def give(link: Link, exchange: Exchange) -> None:

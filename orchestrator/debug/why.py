@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..coupling.port import Item
+from ..coupling.port import Item, layers
 from ..errors import InputError
 from ..simulation import Simulation
 from . import state
@@ -91,7 +91,7 @@ class Collector:
             mine.chains.append((start_ps, -start_ps - took_ps, member, parts))
             mine.folded = []
             return
-        part = Part(component, _layers(items), took_ps)
+        part = Part(component, layers(items), took_ps)
         if mine.chains:
             start, minus_end, whose, parts = mine.chains[-1]
             if whose == member and -minus_end == start_ps:
@@ -101,11 +101,7 @@ class Collector:
 
     def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
         if step in self.mine:
-            self.mine[step].folded.append(Part(component, _layers(items), took_ps))
-
-
-def _layers(items: Sequence[Item]) -> str:
-    return items[0].template.layer if len(items) == 1 else f"{items[0].template.layer} and {len(items) - 1} more"
+            self.mine[step].folded.append(Part(component, layers(items), took_ps))
 
 
 class Moves:
@@ -157,8 +153,7 @@ def why(session: DebugSession, request: int) -> Answer:
         kinds = {spec.name: spec.kind for spec in simulation.specs}
         collectors = []
         for unit, loop, executor in zip(simulation.units, simulation.loops, simulation.executors, strict=True):
-            name = unit.names[0] if len(unit.names) == 1 else unit.options.name
-            collectors.append(Collector(name, request))
+            collectors.append(Collector(unit.name, request))
             loop.onlooker = executor.listener = collectors[-1]
         moves = Moves(request, simulation)
         if simulation.handoff:

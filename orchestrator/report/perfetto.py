@@ -15,7 +15,7 @@ from typing import Any
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TrackEvent
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
-from ..coupling.port import Item
+from ..coupling.port import Item, layers
 from ..lowering.work import Work
 from ..power.energy import static_watts
 from ..serving.engine import Engine
@@ -115,8 +115,7 @@ class Watcher:
         self._open: dict[str, int] = {}  # operations in flight, by component
         self._instances = []
         for number, (unit, loop) in enumerate(zip(simulation.units, simulation.loops, strict=True)):
-            name = unit.names[0] if len(unit.names) == 1 else unit.options.name
-            watcher = _Instance(self, number, name, loop.members)
+            watcher = _Instance(self, number, unit.name, loop.members)
             loop.onlooker = simulation.executors[number].listener = watcher
             self._instances.append(watcher)
         if simulation.handoff:
@@ -254,9 +253,8 @@ class _Instance:
     def _slice(
         self, step: int, user: str, component: str, items: Sequence[Item], start_ps: int, took_ps: int, tag: str = ""
     ) -> None:  # fmt: skip
-        layers = items[0].template.layer + (f" and {len(items) - 1} more" if len(items) > 1 else "")
         kinds = ",".join(sorted({item.template.kind for item in items}))
-        self._watcher.slice(component, user, layers + tag, start_ps, took_ps, [self._flow(step)], kinds)
+        self._watcher.slice(component, user, layers(items) + tag, start_ps, took_ps, [self._flow(step)], kinds)
 
     def _flow(self, step: int) -> int:
         return STEP_FLOW + (self._number << 40) + step

@@ -15,6 +15,14 @@ from ...errors import ComponentFailure
 REFUSALS = 3  # of a TLS handshake, one after another, until it is not waited for any longer
 
 
+def handshake_address(line: str) -> str | None:
+    """The address in a started component's handshake line (1|MINOR|unix or tcp|ADDRESS|grpc); None if it is none."""
+    parts = line.split("|")
+    if len(parts) != 5 or parts[0] != "1" or parts[4] != "grpc":
+        return None
+    return f"unix:{parts[3]}" if parts[2] == "unix" else parts[3]
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """PEM bytes: the authority the component's certificate is of, our own certificate and key, if it asks for one."""

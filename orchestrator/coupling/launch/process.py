@@ -24,7 +24,7 @@ from ...errors import ComponentFailure
 from ..components import ComponentSpec
 from ..link import Link
 from ..remote import RemoteLink, Watchdog
-from .endpoint import Endpoint
+from .endpoint import Endpoint, handshake_address
 from .owner import make_folder, sweep_folders
 
 COOKIE = "METRONOME_COMPONENT_COOKIE"
@@ -72,13 +72,12 @@ class ComponentProcess:
             raise ComponentFailure(
                 self.spec.name, f"did not start within {limit:g} s", "starting", self.last_words()
             ) from None
-        parts = line.split("|")
-        if len(parts) != 5 or parts[0] != "1" or parts[4] != "grpc":
+        address = handshake_address(line)
+        if address is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(2)
             what = self.fate() or f"said {line!r} instead of the handshake line"
             raise ComponentFailure(self.spec.name, what, "starting", self.last_words())
-        address = f"unix:{parts[3]}" if parts[2] == "unix" else parts[3]
         endpoint = Endpoint(address)
         endpoint.await_health(self.spec.name, left, lambda: (self.fate(), self.last_words()))
         return endpoint
