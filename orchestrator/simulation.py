@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -75,7 +75,13 @@ class LiveSource:
                 from .coupling.launch.process import open_processes
 
                 links |= stack.enter_context(open_processes(by_run["process"], self._logs))
-            yield links | {spec.name: open_local(spec) for spec in specs if spec.name not in links}
+            links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
+            for spec in specs:
+                if spec.options.surrogate:
+                    from .coupling.surrogate import open_surrogate
+
+                    links[spec.name] = stack.enter_context(closing(open_surrogate(spec, links[spec.name])))
+            yield links
 
 
 class Simulation:

@@ -22,6 +22,22 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _kept_answers_are_the_tests_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What surrogates keep on disk is neither taken from the user nor left to him."""
+    os.environ["METRONOME_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def need_tool(name: str) -> None:
+    """Skips where an external simulator is not installed, fails in CI."""
+    from adapters.tools import environment
+
+    if not environment.installed(name):
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is not installed although CI=true")
+        pytest.skip(f"needs {name}: metronome tools install {name}")
+
+
 class Cli:
     """Runs `metronome ...` in this process, errors mapped as the real command maps them."""
 

@@ -32,7 +32,8 @@ from hwmodels.interface import (
     UnsupportedOperation,
 )
 
-from .tool import ToolFailure, read_number, run
+from ..tools.failure import ToolFailure
+from ..tools.files import read_number, run
 
 PS = {"ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": ("compare", "Compare a run with a real one, or with another run."),
     "components": ("components", "List the component models that can be named."),
     "conformance": ("conformance", "Check a component against the contract."),
+    "tools": ("tools", "Install the simulators that adapters drive."),
     "new-adapter": ("new_adapter", "Write a package for a component model of your own."),
     "certs": ("certs", "Make throw-away certificates for components on a network."),
     "cleanup": ("cleanup", "Remove what a killed run has left behind."),

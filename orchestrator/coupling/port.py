@@ -13,11 +13,12 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
-from hwmodels.interface import Completion, Feature, Operation, Provenance, Template, TimePolicy, Use
+from hwmodels.interface import Completion, Feature, Operation, Provenance, Template, Use
 
 from ..errors import ComponentFailure
-from ..kernel.loop import MAX_PS, Kernel
+from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
+from .asker import Asker
 from .link import Link, checked
 
 CACHE_ENTRIES = 200_000  # answers kept; then the memory is emptied and filled anew
@@ -116,9 +117,7 @@ class AskedPort:
         self._uses: dict[tuple[int, tuple[int, ...]], int] = {}
         self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
         self._sent: list[Question] = []
-        self._clocked = link.description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY)
-        self._asked: list[Operation] = []  # of a component with a clock: still to be asked, one by one
-        self._clock_ps = 0  # how far a component with a clock has come; not the time of the run
+        self._asker = Asker(link)
 
     def group(self, items: tuple[Item, ...]) -> Group:
         """The group of these items; equal items give the same group, so instances share answers."""
@@ -129,15 +128,11 @@ class AskedPort:
         """Ask what memory lacks; :meth:`receive` puts the answers there."""
         self._sent = questions
         ids = count()
-        self._asked = [Operation(item.template.id, question.values, next(ids))
-                       for question in questions for item in question.group.items]  # fmt: skip
-        if self._clocked:
-            self._send_alone()
-        else:
-            self.link.send(MAX_PS, self._asked, False)
+        self._asker.send([Operation(item.template.id, question.values, next(ids))
+                          for question in questions for item in question.group.items])  # fmt: skip
 
     def receive(self) -> None:
-        completions = self._one_by_one() if self._clocked else self._all(self._asked, None)
+        completions = self._asker.receive()
         done = {completion.op_id: completion for completion in completions}
         op_id = 0
         for question in self._sent:
@@ -157,28 +152,6 @@ class AskedPort:
                 answers[how] = answers.get(how, 0) + 1
                 spent[how] = spent.get(how, 0) + took
             question.group.known.setdefault(question.values, Cost(duration, energy, known, answers, spent))
-
-    def _all(self, operations: list[Operation], grant_ps: int | None) -> Sequence[Completion]:
-        asked = {operation.op_id: operation for operation in operations}
-        answer = checked(self.link, self.link.receive(), asked, grant_ps)
-        if len(answer.completions) != len(asked):
-            given = f"answered {len(answer.completions)} of {len(asked)} operations"
-            raise ComponentFailure(self.link.name, given, "being asked")
-        self._clock_ps = answer.reached_ps
-        return answer.completions
-
-    def _one_by_one(self) -> Sequence[Completion]:
-        """A component with a clock is asked for one operation alone at a time, each after the last."""
-        completions: list[Completion] = []
-        while self._asked:
-            completions += self._all([self._asked.pop(0)], MAX_PS)
-            if self._asked:
-                self._send_alone()
-        return completions
-
-    def _send_alone(self) -> None:
-        self._asked[0] = self._asked[0]._replace(at_ps=self._clock_ps)
-        self.link.send(MAX_PS, self._asked[:1], True)
 
     def use(self, group: Group, values: tuple[int, ...], cost: Cost, times: int = 1) -> None:
         """Count uses of an answer. Memory is emptied by what was needed, not by what was asked ahead, so that the

@@ -53,6 +53,8 @@ def show(data: dict[str, Any], console: Console) -> None:
     for name, component in own["components"].items():
         sources = ", ".join(f"{count} {source}" for source, count in component["provenance"].items())
         facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
+        if surrogate := component.get("statistics", {}).get("surrogate"):
+            facts.append(("", f"  surrogate: {_surrogate(surrogate)}"))
         for link in component.get("statistics", {}).get("links", [])[:BUSIEST]:
             who = ", ".join(list(link["users"])[:2]) + (", ..." if len(link["users"]) > 2 else "")
             share = link["busy_s"] / own["simulated_s"] if own["simulated_s"] else 0
@@ -73,6 +75,18 @@ def show(data: dict[str, Any], console: Console) -> None:
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
         console.print(f"{name:<{width}}  {text}", highlight=False, markup=False)
+
+
+def _surrogate(own: dict[str, Any]) -> str:
+    text = (
+        f"{own['calls']} calls for {own['operations']} operations ({own['wall_calls']} made now), checked error "
+        f"{own['checked_error']:.2%} of {own['tolerance']:.0%}"
+    )
+    if own["audited"]:
+        text += (
+            f"; {own['audited']} audited: P95 {own['audited_p95_error']:.2%}, worst {own['audited_worst_error']:.2%}"
+        )
+    return text
 
 
 def _number(value: float | None) -> str:

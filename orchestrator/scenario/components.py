@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from .base import Part
 
@@ -65,6 +65,18 @@ class AddressOptions(Part):
         return self
 
 
+class SurrogateOptions(Part):
+    """Ask a slow component only where interpolation between its answers is not within the tolerance."""
+
+    tolerance: float = Field(default=0.01, gt=0, lt=1, description="relative error of a duration")
+    budget: int | None = Field(default=None, gt=0, description="calls of the component; a run that needs more stops")
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _calls(cls, given: Any) -> Any:
+        return given.removesuffix("calls").strip() if isinstance(given, str) else given
+
+
 class ComponentOptions(Part):
     """Who answers for one piece of hardware; further keys are the model's own configuration."""
 
@@ -75,6 +87,7 @@ class ComponentOptions(Part):
     start_timeout_s: float = Field(default=30, gt=0)
     container: ContainerOptions | None = None
     address: AddressOptions | None = None
+    surrogate: SurrogateOptions | None = None
 
     @model_validator(mode="after")
     def _placed(self) -> Self:

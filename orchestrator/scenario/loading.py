@@ -111,7 +111,7 @@ def _keys(path: str) -> list[str]:
     """The path's parts; a component's name holds a dot itself (n0.accelerators)."""
     keys = path.split(".")
     if keys[0] == "components" and len(keys) > 3:
-        keys[1:3] = [f"{keys[1]}.{keys[2]}"] if keys[2] in ("accelerators", "dram") else keys[1:3]
+        keys[1:3] = [f"{keys[1]}.{keys[2]}"] if keys[2] in ("accelerators", "dram", "pim") else keys[1:3]
     return keys
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from adapters.command import Accelerator, Memory
-from adapters.command.tool import ToolFailure
 from adapters.conformance import CHECKS
 from adapters.conformance.sessions import local
+from adapters.tools.failure import ToolFailure
 from hwmodels.interface import MAX_PS, ConfigError, Operation, Template, UnsupportedOperation
 from orchestrator.errors import ComponentFailure
 from orchestrator.scenario.loading import validate

@@ -1,0 +1,111 @@
+"""Where tools lie that are not a part of us: Python environments of their own, and programs we build.
+
+Everything is in ``$METRONOME_TOOLS``, or in ``metronome/tools`` of the user's data folder
+(``$XDG_DATA_HOME``, else ``~/.local/share``), and is made by ``metronome tools install NAME``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwmodels.interface import ConfigError
+
+HERE = Path(__file__).parent.parent
+DONE = "installed"  # the file that says what a folder holds, once it is whole
+
+
+@dataclass(frozen=True, slots=True)
+class PythonTool:
+    """A package whose pins conflict with ours, in an environment of its own."""
+
+    what: str
+    requirements: tuple[str, ...]
+    needs: str = "Python's venv, and PyPI"
+
+    @property
+    def digest(self) -> str:
+        return " ".join(self.requirements)
+
+    def make(self, folder: Path) -> None:
+        _run(sys.executable, "-m", "venv", str(folder))
+        pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        _run(*pip, *self.requirements)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTool:
+    """A program of ours around a library or a compiler; ``command`` makes ``program`` from ``source``."""
+
+    what: str
+    source: Path
+    command: tuple[str, ...]
+    needs: str
+
+    @property
+    def digest(self) -> str:
+        text = self.source.read_bytes() + "\0".join(self.command).encode()
+        return hashlib.sha256(text).hexdigest()
+
+    def make(self, folder: Path) -> None:
+        words = {"source": str(self.source), "folder": str(folder)}
+        _run(*(part.format_map(words) for part in self.command))
+
+
+TOOLS: Mapping[str, PythonTool | BuiltTool] = {
+    "scalesim": PythonTool(
+        "SCALE-Sim 3.0.0, systolic arrays",
+        ("scalesim==3.0.0", "numpy<2.4"),  # numpy 2.4 breaks it in both of its modes
+    ),
+}
+
+
+def folder() -> Path:
+    """Where tools lie."""
+    given = os.environ.get("METRONOME_TOOLS")
+    if given:
+        return Path(given)
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "metronome" / "tools"
+
+
+def installed(name: str) -> bool:
+    """Whether what is there is whole and of this release."""
+    done = folder() / name / DONE
+    return done.is_file() and done.read_text() == TOOLS[name].digest
+
+
+def install(name: str) -> Path:
+    """Make the tool anew; returns its folder. Raises OSError, or CalledProcessError with what was printed."""
+    target = folder() / name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    TOOLS[name].make(target)
+    (target / DONE).write_text(TOOLS[name].digest)
+    return target
+
+
+def python(name: str, given: str | None) -> str:
+    """The interpreter that has a Python tool: the one given, or that of its environment. Raises ConfigError."""
+    return given or str(_whole(name, "python", "an interpreter that has it") / "bin" / "python")
+
+
+def program(name: str, given: str | None) -> str:
+    """The program that was built: the one given, or ours. Raises ConfigError."""
+    return given or str(_whole(name, "program", "the path of one") / name)
+
+
+def _whole(name: str, field: str, other: str) -> Path:
+    if not installed(name):
+        raise ConfigError(field, None, f"{name} is not installed: `metronome tools install {name}`, or give {other}")
+    return folder() / name
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

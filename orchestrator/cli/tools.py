@@ -1,0 +1,49 @@
+"""``metronome tools``: the external simulators that adapters drive, each in an environment of its own."""
+
+from __future__ import annotations
+
+import subprocess
+
+import click
+
+from ..errors import InputError
+
+
+@click.group("tools")
+def command() -> None:
+    """Install the simulators that adapters drive.
+
+    \b
+      metronome tools list
+      metronome tools install scalesim
+
+    They lie in $METRONOME_TOOLS, or in metronome/tools of your data folder; deleting it removes them.
+    """
+
+
+@command.command("list")
+def list_tools() -> None:
+    """Say which tools there are, and which are ready."""
+    from adapters.tools import environment
+
+    for name in environment.TOOLS:
+        state = "installed" if environment.installed(name) else "not installed"
+        click.echo(f"{name}  {state}: {environment.TOOLS[name].what}")
+
+
+@command.command("install")
+@click.argument("name")
+def install(name: str) -> None:
+    """Make the environment of the tool NAME, or build it."""
+    from adapters.tools import environment
+
+    if name not in environment.TOOLS:
+        raise InputError("tools install", "NAME", name, f"one of {', '.join(environment.TOOLS)}")
+    try:
+        folder = environment.install(name)
+    except subprocess.CalledProcessError as error:
+        words = "\n".join(str(error.stdout or "").splitlines()[-15:])
+        raise InputError("tools install", name, None, f"{error.cmd[0]} failed:\n{words}") from None
+    except OSError as error:
+        raise InputError("tools install", name, None, f"{error}; it needs {environment.TOOLS[name].needs}") from None
+    click.echo(f"{name} is in {folder}")

@@ -1,0 +1,252 @@
+"""The link of a slow component that answers most questions by interpolation (docs/coupling.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from hwmodels.interface import Advanced, Completion, Description, Operation, Template, TimePolicy, Use
+
+from ...errors import ComponentFailure, InputError
+from ...scenario.components import SurrogateOptions
+from ..asker import Asker
+from ..link import Link
+from .coordinates import PROBES, Part, Values, assumptions, operation, parts
+from .grid import Answer, Grid, Point, Worst, worse
+from .store import Store
+
+AUDIT = 32  # one of so many interpolated operations is asked for as well
+
+
+class SurrogateLink:
+    """One session. It is an oracle whatever the component is: operations alone, no contention."""
+
+    remote = False  # questions are not free: nothing is asked ahead
+
+    def __init__(self, link: Link, options: SurrogateOptions, identity: str) -> None:
+        self._link, self.options, self._identity = link, options, identity
+        self.name = link.name
+        given = link.description
+        if not given.memoryless or not given.deterministic:
+            what = "remembers" if not given.memoryless else "is not deterministic"
+            raise InputError(f"component {self.name}", "surrogate", None, f"{given.name} {what}: its answers are no "
+                             "function of the operation alone")  # fmt: skip
+        self._description = replace(
+            given, time_policy=TimePolicy.ORACLE, features=frozenset(), op_kinds=given.op_kinds - {"train"}
+        )
+        self._store = Store(identity)
+        self._asker = Asker(link)
+        self._templates: dict[int, Template] = {}
+        self._keys: dict[int, str] = {}
+        self._known: dict[int, dict[Values, Answer]] = {}  # what the component itself said
+        self._grids: dict[tuple[int, str], tuple[Grid, dict[Point, Answer]]] = {}
+        self._holds: dict[tuple[int, str], bool] = {}
+        self.answers: dict[tuple[int, Values], Answer] = {}  # of every operation so far
+        self._fresh = 0  # asked of the component now, not found on disk
+        self._audits: dict[tuple[int, Values], float] = {}
+        self._sent: tuple[int, Sequence[Operation]] = (0, ())
+
+    @property
+    def description(self) -> Description:
+        return self._description
+
+    @property
+    def wall_s(self) -> float:
+        return self._link.wall_s
+
+    @property
+    def image(self) -> str:
+        return self._link.image
+
+    def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
+        self._link.declare(templates)
+        for template in templates:
+            self._templates[template.id] = template
+            self._keys[template.id] = json.dumps(
+                [template.kind, template.layer, dict(template.attributes)], sort_keys=True
+            )
+            self._known[template.id] = {}
+        return None
+
+    def again(self) -> Link:
+        return SurrogateLink(self._link.again(), self.options, self._identity)
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+        self._sent = grant_ps, operations
+
+    def receive(self) -> Advanced:
+        grant_ps, operations = self._sent
+        done = []
+        for asked in operations:
+            answer = self._answer(asked.template, asked.values)
+            done.append(
+                Completion(asked.op_id, asked.at_ps, asked.at_ps + answer.duration_ps, answer.provenance,
+                           answer.energy_pj)
+            )  # fmt: skip
+        return Advanced(grant_ps, tuple(done))
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        worst, where = self._worst()
+        calls = sum(map(len, self._known.values()))
+        errors = sorted(self._audits.values())
+        inner = self._link.statistics(uses).get("relative_error")
+        return {
+            **({"relative_error": inner} if inner else {}),
+            "surrogate": {
+                "tolerance": self.options.tolerance,
+                "operations": len(self.answers),
+                "calls": calls,
+                "calls_saved": len(self.answers) - calls,
+                "wall_calls": self._fresh,
+                "checked_error": worst.error,
+                "worst_point": where,
+                "not_additive": sorted(
+                    {f"{self._templates[id].layer}: {name}" for (id, name), holds in self._holds.items() if not holds}
+                ),
+                "audited": len(errors),
+                "audited_p95_error": float(np.percentile(errors, 95)) if errors else None,
+                "audited_worst_error": errors[-1] if errors else None,
+            },
+        }
+
+    def inspect(self) -> dict[str, Any]:
+        raise ComponentFailure(self.name, "cannot be inspected: it is behind a surrogate")
+
+    def snapshot(self) -> dict[str, Any]:
+        raise ComponentFailure(self.name, "takes no snapshots: it is behind a surrogate")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        raise ComponentFailure(self.name, "takes no snapshots: it is behind a surrogate")
+
+    def close(self) -> None:
+        """The component's own link belongs to who opened it."""
+        self._store.close()
+
+    def _answer(self, template: int, values: Values) -> Answer:
+        found = self.answers.get((template, values))
+        if found is None:
+            found = self.answers[template, values] = self._work_out(template, values)
+        return found
+
+    def _work_out(self, template: int, values: Values) -> Answer:
+        kind = self._templates[template].kind
+        for name in assumptions(kind, values):
+            if not self._hold(template, name):
+                return self._exact(template, values)
+        found = [self._part(template, part) for part in parts(kind, values)]
+        whole = [answer for answer in found if answer is not None]
+        if len(whole) < len(found):
+            return self._exact(template, values)
+        answer = _sum(whole)
+        if values not in self._known[template] and self._drawn(template, values):
+            truth = self._exact(template, values)
+            self._audits[template, values] = abs(answer.duration_ps - truth.duration_ps) / truth.duration_ps
+        return answer
+
+    def _part(self, template: int, part: Part) -> Answer | None:
+        grid, _ = self._grid(template, part.family)
+        return grid.at(part.point)
+
+    def _grid(self, template: int, family: str) -> tuple[Grid, dict[Point, Answer]]:
+        if (template, family) not in self._grids:
+            known: dict[Point, Answer] = {}
+            ask = partial(self._ask_points, template, family, known)
+            self._grids[template, family] = Grid(ask, known, self.options.tolerance), known
+        return self._grids[template, family]
+
+    def _ask_points(self, template: int, family: str, known: dict[Point, Answer], points: list[Point]) -> None:
+        lacking = {point: operation(family, point) for point in points if point not in known}
+        if lacking:
+            answers = self._ask(template, list(lacking.values()))
+            known.update(zip(lacking, answers, strict=True))
+
+    def _hold(self, template: int, name: str) -> bool:
+        """Whether operations of this template are the sum of their parts, at the points of a probe."""
+        if (template, name) not in self._holds:
+            kind = self._templates[template].kind
+            self._holds[template, name] = all(
+                self._adds_up(template, kind, values) <= self.options.tolerance for values in PROBES[name]
+            )
+        return self._holds[template, name]
+
+    def _adds_up(self, template: int, kind: str, values: Values) -> float:
+        made_of = [operation(part.family, tuple(map(round, part.point))) for part in parts(kind, values)]
+        truth, *pieces = self._ask(template, [values, *made_of])
+        return abs(_sum(pieces).duration_ps - truth.duration_ps) / truth.duration_ps
+
+    def _drawn(self, template: int, values: Values) -> bool:
+        digest = hashlib.sha256(f"{self._keys[template]} {values}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") % AUDIT == 0
+
+    def _exact(self, template: int, values: Values) -> Answer:
+        return self._ask(template, [values])[0]
+
+    def _ask(self, template: int, wanted: list[Values]) -> list[Answer]:
+        """The component's own answers, from memory, from disk, or now."""
+        known = self._known[template]
+        lacking = [values for values in dict.fromkeys(wanted) if values not in known]
+        if lacking:
+            self._check_budget(template, len(lacking))
+            keys = {values: f"{self._keys[template]} {list(values)}" for values in lacking}
+            kept = self._store.get(list(keys.values()))
+            known.update((values, kept[key]) for values, key in keys.items() if key in kept)
+            fresh = [values for values in lacking if values not in known]
+            step = max(1, self._link.description.max_batch_ops)
+            for start in range(0, len(fresh), step):
+                self._ask_now(template, keys, fresh[start : start + step])
+        return [known[values] for values in wanted]
+
+    def _ask_now(self, template: int, keys: Mapping[Values, str], wanted: list[Values]) -> None:
+        ids = count()
+        self._asker.send([Operation(template, values, next(ids)) for values in wanted])
+        known, fresh = self._known[template], {}
+        for done in self._asker.receive():
+            values, took = wanted[done.op_id], done.finish_ps - done.start_ps
+            if took <= 0:
+                raise ComponentFailure(
+                    self.name, f"says {self._templates[template].layer} {list(values)} takes no time"
+                )
+            known[values] = fresh[keys[values]] = Answer(took, done.energy_pj, done.provenance)
+        self._fresh += len(fresh)
+        self._store.put(fresh)
+
+    def _check_budget(self, template: int, more: int) -> None:
+        budget = self.options.budget
+        calls = sum(map(len, self._known.values()))
+        if budget is not None and calls + more > budget:
+            worst, where = self._worst()
+            checked = f"; the worst checked error so far is {worst.error:.2%} at {where}" if where else ""
+            raise ComponentFailure(
+                self.name,
+                f"its surrogate needs more than its budget of {budget} calls to keep {self.options.tolerance:.2%} for "
+                f"{self._templates[template].layer}{checked}. Answers are kept: a run with a larger budget or "
+                "tolerance goes on from these",
+            )
+
+    def _worst(self) -> tuple[Worst, str]:
+        """The largest checked error of all cells that were used, and where."""
+        found, text = Worst(), ""
+        for (template, family), (grid, _) in self._grids.items():
+            if grid.worst > found:
+                found = grid.worst
+                text = f"{self._templates[template].layer} {list(operation(family, found.point))}"
+        return found, text
+
+
+def _sum(answers: Sequence[Answer]) -> Answer:
+    total = answers[0]
+    for answer in answers[1:]:
+        known = total.energy_pj is not None and answer.energy_pj is not None
+        total = Answer(
+            total.duration_ps + answer.duration_ps,
+            (total.energy_pj or 0) + (answer.energy_pj or 0) if known else None,
+            worse(total.provenance, answer.provenance),
+        )
+    return total

@@ -1,0 +1,1 @@
+"""Runs too long for the gate that show what a coupling costs and how close it is: ``make study``."""
