@@ -1,4 +1,4 @@
-.PHONY: help run test bench accuracy stubs lint types clean
+.PHONY: help run test tools study bench accuracy stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -20,6 +20,12 @@ run: $(VENV)/.installed  ## install into .venv and run the quick start
 
 test: $(VENV)/.installed  ## install into .venv and run the tests
 	$(BIN)/python -m pytest -q -n 2
+
+tools: $(VENV)/.installed  ## install the external simulators that adapters drive
+	$(BIN)/metronome tools install --missing
+
+study: $(VENV)/.installed  ## SCALE-Sim behind its surrogate, cold and warm, against the tool itself (minutes)
+	$(BIN)/python -m tests.study.systolic_array
 
 bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
 	$(BIN)/python -m tests.bench

@@ -169,7 +169,8 @@ class Advanced:
 
     ``reached_ps`` <= the grant; completions of a stepped component lie at or before it (an oracle's
     are final and may lie later). ``next_event_ps`` is when the component will next complete
-    something if it gets nothing new, None when idle.
+    something if it gets nothing new, None when idle; a forward-only one, which cannot look ahead, may say
+    a time before which it surely completes nothing.
     """
 
     reached_ps: int

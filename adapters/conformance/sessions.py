@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from queue import SimpleQueue
 from typing import Any
@@ -12,7 +13,16 @@ from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
 
-from hwmodels.interface import Advanced, BadOperation, Component, LateOperation, Operation, Template
+from hwmodels.interface import (
+    Advanced,
+    Attribute,
+    BadOperation,
+    Component,
+    LateOperation,
+    Operation,
+    Template,
+    UnsupportedOperation,
+)
 
 from .checks import Refused, Subject, templates_for
 
@@ -97,9 +107,27 @@ class WireSession:
         self._outbox.put(None)
 
 
-def local(model: Any, config: Mapping[str, Any]) -> Subject:
-    """A model class, in this process."""
-    templates = templates_for(model.description)
+def _taken(templates: Sequence[Template], takes: Callable[[list[Template]], bool]) -> tuple[Template, ...]:
+    """Those of the checks' shapes that a component takes: one with figures for some only is checked with these."""
+    found: list[Template] = []
+    for template in templates:
+        if takes([*found, template]):
+            found.append(template)
+    return tuple(found) or tuple(templates)
+
+
+def local(model: Any, config: Mapping[str, Any], attributes: Mapping[str, Attribute] | None = None) -> Subject:
+    """A model class, in this process. ``attributes``: what its templates carry beside their kind's own."""
+    shapes = [replace(t, attributes={**t.attributes, **(attributes or {})}) for t in templates_for(model.description)]
+
+    def takes(templates: list[Template]) -> bool:
+        try:
+            model(config, 0).declare(templates)
+        except UnsupportedOperation:
+            return False
+        return True
+
+    templates = _taken(shapes, takes)
 
     def open_session() -> LocalSession:
         component: Component = model(config, 0)
@@ -111,6 +139,19 @@ def local(model: Any, config: Mapping[str, Any]) -> Subject:
 
 def over_wire(channel: grpc.Channel, config: Mapping[str, Any]) -> Subject:
     """Whatever serves the contract at the other end of a channel."""
-    description = codec.described(pb_grpc.ComponentServiceStub(channel).Describe(pb.DescribeRequest()))
-    templates = templates_for(description)
+    stub = pb_grpc.ComponentServiceStub(channel)
+    description = codec.described(stub.Describe(pb.DescribeRequest()))
+
+    def takes(templates: list[Template]) -> bool:
+        request = pb.ConfigureRequest(
+            session_id="templates", config=codec.to_struct(config), validate_only=True,
+            templates=[codec.to_template(template) for template in templates],
+        )  # fmt: skip
+        try:
+            stub.Configure(request)
+        except grpc.RpcError as error:
+            return '"template"' not in str(error.details())
+        return True
+
+    templates = _taken(templates_for(description), takes)
     return Subject(description, templates, lambda: WireSession(channel, config, templates))

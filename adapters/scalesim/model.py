@@ -18,7 +18,7 @@ from hwmodels.accelerator.systolic import Array, Gemm, Systolic, SystolicConfig
 from hwmodels.interface import Feature, Use
 
 from ..tools.environment import python
-from ..tools.lines import LineTool
+from ..tools.lines import shared
 
 
 class ScaleSimConfig(SystolicConfig):
@@ -47,7 +47,7 @@ class ScaleSim(Array[ScaleSimConfig]):
         super().__init__(config, seed)
         own = self.config
         interpreter = python("scalesim", own.python)
-        self._tool = LineTool([interpreter, str(Path(__file__).with_name("worker.py"))], own.timeout_s, own.memory_gib)
+        self._tool = shared((interpreter, str(Path(__file__).with_name("worker.py"))), own.timeout_s, own.memory_gib)
         self._known: dict[Gemm, int] = {}
 
     def tile_cycles(self, tile: Gemm) -> int:

@@ -63,6 +63,24 @@ TOOLS: Mapping[str, PythonTool | BuiltTool] = {
         "SCALE-Sim 3.0.0, systolic arrays",
         ("scalesim==3.0.0", "numpy<2.4"),  # numpy 2.4 breaks it in both of its modes
     ),
+    "aiconfigurator": PythonTool("NVIDIA's measured kernels and collectives", ("aiconfigurator-core==0.12.0",)),
+    "ns3": BuiltTool(
+        "ns-3, networks packet by packet",
+        HERE / "ns3" / "server.cc",
+        (
+            "g++",
+            "-std=c++17",
+            "-O2",
+            "{source}",
+            "-o",
+            "{folder}/ns3",
+            "-lns3-core",
+            "-lns3-network",
+            "-lns3-internet",
+            "-lns3-point-to-point",
+        ),
+        "g++ and Debian's libns3-dev",
+    ),
 }
 
 

@@ -18,6 +18,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from queue import Empty, SimpleQueue
 
 from .failure import LAST_LINES, ToolFailure
@@ -33,9 +34,14 @@ class LineTool:
         self._process: subprocess.Popen[str] | None = None
         self._answers: SimpleQueue[str | None] = SimpleQueue()
         self._words: deque[str] = deque(maxlen=LAST_LINES)
+        self._lock = threading.Lock()
 
     def ask(self, question: str, asked: str) -> str:
         """Its answer to one line, without the mark. ``asked`` is what that means, for people. Raises ToolFailure."""
+        with self._lock:
+            return self._ask(question, asked)
+
+    def _ask(self, question: str, asked: str) -> str:
         process = self._process or self._start(asked)
         if process.stdin is None:
             raise AssertionError("opened with a pipe")
@@ -53,7 +59,7 @@ class LineTool:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
             raise self._failure(asked, how)
         if answer.startswith(REFUSAL):
-            raise self._failure(asked, f"says: {answer[len(REFUSAL) :]}")
+            raise ToolFailure(asked, f"{self._command[0]} says: {answer[len(REFUSAL) :]}")
         return answer[len(ANSWER) :]
 
     def number(self, question: str, asked: str) -> int:
@@ -90,6 +96,13 @@ class LineTool:
     def _end(self) -> None:
         self._process = None
         self._finalizer()
+
+
+@cache
+def shared(command: tuple[str, ...], timeout_s: float, memory_gib: float | None = None) -> LineTool:
+    """One process for all sessions that ask the same, as long as ours lives: for a tool that takes long to start and
+    whose answers depend on the question alone."""
+    return LineTool(command, timeout_s, memory_gib)
 
 
 def _read(process: subprocess.Popen[str], answers: SimpleQueue[str | None], words: deque[str]) -> None:

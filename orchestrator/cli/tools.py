@@ -32,13 +32,23 @@ def list_tools() -> None:
 
 
 @command.command("install")
-@click.argument("name")
-def install(name: str) -> None:
+@click.argument("name", required=False)
+@click.option("--missing", is_flag=True, help="All of them that are not installed yet.")
+def install(name: str | None, missing: bool) -> None:
     """Make the environment of the tool NAME, or build it."""
     from adapters.tools import environment
 
-    if name not in environment.TOOLS:
+    if missing == (name is not None):
+        raise InputError("tools install", "NAME", name, "give one, or --missing")
+    if name is not None and name not in environment.TOOLS:
         raise InputError("tools install", "NAME", name, f"one of {', '.join(environment.TOOLS)}")
+    for tool in [name] if name else [tool for tool in environment.TOOLS if not environment.installed(tool)]:
+        _install(tool)
+
+
+def _install(name: str) -> None:
+    from adapters.tools import environment
+
     try:
         folder = environment.install(name)
     except subprocess.CalledProcessError as error:

@@ -110,8 +110,8 @@ def _override(data: dict[str, Any], text: str) -> None:
 def _keys(path: str) -> list[str]:
     """The path's parts; a component's name holds a dot itself (n0.accelerators)."""
     keys = path.split(".")
-    if keys[0] == "components" and len(keys) > 3:
-        keys[1:3] = [f"{keys[1]}.{keys[2]}"] if keys[2] in ("accelerators", "dram", "pim") else keys[1:3]
+    if keys[0] == "components" and len(keys) > 2 and keys[2] in ("accelerators", "dram", "pim"):
+        keys[1:3] = [f"{keys[1]}.{keys[2]}"]
     return keys
 
 

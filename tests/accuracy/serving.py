@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 from click.testing import CliRunner
 
+from adapters.tools import environment
 from orchestrator.cli.main import cli
 
 from .rows import Row
@@ -84,7 +86,6 @@ def old_rows(data: Path, folder: Path) -> list[Row]:
         ends = [max(i for i, value in enumerate(series) if value) + 1 for series in (real, simulated)]
         rows.append(Row(name, "end (s)", ends[0], ends[1], ends[1] / ends[0] - 1, None))
     out = old_run(data, folder, *SD)
-    result = json.loads((out / "result.json").read_text())
     table = (data / f"llmss_ispass26/refs/{SD[0]}_latency.tsv").read_text().splitlines()
     real = dict(
         zip(
@@ -93,12 +94,23 @@ def old_rows(data: Path, folder: Path) -> list[Row]:
             strict=True,
         )
     )
+    rows += sd_rows("H100 x 4 Llama-3.1-70B", real, out)
+    if not environment.installed("aiconfigurator") and os.environ.get("CI") != "true":
+        print("left out, aiconfigurator is not installed: H100 x 4 by aiconfigurator")
+        return rows
+    measured = folder / "figure_8-aiconfigurator"
+    command("run", out.with_suffix(".yaml"), "-o", measured, "--quiet",
+            "--set", "components.n0.accelerators={model: aiconfigurator}",
+            "--set", "components.link0={model: aiconfigurator-network, device: h100-sxm}")  # fmt: skip
+    return [*rows, *sd_rows("the same by aiconfigurator", real, measured)]
+
+
+def sd_rows(name: str, real: dict[str, float], out: Path) -> list[Row]:
+    rows, result = [], json.loads((out / "result.json").read_text())
     for column, key, label in (("throughput_tok_s", "output_throughput", "output tokens/s"),
                                ("mean_ttft_ms", "mean_ttft_ms", "mean TTFT (ms)"),
                                ("mean_tpot_ms", "mean_tpot_ms", "mean TPOT (ms)")):  # fmt: skip
-        rows.append(
-            Row("H100 x 4 Llama-3.1-70B", label, real[column], result[key], result[key] / real[column] - 1, None)
-        )
+        rows.append(Row(name, label, real[column], result[key], result[key] / real[column] - 1, None))
     return rows
 
 

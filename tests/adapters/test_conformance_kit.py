@@ -80,7 +80,7 @@ def test_a_command_that_serves_is_checked(cli, tmp_path):
 @pytest.mark.parametrize(("arguments", "code", "why"), [
     ((), 2, "exactly one of them"),
     (("fabric", "--address", "unix:/x"), 2, "exactly one of them"),
-    (("nobody",), 2, "one of alpha-beta"),
+    (("nobody",), 2, "one of aiconfigurator"),
     (("roofline",), 2, "device"),
     (("--cmd", "/no/such/program"), 2, "cannot be started"),
     (("--cmd", "echo hello"), 3, "instead of the handshake line"),

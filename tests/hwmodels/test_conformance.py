@@ -48,7 +48,7 @@ def served(tmp_path_factory):
 
 
 def test_every_registered_model_is_covered():
-    elsewhere = {"profiled", "scalesim"}  # below; tests/adapters
+    elsewhere = {"profiled", "scalesim", "ns3", "aiconfigurator", "aiconfigurator-network"}  # below; tests/adapters
     assert {*CONFIGS, *elsewhere} == set(registry.names())
 
 
@@ -68,10 +68,7 @@ def test_over_grpc(served, name, check):
 def profiled_subject(tmp_path):
     """`profiled` needs to know whose layers it is asked for: the checks' templates get that."""
     bundles.write(tmp_path)
-    subject = local(registry.find("profiled"), {"bundle": str(tmp_path)})
-    for template in subject.templates:
-        template.attributes.update(model="meta-llama/Llama-3.1-8B", tp=1)
-    return subject
+    return local(registry.find("profiled"), {"bundle": str(tmp_path)}, {"model": "meta-llama/Llama-3.1-8B", "tp": 1})
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

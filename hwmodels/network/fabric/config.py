@@ -64,7 +64,7 @@ class Group(Config):
     count: int = Field(ge=1)
 
 
-class FabricConfig(Level):
+class NetworkConfig(Level):
     """One network; the scenario fills in all of it from ``cluster.networks``."""
 
     groups: list[Group] = Field(min_length=1)
@@ -72,9 +72,6 @@ class FabricConfig(Level):
     dims: list[int] = Field(default=[], description="torus: devices along each dimension")
     scale_out: ScaleOut | None = None
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
-    algorithms: dict[str, Literal[ALGORITHMS]] = Field(  # type: ignore[valid-type]
-        default={}, description="kind -> algorithm to use instead of the quickest"
-    )
 
     def groups_as_pairs(self) -> list[tuple[str, int]]:
         return [(group.name, group.count) for group in self.groups]
@@ -86,3 +83,11 @@ class FabricConfig(Level):
         if out is None:
             return inner, None
         return inner, Tier(out.link(), out.topology, (), out.nics_per_node or 0, out.radix, out.oversubscription)
+
+
+class FabricConfig(NetworkConfig):
+    """The network, and how collectives are done."""
+
+    algorithms: dict[str, Literal[ALGORITHMS]] = Field(  # type: ignore[valid-type]
+        default={}, description="kind -> algorithm to use instead of the quickest"
+    )

@@ -38,12 +38,17 @@ def test_no_positive_whole_number_is_refused(garbage):
         ("print('licence expired'); raise SystemExit(3)", "exited with code 3"),
         ("print('licence expired'); raise SystemExit(0)", "exited with code 0"),
         ("import os; print('licence expired', flush=True); os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
-        ("print('licence expired'); print('! no such shape')", "says: no such shape"),
     ],
 )
 def test_an_end_is_told_with_its_last_lines(code, why):
     with pytest.raises(ToolFailure, match=rf"(?s)the op: .*{why}.*licence expired"):
         tool(code).ask("x", "the op")
+
+
+def test_a_refusal_speaks_for_itself():
+    with pytest.raises(ToolFailure) as refused:
+        tool("print('noise'); print('! no such shape', flush=True); input()").ask("x", "the op")
+    assert str(refused.value).endswith("says: no such shape")
 
 
 def test_silence_ends_at_the_limit():
