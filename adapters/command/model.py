@@ -104,7 +104,8 @@ class Command(OracleModel[CommandConfig]):
         asked = f"{template.kind} '{template.layer}' {list(values)}"
         command = [part.format_map(names) for part in own.command]
         inputs = {name: text.format_map(names) for name, text in own.inputs.items()}
-        output = run(command, inputs, asked, own.timeout_s, own.ok_exit_codes, own.keep_scratch)
+        ran = run(command, inputs, asked, own.timeout_s, own.ok_exit_codes, own.keep_scratch, ["output"])
+        output = ran.printed + ran.files.get("output", "")
         if self._refuse and (match := self._refuse.search(output)):
             raise ToolFailure(asked, f"{own.command[0]} says {match[0]!r}", output)
         number = read_number(output, self._value, asked)

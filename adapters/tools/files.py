@@ -9,17 +9,27 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .failure import ToolFailure
 
 
-def run(
-    command: Sequence[str], inputs: Mapping[str, str], asked: str, timeout_s: float, ok: Sequence[int], keep: bool
-) -> str:
-    """Run a command in a scratch folder with those files; returns what it printed and wrote to ``output``.
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command printed, and the files it wrote of those that were asked for."""
 
-    No shell. The whole process group ends at the time limit. Raises ToolFailure.
+    printed: str
+    files: Mapping[str, str]
+
+
+def run(
+    command: Sequence[str], inputs: Mapping[str, str | bytes], asked: str, timeout_s: float, ok: Sequence[int] | None,
+    keep: bool, outputs: Sequence[str] = (),
+) -> Ran:  # fmt: skip
+    """Run a command in a scratch folder with those files. ``ok``: exit codes of success; None: they say nothing.
+
+    No shell. The whole process group ends at the time limit. Raises ToolFailure; a signal is always one.
     """
     folder = Path(tempfile.mkdtemp(prefix="metronome-command-"))
     try:
@@ -28,7 +38,7 @@ def run(
             if folder.resolve() not in path.parents:
                 raise ToolFailure(asked, f"the input file {name} would lie outside the scratch folder")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
         try:
             process = subprocess.Popen(
                 list(command), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -42,12 +52,14 @@ def run(
             os.killpg(process.pid, signal.SIGKILL)
             printed = process.communicate()[0].decode(errors="replace")
             raise ToolFailure(asked, f"{command[0]} was not done after {timeout_s:g} s", printed) from None
-        if process.returncode not in ok:
-            code = process.returncode
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-            raise ToolFailure(asked, f"{command[0]} {how}; {', '.join(map(str, ok))} would be success", printed)
-        written = folder / "output"
-        return printed + (written.read_text(errors="replace") if written.is_file() else "")
+        code = process.returncode
+        if code < 0:
+            raise ToolFailure(asked, f"{command[0]} was killed by {signal.Signals(-code).name}", printed)
+        if ok is not None and code not in ok:
+            success = ", ".join(map(str, ok))
+            raise ToolFailure(asked, f"{command[0]} exited with code {code}; {success} would be success", printed)
+        found = {name: folder / name for name in outputs}
+        return Ran(printed, {name: p.read_text(errors="replace") for name, p in found.items() if p.is_file()})
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""What these adapters share: one run of the program an answer, in a scratch folder, remembered while we live."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from hwmodels.base import Config, OracleModel
+
+from ..tools.failure import ToolFailure
+from ..tools.files import Ran, run
+
+
+class ToolConfig(Config):
+    """The program, and its limits."""
+
+    program: str = Field(description="path of the built simulator, or its name on the PATH")
+    timeout_s: float = Field(default=600, gt=0, description="for one run")
+    keep_scratch: bool = Field(default=False, description="leave the folders of its runs, to look at")
+
+
+T = TypeVar("T", bound=ToolConfig)
+
+
+class Tool(OracleModel[T]):
+    """A model whose answers are runs of a program."""
+
+    def __init__(self, config: Any = None, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        self._known: dict[object, float] = {}
+
+    def _run(
+        self, asked: str, arguments: Sequence[str], inputs: Mapping[str, str | bytes], outputs: Sequence[str] = (),
+        ok: Sequence[int] | None = (0,), program: str | None = None,
+    ) -> Ran:  # fmt: skip
+        own = self.config
+        command = [program or own.program, *arguments]
+        return run(command, inputs, asked, own.timeout_s, ok, own.keep_scratch, outputs)
+
+
+def only_number(text: str, pattern: str, asked: str) -> int:
+    """The one positive whole number behind a pattern's group. Raises ToolFailure for none, several or 0."""
+    found = set(re.findall(pattern, text, re.M))
+    if len(found) != 1:
+        raise ToolFailure(asked, f"{len(found)} values of {pattern!r} in the output, not one", text)
+    number = int(found.pop())
+    if number <= 0:
+        raise ToolFailure(asked, f"{pattern!r} is 0: the tool counts nothing where it has failed", text)
+    return number
