@@ -41,21 +41,22 @@ class PythonTool:
 
 @dataclass(frozen=True, slots=True)
 class BuiltTool:
-    """A program of ours around a library or a compiler; ``command`` makes ``program`` from ``source``."""
+    """A program of ours around a library or a compiler; ``command`` makes it from ``sources``."""
 
     what: str
-    source: Path
+    sources: tuple[Path, ...]
     command: tuple[str, ...]
     needs: str
+    libraries: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        text = self.source.read_bytes() + "\0".join(self.command).encode()
+        text = b"".join(source.read_bytes() for source in self.sources) + "\0".join(self.command).encode()
         return hashlib.sha256(text).hexdigest()
 
     def make(self, folder: Path) -> None:
-        words = {"source": str(self.source), "folder": str(folder)}
-        _run(*(part.format_map(words) for part in self.command))
+        command = [part.format(folder=folder) for part in self.command]
+        _run(*command, *map(str, self.sources), *(option.format(folder=folder) for option in self.libraries))
 
 
 TOOLS: Mapping[str, PythonTool | BuiltTool] = {
@@ -66,22 +67,19 @@ TOOLS: Mapping[str, PythonTool | BuiltTool] = {
     "aiconfigurator": PythonTool("NVIDIA's measured kernels and collectives", ("aiconfigurator-core==0.12.0",)),
     "ns3": BuiltTool(
         "ns-3, networks packet by packet",
-        HERE / "ns3" / "server.cc",
-        (
-            "g++",
-            "-std=c++17",
-            "-O2",
-            "{source}",
-            "-o",
-            "{folder}/ns3",
-            "-lns3-core",
-            "-lns3-network",
-            "-lns3-internet",
-            "-lns3-point-to-point",
-        ),
+        (HERE / "ns3" / "server.cc",),
+        ("g++", "-std=c++17", "-O2", "-o", "{folder}/ns3"),
         "g++ and Debian's libns3-dev",
+        ("-lns3-core", "-lns3-network", "-lns3-internet", "-lns3-point-to-point"),
     ),
-}
+    "verilator": BuiltTool(
+        "a systolic array in SystemVerilog",
+        (HERE / "verilator" / "tile.sv", HERE / "verilator" / "harness.cc"),
+        ("verilator", "-O3", "--cc", "--exe", "--build", "--unroll-count", "4096", "-CFLAGS", "-DSIZE=8",
+         "--Mdir", "{folder}/build", "-o", "{folder}/verilator"),
+        "g++, make and Debian's verilator",
+    ),
+}  # fmt: skip
 
 
 def folder() -> Path:

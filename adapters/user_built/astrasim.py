@@ -95,7 +95,8 @@ class AstraSim(Tool[AstraSimConfig]):
 
     def _network(self, ranks: int) -> str:
         name = {"switch": "Switch", "ring": "Ring", "fully-connected": "FullyConnected"}[self.config.topology]
+        bandwidth = round(self.config.bandwidth_gb_s / GIB, 6)
         return (
-            f"topology: [ {name} ]\nnpus_count: [ {ranks} ]\nbandwidth: [ {round(self.config.bandwidth_gb_s / GIB, 6)} ]\n"
+            f"topology: [ {name} ]\nnpus_count: [ {ranks} ]\nbandwidth: [ {bandwidth} ]\n"
             f"latency: [ {self.config.latency_ns} ]\n"
         )
