@@ -29,13 +29,13 @@ from hwmodels.interface import (
     Provenance,
     Template,
     TimePolicy,
-    UnsupportedOperation,
     Use,
     check_operation,
 )
 from hwmodels.network.fabric.config import NetworkConfig
 from hwmodels.network.fabric.graph import Routes
 from hwmodels.network.fabric.topology import build
+from hwmodels.network.ranks import ranks_of
 
 from ..tools.environment import program
 from ..tools.failure import ToolFailure
@@ -101,16 +101,7 @@ class Ns3(Model[Ns3Config]):
         self._bound_ps: int | None = None
 
     def check_template(self, template: Template) -> None:
-        ranks = str(template.attributes["ranks"]).split(",")
-        for rank in ranks:
-            if rank not in self._graph.index:
-                raise UnsupportedOperation("ns3", template, f"{rank} is not among the devices")
-        if template.kind == "send":
-            if len(ranks) % 2 or any(a == b for a, b in zip(ranks[::2], ranks[1::2], strict=True)):
-                raise UnsupportedOperation("ns3", template, "needs pairs of different devices")
-        elif len(set(ranks)) != len(ranks) or len(ranks) < 2:
-            raise UnsupportedOperation("ns3", template, "needs at least two devices, each once")
-        self._ranks[template.id] = ranks
+        self._ranks[template.id] = ranks_of("ns3", template, self._graph.index, self.config.group_names())
 
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False

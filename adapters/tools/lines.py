@@ -53,6 +53,9 @@ class LineTool:
         except Empty:
             self._end()
             raise self._failure(asked, f"did not answer within {self._timeout_s:g} s") from None
+        except BaseException:  # interrupted: its answer would be taken for that to the next question
+            self._end()
+            raise
         if answer is None:
             code = process.wait()
             self._end()

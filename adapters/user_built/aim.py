@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import Field
 
 from hwmodels.base import Estimate
-from hwmodels.interface import ConfigError, Description, Feature, Provenance, Template, TimePolicy
+from hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
-from .base import Tool, ToolConfig, only_number
+from .base import Tool, ToolConfig, only_number, read
 
 CHANNELS, BANKS, ACCESS, ROW = 32, 16, 16, 1024
 ALL = (1 << CHANNELS) - 1
@@ -47,10 +47,7 @@ class Aim(Tool[AimConfig]):
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
-        try:
-            self._yaml = self.config.config.read_text()
-        except OSError as error:
-            raise ConfigError("config", str(self.config.config), f"cannot be read: {error.strerror}") from None
+        self._yaml = read(self.config.config)
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         at, decodes = template.attributes, values[0]

@@ -16,7 +16,7 @@ from hwmodels.base import Estimate
 from hwmodels.interface import DTYPE_BYTES, ConfigError, Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
-from .base import Tool, ToolConfig, only_number
+from .base import Tool, ToolConfig, only_number, read
 
 TRACE = "attacc.trace"
 PROMPT_PS = 1  # prompts are the accelerator's: only their K and V come here, which the tool does not model
@@ -49,10 +49,7 @@ class AttAcc(Tool[AttAccConfig]):
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
-        try:
-            lines = self.config.config.read_text().splitlines()
-        except OSError as error:
-            raise ConfigError("config", str(self.config.config), f"cannot be read: {error.strerror}") from None
+        lines = read(self.config.config).splitlines()
         # Both the frontend and the recorder name the trace.
         self._yaml = "\n".join(
             f"{line[: line.index('path:')]}path: ./{TRACE}" if line.strip().startswith("path:") else line

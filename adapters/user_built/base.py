@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field
 
 from hwmodels.base import Config, OracleModel
+from hwmodels.interface import ConfigError
 
 from ..tools.failure import ToolFailure
 from ..tools.files import Ran, run
@@ -39,6 +41,14 @@ class Tool(OracleModel[T]):
         own = self.config
         command = [program or own.program, *arguments]
         return run(command, inputs, asked, own.timeout_s, ok, own.keep_scratch, outputs)
+
+
+def read(path: Path) -> str:
+    """The text of a file the configuration names as `config`. Raises ConfigError."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ConfigError("config", str(path), f"cannot be read: {error.strerror}") from None
 
 
 def only_number(text: str, pattern: str, asked: str) -> int:

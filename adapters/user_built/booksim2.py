@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import Field
 
 from hwmodels.base import Estimate
-from hwmodels.interface import ConfigError, Description, Feature, Provenance, Template, TimePolicy
+from hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
-from .base import Tool, ToolConfig
+from .base import Tool, ToolConfig, read
 
 UNSTABLE = re.compile(r"unstable|Aborting simulation|Unknown|Error|Too many sample periods", re.I)
 
@@ -46,10 +46,7 @@ class Booksim2(Tool[Booksim2Config]):
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
-        try:
-            self._text = self.config.config.read_text()
-        except OSError as error:
-            raise ConfigError("config", str(self.config.config), f"cannot be read: {error.strerror}") from None
+        self._text = read(self.config.config)
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         if not self._known:

@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import Field
 
 from hwmodels.base import Estimate
-from hwmodels.interface import PS_PER_NS, ConfigError, Description, Feature, Provenance, Template, TimePolicy
+from hwmodels.interface import PS_PER_NS, Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
-from .base import Tool, ToolConfig, only_number
+from .base import Tool, ToolConfig, only_number, read
 
 REQUEST_BYTES = 64
 
@@ -45,10 +45,7 @@ class Dramsim3(Tool[Dramsim3Config]):
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
-        try:
-            self._ini = self.config.config.read_text()
-        except OSError as error:
-            raise ConfigError("config", str(self.config.config), f"cannot be read: {error.strerror}") from None
+        self._ini = read(self.config.config)
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         if template.kind not in self._known:

@@ -33,4 +33,6 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool) -> N
             role = "" if engine.role is Role.BOTH else f" ({engine.role})"
             click.echo(f"  {engine.name}{role}: {model}, {engine.scheduler.pool.size} KV blocks ({tokens} tokens)")
         for spec in simulation.specs:
-            click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {simulation.ports.modes(spec.name)}")
+            own = spec.options.surrogate
+            behind = f", behind a surrogate ({own.tolerance:.1%})" if own else ""
+            click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {simulation.ports.modes(spec.name)}{behind}")

@@ -7,12 +7,11 @@ import csv
 import pytest
 
 from adapters.aiconfigurator import AiConfigurator, AiConfiguratorNetwork
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local
 from adapters.tools.failure import ToolFailure
 from hwmodels.interface import ConfigError, Provenance, Template, UnsupportedOperation
 
 from ..conftest import need_tool
+from .contract import keeps_the_contract
 
 H100 = {"device": "h100-sxm"}
 
@@ -96,10 +95,8 @@ def test_a_device_it_does_not_know_is_a_message():
 
 
 @pytest.mark.parametrize("model", [AiConfigurator, AiConfiguratorNetwork])
-def test_it_keeps_the_contract(model):
-    subject = local(model, H100)
-    for check in CHECKS:
-        check(subject)
+def test_it_keeps_the_contract(model, tmp_path):
+    keeps_the_contract(model, H100, tmp_path)
 
 
 def test_it_says_which_engine_answered(h100):

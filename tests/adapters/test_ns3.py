@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local
 from adapters.ns3 import Ns3
 from adapters.ns3.messages import messages
 from adapters.tools.failure import ToolFailure
@@ -20,6 +18,7 @@ from orchestrator.scenario.loading import load
 from orchestrator.simulation import Simulation
 
 from ..conftest import need_tool
+from .contract import keeps_the_contract
 
 FLAT = {"groups": [{"name": "n0", "count": 4}], "bandwidth_gb_s": 12.5, "latency_ns": 1000}
 NODES = {
@@ -116,11 +115,8 @@ def test_smaller_packets_carry_more_headers(tool):
 
 
 @pytest.mark.parametrize("config", [FLAT, NODES], ids=["flat", "two nodes"])
-def test_it_keeps_the_contract(tool, config):
-    config = {**config, "groups": [{"name": "n0", "count": 4}]}
-    subject = local(Ns3, config)
-    for check in CHECKS:
-        check(subject)
+def test_it_keeps_the_contract(tool, config, tmp_path):
+    keeps_the_contract(Ns3, {**config, "groups": [{"name": "n0", "count": 4}]}, tmp_path)
 
 
 @pytest.mark.parametrize("layout", [{"topology": "torus", "dims": [2, 2]}, {"topology": "ring"},

@@ -6,14 +6,13 @@ import random
 
 import pytest
 
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local
 from adapters.scalesim import ScaleSim
 from adapters.tools.failure import ToolFailure
 from hwmodels.accelerator.systolic import Gemm, Systolic
 from hwmodels.interface import ConfigError
 
 from ..conftest import need_tool
+from .contract import keeps_the_contract
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,10 +44,8 @@ def test_closed_form_and_sum_of_tiles_equal_the_tool(tool, size, dataflow):
         assert ScaleSim(config).cycles(gemm) == whole
 
 
-def test_it_keeps_the_contract():
-    subject = local(ScaleSim, {"rows": 32, "columns": 32})
-    for check in CHECKS:
-        check(subject)
+def test_it_keeps_the_contract(tmp_path):
+    keeps_the_contract(ScaleSim, {"rows": 32, "columns": 32}, tmp_path)
 
 
 def test_a_missing_file_is_a_message_not_an_exit(tool):

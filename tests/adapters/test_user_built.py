@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local
 from adapters.tools.failure import ToolFailure
 from adapters.user_built import aim, chakra
 from adapters.user_built.aim import Aim
@@ -22,6 +20,8 @@ from adapters.user_built.booksim2 import Booksim2
 from adapters.user_built.dramsim3 import Dramsim3
 from adapters.user_built.ramulator2 import Ramulator2
 from hwmodels.interface import ConfigError, Template, UnsupportedOperation
+
+from .contract import keeps_the_contract
 
 LINK = {"bandwidth_gb_s": 429.4967296, "latency_ns": 936.25}  # 400 GiB/s, as the tool counts
 READ = Template(0, "read", "kv", {})
@@ -271,9 +271,7 @@ def config_of(name: str, folder: Path, code: str, **more: object) -> dict:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_they_keep_the_contract(name, tmp_path):
-    subject = local(MODELS[name], config_of(name, tmp_path, WORKING[name]))
-    for check in CHECKS:
-        check(subject)
+    keeps_the_contract(MODELS[name], config_of(name, tmp_path, WORKING[name]), tmp_path)
 
 
 def ask(name: str, config: dict) -> None:

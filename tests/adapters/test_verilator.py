@@ -6,14 +6,13 @@ import sys
 
 import pytest
 
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local
 from adapters.tools.failure import ToolFailure
 from adapters.verilator import RtlArray
 from hwmodels.accelerator.systolic import Gemm, Systolic
 from hwmodels.interface import ConfigError
 
 from ..conftest import need_tool
+from .contract import keeps_the_contract
 
 
 @pytest.fixture
@@ -43,10 +42,8 @@ def test_each_length_is_simulated_once(tool):
     assert model.statistics() == {"tiles_simulated": 1}
 
 
-def test_it_keeps_the_contract(tool):
-    subject = local(RtlArray, {})
-    for check in CHECKS:
-        check(subject)
+def test_it_keeps_the_contract(tool, tmp_path):
+    keeps_the_contract(RtlArray, {}, tmp_path)
 
 
 def test_in_a_scenario(tool, cli, tmp_path):

@@ -76,6 +76,9 @@ class NetworkConfig(Level):
     def groups_as_pairs(self) -> list[tuple[str, int]]:
         return [(group.name, group.count) for group in self.groups]
 
+    def group_names(self) -> str:
+        return ", ".join(group.name for group in self.groups)
+
     def tiers(self) -> tuple[Tier, Tier | None]:
         """(within a node or flat, between nodes)."""
         inner = Tier(self.link(), self.topology, tuple(self.dims))

@@ -28,6 +28,7 @@ from ...interface import (
     Use,
     check_operation,
 )
+from ..ranks import ranks_of
 from .config import FabricConfig
 from .flows import Flows
 from .shapes import Network, Shape
@@ -95,16 +96,7 @@ class Fabric(Model[FabricConfig]):
             if not set(self._members[template.id]) <= self._shapes.keys():
                 raise UnsupportedOperation("fabric", template, "is made of templates not declared before it")
             return
-        ranks = str(template.attributes["ranks"]).split(",")
-        for rank in ranks:
-            if rank not in self._graph.index:
-                have = ", ".join(name for name, _ in self.config.groups_as_pairs())
-                raise UnsupportedOperation("fabric", template, f"{rank} is not among the devices of {have}")
-        if template.kind == "send":
-            if len(ranks) % 2 or any(a == b for a, b in zip(ranks[::2], ranks[1::2], strict=True)):
-                raise UnsupportedOperation("fabric", template, "needs pairs of different devices")
-        elif len(set(ranks)) != len(ranks) or len(ranks) < 2:
-            raise UnsupportedOperation("fabric", template, "needs at least two devices, each once")
+        ranks = ranks_of("fabric", template, self._graph.index, self.config.group_names())
         try:
             wanted = str(template.attributes.get("algorithm") or self.config.algorithms.get(template.kind, ""))
             self._shapes[template.id] = self._network.shapes(template.kind, ranks, wanted)

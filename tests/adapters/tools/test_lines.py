@@ -67,6 +67,20 @@ def test_after_a_failure_it_is_started_anew():
     assert once.ask("b", "the op") == "b"
 
 
+def test_after_an_interrupt_no_answer_is_taken_for_another(monkeypatch):
+    slow = tool("import sys, time\nfor line in sys.stdin:\n time.sleep(0.3); print('= ' + line.strip(), flush=True)")
+    assert slow.ask("a", "the op") == "a"
+
+    class Interrupted:
+        def get(self, timeout):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(slow, "_answers", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        slow.ask("b", "the op")
+    assert slow.ask("c", "the op") == "c"
+
+
 def test_a_program_that_is_not_there():
     with pytest.raises(ToolFailure, match="no-such-tool cannot be started: No such file"):
         LineTool(["no-such-tool"], 1).ask("x", "the op")
