@@ -42,7 +42,7 @@ CASES = {
     "unknown model": ("instances/0/model", "gpt-9", "model = 'gpt-9': a bundled model .*Qwen/Qwen3-32B"),
     "unknown device": ("cluster/nodes/0/accelerators/type", "h900", "h900.*h100-sxm"),
     "unknown component": ("components", {"n0.accelerator": {"run": "process"}}, "components.n0.accelerator: no such hardware; there is n0.accelerators, n0.dram, nvlink0"),
-    "unknown component model": ("components", {"nvlink0": {"model": "ns9"}}, "model = 'ns9': one of alpha-beta"),
+    "unknown component model": ("components", {"nvlink0": {"model": "ns9"}}, "model = 'ns9': one of aiconfigurator"),
     "component model of another kind": ("components", {"nvlink0": {"model": "roofline"}}, "models a piece of accelerator, not of network"),
     "unknown component field": ("components", {"nvlink0": {"latency": 3}}, "component nvlink0: latency = 3: unknown key; did you mean 'latency_ns'"),
     "does not fit": ("instances/0/model", "meta-llama/Llama-3.1-70B", "does not fit: each device needs 65.*GiB for weights"),
@@ -203,7 +203,7 @@ def test_a_set_up_that_cannot_be_imported(cli, tmp_path, path, value, message):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("serve-component", "nothing"), "NAME = 'nothing': one of alpha-beta"),
+    (("serve-component", "nothing"), "NAME = 'nothing': one of aiconfigurator"),
     (("serve-component", "roofline", "--listen", "0.0.0.0:5000"), "without TLS"),
     (("compare", "absent", "absent"), "no such file or folder"),
     (("run", "--seed", "-1"), "Invalid value for '--seed'"),

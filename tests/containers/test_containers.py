@@ -150,7 +150,9 @@ def test_killed_in_the_middle(small, image, tmp_path, nothing_left):
 
 def test_exits_at_once(small, image, tmp_path, nothing_left):
     data = contained(small, image, ALL[:1], command=["serve-component", "nobody", "--listen", "{listen}"])
-    fails(data, tmp_path, "(?s)n0.accelerators: its container exited with code 2 .while starting.*one of alpha-beta")
+    fails(
+        data, tmp_path, "(?s)n0.accelerators: its container exited with code 2 .while starting.*one of aiconfigurator"
+    )
 
 
 def test_never_healthy(small, image, tmp_path, nothing_left):

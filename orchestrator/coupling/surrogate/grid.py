@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from hwmodels.interface import PROVENANCE_ORDER, Provenance
 
-CHECKS = 2  # points within a cell that are asked for to check it
+DRAWN = 2  # points within a cell that are asked for to check it, beside its centre: the centre is where a bend
+# shows most, and what falls in step with halves shows elsewhere
 DEPTH = 5  # halvings of a cell; behind it the function has steps, and asking is cheaper than finding them
 
 Point = tuple[int, ...]
@@ -59,6 +60,10 @@ class Box:
         cut_high, cut_low = list(self.high), list(self.low)
         cut_high[axis] = cut_low[axis] = middle
         return Box(self.low, tuple(cut_high)), Box(tuple(cut_low), self.high)
+
+    @property
+    def centre(self) -> Point:
+        return tuple(self.middle(axis) for axis in range(len(self.low)))
 
     def inside(self, number: int) -> Point:
         """A point within, not on the border where there is one off it: drawn from the cell's own digest, so that it
@@ -142,13 +147,13 @@ class Grid:
         points = 1
         for low, high in zip(box.low, box.high, strict=True):
             points *= high - low + 1
-        return points <= len(box.corners) + CHECKS
+        return points <= len(box.corners) + DRAWN + 1
 
     def _checked(self, box: Box) -> Worst:
         """The worst error at the points that check this cell."""
         found = self._errors.get(box)
         if found is None:
-            inside = [box.inside(number) for number in range(CHECKS)]
+            inside = [box.centre, *(box.inside(number) for number in range(DRAWN))]
             self._ask([*box.corners, *inside])
             found = self._errors[box] = max(self._off(box, point) for point in inside)
         return found
