@@ -174,6 +174,12 @@ def test_in_a_scenario_two_runs_are_equal(tool, cli, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+def test_in_the_fidelity_ladder(tool, cli, tmp_path):
+    done = cli("run", "shared-uplink", "-o", tmp_path, "--compare-fidelity", "ethernet=fabric,ns3",
+               "--set", "workload.num_requests=2", "--set", "workload.output_tokens.max=6")  # fmt: skip
+    assert done.exit_code == 0 and "ns3" in done.output, done.output
+
+
 def test_a_network_that_remembers_is_stepped(tool):
     scenario, folder = load("tensor-parallel", ("components.nvlink.model=ns3",))
     with Simulation(scenario, folder) as simulation:
