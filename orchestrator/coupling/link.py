@@ -108,7 +108,10 @@ class LocalLink:
         return LocalLink(self.name, self._make)
 
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
-        return self.component.statistics(uses)
+        try:
+            return self.component.statistics(uses)
+        except ComponentError as error:
+            raise ComponentFailure(self.name, str(error), "being asked for its figures") from error
 
     def inspect(self) -> dict[str, Any]:
         if not isinstance(self.component, Inspectable):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hwmodels.interface import PROVENANCE_ORDER
 
 from ..coupling.components import ComponentSpec
+from ..errors import ComponentFailure
 from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
@@ -119,7 +120,10 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
 def _component(simulation: Simulation, spec: ComponentSpec, finished: bool) -> dict[str, Any]:
     name, link = spec.name, simulation.ports.root(spec.name)
     usage = simulation.ports.usage(name)
-    statistics = simulation.ports.statistics(name) if finished else {}
+    try:
+        statistics = simulation.ports.statistics(name) if finished else {}
+    except ComponentFailure as failure:  # it has answered everything: the run is whole, only its own figures are lost
+        statistics = {"error": str(failure)}
     return {
         "model": spec.model if spec.facts is None else link.description.name,
         **({"image": link.image} if link.image else {}),

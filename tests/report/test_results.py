@@ -1,0 +1,26 @@
+"""What is written when the end of a run goes wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+
+@pytest.mark.parametrize("run", ["inprocess", "process"])
+def test_figures_that_a_component_cannot_give_lose_no_results(run, small, cli, tmp_path, monkeypatch):
+    module = tmp_path / "forgetful.py"
+    module.write_text(
+        "from hwmodels.interface import ComponentError\nfrom hwmodels.network.alpha_beta import AlphaBeta\n"
+        "class Forgetful(AlphaBeta):\n    def statistics(self, uses=()):\n        raise ComponentError('lost my notes')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    small["components"] = {"nvlink0": {"model": "forgetful:Forgetful", "run": run}}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet")
+    assert done.exit_code == 0, done.output
+    own = json.loads((tmp_path / "out/result.json").read_text())["metronome"]
+    assert own["status"] == "complete"
+    assert "lost my notes" in own["components"]["nvlink0"]["statistics"]["error"]
