@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,15 @@ def shared() -> Path:
 def _kept_answers_are_the_tests_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What surrogates keep on disk is neither taken from the user nor left to him."""
     os.environ["METRONOME_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def wait_until_under_way(output: Path, process: subprocess.Popen, seconds: float = 90) -> None:
+    """Until a run with ``--record`` has written its first block: it simulates, however slow the machine is."""
+    journal, deadline = output / "journal", time.monotonic() + seconds
+    while not (journal.is_file() and journal.stat().st_size > 20_000):
+        assert process.poll() is None, "the run ended before it was under way"
+        assert time.monotonic() < deadline, "the run did not get under way"
+        time.sleep(0.1)
 
 
 def need_tool(name: str) -> None:

@@ -18,7 +18,7 @@ from orchestrator.errors import ComponentFailure
 from orchestrator.scenario.loading import validate
 from orchestrator.simulation import LiveSource, Simulation
 
-from ..conftest import ROOT
+from ..conftest import ROOT, wait_until_under_way
 from ..coupling.test_placement import run
 
 ALL = ("n0.accelerators", "n0.dram", "nvlink0")
@@ -199,7 +199,7 @@ def slow(small, image, tmp_path):
     data = contained(small, image)
     data["workload"] = {**data["workload"], "num_requests": 1_000_000}
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(data))
-    process = subprocess.Popen([sys.executable, "-m", "orchestrator", "run", str(tmp_path / "long.yaml"), "-o", str(tmp_path / "out"), "--quiet"],
+    process = subprocess.Popen([sys.executable, "-m", "orchestrator", "run", str(tmp_path / "long.yaml"), "-o", str(tmp_path / "out"), "--quiet", "--record"],
                                cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
     return process
 
@@ -208,17 +208,14 @@ def running(engine, process):
     return engine.containers.list(filters={"label": f"metronome.owner={process.pid}-{owner._started(process.pid)}"})
 
 
-def started(engine, process):
-    deadline = time.monotonic() + 60
-    while len(running(engine, process)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
-    assert process.poll() is None
+def started(engine, process, tmp_path):
+    wait_until_under_way(tmp_path / "out", process)
+    assert len(running(engine, process)) >= 3
 
 
 def test_ctrl_c_leaves_nothing(small, image, engine, tmp_path, nothing_left):
     process = slow(small, image, tmp_path)
-    started(engine, process)
+    started(engine, process, tmp_path)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and b"partial results are in" in stderr
@@ -228,8 +225,9 @@ def test_what_a_killed_orchestrator_leaves_is_found_by_the_next_run_and_by_clean
     small, image, engine, cli, tmp_path, nothing_left
 ):
     for find in (lambda: cli("cleanup"), lambda: run(contained(small, image, ALL[2:]), tmp_path / "next")):
+        (tmp_path / "out" / "journal").unlink(missing_ok=True)
         process = slow(small, image, tmp_path)
-        started(engine, process)
+        started(engine, process, tmp_path)
         (folder,) = Path(tempfile.gettempdir()).glob(f"metronome-{process.pid}-*")
         left = [made.name for made in running(engine, process)]
         process.kill()

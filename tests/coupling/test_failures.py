@@ -18,7 +18,8 @@ from orchestrator.report.results import Ending, write
 from orchestrator.scenario.loading import validate
 from orchestrator.simulation import LiveSource, Simulation
 
-ROOT = Path(__file__).parent.parent.parent
+from ..conftest import ROOT, wait_until_under_way
+
 FAKES = "tests.coupling.fakes"
 
 
@@ -108,10 +109,20 @@ def slow_run(small, tmp_path) -> subprocess.Popen:
     small["components"] = {name: {"run": "process"} for name in ("n0.accelerators", "n0.dram", "nvlink0")}
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump(small))
-    command = [sys.executable, "-m", "orchestrator", "run", str(path), "-o", str(tmp_path / "out"), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator",
+        "run",
+        str(path),
+        "-o",
+        str(tmp_path / "out"),
+        "--quiet",
+        "--record",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    wait_for(lambda: len(children(process.pid)) == 3)
-    time.sleep(2)
+    wait_until_under_way(tmp_path / "out", process)
+    assert len(children(process.pid)) == 3
     return process
 
 
