@@ -32,10 +32,12 @@ def _kept_answers_are_the_tests_own(tmp_path_factory: pytest.TempPathFactory) ->
 
 def wait_until_under_way(output: Path, process: subprocess.Popen, seconds: float = 90) -> None:
     """Until a run with ``--record`` has written its first block: it simulates, however slow the machine is."""
-    journal, deadline = output / "journal", time.monotonic() + seconds
+    journal, deadline = output / "recording" / "journal", time.monotonic() + seconds
     while not (journal.is_file() and journal.stat().st_size > 20_000):
         assert process.poll() is None, "the run ended before it was under way"
-        assert time.monotonic() < deadline, "the run did not get under way"
+        if time.monotonic() > deadline:
+            process.kill()
+            pytest.fail("the run did not get under way")
         time.sleep(0.1)
 
 

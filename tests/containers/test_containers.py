@@ -225,7 +225,7 @@ def test_what_a_killed_orchestrator_leaves_is_found_by_the_next_run_and_by_clean
     small, image, engine, cli, tmp_path, nothing_left
 ):
     for find in (lambda: cli("cleanup"), lambda: run(contained(small, image, ALL[2:]), tmp_path / "next")):
-        (tmp_path / "out" / "journal").unlink(missing_ok=True)
+        (tmp_path / "out" / "recording" / "journal").unlink(missing_ok=True)
         process = slow(small, image, tmp_path)
         started(engine, process, tmp_path)
         (folder,) = Path(tempfile.gettempdir()).glob(f"metronome-{process.pid}-*")
