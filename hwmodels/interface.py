@@ -60,6 +60,13 @@ PROVENANCE_ORDER = (
     Provenance.MEASURED,
 )
 
+_RANK = {provenance: rank for rank, provenance in enumerate(PROVENANCE_ORDER)}
+
+
+def worse(first: Provenance, second: Provenance) -> Provenance:
+    """What a figure made of both counts as."""
+    return first if _RANK[first] <= _RANK[second] else second
+
 
 @dataclass(frozen=True, slots=True)
 class Template:

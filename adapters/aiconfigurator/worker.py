@@ -78,12 +78,12 @@ class Tool:
         return self.tables[attribute, path]
 
     def ask(self, op, context=False, batch=1, s=1, x=None, prefix=0):
-        """(ms, what the engine says of it)."""
+        """Milliseconds of one operation."""
         text = self.engine.build_ops_json([op])
-        ((_, ms, _, source),) = self.handle.evaluate_ops_json(
+        ((_, ms, *_),) = self.handle.evaluate_ops_json(
             text, is_context=context, batch_size=batch, s=s, x=x, prefix=prefix
         )
-        return ms, source
+        return ms
 
     def answer(self, question):
         """[(ms, provenance)] that add up to the operation."""
@@ -95,12 +95,12 @@ class Tool:
     def gemm(self, m, n, k, dtype, **_):
         op, quant = self.operations.GEMM, self._mode(self.common.GEMMQuantMode, dtype)
         table = self.table(op, "_gemm_data", quant)
-        return [(self.ask(op("gemm", 1.0, n, k, quant), batch=m, x=m)[0], table.provenance(m, n, k))]
+        return [(self.ask(op("gemm", 1.0, n, k, quant), batch=m, x=m), table.provenance(m, n, k))]
 
     def vector(self, tokens, width, **_):
         """Norms, activations, embeddings, sampling: the engine's formula, from the device's bandwidth."""
         op = self.operations.ElementWise("vector", 1, width, 0, 0.8)
-        return [(self.ask(op, batch=tokens, x=tokens)[0], MODELLED)]
+        return [(self.ask(op, batch=tokens, x=tokens), MODELLED)]
 
     def attention(self, heads, kv_heads, head_size, dtype, kv_dtype, decodes, context, prompts, **_):
         """Decodes at their mean context, and each prompt alone."""
@@ -110,14 +110,14 @@ class Tool:
         if decodes:
             op = self.operations.GenerationAttention
             table = self.table(op, "_generation_attention_data", kv, group, head_size, 0)
-            ms, _ = self.ask(op("decode", 1, heads, kv_heads, kv, head_size=head_size), False, decodes, context)
+            ms = self.ask(op("decode", 1, heads, kv_heads, kv, head_size=head_size), False, decodes, context)
             found.append((ms, table.provenance(heads, decodes, context)))
         fmha = self._mode(self.common.FMHAQuantMode, dtype)
         for new, cached in prompts:
             op = self.operations.ContextAttention
             table = self.table(op, "_context_attention_data", fmha, kv, group, head_size, 0)
             prompt = op("prompt", 1, heads, kv_heads, kv, fmha, head_size=head_size)
-            ms, _ = self.ask(prompt, True, 1, new, prefix=cached)
+            ms = self.ask(prompt, True, 1, new, prefix=cached)
             # Only prompts without a cached part were measured; for others the engine scales.
             found.append((ms, MODELLED if cached else table.provenance(heads, new, 1)))
         return found
@@ -127,13 +127,13 @@ class Tool:
         op, quant = self.operations.MoE, self._mode(self.common.MoEQuantMode, dtype)
         table = self.table(op, "_moe_data", quant, "balanced", top_k, experts, hidden, intermediate * tp, tp, 1)
         asked = op("moe", 1, hidden, intermediate * tp, top_k, experts, tp, 1, quant, "balanced", 0)
-        return [(self.ask(asked, batch=tokens, x=tokens)[0], table.provenance(tokens))]
+        return [(self.ask(asked, batch=tokens, x=tokens), table.provenance(tokens))]
 
     def collective(self, name, participants, elements, **_):
         """NCCL's; of all-reduces within the engine's reach its own kernel, where that was measured and is quicker."""
         half, nccl = self.common.CommQuantMode.half, self.operations.NCCL
         table = self.table(nccl, "_nccl_data", half, COLLECTIVES[name], participants)
-        ms, _ = self.ask(nccl(name, 1, COLLECTIVES[name], elements, participants, half), x=1)
+        ms = self.ask(nccl(name, 1, COLLECTIVES[name], elements, participants, half), x=1)
         best = (ms, table.provenance(elements))
         if name == "all_reduce":
             own = self.operations.CustomAllReduce
@@ -141,7 +141,7 @@ class Tool:
                 table = self.table(own, "_custom_allreduce_data", half, participants, "AUTO")
             except Refused:
                 return [best]
-            ms, _ = self.ask(own(name, 1, elements, participants), x=1)
+            ms = self.ask(own(name, 1, elements, participants), x=1)
             best = min(best, (ms, table.provenance(elements)))
         return [best]
 

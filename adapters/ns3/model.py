@@ -98,7 +98,6 @@ class Ns3(Model[Ns3Config]):
         self._now_ps = 0
         self._started = False
         self._open: dict[int, Open] = {}
-        self._bound_ps: int | None = None
 
     def check_template(self, template: Template) -> None:
         self._ranks[template.id] = ranks_of("ns3", template, self._graph.index, self.config.group_names())
@@ -112,8 +111,9 @@ class Ns3(Model[Ns3Config]):
             return Advanced(self._now_ps, (), None)
         until = max(min(grant_ps, LONGEST_PS), self._now_ps)
         doing = f"ns3, {len(self._open)} operations from {self._now_ps} ps on"
-        answer = self._tool.ask("\n".join([*self._setup(), *lines, f"run {until} {int(stop_at_first_completion)}"]),
-                                doing)  # fmt: skip
+        if not self._started:
+            self._set_up()
+        answer = self._tool.ask("\n".join([*lines, f"run {until} {int(stop_at_first_completion)}"]), doing)
         try:
             reached, bound, *ends = map(int, answer.split())
         except ValueError:
@@ -121,8 +121,7 @@ class Ns3(Model[Ns3Config]):
         done = [self._completion(op_id, end) for op_id, end in zip(ends[::2], ends[1::2], strict=True)]
         stopped = stop_at_first_completion and bool(done)
         self._now_ps = reached if stopped else max(self._now_ps, grant_ps)
-        self._bound_ps = max(bound, self._now_ps + 1) if self._open else None
-        return Advanced(self._now_ps, tuple(done), self._bound_ps)
+        return Advanced(self._now_ps, tuple(done), max(bound, self._now_ps + 1) if self._open else None)
 
     def _take(self, operation: Operation) -> str:
         """The line that hands an operation over."""
@@ -152,10 +151,8 @@ class Ns3(Model[Ns3Config]):
         done = self._open.pop(op_id)
         return Completion(op_id, done.at_ps, end, Provenance.MODELLED, done.energy_pj)
 
-    def _setup(self) -> list[str]:
+    def _set_up(self) -> None:
         """What the tool is told first: the network, and who will send to whom."""
-        if self._started:
-            return []
         self._started = True
         pairs = sorted(self._pairs())
         both = sorted({*pairs, *((b, a) for a, b in pairs)})  # acknowledgements come back
@@ -184,7 +181,6 @@ class Ns3(Model[Ns3Config]):
         begun = self._tool.ask("\n".join([*lines, "begin"]), "ns3, its network")
         if begun != "ok":
             raise ToolFailure("ns3, its network", f"answered {begun[:80]!r} instead of ok")
-        return []
 
     def _window(self, routes: Routes) -> int:
         """Sixteen times the bytes that are under way when the longest way is full: acknowledgements queue behind the

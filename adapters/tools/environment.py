@@ -51,12 +51,15 @@ class BuiltTool:
 
     @property
     def digest(self) -> str:
-        text = b"".join(source.read_bytes() for source in self.sources) + "\0".join(self.command).encode()
+        text = (
+            b"".join(source.read_bytes() for source in self.sources)
+            + "\0".join((*self.command, *self.libraries)).encode()
+        )
         return hashlib.sha256(text).hexdigest()
 
     def make(self, folder: Path) -> None:
         command = [part.format(folder=folder) for part in self.command]
-        _run(*command, *map(str, self.sources), *(option.format(folder=folder) for option in self.libraries))
+        _run(*command, *map(str, self.sources), *self.libraries)
 
 
 TOOLS: Mapping[str, PythonTool | BuiltTool] = {

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 from hwmodels.interface import ComponentError
 
 LAST_LINES = 15
+
+
+def ended(code: int) -> str:
+    """How a process ended, by its return code."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
 
 
 class ToolFailure(ComponentError):

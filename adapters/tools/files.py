@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .failure import ToolFailure
+from .failure import ToolFailure, ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ def run(
             raise ToolFailure(asked, f"{command[0]} was not done after {timeout_s:g} s", printed) from None
         code = process.returncode
         if code < 0:
-            raise ToolFailure(asked, f"{command[0]} was killed by {signal.Signals(-code).name}", printed)
+            raise ToolFailure(asked, f"{command[0]} {ended(code)}", printed)
         if ok is not None and code not in ok:
             success = ", ".join(map(str, ok))
-            raise ToolFailure(asked, f"{command[0]} exited with code {code}; {success} would be success", printed)
+            raise ToolFailure(asked, f"{command[0]} {ended(code)}; {success} would be success", printed)
         found = {name: folder / name for name in outputs}
         return Ran(printed, {name: p.read_text(errors="replace") for name, p in found.items() if p.is_file()})
     finally:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import cache
 from queue import Empty, SimpleQueue
 
-from .failure import LAST_LINES, ToolFailure
+from .failure import LAST_LINES, ToolFailure, ended
 
 ANSWER, REFUSAL = "= ", "! "
 
@@ -59,8 +59,7 @@ class LineTool:
         if answer is None:
             code = process.wait()
             self._end()
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-            raise self._failure(asked, how)
+            raise self._failure(asked, ended(code))
         if answer.startswith(REFUSAL):
             raise ToolFailure(asked, f"{self._command[0]} says: {answer[len(REFUSAL) :]}")
         return answer[len(ANSWER) :]

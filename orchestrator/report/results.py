@@ -80,10 +80,17 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
     }
     data |= summary("ttft_ms", times.ttft) | summary("tpot_ms", times.tpot)
     data |= summary("itl_ms", times.itl, times.itl_weights) | summary("e2el_ms", times.e2el)
-    energy = energy_j(simulation)
+    data["metronome"] = _own(simulation, startup_s, ending, data)
+    return data
+
+
+def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[str, Any]) -> dict[str, Any]:
+    """What a real server would not say: how the run went, its hardware, how far off the figures in ``data`` may be."""
+    scenario, recorder = simulation.scenario, simulation.recorder
+    energy, outputs = energy_j(simulation), data["total_output_tokens"]
     counts = [engine.scheduler.counts for engine in simulation.engines]
     components = {spec.name: _component(simulation, spec, ending.status == "complete") for spec in simulation.specs}
-    data["metronome"] = {
+    return {
         "version": version("metronome-cosim"),
         "status": ending.status,
         "error": ending.error,
@@ -114,7 +121,6 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
             {name: data[name] for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")},
         ),
     }
-    return data
 
 
 def _component(simulation: Simulation, spec: ComponentSpec, finished: bool) -> dict[str, Any]:

@@ -7,11 +7,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+Fact = tuple[str, str]  # what it is about, and what is to be said
 BUSIEST = 3  # links of a network that are shown
 
 
 def show(data: dict[str, Any], console: Console) -> None:
     """Print what is in result.json, the figures people ask for first."""
+    own = data["metronome"]
+    console.print(_latencies(data))
+    facts = [*_outcome(data), *_components(own), *_cost(own)]
+    width = max(len(name) for name, _ in facts)
+    for name, text in facts:
+        console.print(f"{name:<{width}}  {text}", highlight=False, markup=False)
+
+
+def _latencies(data: dict[str, Any]) -> Table:
+    """Statistics of the four latencies."""
     own = data["metronome"]
     table = Table(title=f"{own['scenario']}: {data['completed']} requests in {data['duration']:.1f} s simulated")
     for column in ("", "mean", "median", "p90", "p95", "p99"):
@@ -23,8 +34,13 @@ def show(data: dict[str, Any], console: Console) -> None:
         ("E2EL (ms)", "e2el_ms"),
     ):
         table.add_row(label, *(_number(data[f"{what}_{name}"]) for what in ("mean", "median", "p90", "p95", "p99")))
-    console.print(table)
-    facts: list[tuple[str, str]] = []
+    return table
+
+
+def _outcome(data: dict[str, Any]) -> list[Fact]:
+    """What was served, and what that took of memory, energy and transfers."""
+    own = data["metronome"]
+    facts: list[Fact] = []
     goodput = "" if data["request_goodput"] is None else f", {data['request_goodput']:.2f} within the SLO"
     facts.append(
         (
@@ -50,6 +66,12 @@ def show(data: dict[str, Any], console: Console) -> None:
     if own["kv_transfers"]:
         moved = own["kv_transfers"]
         facts.append(("K and V moved", f"{moved['bytes'] / 1e9:.2f} GB for {moved['requests']} requests"))
+    return facts
+
+
+def _components(own: dict[str, Any]) -> list[Fact]:
+    """Who answered, from where, and what is known of it."""
+    facts: list[Fact] = []
     for name, component in own["components"].items():
         sources = ", ".join(f"{count} {source}" for source, count in component["provenance"].items())
         facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
@@ -59,6 +81,12 @@ def show(data: dict[str, Any], console: Console) -> None:
             who = ", ".join(list(link["users"])[:2]) + (", ..." if len(link["users"]) > 2 else "")
             share = link["busy_s"] / own["simulated_s"] if own["simulated_s"] else 0
             facts.append(("", f"  {link['link']}: {share:.1%} busy, {link['bytes'] / 1e9:.2f} GB ({who})"))
+    return facts
+
+
+def _cost(own: dict[str, Any]) -> list[Fact]:
+    """How far off the figures may be, and what the run cost."""
+    facts: list[Fact] = []
     if own["error_bars"]:
         bars = own["error_bars"]
         low, high = (f"{value:,.1f}" for value in bars["mean_tpot_ms"] or (0, 0))
@@ -72,9 +100,7 @@ def show(data: dict[str, Any], console: Console) -> None:
             f"{own['steps']} steps in {own['wall_s']:.2f} s ({speed:.0f} x real time), start {own['startup_s']:.2f} s",
         )
     )
-    width = max(len(name) for name, _ in facts)
-    for name, text in facts:
-        console.print(f"{name:<{width}}  {text}", highlight=False, markup=False)
+    return facts
 
 
 def _surrogate(own: dict[str, Any]) -> str:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...interface import Provenance
-from .tables import SkewTable, worst
+from ...interface import Provenance, worse
+from .tables import SkewTable
 
 #: (prompt tokens, its cached tokens, decodes, their context) -> (ps, provenance)
 AttentionTime = Callable[[float, float, int, float], tuple[float, Provenance]]
@@ -69,7 +69,7 @@ def attention_time(
         return at_mean, how
     # A kernel over uneven contexts can cost neither less than nothing nor more than all at the maximum.
     alpha = min(1.0, max(-1.0, alpha))
-    return max(at_mean + alpha * (at_max - at_mean), 1.0), worst(how, how_max)
+    return max(at_mean + alpha * (at_max - at_mean), 1.0), worse(how, how_max)
 
 
 def _one_prompt(table: AttentionTime, prompts: Prompts, decodes: int, context: float) -> tuple[float, Provenance]:
@@ -81,5 +81,5 @@ def _one_prompt(table: AttentionTime, prompts: Prompts, decodes: int, context: f
     longer, how_longer = table(prompts.tokens, prompts.tokens, decodes, context)
     slope = (longer - fresh) / prompts.tokens
     floor, _ = table(prompts.longest, 0, decodes, context)
-    how = worst(worst(how, how_longer), Provenance.INTERPOLATED)
+    how = worse(worse(how, how_longer), Provenance.INTERPOLATED)
     return max(fresh + slope * prompts.cached, floor), how

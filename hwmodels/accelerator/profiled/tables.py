@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from ...interface import Provenance
+from ...interface import Provenance, worse
 
 HIT, BETWEEN, BELOW, BEYOND = (
     Provenance.MEASURED,
@@ -19,12 +19,6 @@ HIT, BETWEEN, BELOW, BEYOND = (
     Provenance.CLAMPED,
     Provenance.EXTRAPOLATED,
 )
-_WORSE = {HIT: 0, BETWEEN: 1, BELOW: 2, BEYOND: 3, Provenance.MODELLED: 4}
-
-
-def worst(first: Provenance, second: Provenance) -> Provenance:
-    """What a figure made of both counts as."""
-    return first if _WORSE[first] >= _WORSE[second] else second
 
 
 def bracket(axis: Sequence[int], x: float) -> tuple[int, int, float, Provenance]:
@@ -79,9 +73,9 @@ class Surface:
         i, j, weight, how = bracket(self.rows, row)
         low, how_low = self.curves[i](column)
         if i == j:
-            return low, worst(how, how_low)
+            return low, worse(how, how_low)
         high, how_high = self.curves[j](column)
-        return low + weight * (high - low), worst(how, worst(how_low, how_high))
+        return low + weight * (high - low), worse(how, worse(how_low, how_high))
 
     def left_out(self) -> list[float]:
         """As of a curve, along the columns."""
@@ -117,8 +111,8 @@ class AttentionTable:
         value, how = self._row(c0, n0, n1, n_weight, cached, context)
         if c0 != c1:
             high, high_how = self._row(c1, n0, n1, n_weight, cached, context)
-            value, how = value + c_weight * (high - value), worst(how, high_how)
-        return value, worst(how, worst(c_how, n_how))
+            value, how = value + c_weight * (high - value), worse(how, high_how)
+        return value, worse(how, worse(c_how, n_how))
 
     def left_out(self) -> list[float]:
         """As of a surface, along the decodes' context."""
@@ -129,7 +123,7 @@ class AttentionTable:
         if n0 == n1:
             return value, how
         high, high_how = self._corner(self.chunks[c], self.decodes[n1], cached, context)
-        return value + weight * (high - value), worst(how, high_how)
+        return value + weight * (high - value), worse(how, high_how)
 
     def _corner(self, chunk: int, decodes: int, cached: float, context: float) -> tuple[float, Provenance]:
         # A side that is absent (no prompt, or no decode) has no context: its axis holds only 0.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ...interface import PS_PER_NS, ConfigError, Provenance
-from .tables import Curve, Surface, worst
+from ...interface import PS_PER_NS, ConfigError, Provenance, worse
+from .tables import Curve, Surface
 
 PS_PER_MS = 10**9
 #: our layer -> what it is made of there, and by how much each counts
@@ -44,7 +44,7 @@ class OldAttention:
             time, how = self._prompt(chunk, cached)
         if decodes:
             more, how_more = self._decodes(decodes, context)
-            time, how = time + more, worst(how, how_more)
+            time, how = time + more, worse(how, how_more)
         return time, how
 
     def left_out(self) -> list[float]:
@@ -56,7 +56,7 @@ class OldAttention:
             return self._prompts(chunk, chunk + cached)
         time, how = self._prompts(self._longest, self._longest + cached)
         pairs = chunk * (cached + chunk / 2) / (self._longest * (cached + self._longest / 2))
-        return time * pairs, worst(how, Provenance.EXTRAPOLATED)
+        return time * pairs, worse(how, Provenance.EXTRAPOLATED)
 
 
 class OldExperts:
@@ -69,7 +69,7 @@ class OldExperts:
         time, how = self._gate(tokens)
         for part in self._parts:
             one, how_one = part(max(1.0, tokens * self._top_k / active))
-            time, how = time + active * one, worst(how, how_one)
+            time, how = time + active * one, worse(how, how_one)
         return time, how
 
     def left_out(self) -> list[float]:

@@ -12,9 +12,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import ceil
 from typing import NamedTuple
 
-from hwmodels.interface import PROVENANCE_ORDER, Provenance
+from hwmodels.interface import Provenance, worse
 
 DRAWN = 2  # points within a cell that are asked for to check it, beside its centre: the centre is where a bend
 # shows most, and what falls in step with halves shows elsewhere
@@ -82,7 +83,7 @@ def root(point: Sequence[float]) -> Box:
     low, high = [], []
     for value in point:
         if value <= 2:
-            below, above = int(value), -int(-value // 1)
+            below, above = int(value), ceil(value)
         else:
             below = 1 << (int(value).bit_length() - 1)
             above = below if value == below else 2 * below
@@ -91,8 +92,9 @@ def root(point: Sequence[float]) -> Box:
     return Box(tuple(low), tuple(high))
 
 
-def worse(a: Provenance, b: Provenance) -> Provenance:
-    return min(a, b, key=PROVENANCE_ORDER.index)
+def off(answer: Answer, truth: Answer) -> float:
+    """How far an answer's time is off, relative."""
+    return abs(answer.duration_ps - truth.duration_ps) / truth.duration_ps
 
 
 def interpolate(box: Box, point: Sequence[float], known: Mapping[Point, Answer]) -> Answer:
@@ -159,8 +161,7 @@ class Grid:
         return found
 
     def _off(self, box: Box, point: Point) -> Worst:
-        truth = self._known[point].duration_ps
-        return Worst(abs(interpolate(box, point, self._known).duration_ps - truth) / truth, point)
+        return Worst(off(interpolate(box, point, self._known), self._known[point]), point)
 
     def _axis(self, box: Box) -> int:
         """The axis along which the lower edge bends most."""

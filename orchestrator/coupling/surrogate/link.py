@@ -1,4 +1,4 @@
-"""The link of a slow component that answers most questions by interpolation (docs/coupling.md)."""
+"""The link of a slow component that answers most questions by interpolation (docs/adapters.md)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.interface import Advanced, Completion, Description, Operation, Template, TimePolicy, Use
+from hwmodels.interface import Advanced, Completion, Description, Operation, Template, TimePolicy, Use, worse
 
 from ...errors import ComponentFailure, InputError
 from ...scenario.components import SurrogateOptions
 from ..asker import Asker
 from ..link import Link
-from .coordinates import PROBES, Part, Values, assumptions, operation, parts
-from .grid import Answer, Grid, Point, Worst, worse
+from .coordinates import PROBES, Values, assumptions, operation, parts
+from .grid import Answer, Grid, Point, Worst, off
 from .store import Store
 
 AUDIT = 32  # one of so many interpolated operations is asked for as well
@@ -46,7 +46,7 @@ class SurrogateLink:
         self._templates: dict[int, Template] = {}
         self._keys: dict[int, str] = {}
         self._known: dict[int, dict[Values, Answer]] = {}  # what the component itself said
-        self._grids: dict[tuple[int, str], tuple[Grid, dict[Point, Answer]]] = {}
+        self._grids: dict[tuple[int, str], Grid] = {}
         self._holds: dict[tuple[int, str], bool] = {}
         self.answers: dict[tuple[int, Values], Answer] = {}  # of every operation so far
         self._fresh = 0  # asked of the component now, not found on disk
@@ -94,7 +94,7 @@ class SurrogateLink:
 
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         worst, where = self._worst()
-        calls = sum(map(len, self._known.values()))
+        calls = self._calls
         errors = sorted(self._audits.values())
         inner = self._link.statistics(uses).get("relative_error")
         return {
@@ -140,25 +140,26 @@ class SurrogateLink:
         for name in assumptions(kind, values):
             if not self._hold(template, name):
                 return self._exact(template, values)
-        found = [self._part(template, part) for part in parts(kind, values)]
+        found = [self._grid(template, part.family).at(part.point) for part in parts(kind, values)]
         whole = [answer for answer in found if answer is not None]
         if len(whole) < len(found):
             return self._exact(template, values)
         answer = _sum(whole)
         if values not in self._known[template] and self._drawn(template, values):
             truth = self._exact(template, values)
-            self._audits[template, values] = abs(answer.duration_ps - truth.duration_ps) / truth.duration_ps
+            self._audits[template, values] = off(answer, truth)
         return answer
 
-    def _part(self, template: int, part: Part) -> Answer | None:
-        grid, _ = self._grid(template, part.family)
-        return grid.at(part.point)
+    @property
+    def _calls(self) -> int:
+        """Answers of the component's own that were needed, kept ones included."""
+        return sum(map(len, self._known.values()))
 
-    def _grid(self, template: int, family: str) -> tuple[Grid, dict[Point, Answer]]:
+    def _grid(self, template: int, family: str) -> Grid:
         if (template, family) not in self._grids:
             known: dict[Point, Answer] = {}
             ask = partial(self._ask_points, template, family, known)
-            self._grids[template, family] = Grid(ask, known, self.options.tolerance), known
+            self._grids[template, family] = Grid(ask, known, self.options.tolerance)
         return self._grids[template, family]
 
     def _ask_points(self, template: int, family: str, known: dict[Point, Answer], points: list[Point]) -> None:
@@ -179,7 +180,7 @@ class SurrogateLink:
     def _adds_up(self, template: int, kind: str, values: Values) -> float:
         made_of = [operation(part.family, tuple(map(round, part.point))) for part in parts(kind, values)]
         truth, *pieces = self._ask(template, [values, *made_of])
-        return abs(_sum(pieces).duration_ps - truth.duration_ps) / truth.duration_ps
+        return off(_sum(pieces), truth)
 
     def _drawn(self, template: int, values: Values) -> bool:
         digest = hashlib.sha256(f"{self._keys[template]} {values}".encode()).digest()
@@ -219,8 +220,7 @@ class SurrogateLink:
 
     def _check_budget(self, template: int, more: int) -> None:
         budget = self.options.budget
-        calls = sum(map(len, self._known.values()))
-        if budget is not None and calls + more > budget:
+        if budget is not None and self._calls + more > budget:
             worst, where = self._worst()
             checked = f"; the worst checked error so far is {worst.error:.2%} at {where}" if where else ""
             raise ComponentFailure(
@@ -233,7 +233,7 @@ class SurrogateLink:
     def _worst(self) -> tuple[Worst, str]:
         """The largest checked error of all cells that were used, and where."""
         found, text = Worst(), ""
-        for (template, family), (grid, _) in self._grids.items():
+        for (template, family), grid in self._grids.items():
             if grid.worst > found:
                 found = grid.worst
                 text = f"{self._templates[template].layer} {list(operation(family, found.point))}"

@@ -17,8 +17,6 @@ from hwmodels.interface import Description, Provenance
 from ..components import ComponentSpec
 from .grid import Answer
 
-HASH_CHUNK = 1 << 20
-
 
 def folder() -> Path:
     """``$METRONOME_CACHE``, or ``metronome`` in the user's cache folder."""
@@ -65,11 +63,8 @@ def _files(values: Iterable[Any]) -> Iterator[Path]:
 
 
 def _content(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Store:
