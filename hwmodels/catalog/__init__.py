@@ -37,6 +37,21 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAccess:
+    """All-reduce by kernels that read their peers' memory, as inference engines bring along.
+
+    Attributes:
+        bandwidth: bytes/s that a device reads. step_ns: one exchange: start, barrier, reads.
+        most_ranks, most_bytes: beyond these the engine leaves it to the collective library.
+    """
+
+    bandwidth: float
+    step_ns: float
+    most_ranks: int
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Interconnect:
     """One kind of link between devices, with what a collective library adds on it.
 
@@ -49,6 +64,7 @@ class Interconnect:
         root_share: share of the line rate between devices that meet only at the host bridge (PCIe).
         local_copy: bytes/s at which a rank copies its own share; None where that is not seen.
         in_network: (bytes/s, ns) of an all-reduce done by the switch; None if it cannot.
+        peer_access: all-reduce without the collective library; None if that is not known.
         host_path: (bytes/s, devices) of the way from so many devices to their adapter; None if it is no limit.
         sources: where each figure comes from.
     """
@@ -64,6 +80,7 @@ class Interconnect:
     root_bandwidth: float | None
     local_copy: float | None
     in_network: tuple[float, float] | None
+    peer_access: PeerAccess | None
     host_path: tuple[float, int] | None
     sources: dict[str, str]
 
@@ -78,6 +95,7 @@ def interconnect(name: str) -> Interconnect:
     facts = _facts("interconnects", name)
     line = facts["line_rate_gb_s"] * 1e9
     copy, sharp, path = facts.get("local_copy_gb_s"), facts.get("in_network"), facts.get("host_path")
+    peers = facts.get("peer_access")
     return Interconnect(
         name=name,
         bandwidth=line * facts["efficiency"],
@@ -90,6 +108,11 @@ def interconnect(name: str) -> Interconnect:
         root_bandwidth=line * facts["root_share"] if "root_share" in facts else None,
         local_copy=copy * 1e9 if copy else None,
         in_network=(sharp["bandwidth_gb_s"] * 1e9, sharp["latency_ns"]) if sharp else None,
+        peer_access=PeerAccess(
+            peers["bandwidth_gb_s"] * 1e9, peers["step_ns"], peers["most_ranks"], peers["most_mib"] * 2**20
+        )
+        if peers
+        else None,
         host_path=(path["bandwidth_gb_s"] * 1e9, path["devices"]) if path else None,
         sources=facts["sources"],
     )

@@ -20,6 +20,7 @@ from . import state
 from .session import DebugSession
 
 STAGE = "for a pipeline stage, or another member"
+INPUTS = "inputs of the prompts"
 
 
 class Part(NamedTuple):
@@ -37,6 +38,7 @@ class Step:
     instance: str
     number: int
     start_ps: int
+    inputs_ps: int  # when its operations could start
     end_ps: int = -1
     chains: list[tuple[int, int, int, list[Part]]] = field(default_factory=list)  # start, -end, member, parts
     folded: list[Part] = field(default_factory=list)
@@ -44,7 +46,9 @@ class Step:
     def path(self) -> list[Part]:
         """Parts that add up to the step's time."""
         found: list[Part] = []
-        reached = self.start_ps
+        if self.inputs_ps > self.start_ps:
+            found.append(Part("host", INPUTS, self.inputs_ps - self.start_ps))
+        reached = self.inputs_ps
         for start, minus_end, _, parts in sorted(self.chains, key=lambda chain: chain[:3]):
             if start < reached:
                 continue  # a member that had to wait for a slower one
@@ -65,10 +69,10 @@ class Collector:
         self.spans: dict[int, tuple[int, int]] = {}  # every step: start, end
         self.mine: dict[int, Step] = {}
 
-    def launched(self, step: int, now_ps: int, riders: Sequence[int]) -> None:
+    def launched(self, step: int, now_ps: int, starts_ps: int, riders: Sequence[int]) -> None:
         self.spans[step] = (now_ps, now_ps)
         if self._request in riders:
-            self.mine[step] = Step(self.instance, step, now_ps)
+            self.mine[step] = Step(self.instance, step, now_ps, starts_ps)
 
     def landed(self, step: int, now_ps: int, energy_pj: int) -> None:
         self.spans[step] = (self.spans.get(step, (now_ps, 0))[0], now_ps)
@@ -217,6 +221,8 @@ def _timeline(
 
 
 def _what(kinds: dict[str, str], component: str) -> str:
+    if component == "host":
+        return "host"
     return {"accelerator": "compute", "pim": "compute"}.get(kinds.get(component, ""), kinds.get(component, "waiting"))
 
 

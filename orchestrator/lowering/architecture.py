@@ -41,6 +41,7 @@ class Architecture:
     """Shapes of one model; sizes in elements, ``dtype`` by its short name.
 
     ``experts`` is 0 for dense models; ``intermediate`` is then the MLP's width, else one expert's.
+    ``sliding_window``: tokens a query sees; 0 = all before it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Architecture:
     dtype: str
     experts: int = 0
     top_k: int = 0
+    sliding_window: int = 0
 
     @property
     def qk_norm(self) -> bool:
@@ -161,4 +163,5 @@ def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
         dtype=DTYPES[dtype],
         experts=experts,
         top_k=top_k,
+        sliding_window=number("sliding_window", default=0) if config.get("use_sliding_window", True) else 0,
     )

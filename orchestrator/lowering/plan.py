@@ -172,7 +172,7 @@ def _attention(build: _Builder) -> list[Row]:
     query, key_value = arch.heads * arch.head_size // tp, max(arch.kv_heads // tp, 1) * arch.head_size
     shape: dict[str, Attribute] = {
         "heads": arch.heads // tp, "kv_heads": max(arch.kv_heads // tp, 1), "head_size": arch.head_size,
-        "kv_dtype": build.kv_dtype,
+        "kv_dtype": build.kv_dtype, **({"sliding_window": arch.sliding_window} if arch.sliding_window else {}),
     }  # fmt: skip
     attention = [build.on("accelerators", "attention", "attention", ATTENTION, shape)]
     if build.hardware.pim:  # which also takes the prompts' K and V

@@ -209,7 +209,7 @@ class _Instance:
         self._flying: dict[int, tuple[int, int]] = {}  # step -> track, launched at
         self._folded_ps: dict[int, int] = {}
 
-    def launched(self, step: int, now_ps: int, riders: Sequence[int]) -> None:
+    def launched(self, step: int, now_ps: int, starts_ps: int, riders: Sequence[int]) -> None:
         trace = self._watcher.trace
         track = trace.row(now_ps, 1 << 62, "instances", self._name)
         self._flying[step] = track, now_ps

@@ -56,9 +56,12 @@ class StepListener(Protocol):
 
 
 class StepOnlooker(Protocol):
-    """Is told of an instance's steps, by number, as they start and end; ``riders`` are the requests computed in it."""
+    """Is told of an instance's steps, by number, as they start and end; ``riders`` are the requests computed in it.
 
-    def launched(self, step: int, now_ps: int, riders: Sequence[int]) -> None: ...
+    Its operations start at ``starts_ps``, when its inputs are there.
+    """
+
+    def launched(self, step: int, now_ps: int, starts_ps: int, riders: Sequence[int]) -> None: ...
 
     def landed(self, step: int, now_ps: int, energy_pj: int) -> None: ...
 
@@ -133,10 +136,15 @@ class StepLoop:
             if self._next and self._next[0] and len(full) == 1:
                 upcoming = self._model.padded(self._next[0])
         self.launched += 1
+        starts = self._kernel.now_ps + self._model.inputs_ps(full)
         if self.onlooker:
-            self.onlooker.launched(self.launched, self._kernel.now_ps, riders)
+            self.onlooker.launched(self.launched, self._kernel.now_ps, starts, riders)
         done = partial(self._step_ended, lane, self.launched, flights)
-        self.runner.run(self.launched, full, done, hook, upcoming)
+        run = partial(self.runner.run, self.launched, full, done, hook, upcoming)
+        if starts > self._kernel.now_ps:
+            self._kernel.at(starts, Priority.DECISION, self._rank, "inputs", lane, run)
+        else:
+            run()
 
     def _step_ended(self, lane: int, number: int, flights: list[Flight], energy_pj: int) -> None:
         now, spent_pj = self._kernel.now_ps, energy_pj
@@ -152,11 +160,8 @@ class StepLoop:
                 self._listener.prompt_ended(flight.member, sequence)
         if self.onlooker:
             self.onlooker.landed(number, now, spent_pj)
-        gap = self._model.step_gap_ps
-        if any(flight.batch.prompts for flight in flights):
-            gap += self._model.prompt_step_ps
-        # The host has to have dealt with the tokens of the step before before it can start another.
-        ready = max(now + gap, self._last_end_ps + self._model.host_step_ps)
+        sequences = max(flight.batch.sequences for flight in flights)
+        ready = self._model.next_start(now, self._last_end_ps, sequences)
         self._last_end_ps = now
         self._kernel.at(ready, Priority.DECISION, self._rank, "schedule", lane, partial(self._lane_free, lane))
 

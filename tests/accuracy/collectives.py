@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hwmodels.catalog import interconnect
 from hwmodels.interface import MAX_PS, Operation, Template
 from hwmodels.network.fabric import Fabric
 
@@ -21,15 +22,20 @@ KINDS = {
 NODE = [{"name": "n0", "count": 8}]
 #: (name, table under the data folder, fabric configuration)
 NCCL = (
-    ("A100 NVLink 3, NCCL 2.27.3", "aiconfigurator/a100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink3"}),
-    ("H100 NVLink 4, NCCL 2.27.3", "aiconfigurator/h100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink4"}),
-    ("H100 NVLink 4, NCCL 2.29.2", "aiconfigurator/h100_sxm/nccl_2.29.2.csv", {"groups": NODE, "type": "nvlink4"}),
-    ("RTX PRO 6000 PCIe 5, NCCL 2.29.2", "aiconfigurator/rtx_pro_6000_server/nccl_2.29.2.csv",
+    ("A100 NVLink 3, NCCL 2.27.3", "a100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink3"}),
+    ("H100 NVLink 4, NCCL 2.27.3", "h100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink4"}),
+    ("H100 NVLink 4, NCCL 2.29.2", "h100_sxm/nccl_2.29.2.csv", {"groups": NODE, "type": "nvlink4"}),
+    ("RTX PRO 6000 PCIe 5, NCCL 2.29.2", "rtx_pro_6000_server/nccl_2.29.2.csv",
      {"groups": NODE, "type": "pcie5-x16", "topology": "pcie"}),
 )  # fmt: skip
+CUSTOM = (
+    ("A100 NVLink 3, vLLM's all-reduce", "a100_sxm/vllm_custom_allreduce_0.14.0.csv", NCCL[0][2]),
+    ("H100 NVLink 4, vLLM's all-reduce", "h100_sxm/vllm_custom_allreduce_0.24.0.csv", NCCL[1][2]),
+    ("RTX PRO 6000 PCIe 5, vLLM's all-reduce", "rtx_pro_6000_server/vllm_custom_allreduce_0.24.0.csv", NCCL[3][2]),
+)
 VIDUR = {
     "groups": [*NODE, {"name": "n1", "count": 8}], "type": "nvlink3",
-    "scale_out": {"type": "ethernet-100g", "nics_per_node": 1},
+    "scale_out": {"type": "ethernet-100g", "nics_per_node": 1}, "custom_all_reduce": False,
 }  # fmt: skip
 
 
@@ -85,6 +91,18 @@ def nccl_cases(path: Path) -> list[Case]:
     return cases
 
 
+def custom_cases(path: Path, most_ranks: int) -> list[Case]:
+    """In CUDA graphs, up to the 8 MiB beyond which vLLM leaves it to NCCL; ``message_size`` is in elements."""
+    cases = []
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            ranks, size = int(row["num_gpus"]), int(row["message_size"]) * 2
+            if row["kernel_source"] == "vLLM_custom_graph" and size <= 8 * 2**20 and ranks <= most_ranks:
+                everyone = ",".join(f"n0.{i}" for i in range(ranks))
+                cases.append(Case("all_reduce", everyone, size, float(row["latency"]) * 1e3))
+    return cases
+
+
 def vidur_cases(folder: Path) -> list[Case]:
     cases = []
     for name, kind in (("all_reduce", "all_reduce"), ("send_recv", "send")):
@@ -98,7 +116,10 @@ def vidur_cases(folder: Path) -> list[Case]:
 
 def rows(data: Path) -> list[Row]:
     """One row a table."""
-    tables = [(name, config, nccl_cases(data / path)) for name, path, config in NCCL]
+    kernels = data / "aiconfigurator"
+    tables = [(name, {**config, "custom_all_reduce": False}, nccl_cases(kernels / path)) for name, path, config in NCCL]
+    for name, path, config in CUSTOM:
+        tables.append((name, config, custom_cases(kernels / path, interconnect(config["type"]).peer_access.most_ranks)))
     tables.append(("A100 DGX, one and two nodes (vidur)", VIDUR, vidur_cases(data / "vidur_network/a100_dgx")))
     found = []
     for name, config, cases in tables:

@@ -28,7 +28,7 @@ OLD = {
     "A6000 Llama-3.1-8B x 2": ("figure_5_A6000/MD", "sharegpt_req300_rate10_llama"),
     "A6000 Phi-mini-MoE": ("figure_5_A6000/SM", "sharegpt_req300_rate10_phi"),
 }
-SD = ("figure_8/SD", "fixed_in128_out512_req256_rate10")
+SD = ("figure_8/SD", "sharegpt_req300_rate10_llama")
 
 
 def command(*arguments: object) -> str:
@@ -85,6 +85,7 @@ def old_rows(data: Path, folder: Path) -> list[Row]:
         rows.append(Row(name, "WAPE of generated tokens/s", None, None, wape, None))
         ends = [max(i for i, value in enumerate(series) if value) + 1 for series in (real, simulated)]
         rows.append(Row(name, "end (s)", ends[0], ends[1], ends[1] / ends[0] - 1, None))
+    rows += cache_rows(data, folder)
     out = old_run(data, folder, *SD)
     table = (data / f"llmss_ispass26/refs/{SD[0]}_latency.tsv").read_text().splitlines()
     real = dict(
@@ -105,6 +106,27 @@ def old_rows(data: Path, folder: Path) -> list[Row]:
     return [*rows, *sd_rows("the same by aiconfigurator", real, measured)]
 
 
+def cache_rows(data: Path, folder: Path) -> list[Row]:
+    """Blocks and prefix hits of the run with prefix caching, by the device's own memory and vLLM's defaults."""
+    name, out = "A6000 Llama-3.1-8B, prefix caching", folder / "figure_7"
+    scenario = old_import(data, "figure_7/SD+PC", "sharegpt_pulse_req50_n6_delay15_pc", out.with_suffix(".yaml"))
+    command("run", scenario, "-o", out, "--quiet",
+            "--set", "cluster.nodes.0.accelerators={type: rtx-a6000, count: 1}", "--set",
+            "instances.0.engine={version: vllm-0.11, max_num_batched_tokens: 2048}")  # fmt: skip
+    with (data / "llmss_ispass26/refs/figure_7/kv_metrics_sd.csv").open() as file:
+        samples = list(csv.DictReader(file))
+    usage = [float(row["vllm:kv_cache_usage_perc"]) for row in samples]
+    blocks = min(range(1000, 100_000), key=lambda n: max(abs(use * n - round(use * n)) for use in usage) + n * 1e-9) + 1
+    own = json.loads((out / "result.json").read_text())["metronome"]
+    rows = []
+    for label, real, simulated in (
+        ("num_gpu_blocks", blocks, own["kv_blocks"]["i0"]),
+        ("prefix hit tokens", float(samples[-1]["vllm:prefix_cache_hits_total"]), own["prefix_hit_tokens"]),
+    ):
+        rows.append(Row(name, label, real, simulated, simulated / real - 1, None))
+    return rows
+
+
 def sd_rows(name: str, real: dict[str, float], out: Path) -> list[Row]:
     rows, result = [], json.loads((out / "result.json").read_text())
     for column, key, label in (("throughput_tok_s", "output_throughput", "output tokens/s"),
@@ -115,12 +137,15 @@ def sd_rows(name: str, real: dict[str, float], out: Path) -> list[Row]:
 
 
 def old_run(data: Path, folder: Path, figure: str, workload: str) -> Path:
-    old = data / "llmss_ispass26"
     out = folder / figure.replace("/", "-")
-    scenario = out.with_suffix(".yaml")
+    flags = ("--max-num-seqs", 1024, "--no-enable-prefix-caching")
+    command("run", old_import(data, figure, workload, out.with_suffix(".yaml"), *flags), "-o", out, "--quiet")
+    return out
+
+
+def old_import(data: Path, figure: str, workload: str, scenario: Path, *flags: object) -> Path:
+    old = data / "llmss_ispass26"
     command("import", "llmservingsim", old / f"refs/{figure}_config.json", "--profile-format", "v0", "--profiles",
             old / "perf_models", "--models", data / "llmss_main/configs/model", "--workload",
-            old / f"dataset/{workload}.jsonl", "--dtype", "float16", "--max-num-seqs", 1024,
-            "--no-enable-prefix-caching", "-o", scenario)  # fmt: skip
-    command("run", scenario, "-o", out, "--quiet")
-    return out
+            old / f"dataset/{workload}.jsonl", "--dtype", "float16", *flags, "-o", scenario)  # fmt: skip
+    return scenario

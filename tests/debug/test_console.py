@@ -47,10 +47,10 @@ def test_an_empty_line_repeats(console):
 
 def test_beginnings_and_aliases(console):
     console.onecmd("adv d")
-    assert console.session.position == 6
+    assert console.session.position == 7
     for line in ("reverse-s", "rs", "reverse_step"):
         console.onecmd(line)
-    assert console.session.position == 3
+    assert console.session.position == 4
     assert not console.failed
 
 

@@ -285,3 +285,33 @@ def test_what_it_cannot_do_is_refused_before_time_0(template, message):
 def test_a_torus_that_does_not_multiply_is_refused():
     with pytest.raises(ConfigError, match="a torus of 3 x 3 has 9 devices, not 4"):
         Fabric({**PLAIN, "topology": "torus", "dims": [3, 3]})
+
+
+@pytest.mark.parametrize(
+    ("size", "ranks", "algorithm_ns"),
+    [(2**16, 4, 4400 + 3 * 2**16 / 300), (2**21, 4, 8800 + 1.5 * 2**21 / 300), (2**21, 2, 4400 + 2**21 / 300)],
+)
+def test_small_all_reduces_read_the_memory_of_peers(size, ranks, algorithm_ns):
+    """One exchange of whole vectors, or two of parts: H100 by its catalog figures, 4.4 us and 300 GB/s."""
+    config = {"type": "nvlink4", "bandwidth_gb_s": None, "latency_ns": None}
+    reduce = collective(0, "all_reduce", [f"n0.{i}" for i in range(ranks)])
+    assert ends(fabric([reduce], **config), [Operation(0, (size,), 0)])[0] == pytest.approx(
+        1000 * algorithm_ns, rel=1e-6
+    )
+
+
+def test_large_all_reduces_odd_groups_and_who_asks_for_it_use_the_collective_library():
+    config = {"type": "nvlink4", "bandwidth_gb_s": None, "latency_ns": None}
+    for size, ranks in ((2**23 + 1, 4), (2**16, 3)):
+        reduce = collective(0, "all_reduce", [f"n0.{i}" for i in range(ranks)])
+        with_it, without = (
+            ends(fabric([reduce], **config, custom_all_reduce=custom), [Operation(0, (size,), 0)])[0]
+            for custom in (True, False)
+        )
+        assert with_it == without
+    reduce = collective(0, "all_reduce", [f"n0.{i}" for i in range(4)])
+    quick, slow = (
+        ends(fabric([reduce], **config, custom_all_reduce=custom), [Operation(0, (2**16,), 0)])[0]
+        for custom in (True, False)
+    )
+    assert quick < slow

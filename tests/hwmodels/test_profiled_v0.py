@@ -24,16 +24,23 @@ def root(tmp_path):
     (folder / "layers.csv").write_text("\n".join(["layer_name,input,kv_cache,tp_size,latency(ns)", *rows]))
     attention = [
         f"{ms},,1,{chunk},{kv},True" for chunk, kv, ms in ((32, 32, 0.001), (32, 64, 0.002), (64, 64, 0.003), (64, 128, 0.005))
-    ] + [f",{n * kv / 1e6},{n},0,{kv},False" for n in (1, 4) for kv in (32, 64)]  # fmt: skip
+    ] + [f",{(1000 * n + together) / 1e6},{n},0,{together},False"
+         for n in (1, 2, 4) for together in (2, 32, 64, 128) if n < 4 or together < 128]  # fmt: skip
     (folder / "attention.csv").write_text("\n".join([HEADER, *attention]))
     return tmp_path
 
 
-def cost(root, kind, layer, values, **attributes):
+def cost(root, kind, layer, values, beside=(), **attributes):
+    """(ps, provenance) of an operation of a model that has the templates ``beside`` it too."""
     model = Profiled({"bundle": str(root), "format": "v0"})
-    model.declare([Template(0, kind, layer, {**COMMON, **attributes})])
+    others = [Template(1 + i, *kind_layer, {**COMMON, **more}) for i, (*kind_layer, more) in enumerate(beside)]
+    model.declare([Template(0, kind, layer, {**COMMON, **attributes}), *others])
     done = model.advance(MAX_PS, [Operation(0, values, 0)]).completions[0]
     return done.finish_ps - done.start_ps, done.provenance
+
+
+ATTENTION = ("attention", "attention", SHAPE)
+ACTIVATION = ("elementwise", "act_fn", {"width": 30})
 
 
 def test_a_layer_is_the_sum_of_its_parts(root):
@@ -42,9 +49,47 @@ def test_a_layer_is_the_sum_of_its_parts(root):
     assert cost(root, "norm", "layernorm", (10,), width=1) == ((210 + 810) * 500, Provenance.MEASURED)
 
 
+def test_q_k_and_v_are_one_product_and_start_once(tmp_path, root):
+    """Of two heads a KV head, k half as wide as q: 300 ns and 180 ns are 60 ns and 120 ns a width; two starts less."""
+    path = root / "me/mine/tp1/layers.csv"
+    changed = path.read_text().replace("q_proj,1,0,1,301", "q_proj,1,0,1,300")
+    changed = changed.replace("k_proj,1,0,1,401", "k_proj,1,0,1,180").replace("v_proj,1,0,1,501", "v_proj,1,0,1,180")
+    path.write_text(changed)
+    assert cost(root, "gemm", "qkv_proj", (1,), [ATTENTION], n=1, k=1) == (540_000, Provenance.MODELLED)
+    assert cost(root, "gemm", "o_proj", (1,), [ATTENTION], n=1, k=1) == (701_000, Provenance.MEASURED)
+
+
+def test_an_elementwise_layer_measured_in_pieces_is_one_kernel(root):
+    """The activation reads and writes 30 elements a token in 1101 ns; a layer of 60 is one of two tokens'."""
+    layers = root / "me/mine/tp1/layers.csv"
+    layers.write_text(layers.read_text().replace("rope,1,0,1,601", "rope,1,0,1,9000"))
+    assert cost(root, "elementwise", "rotary_emb", (1,), [ACTIVATION], width=60) == (1_102_000, Provenance.MODELLED)
+    assert cost(root, "elementwise", "rotary_emb", (1,), width=60) == (9_000_000, Provenance.MEASURED)
+    quick = cost(root, "norm", "layernorm", (10,), [ACTIVATION], width=60)
+    assert quick == ((210 + 810) * 500, Provenance.MEASURED)  # quicker already
+
+
+def test_decodes_are_measured_by_their_context_together(root):
+    """Two decodes of 64 tokens are the row of 2 and 128; four of none computed nothing and say nothing."""
+    alone = {"heads": 2, "kv_heads": 2, "head_size": 8, "kv_dtype": "fp16"}
+    assert cost(root, "attention", "attention", (2, 128, 64, 64), **alone) == (2_128_000, Provenance.MEASURED)
+    assert cost(root, "attention", "attention", (4, 64, 16, 16), **alone) == (4_064_000, Provenance.MEASURED)
+    # 16 tokens is the longest context of all rows; 8 decodes of it are on the line of the rows, 1000 n + 16 n
+    assert cost(root, "attention", "attention", (8, 128, 16, 16), **alone) == (8_128_000, Provenance.EXTRAPOLATED)
+    # Only the row of one has 128; more of them are in proportion.
+    assert cost(root, "attention", "attention", (2, 256, 128, 128), **alone) == (2_256_000, Provenance.EXTRAPOLATED)
+
+
+def test_a_kv_heads_query_heads_are_computed_together_but_for_a_sliding_window(root):
+    packed = cost(root, "attention", "attention", (4, 4 * 32, 32, 32), **SHAPE)
+    assert packed == (pytest.approx(2_064_000, abs=1), Provenance.MEASURED)  # two heads together: as two decodes
+    windowed = cost(root, "attention", "attention", (4, 4 * 16, 16, 16), **SHAPE, sliding_window=2047)
+    assert windowed == (4_064_000, Provenance.MEASURED)
+
+
 def test_a_mixed_batch_is_the_prompt_and_then_the_decodes(root):
-    both = cost(root, "attention", "attention", (4, 4 * 64, 64, 64, 32, 32), **SHAPE)
-    assert both == (2_000_000 + 256_000, Provenance.MEASURED)
+    both = cost(root, "attention", "attention", (4, 4 * 32, 32, 32, 32, 32), **SHAPE)
+    assert both == (pytest.approx(2_000_000 + 2_064_000, abs=1), Provenance.MEASURED)
 
 
 def test_beyond_the_longest_chunk_work_counts(root):

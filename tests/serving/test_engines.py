@@ -19,7 +19,7 @@ STEP = 10 * MS
 
 
 def test_every_version_can_be_read():
-    assert {"ideal", "vllm-0.19"} <= set(names())
+    assert {"ideal", "vllm-0.11", "vllm-0.19"} <= set(names())
     for name in names():
         assert engine_model(name).name == name
 
@@ -89,8 +89,25 @@ def test_asynchronously_it_is_in_the_step_after_next():
     assert ended[1].queued_ps == ended[1].scheduled_ps == starts[2]
     assert batches[3][1].prompts == (8, 0)
     assert ended[1].first_token_ps == starts[3] + STEP
-    assert starts[1] == 1 + STEP + model.step_gap_ps + model.prompt_step_ps
-    assert starts[3] == starts[2] + STEP + model.step_gap_ps
+    assert starts[0] == 1 + model.prompt_step_ps
+    assert starts[1] == starts[0] + STEP + model.step_gap_ps
+    assert starts[3] == starts[2] + STEP + model.step_gap_ps + model.prompt_step_ps
+
+
+def test_one_step_at_a_time_the_device_waits_for_the_host():
+    """Whose work grows with the sequences of the step; asynchronously the same work is done beside the next step."""
+    model = engine_model("vllm-0.11")
+    ended, batches = serve("vllm-0.11", [FIRST, SECOND])
+    starts = [start for start, _ in batches]
+    host = model.host_step_ps + model.host_sequence_ps
+    assert starts[0] == 1 + model.prompt_step_ps
+    assert starts[1] == ended[1].queued_ps + model.prompt_step_ps == starts[0] + STEP + host + model.prompt_step_ps
+    assert starts[2] == starts[1] + STEP + host + model.host_sequence_ps
+    beside = engine_model("vllm-0.19")
+    assert beside.host_sequence_ps == model.host_sequence_ps
+    long_step = starts[1] + 100 * MS
+    assert beside.next_start(long_step, starts[1], 128) == long_step + beside.step_gap_ps
+    assert model.next_start(long_step, starts[1], 128) == long_step + model.host_step_ps + 128 * model.host_sequence_ps
 
 
 def test_asynchronously_what_ends_makes_room_only_in_the_step_after_next():
@@ -105,7 +122,7 @@ def test_asynchronously_what_ends_makes_room_only_in_the_step_after_next():
 
 def test_every_token_comes_once_whatever_the_scheduling():
     requests = [Request(i, 1 + i * STEP // 3, 5 + i, 1 + i % 7) for i in range(12)]
-    for version in ("ideal", "vllm-0.19"):
+    for version in names():
         ended, _ = serve(version, requests, max_num_seqs=4, max_num_batched_tokens=16)
         assert len(ended) == 12
         for sequence in ended.values():

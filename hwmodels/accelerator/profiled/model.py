@@ -15,7 +15,8 @@ from ...interface import Description, Provenance, Template, TimePolicy, Unsuppor
 from .bundle import Bundle
 from .mixed import Prompts, attention_time
 from .tables import AttentionTable, SkewTable, Surface
-from .v0 import OldAttention, OldBundle, OldExperts
+from .v0 import OldBundle, OldExperts
+from .v0_attention import OldAttention
 
 
 class ProfiledConfig(Config):
@@ -69,6 +70,8 @@ class Profiled(OracleModel[ProfiledConfig]):
     def check_template(self, template: Template) -> None:
         layers = self._layers(template)
         self._by_template[template.id] = layers
+        if isinstance(layers.bundle, OldBundle):
+            layers.bundle.learn(template)
         if template.kind == "attention":
             layers.attention  # noqa: B018  read now: a missing file is found before time 0
             layers.skew  # noqa: B018
@@ -126,5 +129,7 @@ class Profiled(OracleModel[ProfiledConfig]):
             bundle = layers.bundle
             curve = bundle.per_sequence.get(template.layer) or bundle.dense[template.layer]
             time, how = curve(values[0])
+            if isinstance(bundle, OldBundle):
+                time, how = bundle.compiled(template, values[0], time, how)
         duration = int(time) if how is Provenance.MODELLED else max(1, int(time))
         return Estimate(duration, how, None if self._dynamic_w is None else round(duration * self._dynamic_w))

@@ -1,7 +1,9 @@
 """Measured tables and how they are read between and beyond their points.
 
 Every lookup returns ``(picoseconds, provenance)``. One axis rule throughout: below the first point
-its value (clamped); beyond the last, the line through the last two (extrapolated); between two
+its value (clamped); beyond the last, the line through it and the point at half of it, or the next before
+(extrapolated: a kernel that fills the device takes time in proportion to its work, and two points
+close together would show their noise); between two
 points, the line through them. Linear, not logarithmic: a kernel's time is a sum of linear terms, and
 on held-out points of real attention profiles linear interpolation errs three to five times less.
 """
@@ -32,7 +34,8 @@ def bracket(axis: Sequence[int], x: float) -> tuple[int, int, float, Provenance]
     if i == last:
         if last == 0:
             return 0, 0, 0.0, BEYOND
-        return last - 1, last, (x - axis[last - 1]) / (axis[last] - axis[last - 1]), BEYOND
+        half = min(max(bisect_right(axis, axis[last] / 2) - 1, 0), last - 1)
+        return half, last, (x - axis[half]) / (axis[last] - axis[half]), BEYOND
     return i, i + 1, (x - axis[i]) / (axis[i + 1] - axis[i]), BETWEEN
 
 
@@ -67,7 +70,7 @@ class Surface:
         for (row, column), value in points.items():
             rows.setdefault(row, {})[column] = value
         self.rows = sorted(rows)
-        self.curves = [_RawCurve(rows[row]) for row in self.rows]
+        self.curves = [RawCurve(rows[row]) for row in self.rows]
 
     def __call__(self, row: float, column: float) -> tuple[float, Provenance]:
         i, j, weight, how = bracket(self.rows, row)
@@ -82,7 +85,7 @@ class Surface:
         return [error for curve in self.curves for error in curve.left_out()]
 
 
-class _RawCurve(Curve):
+class RawCurve(Curve):
     """A curve whose axis may hold 0."""
 
     def __call__(self, x: float) -> tuple[float, Provenance]:

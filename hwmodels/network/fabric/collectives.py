@@ -16,6 +16,8 @@ direct             all_to_all        m/p to everybody at once
 pipeline           broadcast         m to the next rank
 send               send              m from each source to its target
 in-network         all_reduce        m up and m down (a switch adds)
+one-shot           all_reduce        1 step, m from everybody
+two-shot           all_reduce        2 steps, m/p to everybody, twice
 =================  ================  ===============================================================
 """
 
@@ -63,6 +65,15 @@ def patterns(kind: str, ranks: int, nodes: Sequence[int]) -> list[Pattern]:
             found.append(_tree(ranks))
             if ranks & (ranks - 1) == 0:
                 found.append(_halving_doubling(ranks))
+    return found
+
+
+def peer_reads(ranks: int) -> list[Pattern]:
+    """All-reduce by reading the memory of all peers: whole vectors at once, or each its part and then the sums."""
+    pairs = [(i, j) for i in range(ranks) for j in range(ranks) if i != j]
+    found = [_pattern("one-shot", [(i, j, 1.0) for i, j in pairs], 1)]
+    if ranks > 2:
+        found.append(_pattern("two-shot", [(i, j, 2 / ranks) for i, j in pairs], 2))
     return found
 
 

@@ -10,7 +10,18 @@ from ...base import Config
 from ...catalog import Interconnect, interconnect, interconnect_names
 from .topology import Tier
 
-ALGORITHMS = ("ring", "tree", "halving-doubling", "hierarchical", "in-network", "direct", "pipeline", "send")
+ALGORITHMS = (
+    "one-shot",
+    "two-shot",
+    "ring",
+    "tree",
+    "halving-doubling",
+    "hierarchical",
+    "in-network",
+    "direct",
+    "pipeline",
+    "send",
+)
 
 
 class Level(Config):
@@ -38,13 +49,13 @@ class Level(Config):
         rate = self.bandwidth_gb_s * 1e9 if self.bandwidth_gb_s else None
         if self.type is None:
             latency = self.latency_ns or 0.0
-            return Interconnect("plain", rate or 0.0, 0, 0, latency, latency, 1.0, 0, None, None, None, None, {})
+            return Interconnect("plain", rate or 0.0, 0, 0, latency, latency, 1.0, 0, None, None, None, None, None, {})
         known = interconnect(self.type)
         hop = known.hop_ns if self.latency_ns is None else self.latency_ns
         return Interconnect(
             known.name, rate or known.bandwidth, known.launch_ns, known.bulk_launch_ns, hop,
             known.bulk_hop_ns + hop - known.hop_ns, known.low_latency_share, known.switch_ns,
-            known.root_bandwidth, known.local_copy, known.in_network, known.host_path, known.sources,
+            known.root_bandwidth, known.local_copy, known.in_network, known.peer_access, known.host_path, known.sources,
         )  # fmt: skip
 
 
@@ -93,4 +104,7 @@ class FabricConfig(NetworkConfig):
 
     algorithms: dict[str, Literal[ALGORITHMS]] = Field(  # type: ignore[valid-type]
         default={}, description="kind -> algorithm to use instead of the quickest"
+    )
+    custom_all_reduce: bool = Field(
+        default=True, description="small all-reduces by reading peers' memory, as vLLM does; false: NCCL alone"
     )

@@ -75,7 +75,7 @@ class Fabric(Model[FabricConfig]):
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         try:
-            self._network = Network(self.config.groups_as_pairs(), *self.config.tiers())
+            self._network = Network(self.config.groups_as_pairs(), *self.config.tiers(), self.config.custom_all_reduce)
         except ValueError as error:
             raise ConfigError("topology", self.config.topology, str(error)) from None
         self._graph, self._capacity = self._network.graph, self._network.capacity
@@ -243,7 +243,7 @@ class Fabric(Model[FabricConfig]):
         for shape in self._shapes[template]:
             work = shape.largest * size * PS_PER_S
             for low, rate, latency in ((True, shape.low_rate, shape.low_ps), (False, shape.rate, shape.bulk_ps)):
-                if not rate:
+                if not rate or size > shape.most:
                     continue
                 time = latency + work / rate
                 if best is None or time < best[0]:

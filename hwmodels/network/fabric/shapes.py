@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
+from ...catalog import PeerAccess
 from ...interface import PS_PER_NS
-from .collectives import Pattern, patterns
+from .collectives import Pattern, patterns, peer_reads
 from .sharing import alone
 from .topology import NEAR, Tier, build
 
@@ -29,6 +31,7 @@ class Shape:
     rate: float  # bytes/s of the largest flow, alone
     low_rate: float
     copy_s: float  # seconds per byte
+    most: float = inf  # bytes up to which it is used
 
 
 class Network:
@@ -37,8 +40,11 @@ class Network:
     Raises ValueError for a layout that cannot be.
     """
 
-    def __init__(self, groups: list[tuple[str, int]], inner: Tier, outer: Tier | None) -> None:
+    def __init__(
+        self, groups: list[tuple[str, int]], inner: Tier, outer: Tier | None, custom_all_reduce: bool = True
+    ) -> None:
         self.inner, self.outer = inner, outer
+        self._peer_access = inner.link.peer_access if custom_all_reduce else None
         self.graph = build(groups, inner, outer)
         self.capacity = [link.bytes_per_s for link in self.graph.links]
 
@@ -49,9 +55,12 @@ class Network:
         # A flat network has no nodes to tell apart.
         spread = [places[node] for node in nodes] if self.outer else [0] * len(ranks)
         found = [self._shape(p, ranks, len(set(spread)) > 1) for p in patterns(kind, len(ranks), spread)]
-        sharp = self._in_network(ranks) if kind == "all_reduce" and len(set(spread)) == 1 else None
-        if sharp:
-            found.append(sharp)
+        if kind == "all_reduce" and len(set(spread)) == 1:
+            sharp = self._in_network(ranks)
+            found += [sharp] if sharp else []
+            peers = self._peer_access
+            if peers and len(ranks) <= peers.most_ranks and len(ranks) % 2 == 0:
+                found += [self._peer_reads(p, ranks, peers) for p in peer_reads(len(ranks))]
         if wanted:
             found = [shape for shape in found if shape.algorithm == wanted]
             if not found:
@@ -84,6 +93,12 @@ class Network:
             low_rate=rate * link.low_latency_share,
             copy_s=pattern.copied / self.inner.link.local_copy if self.inner.link.local_copy else 0.0,
         )
+
+    def _peer_reads(self, pattern: Pattern, ranks: list[str], peers: PeerAccess) -> Shape:
+        shape = self._shape(pattern, ranks, False)
+        ps = round(pattern.steps * peers.step_ns * PS_PER_NS)
+        rate = min(shape.rate, peers.bandwidth / (len(ranks) - 1))
+        return replace(shape, low_ps=ps, bulk_ps=ps, rate=rate, low_rate=0.0, most=peers.most_bytes)
 
     def _in_network(self, ranks: list[str]) -> Shape | None:
         """All-reduce inside the switch: every rank sends its bytes up and gets the sums down."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,9 +22,10 @@ class EngineModel:
     Attributes:
         asynchronous: the next step is scheduled when one starts, not when it has ended.
         step_gap_ps: how long the device idles between two steps.
-        prompt_step_ps: what a step with prompts in it takes beyond its operations.
+        prompt_step_ps: what a step with prompts in it takes before its operations.
         graph_sizes: tokens for which a graph of a decode step is captured, ascending; empty = no graphs.
-        host_step_ps: what the host does between a step's tokens and the start of the step after next.
+        host_step_ps: the host's work on a step: schedule it, prepare its inputs, deal with its tokens.
+        host_sequence_ps: what each of its sequences adds to that.
     """
 
     name: str
@@ -31,7 +33,21 @@ class EngineModel:
     step_gap_ps: int
     prompt_step_ps: int
     host_step_ps: int
+    host_sequence_ps: int
     graph_sizes: tuple[int, ...]
+
+    def next_start(self, now_ps: int, last_end_ps: int, sequences: int) -> int:
+        """When another step can start after one that ends ``now_ps`` and the one before it ended ``last_end_ps``.
+
+        Asynchronously the host has dealt with that one's tokens during this step, or is still at it;
+        else the device waits for the host after every step.
+        """
+        host = self.host_step_ps + sequences * self.host_sequence_ps
+        return max(now_ps + self.step_gap_ps, last_end_ps + host if self.asynchronous else now_ps + host)
+
+    def inputs_ps(self, batches: Sequence[Batch]) -> int:
+        """From the launch of a step of these members to its first operation."""
+        return self.prompt_step_ps if any(batch.prompts for batch in batches) else 0
 
     def padded(self, batch: Batch) -> Batch:
         """A step of decodes alone is one captured graph, of the next size there is."""
@@ -57,5 +73,6 @@ def engine_model(name: str) -> EngineModel:
         round(facts["step_gap_us"] * PS_PER_US),
         round(facts["prompt_step_us"] * PS_PER_US),
         round(facts["host_step_us"] * PS_PER_US),
+        round(facts["host_sequence_us"] * PS_PER_US),
         tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step)),
     )
