@@ -199,7 +199,7 @@ class _Placement:
         found = []
         for stage, layers in enumerate(layout.layers(arch.layers)):
             ends = (stage == 0) + (stage == layout.pp - 1)
-            weights = arch.weight_bytes(layout.tp, layout.expert_ranks, len(layers), ends, ffn=not layout.ffn)
+            weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
             token = arch.kv_bytes_per_token(layout.tp, self.kv_dtype, len(layers))
             working = self._working(layout, last=stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
@@ -208,7 +208,7 @@ class _Placement:
                 memory, share, weights, working = self._pim(layout.ranks(0, stage)), 1.0, 0, 0
             found.append(num_blocks(self.where, arch.name, memory, share, weights, working, token, engine.block_size))
         if layout.ffn:  # their devices hold no K and V, but the experts have to fit
-            weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, attention=False)
+            weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, dense=False)
             num_blocks(f"{self.where}.ffn", arch.name, self._memory(layout.ffn),
                        engine.gpu_memory_utilization, weights, 0, 1, 1)  # fmt: skip
         return min(found)
@@ -218,7 +218,7 @@ class _Placement:
         arch, engine = self.arch, self.options.engine
         if not engine.reserve_working_memory:
             return 0
-        width = arch.intermediate * max(arch.top_k, 1) // layout.tp
+        width = (arch.intermediate * max(arch.top_k, 1) + arch.shared_intermediate) // layout.tp
         vocab = arch.vocab // layout.tp if last else 0
         return working_bytes(
             engine.max_num_batched_tokens, engine.max_num_seqs, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype]

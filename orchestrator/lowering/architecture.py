@@ -20,6 +20,9 @@ FAMILIES = {
     "qwen3_moe": (True, True),
     "mixtral": (False, True),
     "phimoe": (False, True),
+    "qwen2_moe": (False, True),
+    "glm4_moe": (False, True),  # QK norm where use_qk_norm says so
+    "dots1": (True, True),
 }
 DTYPES = {
     "bfloat16": "bf16",
@@ -41,6 +44,8 @@ class Architecture:
     """Shapes of one model; sizes in elements, ``dtype`` by its short name.
 
     ``experts`` is 0 for dense models; ``intermediate`` is then the MLP's width, else one expert's.
+    The first ``dense_layers`` of a model with experts have an MLP of ``dense_intermediate`` instead; in
+    the others every token also takes the shared experts, together ``shared_intermediate`` wide.
     ``sliding_window``: tokens a query sees; 0 = all before it.
     """
 
@@ -57,33 +62,36 @@ class Architecture:
     dtype: str
     experts: int = 0
     top_k: int = 0
+    qk_norm: bool = False
     sliding_window: int = 0
+    dense_layers: int = 0
+    dense_intermediate: int = 0
+    shared_intermediate: int = 0
 
-    @property
-    def qk_norm(self) -> bool:
-        return FAMILIES[self.family][0]
-
-    def weight_bytes(self, tp: int, expert_ranks: int = 1, layers: int | None = None, ends: int = 2,
-                     attention: bool = True, ffn: bool = True) -> int:  # fmt: skip
-        """Weights on one device: attention and MLP cut ``tp`` ways, norms whole.
+    def weight_bytes(self, tp: int, expert_ranks: int = 1, layers: range | None = None, ends: int = 2,
+                     dense: bool = True, experts: bool = True) -> int:  # fmt: skip
+        """Weights on one device: attention, MLP and shared experts cut ``tp`` ways, norms whole.
 
         Whole experts are spread over ``expert_ranks`` devices, or each is cut ``tp`` ways. ``layers``
         of the model (default all), and as many of its two ends: embedding and output head, both counted
-        also where a model ties them. ``attention`` and ``ffn`` say which half of a block is there.
+        also where a model ties them. ``experts`` counts the experts with their gate, ``dense`` all else.
         """
         query, key_value = self.heads * self.head_size, self.kv_heads * self.head_size
-        block = 0
-        if attention:
-            block += 2 * self.hidden + self.hidden * ((query + 2 * key_value) // tp) + (query // tp) * self.hidden
-        if ffn and self.experts:
+        layers = layers or range(self.layers)
+        with_experts = len(layers) if self.experts else 0
+        with_experts -= sum(layer < self.dense_layers for layer in layers)
+        parameters = ends * (self.vocab // tp) * self.hidden + (self.hidden if ends else 0)
+        if dense:
+            block = 2 * self.hidden + self.hidden * ((query + 2 * key_value) // tp) + (query // tp) * self.hidden
+            width = self.dense_intermediate if self.experts else self.intermediate
+            parameters += len(layers) * block
+            parameters += (len(layers) - with_experts) * 3 * self.hidden * (width // tp)
+            parameters += with_experts * 3 * self.hidden * (self.shared_intermediate // tp)
+        if experts and with_experts:
             expert = 3 * self.hidden * self.intermediate
-            block += self.hidden * self.experts
-            block += self.experts // expert_ranks * expert if expert_ranks > 1 else self.experts * expert // tp
-        elif ffn:
-            block += 3 * self.hidden * (self.intermediate // tp)
-        count = self.layers if layers is None else layers
-        outside = ends * (self.vocab // tp) * self.hidden + (self.hidden if ends else 0)
-        return int((outside + count * block) * DTYPE_BYTES[self.dtype])
+            here = self.experts // expert_ranks * expert if expert_ranks > 1 else self.experts * expert // tp
+            parameters += with_experts * (self.hidden * self.experts + here)
+        return int(parameters * DTYPE_BYTES[self.dtype])
 
     def kv_bytes_per_token(self, tp: int, kv_dtype: str, layers: int | None = None) -> int:
         """K and V of one token on one device: of all layers or of some; heads are repeated where tp exceeds them."""
@@ -137,23 +145,12 @@ def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
     if dtype not in DTYPES:
         raise InputError(where, "torch_dtype", dtype, f"one of {', '.join(DTYPES)}")
     intermediate = number("intermediate_size", "ffn_dim")
-    experts = top_k = 0
-    if FAMILIES[family][1]:
-        experts = number("num_local_experts", "num_experts")
-        top_k = number("num_experts_per_tok")
-        intermediate = number("moe_intermediate_size", default=intermediate)
-        if config.get("mlp_only_layers"):
-            raise InputError(
-                where,
-                "mlp_only_layers",
-                config["mlp_only_layers"],
-                "models that mix dense and MoE layers are not supported",
-            )
+    qk_norm, has_experts = FAMILIES[family]
     return Architecture(
         name=name,
         family=family,
         hidden=hidden,
-        intermediate=intermediate,
+        intermediate=number("moe_intermediate_size", default=intermediate) if has_experts else intermediate,
         layers=number("num_hidden_layers"),
         heads=heads,
         kv_heads=number("num_key_value_heads", default=heads),
@@ -161,7 +158,31 @@ def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
         vocab=number("vocab_size"),
         max_positions=number("max_position_embeddings"),
         dtype=DTYPES[dtype],
-        experts=experts,
-        top_k=top_k,
+        qk_norm=qk_norm or bool(config.get("use_qk_norm")),
         sliding_window=number("sliding_window", default=0) if config.get("use_sliding_window", True) else 0,
+        **(_experts(where, config, number, intermediate) if has_experts else {}),
     )
+
+
+def _experts(
+    where: str, config: dict[str, Any], number: Callable[..., int], intermediate: int
+) -> dict[str, int]:  # fmt: skip
+    """What only models with experts have. Dense layers are known at the model's beginning only."""
+    dense = config.get("first_k_dense_replace") or 0
+    only = config.get("mlp_only_layers") or []
+    if only:
+        dense = len(only)
+        if sorted(only) != list(range(dense)):
+            raise InputError(where, "mlp_only_layers", only, "dense layers are supported before all others only")
+    if config.get("decoder_sparse_step", 1) != 1:
+        raise InputError(where, "decoder_sparse_step", config["decoder_sparse_step"], "must be 1")
+    one = number("moe_intermediate_size", default=intermediate)
+    return {
+        "experts": number("num_local_experts", "num_experts", "n_routed_experts"),
+        "top_k": number("num_experts_per_tok"),
+        "dense_layers": dense,
+        "dense_intermediate": intermediate if dense else 0,
+        "shared_intermediate": number(
+            "shared_expert_intermediate_size", default=(config.get("n_shared_experts") or 0) * one
+        ),
+    }

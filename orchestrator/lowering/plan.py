@@ -6,12 +6,13 @@ all; two all-reduces a block put the partial sums together (Shoeybi et al., "Meg
 Pipeline stages hand hidden states on. Experts spread over all ranks of a data-parallel group get the
 whole group's tokens by all-gather and give them back by reduce-scatter, vLLM's default, or by two
 all-to-alls. With the experts on devices of their own (attention/FFN disaggregation) every layer sends
-its tokens there and back.
+its tokens there and back; leading dense layers and shared experts stay with the attention.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from hwmodels.interface import DTYPE_BYTES, Attribute
 
@@ -140,8 +141,11 @@ def lower(
         name = f"stage{stage}"
         if stage == 0:
             sections.append(Section(tuple(_prologue(build)), name))
-        block = (*_attention(build), *_mlp(build, all_to_all))
-        sections.append(Section(block, name, len(layers), 1, build.train(block)))
+        dense = sum(layer < arch.dense_layers for layer in layers)
+        for mlp, repeat in ((_dense_mlp, dense), (partial(_mlp, all_to_all=all_to_all), len(layers) - dense)):
+            if repeat:
+                block = (*_attention(build), *mlp(build))
+                sections.append(Section(block, name, repeat, 1, build.train(block)))
         if stage == layout.pp - 1:
             sections.append(Section(tuple(_epilogue(build)), name))
         else:
@@ -194,21 +198,41 @@ def _attention(build: _Builder) -> list[Row]:
 
 def _mlp(build: _Builder, all_to_all: bool) -> list[Row]:
     arch, layout = build.arch, build.layout
-    if arch.experts:
-        if layout.expert_parallel and layout.dp > 1:
-            return _spread_experts(build, all_to_all)
-        local = layout.expert_ranks
-        width = arch.intermediate if local > 1 else arch.intermediate // layout.tp
-        moe = build.compute(
-            "moe", "moe", expert_tokens(build.routing, arch.top_k, local), **_expert_shape(arch, width, local)
-        )
-        return [moe, *build.collective("all_reduce", "moe", bytes_per_token(arch.hidden * build.width))]
-    width = arch.intermediate // layout.tp
+    if not arch.experts:
+        return _dense_mlp(build)
+    if layout.expert_parallel and layout.dp > 1:
+        shared = _shared_experts(build)
+        summed = build.collective("all_reduce", "shared_experts", _hidden(build)) if shared else []
+        return [*shared, *summed, *_spread_experts(build, all_to_all)]
+    local = layout.expert_ranks
+    width = arch.intermediate if local > 1 else arch.intermediate // layout.tp
+    moe = build.compute(
+        "moe", "moe", expert_tokens(build.routing, arch.top_k, local), **_expert_shape(arch, width, local)
+    )  # the sums of both kinds of experts are reduced together
+    return [*_shared_experts(build), moe, *build.collective("all_reduce", "moe", _hidden(build))]
+
+
+def _hidden(build: _Builder) -> Size:
+    return bytes_per_token(build.arch.hidden * build.width)
+
+
+def _dense_mlp(build: _Builder) -> list[Row]:
+    arch = build.arch
+    width = (arch.dense_intermediate if arch.experts else arch.intermediate) // build.layout.tp
+    return [*_gated(build, "", width), *build.collective("all_reduce", "down_proj", _hidden(build))]
+
+
+def _shared_experts(build: _Builder) -> list[Row]:
+    """The experts that every token takes: an MLP as wide as all of them. One after the other with the rest."""
+    width = build.arch.shared_intermediate // build.layout.tp
+    return _gated(build, "shared_", width) if width else []
+
+
+def _gated(build: _Builder, which: str, width: int) -> list[Row]:
     return [
-        build.gemm("gate_up_proj", 2 * width, arch.hidden),
-        build.light("elementwise", "act_fn", 3 * width),
-        build.gemm("down_proj", arch.hidden, width),
-        *build.collective("all_reduce", "down_proj", bytes_per_token(arch.hidden * build.width)),
+        build.gemm(f"{which}gate_up_proj", 2 * width, build.arch.hidden),
+        build.light("elementwise", f"{which}act_fn", 3 * width),
+        build.gemm(f"{which}down_proj", build.arch.hidden, width),
     ]
 
 
@@ -273,9 +297,13 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
     moe = Work(f"{layout.ffn[0][0]}.accelerators", template.template, template.size, ranks, user)
     attention = tuple(_attention(build))
     sections = [Section(tuple(_prologue(build)), "attention")]
-    for _ in range(arch.layers):
+    if arch.dense_layers:
+        sections.append(Section((*attention, *_dense_mlp(build)), "attention", arch.dense_layers, 1))
+    shared = _shared_experts(build)
+    summed = build.collective("all_reduce", "shared_experts", _hidden(build)) if shared else []
+    for _ in range(arch.layers - arch.dense_layers):
         sections += [
-            Section(attention, "attention"), send("to_experts", True),
+            Section((*attention, *shared, *summed), "attention"), send("to_experts", True),
             Section((Row((moe,)),), "ffn"), send("from_experts", False), Section((), None, layers=1),
         ]  # fmt: skip
     return [*sections, Section(tuple(_epilogue(build)), "attention")]

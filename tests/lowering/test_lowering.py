@@ -108,6 +108,39 @@ def test_experts_over_a_data_parallel_group_see_the_tokens_of_all(tmp_path):
     assert arch.weight_bytes(1, 4) < arch.weight_bytes(1) / 3
 
 
+def test_leading_dense_layers_and_shared_experts(tmp_path):
+    """GLM-4.5's way: one dense layer first, then experts beside one that every token takes."""
+    glm = config(model_type="glm4_moe", num_hidden_layers=6, first_k_dense_replace=1, moe_intermediate_size=32,
+                 n_routed_experts=8, n_shared_experts=2, num_experts_per_tok=2, use_qk_norm=True)  # fmt: skip
+    (tmp_path / "glm.json").write_text(json.dumps(glm))
+    arch = load("glm.json", tmp_path.joinpath)
+    assert (arch.dense_layers, arch.dense_intermediate, arch.shared_intermediate, arch.qk_norm) == (1, 128, 64, True)
+    for tp in (1, 2):
+        dense, sparse = (section for section in plan_of(arch, tp=tp).sections if section.layers)
+        assert (dense.repeat, sparse.repeat) == (1, 5)
+        layers = [row.works[0].template.layer for row in sparse.rows]
+        assert layers[layers.index("shared_gate_up_proj"):] == [
+            "shared_gate_up_proj", "shared_act_fn", "shared_down_proj", "moe", *(["moe"] if tp > 1 else [])]  # fmt: skip
+        assert "gate_up_proj" in [row.works[0].template.layer for row in dense.rows]
+        matrices = tp * sum(
+            section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
+            for section in (dense, sparse) for row in section.rows if row.works[0].template.kind == "gemm"
+        )  # fmt: skip
+        experts = 5 * (8 * 3 * 64 * 32 + 64 * 8)
+        rest = 2 * 100 * 64 + 64 * (2 * 6 + 1)  # embedding and head, norms
+        assert arch.weight_bytes(1) == 2 * (matrices + experts + rest)
+    # Pipeline stages: the dense layer is the first stage's.
+    stages = plan_of(arch, pp=2).sections
+    assert [(s.stage, s.repeat) for s in stages if s.layers] == [("stage0", 1), ("stage0", 2), ("stage1", 3)]
+    assert arch.weight_bytes(1, layers=range(3), ends=1) + arch.weight_bytes(1, layers=range(3, 6), ends=1) == (
+        arch.weight_bytes(1) + 2 * 64)  # the final norm is counted with either end  # fmt: skip
+    # Over a data-parallel group the shared experts are each member's own.
+    group = next(s for s in reversed(plan_of(arch, dp=2, tp=2, expert_parallel=True).sections) if s.layers)
+    joint = [row.works[0].template.layer for row in group.rows if row.joint]
+    assert joint == ["dispatch", "moe", "combine"]
+    assert "shared_experts" in [row.works[0].template.layer for row in group.rows if not row.joint]
+
+
 def config(**changes):
     base = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
             "num_attention_heads": 4, "vocab_size": 100, "max_position_embeddings": 512}  # fmt: skip
@@ -127,7 +160,7 @@ def test_a_config_json_of_ones_own(tmp_path):
     ({"hidden_size": None}, "hidden_size: is missing"),
     ({"hidden_size": -1}, "hidden_size = -1: must be a positive"),
     ({"torch_dtype": "int3"}, "torch_dtype = 'int3'"),
-    ({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [0]}, "mlp_only_layers"),
+    ({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [1]}, "mlp_only_layers"),
 ])  # fmt: skip
 def test_a_config_that_cannot_be_read_names_the_field(tmp_path, change, message):
     (tmp_path / "c.json").write_text(json.dumps(config(**change)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from importlib.resources import files
 from itertools import pairwise
 
 import pytest
@@ -59,6 +60,23 @@ def test_a_fabric_asked_and_in_lock_step_agree_exactly(name, tmp_path, monkeypat
     assert asked[1]["duration"] == stepped[1]["duration"]
     links = [r["metronome"]["components"][network]["statistics"]["links"] for _, r, _ in (asked, stepped)]
     assert [row["link"] for row in links[0]] == [row["link"] for row in links[1]]
+
+
+@pytest.mark.parametrize("name", ["expert-parallel", "attention-ffn", "tensor-parallel"])
+def test_dense_layers_and_shared_experts_in_every_layout(name, tmp_path):
+    """Folding changes nothing here either, and what every token takes takes time."""
+    glm = json.loads((files("hwmodels.catalog") / "models/Qwen/Qwen3-30B-A3B-Instruct-2507.json").read_text())
+    times = []
+    for shared in (0, 2):
+        glm |= {"model_type": "glm4_moe", "use_qk_norm": True, "n_routed_experts": glm["num_experts"],
+                "first_k_dense_replace": 3, "n_shared_experts": shared}  # fmt: skip
+        (tmp_path / "glm.json").write_text(json.dumps(glm))
+        model = f"instances.0.model={tmp_path / 'glm.json'}"
+        folded = run(name, tmp_path / "a", model, requests=3)
+        unfolded = run(name, tmp_path / "b", model, requests=3, fold=False)
+        assert folded[0] == unfolded[0]
+        times.append(folded[1]["duration"])
+    assert times[0] < times[1]
 
 
 def test_stages_work_at_the_same_time(tmp_path):
