@@ -171,7 +171,7 @@ class Simulation:
                 members,
                 unit.plan.lanes,
                 self.recorder,
-                engine_model(unit.options.engine.version),
+                engine_model(unit.options.engine.version, unit.options.engine.cold_start),
             )
             self.loops.append(loop)
             loop.runner = executor = Executor(

@@ -136,7 +136,7 @@ class StepLoop:
             if self._next and self._next[0] and len(full) == 1:
                 upcoming = self._model.padded(self._next[0])
         self.launched += 1
-        starts = self._kernel.now_ps + self._model.inputs_ps(full)
+        starts = self._kernel.now_ps + self._model.inputs_ps(full, first=self.launched == 1)
         if self.onlooker:
             self.onlooker.launched(self.launched, self._kernel.now_ps, starts, riders)
         done = partial(self._step_ended, lane, self.launched, flights)

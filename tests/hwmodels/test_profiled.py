@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hwmodels.accelerator.profiled import Profiled
 from hwmodels.accelerator.profiled.mixed import Prompts
 from hwmodels.accelerator.profiled.tables import AttentionTable, Curve, bracket
-from hwmodels.interface import ConfigError, Provenance, Template, UnsupportedOperation
+from hwmodels.interface import MAX_PS, ConfigError, Operation, Provenance, Template, UnsupportedOperation
 
 from . import bundles
 
@@ -132,6 +132,37 @@ def test_what_a_profile_lacks_is_said_before_time_0(tmp_path, change, message):
 def test_a_layer_that_was_not_measured_is_refused(profiled):
     with pytest.raises(UnsupportedOperation, match="no rows for layer 'qk_norm'"):
         profiled.declare([Template(9, "norm", "qk_norm", {**COMMON, "width": 8})])
+
+
+def test_beyond_the_longest_chunk_a_prompt_takes_in_proportion_to_its_pairs(profiled):
+    """Twice the tokens, fresh, are four times the pairs; decodes beside it take what they took."""
+    table = AttentionTable(
+        {(c, n): {(0, 16 * (n > 0)): 10.0 * c * c + 7.0 * n} for c in (0, 8, 16) for n in (0, 1) if c + n}
+    )
+    assert table(16, 0, 1, 16) == (2567.0, Provenance.MEASURED)
+    assert table(32, 0, 1, 16) == (4 * 2560 + 7, Provenance.EXTRAPOLATED)
+    assert table(32, 0, 0, 0) == (4 * 2560, Provenance.EXTRAPOLATED)
+
+
+def test_beyond_a_curve_the_line_goes_through_half_its_length():
+    """Not through the last two points, whose noise it would carry far."""
+    curve = Curve({1: 1.0, 500: 500.0, 1000: 1000.0, 1001: 900.0})
+    assert curve(2001) == (pytest.approx(500 + 1501 * 400 / 501), Provenance.EXTRAPOLATED)
+
+
+def test_a_slice_of_experts_starts_as_whole_ones_do(tmp_path):
+    """Whole experts were measured: of two slices each takes half of what is beyond the start."""
+    bundles.write(tmp_path)
+    bundles.write(tmp_path, tp=2)
+    took = []
+    for tp in (1, 2):
+        model = Profiled({"bundle": str(tmp_path)})
+        moe = {**COMMON, "tp": tp, "hidden": 8, "intermediate": 8 // tp, "experts": 8, "top_k": 2, "expert_ranks": 1}
+        model.declare([Template(0, "moe", "moe", moe)])
+        done = model.advance(MAX_PS, [Operation(0, (16, 4), 0)]).completions[0]
+        took.append((done.finish_ps - done.start_ps, done.provenance))
+    start = min(took[0][0], 30 * 10**6)
+    assert took[1] == (pytest.approx(start + (took[0][0] - start) / 2, abs=1), Provenance.MODELLED)
 
 
 def test_experts_cut_by_tensor_parallelism_were_not_measured(tmp_path):

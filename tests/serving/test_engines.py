@@ -110,6 +110,13 @@ def test_one_step_at_a_time_the_device_waits_for_the_host():
     assert model.next_start(long_step, starts[1], 128) == long_step + model.host_step_ps + 128 * model.host_sequence_ps
 
 
+def test_a_cold_engine_warms_up_in_its_first_step():
+    warm, cold = (engine_model("vllm-0.19", cold) for cold in (False, True))
+    batch = [Batch((8, 0), 0, 0, 0, 0)]
+    assert cold.inputs_ps(batch, first=True) == warm.inputs_ps(batch, first=True) + 70 * MS
+    assert cold.inputs_ps(batch, first=False) == warm.inputs_ps(batch, first=True) == warm.prompt_step_ps
+
+
 def test_asynchronously_what_ends_makes_room_only_in_the_step_after_next():
     """Two may run; the second ends with step 3, and the third waits for its place."""
     three = [Request(0, 1, 8, 20), Request(1, 1, 8, 3), Request(2, 1, 8, 2)]

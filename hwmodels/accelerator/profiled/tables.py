@@ -100,6 +100,10 @@ class AttentionTable:
     The profile holds at most one prompt and n equal decodes a point. Chunk and decode count span an
     outer grid of which each corner is a surface over the two context lengths; a corner that was not
     measured is replaced by the nearest one that was.
+
+    Beyond the longest chunk the prompt's part grows with its work, the (query, key) pairs. In the other
+    three directions work is linear, as the axis rule is: bytes of K and V by decodes and context, pairs
+    by cached tokens.
     """
 
     def __init__(self, points: dict[tuple[int, int], dict[tuple[int, int], float]]) -> None:
@@ -109,6 +113,15 @@ class AttentionTable:
         self._nearest: dict[tuple[int, int], Surface] = {}
 
     def __call__(self, chunk: float, cached: float, decodes: int, context: float) -> tuple[float, Provenance]:
+        longest = self.chunks[-1]
+        if chunk <= longest or not longest:
+            return self._within(chunk, cached, decodes, context)
+        time, how = self._within(longest, cached, decodes, context)
+        prompt, _ = self._within(longest, cached, 0, 0)
+        growth = chunk * (cached + chunk / 2) / (longest * (cached + longest / 2)) - 1
+        return time + prompt * growth, worse(how, Provenance.EXTRAPOLATED)
+
+    def _within(self, chunk: float, cached: float, decodes: int, context: float) -> tuple[float, Provenance]:
         c0, c1, c_weight, c_how = bracket(self.chunks, chunk)
         n0, n1, n_weight, n_how = bracket(self.decodes, decodes)
         value, how = self._row(c0, n0, n1, n_weight, cached, context)

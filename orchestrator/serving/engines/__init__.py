@@ -23,6 +23,7 @@ class EngineModel:
         asynchronous: the next step is scheduled when one starts, not when it has ended.
         step_gap_ps: how long the device idles between two steps.
         prompt_step_ps: what a step with prompts in it takes before its operations.
+        warm_up_ps: what the first step takes before its operations, in an engine that starts cold.
         graph_sizes: tokens for which a graph of a decode step is captured, ascending; empty = no graphs.
         host_step_ps: the host's work on a step: schedule it, prepare its inputs, deal with its tokens.
         host_sequence_ps: what each of its sequences adds to that.
@@ -34,6 +35,7 @@ class EngineModel:
     prompt_step_ps: int
     host_step_ps: int
     host_sequence_ps: int
+    warm_up_ps: int
     graph_sizes: tuple[int, ...]
 
     def next_start(self, now_ps: int, last_end_ps: int, sequences: int) -> int:
@@ -45,9 +47,10 @@ class EngineModel:
         host = self.host_step_ps + sequences * self.host_sequence_ps
         return max(now_ps + self.step_gap_ps, last_end_ps + host if self.asynchronous else now_ps + host)
 
-    def inputs_ps(self, batches: Sequence[Batch]) -> int:
+    def inputs_ps(self, batches: Sequence[Batch], first: bool) -> int:
         """From the launch of a step of these members to its first operation."""
-        return self.prompt_step_ps if any(batch.prompts for batch in batches) else 0
+        inputs = self.prompt_step_ps if any(batch.prompts for batch in batches) else 0
+        return inputs + (self.warm_up_ps if first else 0)
 
     def padded(self, batch: Batch) -> Batch:
         """A step of decodes alone is one captured graph, of the next size there is."""
@@ -62,8 +65,8 @@ def names() -> list[str]:
 
 
 @cache
-def engine_model(name: str) -> EngineModel:
-    """The engine of that name; KeyError if there is none."""
+def engine_model(name: str, cold: bool = False) -> EngineModel:
+    """The engine of that name, warm unless it starts ``cold``; KeyError if there is none."""
     if name not in names():
         raise KeyError(name)
     facts = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text())
@@ -74,5 +77,6 @@ def engine_model(name: str) -> EngineModel:
         round(facts["prompt_step_us"] * PS_PER_US),
         round(facts["host_step_us"] * PS_PER_US),
         round(facts["host_sequence_us"] * PS_PER_US),
+        round(facts["warm_up_us"] * PS_PER_US) if cold else 0,
         tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step)),
     )
