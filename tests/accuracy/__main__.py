@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from ..conftest import ROOT, SHARED
-from . import collectives, kernels, serving
+from . import collectives, kernels, serving, steps
 from .rows import Row, parse, render
 
 TABLE = ROOT / "docs/accuracy.md"
@@ -34,6 +34,7 @@ def main() -> int:
         sections = [
             ("vLLM 0.19, 300 ShareGPT requests on RTX PRO 6000", serving.vllm_rows(SHARED, folder)),
             ("Older profiles: fp16 runs on A6000 and H100", serving.old_rows(SHARED, folder)),
+            ("Median time between tokens on H100, by roofline", steps.rows(SHARED, folder)),
             ("Collectives", collective_rows()),
             ("Kernels by roofline", kernels.rows(SHARED)),
         ]

@@ -1,0 +1,56 @@
+"""Decode steps of real vLLM on H100 at many batch sizes (ML.ENERGY leaderboard) against the roofline.
+
+A run there keeps as many requests in flight as may run (`max_num_seqs`); here twice as many come at once.
+Prompt lengths are not published: 200 tokens, which decodes feel little of.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .rows import Row
+from .serving import command
+
+#: their model -> (bundled model, tensor-parallel size)
+MODELS = {
+    "meta-llama/Llama-3.1-8B-Instruct": ("meta-llama/Llama-3.1-8B", 1),
+    "meta-llama/Llama-3.1-70B-Instruct": ("meta-llama/Llama-3.1-70B", 4),
+    "Qwen/Qwen3-32B": ("Qwen/Qwen3-32B", 2),
+    "Qwen/Qwen3-30B-A3B-Instruct-2507": ("Qwen/Qwen3-30B-A3B-Instruct-2507", 1),
+}
+
+
+def rows(data: Path, folder: Path) -> list[Row]:
+    """Mean error, and mean absolute error, of the median time between tokens over all batch sizes of a model."""
+    measured = json.loads((data / "mlenergy/lm-arena-chat_H100.json").read_text())
+    found = []
+    for name, (model, tp) in MODELS.items():
+        runs = [run for run in measured if run["model_id"] == name and run["num_gpus"] == run["tensor_parallel"] == tp]
+        errors = [simulated_itl_ms(model, run, folder) / run["median_itl_ms"] - 1 for run in runs]
+        label = f"{model}, TP {tp}"
+        sizes = f"of {len(runs)} batch sizes, {min(r['max_num_seqs'] for r in runs)} to {max(r['max_num_seqs'] for r in runs)}"
+        found.append(Row(label, f"mean {sizes}", None, None, sum(errors) / len(errors), None))
+        found.append(Row(label, "mean of absolute values", None, None, sum(map(abs, errors)) / len(errors), None))
+    return found
+
+
+def simulated_itl_ms(model: str, run: dict[str, Any], folder: Path) -> float:
+    tp, sequences = run["tensor_parallel"], run["max_num_seqs"]
+    network = {"name": "nvlink", "connects": ["n0.accelerators"], "type": "nvlink4"}
+    engine = {"version": "vllm-0.11", "max_num_seqs": sequences}
+    scenario = {
+        "workload": {"format": "synthetic", "num_requests": 2 * sequences, "request_rate": 100_000,
+                     "input_tokens": {"distribution": "lognormal", "mean": 200, "sigma": 0.6, "max": 2000},
+                     "output_tokens": {"distribution": "lognormal", "mean": run["avg_output_len"], "sigma": 0.5, "max": 4000}},
+        "cluster": {"nodes": [{"name": "n0", "accelerators": {"type": "h100-sxm", "count": tp}}], "networks": [network]},
+        "instances": [{"name": "i0", "model": model, "accelerators": f"n0[0:{tp}]", "tensor_parallel_size": tp,
+                       "engine": engine}],
+    }  # fmt: skip
+    path = folder / "steps.yaml"
+    path.write_text(yaml.safe_dump(scenario))
+    command("run", path, "-o", folder / "steps", "--quiet")
+    return float(json.loads((folder / "steps/result.json").read_text())["median_itl_ms"])
