@@ -97,7 +97,7 @@ def test_asynchronously_it_is_in_the_step_after_next():
 def test_one_step_at_a_time_the_device_waits_for_the_host():
     """Whose work grows with the sequences of the step; asynchronously the same work is done beside the next step."""
     model = engine_model("vllm-0.11")
-    ended, batches = serve("vllm-0.11", [FIRST, SECOND])
+    ended, batches = serve("vllm-0.11", [FIRST, Request(1, STEP, 8, 2)])
     starts = [start for start, _ in batches]
     host = model.host_step_ps + model.host_sequence_ps
     assert starts[0] == 1 + model.prompt_step_ps
