@@ -7,6 +7,8 @@ import json
 import pytest
 import yaml
 
+from . import serving
+
 RUNS = {
     "Llama-3.1-8B": ("sharegpt-llama-3.1-8b-300-sps10", 36578, 19520),
     "Qwen3-32B": ("sharegpt-qwen3-32b-300-sps10", 28614, 20448),
@@ -70,3 +72,17 @@ def test_the_scheduler_gives_the_peers_very_figures_under_the_peers_cost_model(i
     result = json.loads((tmp_path / "out/result.json").read_text())
     for (metric, statistic), (_, peer) in peer_table(bench).items():
         assert result[f"{statistic.lower()}_{KEY[metric]}"] == pytest.approx(peer, abs=0.051), (metric, statistic)
+
+
+def test_the_runs_of_the_older_profiles(shared, tmp_path):
+    """One set of engine parameters; what is missed is in docs/accuracy.md: the end of SM, and the client's TTFT."""
+    rows = {(row.reference, row.metric): row for row in serving.old_rows(shared, tmp_path)}
+    series = "WAPE of generated tokens/s"
+    assert rows["A6000 Llama-3.1-8B x 2", series].error <= 0.06
+    assert abs(rows["A6000 Llama-3.1-8B x 2", "end (s)"].simulated - 49) <= 2
+    assert rows["A6000 Phi-mini-MoE", series].error <= 0.08
+    assert abs(rows["H100 x 4 Llama-3.1-70B", "output tokens/s"].error) <= 0.03
+    assert abs(rows["H100 x 4 Llama-3.1-70B", "mean TPOT (ms)"].error) <= 0.02
+    caching = "A6000 Llama-3.1-8B, prefix caching"
+    assert abs(rows[caching, "num_gpu_blocks"].error) <= 0.02
+    assert rows[caching, "prefix hit tokens"].real == rows[caching, "prefix hit tokens"].simulated == 21264
