@@ -30,6 +30,8 @@ INTERCONNECTS: dict[str, dict[str, str]] = {
     "A100": {"type": "nvlink3"},
     "A6000": {"type": "pcie4-x16", "topology": "pcie"},
 }
+#: their hardware on which vLLM uses FlashAttention 3
+HOPPER = {"H100", "H200"}
 ENGINE_FIELDS = (
     "max_num_seqs",
     "max_num_batched_tokens",
@@ -115,6 +117,7 @@ def convert(
             "model": "profiled",
             "bundle": sources.relative(sources.profiles / kind),
             **({} if profile_format == "current" else {"format": profile_format}),
+            **({"flash_attention": 3} if profile_format == "v0" and kind in HOPPER else {}),
             **_watts(node, kind),
         }
         networks.append(_network(where, cluster, f"link{i}", [f"{name}.accelerators"], kind))

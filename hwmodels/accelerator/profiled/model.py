@@ -33,6 +33,10 @@ class ProfiledConfig(Config):
 
     bundle: Path = Field(description="a bundle (holds meta.yaml), or the folder of a device's bundles")
     format: Literal["current", "v0"] = Field(default="current", description="v0: layers.csv and attention.csv")
+    flash_attention: Literal[2, 3] = Field(
+        default=2,
+        description="v0: FlashAttention of the engine (3 on Hopper); it decides what decodes beside prompts take",
+    )
     idle_w: float | None = Field(default=None, ge=0)
     active_w: float | None = Field(default=None, ge=0)
 
@@ -118,7 +122,9 @@ class Profiled(OracleModel[ProfiledConfig]):
             root = self.config.bundle
             old = self.config.format == "v0"
             self._bundles[key] = _Layers(
-                OldBundle.find(root, model, tp) if old else Bundle.find(root, model, variant, tp)
+                OldBundle.find(root, model, tp, self.config.flash_attention)
+                if old
+                else Bundle.find(root, model, variant, tp)
             )
         return self._bundles[key]
 

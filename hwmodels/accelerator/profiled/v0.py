@@ -57,8 +57,8 @@ class OldBundle:
 
     experts_in = "rows of experts in layers.csv"
 
-    def __init__(self, folder: Path, tp: int) -> None:
-        self.folder, self.tp = folder / f"tp{tp}", tp
+    def __init__(self, folder: Path, tp: int, flash_attention: int = 2) -> None:
+        self.folder, self.tp, self._flash_attention = folder / f"tp{tp}", tp, flash_attention
         self._activation_width = 0  # elements a token that act_fn reads and writes; 0 = not known
         self._heads_per_kv, self._sliding_window = 1, False
         if not self.folder.is_dir():
@@ -69,11 +69,11 @@ class OldBundle:
         self.per_sequence = {"lm_head": self.dense.pop("lm_head"), "sampler": Unmeasured()}
 
     @classmethod
-    def find(cls, root: Path, model: str, tp: int) -> OldBundle:
+    def find(cls, root: Path, model: str, tp: int, flash_attention: int = 2) -> OldBundle:
         if not (root / model).is_dir():
             have = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/tp[0-9]*"))
             raise ConfigError("bundle", str(root), f"has no profile of {model}; it has {sorted(set(have))}")
-        return cls(root / model, tp)
+        return cls(root / model, tp, flash_attention)
 
     def learn(self, template: Template) -> None:
         """Take from a model's templates what the files do not say of it."""
@@ -105,9 +105,12 @@ class OldBundle:
                 decodes[int(row["batch_size"]), size] = time
         if not prompts or not decodes:
             raise ConfigError("bundle", str(path), "needs rows of prompts and of decodes")
+        longest = max(chunk for chunk, _ in prompts)
+        if each:
+            return OldAttention(Surface(prompts), Surface(decodes), longest)
         together = 1 if self._sliding_window else self._heads_per_kv
-        of_decodes = Surface(decodes) if each else SummedDecodes(decodes, together)
-        return OldAttention(Surface(prompts), of_decodes, max(chunk for chunk, _ in prompts))
+        beside = together if self._flash_attention == 3 else 1
+        return OldAttention(Surface(prompts), SummedDecodes(decodes), longest, together, beside)
 
     def experts(self, top_k: int) -> OldExperts | None:
         if not all(name in self._curves for name in ("gate", *EXPERT)):

@@ -4,10 +4,12 @@ The GPUs' rows of decodes give the context of the whole batch together: a row of
 than n cached tokens took an empty launch's time, and rows of equal ``kv_cache_size // n`` took the
 same. So a row's context is that, and the longer the context the fewer decodes were measured with it.
 
-They were measured with one thread block a query head. FlashAttention computes all query heads of a KV
+They were measured with one thread block a query head. FlashAttention 2 computes all query heads of a KV
 head in one block when nothing forbids it (``seqlenq_ngroups_swapped`` in flash-attention's
-``mha_varlen_fwd``: one query token, no sliding window), so n decodes then cost what n over that number
-cost in the profile.
+``mha_varlen_fwd``: every sequence has one query token, so no prompt is beside them, and no sliding
+window), so n decodes then cost what n over that number cost in the profile. FlashAttention 3, which vLLM
+uses on Hopper, does it beside prompts too. The newer profiles show the difference: beside a prompt of 16
+tokens 128 decodes take 1.7 (4 query heads a KV head) to 3.3 times (8) as long on RTX PRO 6000.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from .tables import RawCurve, Surface, bracket
 
 
 class DecodeTime(Protocol):
-    """time(decodes, context of each) -> (ps, provenance)."""
+    """time(decodes, context of each) -> (ps, provenance); as many decodes as there are blocks for a KV head."""
 
     def __call__(self, decodes: float, context: float, /) -> tuple[float, Provenance]: ...
 
@@ -28,17 +30,23 @@ class DecodeTime(Protocol):
 
 
 class OldAttention:
-    """time(prompt tokens, cached, decodes, context): one prompt's kernel, then the decodes'."""
+    """time(prompt tokens, cached, decodes, context): one prompt's kernel, then the decodes'.
 
-    def __init__(self, prompts: Surface, decodes: DecodeTime, longest: int) -> None:
+    ``together``: query heads that share a thread block in a batch of decodes alone; ``beside`` a prompt.
+    """
+
+    def __init__(
+        self, prompts: Surface, decodes: DecodeTime, longest: int, together: int = 1, beside: int = 1
+    ) -> None:  # fmt: skip
         self._prompts, self._decodes, self._longest = prompts, decodes, longest
+        self._together, self._beside = together, beside
 
     def __call__(self, chunk: float, cached: float, decodes: int, context: float) -> tuple[float, Provenance]:
         time, how = 0.0, Provenance.MEASURED
         if chunk:
             time, how = self._prompt(chunk, cached)
         if decodes:
-            more, how_more = self._decodes(decodes, context)
+            more, how_more = self._decodes(decodes / (self._beside if chunk else self._together), context)
             time, how = time + more, worse(how, how_more)
         return time, how
 
@@ -57,12 +65,12 @@ class OldAttention:
 class SummedDecodes:
     """time(decodes, context), measured by the context of all decodes together.
 
-    ``points``: (decodes, their context together) -> ps. ``heads_together`` query heads share a thread
-    block. More decodes than were measured at a context continue the line of all that were: thread
-    blocks take turns on the device, and one row alone shows the steps of that, not its slope.
+    ``points``: (decodes, their context together) -> ps. More decodes than were measured at a context
+    continue the line of all that were: thread blocks take turns on the device, and one row alone shows
+    the steps of that, not its slope.
     """
 
-    def __init__(self, points: dict[tuple[int, int], float], heads_together: int) -> None:
+    def __init__(self, points: dict[tuple[int, int], float]) -> None:
         rows: dict[int, dict[int, list[float]]] = {}
         for (decodes, together), time in points.items():
             if together >= decodes:  # else nobody has any context, and nothing was computed
@@ -71,7 +79,6 @@ class SummedDecodes:
         self._curves = [
             RawCurve({context: sum(times) / len(times) for context, times in rows[row].items()}) for row in self._rows
         ]
-        self._heads_together = heads_together
         #: of rows 0 to i, the context that all of them have; negative, to ascend
         self._reach: list[int] = []
         for curve in self._curves:
@@ -79,7 +86,7 @@ class SummedDecodes:
 
     def __call__(self, decodes: float, context: float) -> tuple[float, Provenance]:
         # Fewer thread blocks than there are processors take as long as one decode's.
-        blocks = max(decodes / self._heads_together, self._rows[0])
+        blocks = max(decodes, self._rows[0])
         count = self._measured_at(context)
         if blocks > self._rows[count - 1]:
             return self._beyond(blocks, context, count)
