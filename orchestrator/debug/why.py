@@ -221,9 +221,9 @@ def _timeline(
 
 
 def _what(kinds: dict[str, str], component: str) -> str:
-    if component == "host":
-        return "host"
-    return {"accelerator": "compute", "pim": "compute"}.get(kinds.get(component, ""), kinds.get(component, "waiting"))
+    """Of a component by its kind; what no component took is named already."""
+    kind = kinds.get(component, component)
+    return "compute" if kind in ("accelerator", "pim") else kind
 
 
 def _gap(

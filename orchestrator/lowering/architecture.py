@@ -68,6 +68,15 @@ class Architecture:
     dense_intermediate: int = 0
     shared_intermediate: int = 0
 
+    def without_experts(self, layers: range) -> int:
+        """How many of these layers have an MLP instead of experts; all those of a dense model."""
+        return sum(layer < self.dense_layers for layer in layers) if self.experts else len(layers)
+
+    @property
+    def mlp_width(self) -> int:
+        """Width of the MLP of a layer without experts."""
+        return self.dense_intermediate if self.experts else self.intermediate
+
     def weight_bytes(self, tp: int, expert_ranks: int = 1, layers: range | None = None, ends: int = 2,
                      dense: bool = True, experts: bool = True) -> int:  # fmt: skip
         """Weights on one device: attention, MLP and shared experts cut ``tp`` ways, norms whole.
@@ -78,14 +87,13 @@ class Architecture:
         """
         query, key_value = self.heads * self.head_size, self.kv_heads * self.head_size
         layers = layers or range(self.layers)
-        with_experts = len(layers) if self.experts else 0
-        with_experts -= sum(layer < self.dense_layers for layer in layers)
+        without = self.without_experts(layers)
+        with_experts = len(layers) - without
         parameters = ends * (self.vocab // tp) * self.hidden + (self.hidden if ends else 0)
         if dense:
             block = 2 * self.hidden + self.hidden * ((query + 2 * key_value) // tp) + (query // tp) * self.hidden
-            width = self.dense_intermediate if self.experts else self.intermediate
             parameters += len(layers) * block
-            parameters += (len(layers) - with_experts) * 3 * self.hidden * (width // tp)
+            parameters += without * 3 * self.hidden * (self.mlp_width // tp)
             parameters += with_experts * 3 * self.hidden * (self.shared_intermediate // tp)
         if experts and with_experts:
             expert = 3 * self.hidden * self.intermediate
@@ -146,11 +154,12 @@ def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
         raise InputError(where, "torch_dtype", dtype, f"one of {', '.join(DTYPES)}")
     intermediate = number("intermediate_size", "ffn_dim")
     qk_norm, has_experts = FAMILIES[family]
+    one = number("moe_intermediate_size", default=intermediate) if has_experts else intermediate
     return Architecture(
         name=name,
         family=family,
         hidden=hidden,
-        intermediate=number("moe_intermediate_size", default=intermediate) if has_experts else intermediate,
+        intermediate=one,
         layers=number("num_hidden_layers"),
         heads=heads,
         kv_heads=number("num_key_value_heads", default=heads),
@@ -160,14 +169,14 @@ def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
         dtype=DTYPES[dtype],
         qk_norm=qk_norm or bool(config.get("use_qk_norm")),
         sliding_window=number("sliding_window", default=0) if config.get("use_sliding_window", True) else 0,
-        **(_experts(where, config, number, intermediate) if has_experts else {}),
+        **(_experts(where, config, number, intermediate, one) if has_experts else {}),
     )
 
 
 def _experts(
-    where: str, config: dict[str, Any], number: Callable[..., int], intermediate: int
-) -> dict[str, int]:  # fmt: skip
-    """What only models with experts have. Dense layers are known at the model's beginning only."""
+    where: str, config: dict[str, Any], number: Callable[..., int], intermediate: int, one: int
+) -> dict[str, int]:
+    """What only models with experts have; ``one`` expert's width. Dense layers are known at the beginning only."""
     dense = config.get("first_k_dense_replace") or 0
     only = config.get("mlp_only_layers") or []
     if only:
@@ -176,7 +185,6 @@ def _experts(
             raise InputError(where, "mlp_only_layers", only, "dense layers are supported before all others only")
     if config.get("decoder_sparse_step", 1) != 1:
         raise InputError(where, "decoder_sparse_step", config["decoder_sparse_step"], "must be 1")
-    one = number("moe_intermediate_size", default=intermediate)
     return {
         "experts": number("num_local_experts", "num_experts", "n_routed_experts"),
         "top_k": number("num_experts_per_tok"),

@@ -141,8 +141,8 @@ def lower(
         name = f"stage{stage}"
         if stage == 0:
             sections.append(Section(tuple(_prologue(build)), name))
-        dense = sum(layer < arch.dense_layers for layer in layers)
-        for mlp, repeat in ((_dense_mlp, dense), (partial(_mlp, all_to_all=all_to_all), len(layers) - dense)):
+        dense = arch.without_experts(layers)
+        for mlp, repeat in ((_mlp, dense), (partial(_experts, all_to_all=all_to_all), len(layers) - dense)):
             if repeat:
                 block = (*_attention(build), *mlp(build))
                 sections.append(Section(block, name, repeat, 1, build.train(block)))
@@ -196,14 +196,10 @@ def _attention(build: _Builder) -> list[Row]:
     ]  # fmt: skip
 
 
-def _mlp(build: _Builder, all_to_all: bool) -> list[Row]:
+def _experts(build: _Builder, all_to_all: bool) -> list[Row]:
     arch, layout = build.arch, build.layout
-    if not arch.experts:
-        return _dense_mlp(build)
     if layout.expert_parallel and layout.dp > 1:
-        shared = _shared_experts(build)
-        summed = build.collective("all_reduce", "shared_experts", _hidden(build)) if shared else []
-        return [*shared, *summed, *_spread_experts(build, all_to_all)]
+        return [*_shared_experts_summed(build), *_spread_experts(build, all_to_all)]
     local = layout.expert_ranks
     width = arch.intermediate if local > 1 else arch.intermediate // layout.tp
     moe = build.compute(
@@ -216,9 +212,8 @@ def _hidden(build: _Builder) -> Size:
     return bytes_per_token(build.arch.hidden * build.width)
 
 
-def _dense_mlp(build: _Builder) -> list[Row]:
-    arch = build.arch
-    width = (arch.dense_intermediate if arch.experts else arch.intermediate) // build.layout.tp
+def _mlp(build: _Builder) -> list[Row]:
+    width = build.arch.mlp_width // build.layout.tp
     return [*_gated(build, "", width), *build.collective("all_reduce", "down_proj", _hidden(build))]
 
 
@@ -226,6 +221,12 @@ def _shared_experts(build: _Builder) -> list[Row]:
     """The experts that every token takes: an MLP as wide as all of them. One after the other with the rest."""
     width = build.arch.shared_intermediate // build.layout.tp
     return _gated(build, "shared_", width) if width else []
+
+
+def _shared_experts_summed(build: _Builder) -> list[Row]:
+    """Where the other experts are on other ranks than a member's own, and their sums do not meet."""
+    shared = _shared_experts(build)
+    return [*shared, *build.collective("all_reduce", "shared_experts", _hidden(build))] if shared else []
 
 
 def _gated(build: _Builder, which: str, width: int) -> list[Row]:
@@ -298,12 +299,11 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
     attention = tuple(_attention(build))
     sections = [Section(tuple(_prologue(build)), "attention")]
     if arch.dense_layers:
-        sections.append(Section((*attention, *_dense_mlp(build)), "attention", arch.dense_layers, 1))
-    shared = _shared_experts(build)
-    summed = build.collective("all_reduce", "shared_experts", _hidden(build)) if shared else []
+        sections.append(Section((*attention, *_mlp(build)), "attention", arch.dense_layers, 1))
+    attention += tuple(_shared_experts_summed(build))
     for _ in range(arch.layers - arch.dense_layers):
         sections += [
-            Section((*attention, *shared, *summed), "attention"), send("to_experts", True),
+            Section(attention, "attention"), send("to_experts", True),
             Section((Row((moe,)),), "ffn"), send("from_experts", False), Section((), None, layers=1),
         ]  # fmt: skip
     return [*sections, Section(tuple(_epilogue(build)), "attention")]

@@ -72,65 +72,77 @@ def convert(
     cluster = _load(sources.cluster)
     nodes: list[dict[str, Any]] = []
     networks: list[dict[str, Any]] = []
-    instances: list[dict[str, Any]] = []
     components: dict[str, dict[str, Any]] = {}
-    groups: dict[str, dict[str, Any]] = {}  # data-parallel group, or an instance's own name -> instance
+    instances = _Instances(sources, where, flags)
     for i, node in enumerate(_list(where, cluster, "nodes")):
-        name = f"n{i}"
+        name, accelerators = f"n{i}", f"n{i}.accelerators"
         parts = _list(f"{where}: nodes[{i}]", node, "instances")
-        if "pim_config" in node.get("cpu_mem", {}):
-            raise InputError(
-                where, f"nodes[{i}].cpu_mem.pim_config", node["cpu_mem"]["pim_config"], "PIM is not supported"
-            )
-        hardware = {part.get("hardware") for part in parts}
-        if len(hardware) != 1:
-            raise InputError(
-                where,
-                f"nodes[{i}].instances",
-                sorted(map(str, hardware)),
-                "one kind of hardware a node is supported",
-            )
-        count, size = 0, None
-        for j, part in enumerate(parts):
-            spot = f"nodes[{i}].instances[{j}]"
-            tp, pp = _parallel(where, spot, part)
-            devices = f"{name}[{count}:{count + tp * pp}]"
-            made = _instance(sources, where, spot, part, f"i{len(instances)}", devices, (tp, pp), flags)
-            fellow = groups.get(part.get("dp_group") or made["name"])
-            if fellow is None:
-                groups[part.get("dp_group") or made["name"]] = made
-                instances.append(made)
-            else:
-                _join(where, spot, fellow, made)
-            count += tp * pp
-            size = part["npu_mem"]["mem_size"]
-        kind = hardware.pop()
-        nodes.append(
-            {
-                "name": name,
-                "accelerators": {"type": DEVICES.get(kind, kind), "count": count, "memory_gib": size},
-                "memory": {"dram": _dram(where, f"nodes[{i}].cpu_mem", node)},
-                **({"power": {"base_w": node["power"].get("base_node_power", 0)}} if node.get("power") else {}),
-            }
-        )
-        components[f"{name}.accelerators"] = {
+        kind = _hardware(where, i, node, parts)
+        nodes.append(_node(where, i, node, kind, instances.on(name, i, parts), parts[-1]["npu_mem"]["mem_size"]))
+        components[accelerators] = {
             "model": "profiled",
             "bundle": sources.relative(sources.profiles / kind),
             **({} if profile_format == "current" else {"format": profile_format}),
             **({"flash_attention": 3} if profile_format == "v0" and kind in HOPPER else {}),
             **_watts(node, kind),
         }
-        networks.append(_network(where, cluster, f"link{i}", [f"{name}.accelerators"], kind))
+        networks.append(_network(where, cluster, f"link{i}", [accelerators], kind))
     if len(nodes) > 1:
-        networks.append(_network(where, cluster, "links", [f"{node['name']}.accelerators" for node in nodes]))
+        networks.append(_network(where, cluster, "links", list(components)))
     workload = {"format": "llmservingsim", "path": sources.relative(sources.workload)}
     return {
         "name": sources.target.stem,
         "workload": workload | ({"limit": limit} if limit else {}),
         "cluster": {"nodes": nodes, "networks": networks},
-        "instances": instances,
+        "instances": instances.made,
         "router": {"policy": router},
         "components": components,
+    }
+
+
+class _Instances:
+    """The instances of all nodes; members of a data-parallel group become one."""
+
+    def __init__(self, sources: Sources, where: str, flags: Mapping[str, Any]) -> None:
+        self._sources, self._where, self._flags = sources, where, flags
+        self._groups: dict[str, dict[str, Any]] = {}  # data-parallel group, or an instance's own name -> instance
+        self.made: list[dict[str, Any]] = []
+
+    def on(self, node: str, i: int, parts: list[dict[str, Any]]) -> int:
+        """Take in those of node ``i``; how many devices they take."""
+        count = 0
+        for j, part in enumerate(parts):
+            spot = f"nodes[{i}].instances[{j}]"
+            tp, pp = _parallel(self._where, spot, part)
+            name, devices = f"i{len(self.made)}", f"{node}[{count}:{count + tp * pp}]"
+            made = _instance(self._sources, self._where, spot, part, name, devices, (tp, pp), self._flags)
+            first = self._groups.setdefault(part.get("dp_group") or name, made)
+            if first is made:
+                self.made.append(made)
+            else:
+                _join(self._where, spot, first, made)
+            count += tp * pp
+        return count
+
+
+def _hardware(where: str, i: int, node: dict[str, Any], parts: list[dict[str, Any]]) -> str:
+    """The one kind of device that a node has."""
+    memory = node.get("cpu_mem", {})
+    if "pim_config" in memory:
+        raise InputError(where, f"nodes[{i}].cpu_mem.pim_config", memory["pim_config"], "PIM is not supported")
+    kinds = {part.get("hardware") for part in parts}
+    if len(kinds) != 1:
+        spot, given = f"nodes[{i}].instances", sorted(map(str, kinds))
+        raise InputError(where, spot, given, "one kind of hardware a node is supported")
+    return str(kinds.pop())
+
+
+def _node(where: str, i: int, node: dict[str, Any], kind: str, count: int, memory_gib: float) -> dict[str, Any]:
+    return {
+        "name": f"n{i}",
+        "accelerators": {"type": DEVICES.get(kind, kind), "count": count, "memory_gib": memory_gib},
+        "memory": {"dram": _dram(where, f"nodes[{i}].cpu_mem", node)},
+        **({"power": {"base_w": node["power"].get("base_node_power", 0)}} if node.get("power") else {}),
     }
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...interface import Provenance, worse
-from .tables import SkewTable
+from .tables import SkewTable, pairs
 
 #: (prompt tokens, its cached tokens, decodes, their context) -> (ps, provenance)
 AttentionTime = Callable[[float, float, int, float], tuple[float, Provenance]]
@@ -35,15 +35,15 @@ class Prompts:
     longest: int
 
     @classmethod
-    def of(cls, pairs: tuple[int, ...]) -> Prompts:
+    def of(cls, prompts: tuple[int, ...]) -> Prompts:
         """From (new, cached) of each prompt, flat."""
-        if not pairs:
+        if not prompts:
             return cls(0, 0, 0)
-        if len(pairs) == 2:
-            return cls(pairs[0], pairs[1], pairs[0])
-        new, cached = pairs[::2], pairs[1::2]
+        if len(prompts) == 2:
+            return cls(prompts[0], prompts[1], prompts[0])
+        new, cached = prompts[::2], prompts[1::2]
         tokens = sum(new)
-        work = sum(n * (c + n / 2) for n, c in zip(new, cached, strict=True))
+        work = sum(pairs(n, c) for n, c in zip(new, cached, strict=True))
         return cls(tokens, work / tokens - tokens / 2, max(new))
 
 

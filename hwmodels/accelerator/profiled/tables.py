@@ -39,6 +39,11 @@ def bracket(axis: Sequence[int], x: float) -> tuple[int, int, float, Provenance]
     return i, i + 1, (x - axis[i]) / (axis[i + 1] - axis[i]), BETWEEN
 
 
+def pairs(tokens: float, cached: float) -> float:
+    """(query, key) pairs of a prompt's new tokens over its cached ones and themselves: attention's work."""
+    return tokens * (cached + tokens / 2)
+
+
 class Curve:
     """time(x), for layers whose time depends on one count (tokens or sequences)."""
 
@@ -70,7 +75,7 @@ class Surface:
         for (row, column), value in points.items():
             rows.setdefault(row, {})[column] = value
         self.rows = sorted(rows)
-        self.curves = [RawCurve(rows[row]) for row in self.rows]
+        self.curves = [_RawCurve(rows[row]) for row in self.rows]
 
     def __call__(self, row: float, column: float) -> tuple[float, Provenance]:
         i, j, weight, how = bracket(self.rows, row)
@@ -85,7 +90,7 @@ class Surface:
         return [error for curve in self.curves for error in curve.left_out()]
 
 
-class RawCurve(Curve):
+class _RawCurve(Curve):
     """A curve whose axis may hold 0."""
 
     def __call__(self, x: float) -> tuple[float, Provenance]:
@@ -118,7 +123,7 @@ class AttentionTable:
             return self._within(chunk, cached, decodes, context)
         time, how = self._within(longest, cached, decodes, context)
         prompt, _ = self._within(longest, cached, 0, 0)
-        growth = chunk * (cached + chunk / 2) / (longest * (cached + longest / 2)) - 1
+        growth = pairs(chunk, cached) / pairs(longest, cached) - 1
         return time + prompt * growth, worse(how, Provenance.EXTRAPOLATED)
 
     def _within(self, chunk: float, cached: float, decodes: int, context: float) -> tuple[float, Provenance]:

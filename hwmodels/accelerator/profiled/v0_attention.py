@@ -15,10 +15,11 @@ tokens 128 decodes take 1.7 (4 query heads a KV head) to 3.3 times (8) as long o
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import accumulate
 from typing import Protocol
 
 from ...interface import Provenance, worse
-from .tables import RawCurve, Surface, bracket
+from .tables import Surface, pairs
 
 
 class DecodeTime(Protocol):
@@ -58,8 +59,7 @@ class OldAttention:
         if chunk <= self._longest:
             return self._prompts(chunk, chunk + cached)
         time, how = self._prompts(self._longest, self._longest + cached)
-        pairs = chunk * (cached + chunk / 2) / (self._longest * (cached + self._longest / 2))
-        return time * pairs, worse(how, Provenance.EXTRAPOLATED)
+        return time * pairs(chunk, cached) / pairs(self._longest, cached), worse(how, Provenance.EXTRAPOLATED)
 
 
 class SummedDecodes:
@@ -75,38 +75,26 @@ class SummedDecodes:
         for (decodes, together), time in points.items():
             if together >= decodes:  # else nobody has any context, and nothing was computed
                 rows.setdefault(decodes, {}).setdefault(together // decodes, []).append(time)
-        self._rows = sorted(rows)
-        self._curves = [
-            RawCurve({context: sum(times) / len(times) for context, times in rows[row].items()}) for row in self._rows
-        ]
+        self._measured = Surface({
+            (decodes, context): sum(times) / len(times)
+            for decodes, contexts in rows.items() for context, times in contexts.items()
+        })  # fmt: skip
         #: of rows 0 to i, the context that all of them have; negative, to ascend
-        self._reach: list[int] = []
-        for curve in self._curves:
-            self._reach.append(max(-curve.xs[-1], self._reach[-1] if self._reach else -curve.xs[-1]))
+        self._reach = list(accumulate((-curve.xs[-1] for curve in self._measured.curves), max))
 
     def __call__(self, decodes: float, context: float) -> tuple[float, Provenance]:
+        rows = self._measured.rows
         # Fewer thread blocks than there are processors take as long as one decode's.
-        blocks = max(decodes, self._rows[0])
-        count = self._measured_at(context)
-        if blocks > self._rows[count - 1]:
-            return self._beyond(blocks, context, count)
-        i, j, weight, how = bracket(self._rows[:count], blocks)
-        low, how_low = self._curves[i](context)
-        if i == j:
-            return low, worse(how, how_low)
-        high, how_high = self._curves[j](context)
-        return low + weight * (high - low), worse(how, worse(how_low, how_high))
+        blocks = max(decodes, rows[0])
+        count = max(1, bisect_right(self._reach, -context))  # of rows, from the first on, with decodes of this context
+        return self._beyond(blocks, context, count) if blocks > rows[count - 1] else self._measured(blocks, context)
 
     def left_out(self) -> list[float]:
-        return [error for curve in self._curves for error in curve.left_out()]
-
-    def _measured_at(self, context: float) -> int:
-        """How many rows, from the first on, have decodes of this context; at least one."""
-        return max(1, bisect_right(self._reach, -context))
+        return self._measured.left_out()
 
     def _beyond(self, blocks: float, context: float, count: int) -> tuple[float, Provenance]:
-        rows = self._rows[:count]
-        times = [curve(context)[0] for curve in self._curves[:count]]
+        rows = self._measured.rows[:count]
+        times = [curve(context)[0] for curve in self._measured.curves[:count]]
         mean, mean_time = sum(rows) / count, sum(times) / count
         spread = sum((row - mean) ** 2 for row in rows)
         if not spread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -52,11 +53,8 @@ class Level(Config):
             return Interconnect("plain", rate or 0.0, 0, 0, latency, latency, 1.0, 0, None, None, None, None, None, {})
         known = interconnect(self.type)
         hop = known.hop_ns if self.latency_ns is None else self.latency_ns
-        return Interconnect(
-            known.name, rate or known.bandwidth, known.launch_ns, known.bulk_launch_ns, hop,
-            known.bulk_hop_ns + hop - known.hop_ns, known.low_latency_share, known.switch_ns,
-            known.root_bandwidth, known.local_copy, known.in_network, known.peer_access, known.host_path, known.sources,
-        )  # fmt: skip
+        bulk = known.bulk_hop_ns + hop - known.hop_ns
+        return replace(known, bandwidth=rate or known.bandwidth, hop_ns=hop, bulk_hop_ns=bulk)
 
 
 class ScaleOut(Level):
