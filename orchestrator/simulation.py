@@ -29,6 +29,7 @@ from .serving.handoff import Handoff
 from .serving.loop import StepLoop
 from .serving.router import make_router
 from .serving.scheduler import Scheduler
+from .serving.server import ApiServers
 from .workload import llmservingsim, synthetic
 from .workload.request import Request
 from .workload.rewindable import Rewindable
@@ -154,7 +155,9 @@ class Simulation:
         self.executors: list[Executor] = []  # what executes its steps
         self.recorder = Recorder(progress)
         for unit in self.units:
-            role = Role(unit.options.role)
+            options, role = unit.options.engine, Role(unit.options.role)
+            model = engine_model(options.version, options.cold_start)
+            servers = ApiServers(model.server, options.api_server_count)
             members: list[Engine] = []
             for name in unit.names:
                 number = len(self.engines) + len(members)
@@ -162,17 +165,10 @@ class Simulation:
                     unit.scheduler, unit.blocks, unit.plan.lanes, self.recorder.add_engine(unit.plan.lanes),
                     hand_over=role is Role.PREFILL,
                 )  # fmt: skip
-                members.append(Engine(name, number, scheduler, unit.max_model_len, role))
+                members.append(Engine(name, number, scheduler, unit.max_model_len, role, servers))
             self.engines += members
             # Instances rank after components: at one instant hardware comes first.
-            loop = StepLoop(
-                self.kernel,
-                unit.rank,
-                members,
-                unit.plan.lanes,
-                self.recorder,
-                engine_model(unit.options.engine.version, unit.options.engine.cold_start),
-            )
+            loop = StepLoop(self.kernel, unit.rank, members, unit.plan.lanes, self.recorder, model)
             self.loops.append(loop)
             loop.runner = executor = Executor(
                 self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].scheduler.steady, fold

@@ -104,7 +104,7 @@ def digest(simulation: Simulation) -> str:
         pools.append(one.scheduler.pool.internals())
     rows = [event[:8] for event in simulation.kernel.queue.pending()]
     done = [(s.request.id, s.end_ps, s.token_steps) for s in simulation.recorder.done]
-    logs = [[list(getattr(log, name)) for name in ("end_ps", "output_tokens", "energy_pj")]
+    logs = [[list(getattr(log, name)) for name in ("end_ps", "delivered_ps", "output_tokens", "energy_pj")]
             for log in simulation.recorder.logs]  # fmt: skip
     state = flat(tree(simulation, lambda name: None))
     data = json.dumps([state, pools, rows, done, logs], sort_keys=True, default=str)
@@ -179,6 +179,8 @@ def find(simulation: Simulation, request_id: int) -> tuple[Sequence, str] | None
 
 def _state(one: Engine, sequence: Sequence) -> str:
     scheduler = one.scheduler
+    if sequence in one.coming:
+        return "api-server"
     if sequence.order in scheduler.running and scheduler.running[sequence.order] is sequence:
         return "prefill" if _prefills(one, sequence) else "decode"
     if sequence.request.id in scheduler.handed and sequence.origin is None:
@@ -202,7 +204,7 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
     timed = sequence.origin if sequence.origin is not None and sequence.first_token_ps < 0 else sequence
     times = {
         name: getattr(timed, name) if getattr(timed, name) >= 0 else None
-        for name in ("queued_ps", "scheduled_ps", "first_token_ps", "end_ps")
+        for name in ("received_ps", "queued_ps", "scheduled_ps", "first_token_ps", "end_ps")
     }
     produced = max(produced, timed.produced)
     asked = sequence.request

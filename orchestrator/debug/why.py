@@ -3,7 +3,8 @@
 The run is played again from the arrival with an onlooker that notes the steps the request rides in and
 what each component does in them. A step's time goes to its longest chain of operations (of several
 data-parallel members the slowest); what is left between steps is waiting or host work. The parts add up
-to the latency exactly.
+to the latency exactly. While its first token is on its way to the client the request is computed further:
+that time counts for the token.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import NamedTuple
 
 from ..coupling.port import Item, layers
 from ..errors import InputError
+from ..serving.sequence import Sequence as RequestState
 from ..simulation import Simulation
 from . import state
 from .session import DebugSession
 
 STAGE = "for a pipeline stage, or another member"
 INPUTS = "inputs of the prompts"
+SERVER = "host", "API server and client"
 
 
 class Part(NamedTuple):
@@ -172,12 +175,17 @@ def why(session: DebugSession, request: int) -> Answer:
         sequence = found[0]
         finish = sequence.end_ps if end else simulation.kernel.now_ps
         moves.close()
+        logs = simulation.recorder.logs
     if sequence.origin is not None and sequence.first_token_ps < 0:
         sequence = sequence.origin  # what it has got so far it has there
-    marks = sequence.queued_ps, sequence.scheduled_ps
-    first = sequence.first_token_ps if sequence.first_token_ps >= 0 else None
+    first = sequence.first_token_ps if 0 <= sequence.first_token_ps <= finish else None
     steps = sorted((s for c in collectors for s in c.mine.values() if s.end_ps >= 0), key=lambda s: s.start_ps)
-    timeline = _timeline(sequence.request.arrival_ps, finish, marks, steps, collectors, moves, kinds)
+    timeline = _timeline(sequence, finish, steps, collectors, moves, kinds)
+    if sequence.first_token_ps >= 0:
+        log, step, _ = sequence.token_steps[0]
+        timeline = _delivered(timeline, logs[log].end_ps[step], min(sequence.first_token_ps, finish))
+    if end:
+        timeline = _delivered(timeline, steps[-1].end_ps, finish)
     before: Counter[tuple[str, str]] = Counter()
     after: Counter[tuple[str, str]] = Counter()
     for start, what, who, took in timeline:
@@ -186,13 +194,32 @@ def why(session: DebugSession, request: int) -> Answer:
     return Answer(request, total, first and first - sequence.request.arrival_ps, end is not None, before, after, steps)
 
 
+Timeline = list[tuple[int, str, str, int]]  # (start, what, who, ps), without a gap from arrival to finish
+
+
+def _delivered(timeline: Timeline, out_ps: int, there_ps: int) -> Timeline:
+    """With the way of a token from the engine to the client in place of all else meanwhile."""
+    if there_ps <= out_ps:
+        return timeline
+    found = [(out_ps, *SERVER, there_ps - out_ps)]
+    for start, what, who, took in timeline:
+        for begin, end in ((start, min(start + took, out_ps)), (max(start, there_ps), start + took)):
+            if begin < end:
+                found.append((begin, what, who, end - begin))
+    return sorted(found)
+
+
 def _timeline(
-    arrival: int, finish: int, marks: tuple[int, int], steps: list[Step], collectors: list[Collector], moves: Moves,
+    sequence: RequestState, finish: int, steps: list[Step], collectors: list[Collector], moves: Moves,
     kinds: dict[str, str],
-) -> list[tuple[int, str, str, int]]:  # fmt: skip
-    """(start, what, who, ps), without a gap from arrival to finish."""
-    found: list[tuple[int, str, str, int]] = []
-    reached, queued = arrival, marks[0]
+) -> Timeline:  # fmt: skip
+    """What the engine's clock says, from arrival to finish."""
+    found: Timeline = []
+    reached, queued = sequence.request.arrival_ps, sequence.queued_ps
+    received = sequence.received_ps if sequence.received_ps >= 0 else finish
+    if received > reached:
+        found.append((reached, *SERVER, received - reached))
+        reached = received
     others = {c.instance: sorted(span for n, span in c.spans.items() if n not in c.mine) for c in collectors}
     for step in [*steps, None]:
         until = step.start_ps if step else finish
@@ -228,9 +255,9 @@ def _what(kinds: dict[str, str], component: str) -> str:
 
 def _gap(
     start: int, end: int, others: list[tuple[int, int]], moves: Moves, running: bool
-) -> list[tuple[int, str, str, int]]:  # fmt: skip
+) -> Timeline:  # fmt: skip
     """The time between two of its steps: moving, behind others' steps, or the host's work."""
-    found: list[tuple[int, str, str, int]] = []
+    found: Timeline = []
     reached = start
     covers = [(*span, "network", f"K and V over {', '.join(sorted(moves.networks))}") for span in moves.spans]
     covers += [(*span, "waiting", "for others' steps: no budget, blocks or place") for span in others]

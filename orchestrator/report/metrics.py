@@ -1,7 +1,7 @@
 """From step logs and sequences to the figures people compare: TTFT, TPOT, ITL, end-to-end latency.
 
-TTFT is the end of the first token minus arrival; TPOT is (e2el - TTFT) / (output - 1), one-token
-requests left out; ITL is pooled over all tokens. All in milliseconds here, picoseconds before.
+TTFT is from a request's arrival to its first token at the client; TPOT is (e2el - TTFT) / (output - 1),
+one-token requests left out; ITL is pooled over all tokens. All in milliseconds here, picoseconds before.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def _token_gaps(done: list[Sequence], logs: list[StepLog]) -> tuple[Floats, Ints
     A gap between two steps is shared by every sequence that had a token in both, so it is kept once
     with the number of sequences.
     """
-    ends: list[Ints] = [np.asarray(log.end_ps, dtype=np.int64) for log in logs]
-    change = [np.zeros(len(log.end_ps) + 1, dtype=np.int64) for log in logs]
+    ends: list[Ints] = [np.asarray(log.delivered_ps, dtype=np.int64) for log in logs]
+    change = [np.zeros(len(log.delivered_ps) + 1, dtype=np.int64) for log in logs]
     jumps = []
     for sequence in done:
         ranges = sequence.token_steps

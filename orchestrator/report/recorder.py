@@ -1,7 +1,7 @@
 """What a run leaves behind while it runs: one row a step, one record a request.
 
 Token times are not stored: a sequence knows in which steps its tokens came, a step log when each
-step ended.
+step's tokens were delivered.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from ..serving.sequence import Sequence
 
 @dataclass(slots=True)
 class StepLog:
-    """Columns of the steps of one lane of an engine; ``energy_pj`` as far as it is known."""
+    """Columns of the steps of one lane of an engine; ``energy_pj`` as far as it is known.
+
+    A step's tokens come out of the engine at ``end_ps`` and are with their clients at ``delivered_ps``.
+    """
 
     end_ps: array[int] = field(default_factory=lambda: array("q"))
+    delivered_ps: array[int] = field(default_factory=lambda: array("q"))
     prompt_tokens: array[int] = field(default_factory=lambda: array("q"))
     output_tokens: array[int] = field(default_factory=lambda: array("q"))
     running: array[int] = field(default_factory=lambda: array("q"))
@@ -32,8 +36,8 @@ class StepLog:
 
     def trim(self) -> None:
         """Drop a last row that Ctrl-C has cut short."""
-        columns = (self.end_ps, self.prompt_tokens, self.output_tokens, self.running, self.waiting, self.kv_used,
-                   self.energy_pj)  # fmt: skip
+        columns = (self.end_ps, self.delivered_ps, self.prompt_tokens, self.output_tokens, self.running, self.waiting,
+                   self.kv_used, self.energy_pj)  # fmt: skip
         rows = min(map(len, columns))
         for column in columns:
             del column[rows:]
@@ -66,10 +70,13 @@ class Recorder:
     def attach(self, frontend: Frontend, handoff: Handoff | None) -> None:
         self._frontend, self._handoff = frontend, handoff
 
-    def step_ended(self, engine: Engine, lane: int, batch: Batch, tokens: int, energy_pj: int, now_ps: int) -> None:
+    def step_ended(
+        self, engine: Engine, lane: int, batch: Batch, tokens: int, energy_pj: int, now_ps: int, delivered_ps: int
+    ) -> None:
         log = self.logs[self.lanes_of[engine.number][lane]]
         scheduler = engine.scheduler
         log.end_ps.append(now_ps)
+        log.delivered_ps.append(delivered_ps)
         log.prompt_tokens.append(sum(batch.prompts[::2]))
         log.output_tokens.append(tokens)
         waiting, running = engine.load
@@ -86,7 +93,7 @@ class Recorder:
         self.done.append(sequence)
         # Only its times are needed from here on.
         sequence.chain = []
-        self._frontend.request_ended(sequence.request)
+        self._frontend.request_ended(sequence.request, sequence.end_ps)
 
     def prompt_ended(self, engine: Engine, sequence: Sequence) -> None:
         if self._handoff is None:

@@ -212,8 +212,8 @@ def _instance(
     engine: dict[str, Any] = {field: flags[field] for field in ENGINE_FIELDS if flags.get(field) is not None}
     engine["reserve_working_memory"] = False  # they count weights alone against the memory
     engine |= {field: part[field] for field in ENGINE_FIELDS if part.get(field) is not None}
-    if "npu_num" in part:  # their older configs give what may be used, and are of that time
-        engine |= {"version": "vllm-0.11", "gpu_memory_utilization": 1.0}
+    if "npu_num" in part:  # their older configs give what may be used, are of that time, and were measured by clients
+        engine |= {"version": "vllm-0.11", "gpu_memory_utilization": 1.0, "api_server_count": 1}
     if "mem_util" in part["npu_mem"]:
         engine["gpu_memory_utilization"] = part["npu_mem"]["mem_util"]
     reserve = part.get("reserve_full_isl", flags.get("reserve_full_isl"))

@@ -139,6 +139,9 @@ class EngineOptions(Part):
 
     version: Literal["vllm-0.19", "vllm-0.11", "ideal"] = "vllm-0.19"
     cold_start: bool = Field(default=False, description="nothing has been served yet: the first step warms up")
+    api_server_count: int = Field(
+        default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"
+    )
     max_num_seqs: int = Field(default=256, ge=1)
     max_num_batched_tokens: int = Field(default=8192, ge=1)
     long_prefill_token_threshold: int = Field(default=0, ge=0, description="0 = no limit")

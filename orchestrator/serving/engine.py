@@ -10,6 +10,7 @@ from ..workload.request import Request
 from .kv.hashing import block_names
 from .scheduler import Scheduler
 from .sequence import Sequence
+from .server import ApiServers, ServerModel
 
 
 class Role(StrEnum):
@@ -20,33 +21,41 @@ class Role(StrEnum):
     DECODE = "decode"
 
 
+DIRECT = ApiServers(ServerModel(), 0)
+
+
 class Engine:
-    """One data-parallel rank of an instance. ``number`` is its place among all engines of the scenario."""
+    """One data-parallel rank of an instance. ``number`` is its place among all engines of the scenario.
+
+    ``servers`` are the instance's, between it and the clients.
+    """
 
     def __init__(
-        self, name: str, number: int, scheduler: Scheduler, max_model_len: int, role: Role = Role.BOTH
-    ) -> None:
+        self, name: str, number: int, scheduler: Scheduler, max_model_len: int, role: Role = Role.BOTH,
+        servers: ApiServers = DIRECT,
+    ) -> None:  # fmt: skip
         self.name, self.number, self.max_model_len, self.role = name, number, max_model_len, role
-        self.scheduler = scheduler
+        self.scheduler, self.servers = scheduler, servers
         self.wake: Callable[[], None] = lambda: None  # set by its step loop
+        self.coming: list[Sequence] = []  # sent to it, still in an API server
         self.arrived: list[Sequence] = []  # not yet looked at
 
     @property
     def load(self) -> tuple[int, int]:
-        """(waiting, running) sequences, arrivals not yet drained among the waiting."""
+        """(waiting, running) sequences, those among the waiting that it has not seen yet."""
         waiting, running = self.scheduler.load
-        return waiting + len(self.arrived), running
+        return waiting + len(self.coming) + len(self.arrived), running
 
     def sequences(self) -> list[Sequence]:
         """All it has, in no order that matters."""
         scheduler = self.scheduler
-        return [*self.arrived, *scheduler.waiting, *scheduler.inbound.sequences(), *scheduler.running.values(),
-                *scheduler.handed.values()]  # fmt: skip
+        return [*self.coming, *self.arrived, *scheduler.waiting, *scheduler.inbound.sequences(),
+                *scheduler.running.values(), *scheduler.handed.values()]  # fmt: skip
 
     @property
     def queued_tokens(self) -> int:
         """Prompt tokens that wait to be computed."""
-        waiting = [*self.arrived, *self.scheduler.waiting]
+        waiting = [*self.coming, *self.arrived, *self.scheduler.waiting]
         return sum(sequence.reach for sequence in waiting) + self.scheduler.unfinished_tokens
 
     def cached_tokens(self, request: Request) -> int:

@@ -50,18 +50,34 @@ class Frontend:
         self.arrived += 1
         engine = self.router.choose(request, self._first)
         sequence = RequestState(request)
-        if self.handoff and engine.role is Role.PREFILL and request.output_tokens > 1:
-            self.handoff.arrived(sequence, engine)
+        now = self._kernel.now_ps
+        received = engine.servers.receive(request.input_tokens, now)
+        if received > now:
+            sequence.place = engine.number
+            engine.coming.append(sequence)
+            receive = partial(self._received, sequence, engine)
+            self._kernel.at(received, Priority.ARRIVAL, 0, "received", request.id, receive)
         else:
-            engine.submit(sequence)
+            self._submit(sequence, engine)
         if pull:
             self._pull()
 
-    def request_ended(self, request: Request) -> None:
-        """Its last token is out: the session's next turn comes after the think time."""
+    def _received(self, sequence: RequestState, engine: Engine) -> None:
+        engine.coming.remove(sequence)
+        self._submit(sequence, engine)
+
+    def _submit(self, sequence: RequestState, engine: Engine) -> None:
+        sequence.received_ps = self._kernel.now_ps
+        if self.handoff and engine.role is Role.PREFILL and sequence.request.output_tokens > 1:
+            self.handoff.arrived(sequence, engine)
+        else:
+            engine.submit(sequence)
+
+    def request_ended(self, request: Request, end_ps: int) -> None:
+        """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""
         self.outstanding -= 1
         if request.next_turn is not None:
-            arrival = self._kernel.now_ps + request.think_ps
+            arrival = end_ps + request.think_ps
             self._expect(replace(request.next_turn, arrival_ps=arrival), pull=False)
 
     def check_done(self) -> None:

@@ -44,7 +44,11 @@ class StepRunner(Protocol):
 class StepListener(Protocol):
     """Is told of every step's end, every request's end, and every prompt computed for another engine."""
 
-    def step_ended(self, engine: Engine, lane: int, batch: Batch, tokens: int, energy_pj: int, now_ps: int) -> None: ...
+    def step_ended(
+        self, engine: Engine, lane: int, batch: Batch, tokens: int, energy_pj: int, now_ps: int, delivered_ps: int
+    ) -> None:
+        """``delivered_ps``: when its tokens are at their clients."""
+        ...
 
     def request_ended(self, engine: Engine, sequence: RequestState) -> None: ...
 
@@ -151,8 +155,11 @@ class StepLoop:
         for flight in flights:
             scheduler = flight.member.scheduler
             outcome = flight.outcome or scheduler.settle(flight.lane)
-            ended = scheduler.finish(outcome, now)
-            self._listener.step_ended(flight.member, flight.lane, flight.batch, outcome.tokens, energy_pj, now)
+            delivered = flight.member.servers.deliver(outcome.tokens, now)
+            ended = scheduler.finish(outcome, delivered)
+            self._listener.step_ended(
+                flight.member, flight.lane, flight.batch, outcome.tokens, energy_pj, now, delivered
+            )
             energy_pj = 0  # of the whole group: booked once
             for sequence in ended:
                 self._listener.request_ended(flight.member, sequence)

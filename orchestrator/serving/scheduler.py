@@ -136,17 +136,19 @@ class Scheduler:
         self._leaving.update(sequence.order for sequence in (*ended, *outcome.handed))
         return outcome
 
-    def finish(self, outcome: Outcome, now_ps: int) -> list[Sequence]:
-        """The tokens of a settled step are out: returns the sequences that ended, their blocks given back."""
+    def finish(self, outcome: Outcome, delivered_ps: int) -> list[Sequence]:
+        """A settled step has ended, its tokens reach the clients then: returns the sequences that ended, their
+        blocks given back.
+        """
         for sequence in outcome.first:
             if sequence.first_token_ps < 0:
-                sequence.first_token_ps = now_ps
+                sequence.first_token_ps = delivered_ps
         for sequence in outcome.handed:
             self._leaving.discard(sequence.order)
             del self.running[sequence.order]
             self.handed[sequence.request.id] = sequence
         for sequence in outcome.ended:
-            sequence.end_ps = now_ps
+            sequence.end_ps = delivered_ps
             self._leaving.discard(sequence.order)
             self.running.pop(sequence.order, None)
             self.cache.free(sequence)

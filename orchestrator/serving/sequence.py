@@ -16,15 +16,17 @@ class Sequence:
     moves all of them at once; they are brought up to date when it leaves.
 
     Times of tokens are not stored one by one: ``token_steps`` holds (log, first, end): each of the
-    steps [first, end) of that step log gave one token. ``place`` is the engine that has it, by number;
+    steps [first, end) of that step log gave one token. ``first_token_ps`` and ``end_ps`` are the client's,
+    ``received_ps`` (it is in the engine's queue), ``queued_ps`` (the engine has looked at it) and
+    ``scheduled_ps`` the engine's. ``place`` is the engine that has it, by number;
     with prefill and decode apart, ``origin`` is the same request on the engine that has computed its
     prompt.
     """
 
     __slots__ = (
         "airborne", "blocks", "chain", "computed", "end_ps", "first_token_ps", "hit_tokens", "named", "offset",
-        "order", "origin", "place", "preemptions", "produced", "queued_ps", "remote", "request", "scheduled_ps",
-        "since", "token_steps",
+        "order", "origin", "place", "preemptions", "produced", "queued_ps", "received_ps", "remote", "request",
+        "scheduled_ps", "since", "token_steps",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
@@ -40,7 +42,7 @@ class Sequence:
         self.airborne = 0  # chunks, or tokens of a life that was cut short, in steps in flight
         self.preemptions = 0
         self.hit_tokens = 0
-        self.queued_ps = self.scheduled_ps = self.first_token_ps = self.end_ps = -1
+        self.received_ps = self.queued_ps = self.scheduled_ps = self.first_token_ps = self.end_ps = -1
         self.token_steps: list[tuple[int, int, int]] = []
         self.place = 0
         self.origin: Sequence | None = None
@@ -72,8 +74,8 @@ class Sequence:
     def take_over(self, origin: Sequence) -> None:
         """Go on where another engine has ended: its tokens and times are this request's, too."""
         self.produced, self.token_steps = origin.produced, list(origin.token_steps)
-        self.first_token_ps, self.scheduled_ps, self.queued_ps = (
-            origin.first_token_ps, origin.scheduled_ps, origin.queued_ps,
+        self.first_token_ps, self.scheduled_ps, self.queued_ps, self.received_ps = (
+            origin.first_token_ps, origin.scheduled_ps, origin.queued_ps, origin.received_ps,
         )  # fmt: skip
         self.preemptions += origin.preemptions
         self.hit_tokens = origin.hit_tokens

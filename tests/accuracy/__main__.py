@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from ..conftest import ROOT, SHARED
-from . import collectives, kernels, serving, steps
+from . import api_server, collectives, kernels, serving, steps
 from .rows import Row, parse, render
 
 TABLE = ROOT / "docs/accuracy.md"
@@ -35,6 +35,7 @@ def main() -> int:
             ("vLLM 0.19, 300 ShareGPT requests on RTX PRO 6000", serving.vllm_rows(SHARED, folder)),
             ("Older profiles: fp16 runs on A6000 and H100", serving.old_rows(SHARED, folder)),
             ("Median time between tokens on H100, by roofline", steps.rows(SHARED, folder)),
+            ("API server, measured with a model that sleeps", api_server.rows()),
             ("Collectives", collective_rows()),
             ("Kernels by roofline", kernels.rows(SHARED)),
         ]

@@ -49,7 +49,7 @@ class Listener:
     def __init__(self):
         self.ended = {}
 
-    def step_ended(self, engine, lane, batch, tokens, energy_pj, now_ps): ...
+    def step_ended(self, engine, lane, batch, tokens, energy_pj, now_ps, delivered_ps): ...
 
     def request_ended(self, engine, sequence):
         self.ended[sequence.request.id] = sequence

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
 from ..batch import Batch
+from ..server import ServerModel
 
 PS_PER_US = 10**6
 
@@ -27,6 +29,7 @@ class EngineModel:
         graph_sizes: tokens for which a graph of a decode step is captured, ascending; empty = no graphs.
         host_step_ps: the host's work on a step: schedule it, prepare its inputs, deal with its tokens.
         host_sequence_ps: what each of its sequences adds to that.
+        server: its API server.
     """
 
     name: str
@@ -37,6 +40,7 @@ class EngineModel:
     host_sequence_ps: int
     warm_up_ps: int
     graph_sizes: tuple[int, ...]
+    server: ServerModel
 
     def next_start(self, now_ps: int, last_end_ps: int, sequences: int) -> int:
         """When another step can start after one that ends ``now_ps`` and the one before it ended ``last_end_ps``.
@@ -70,13 +74,13 @@ def engine_model(name: str, cold: bool = False) -> EngineModel:
     if name not in names():
         raise KeyError(name)
     facts = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text())
-    return EngineModel(
-        name,
-        bool(facts["async_scheduling"]),
-        round(facts["step_gap_us"] * PS_PER_US),
-        round(facts["prompt_step_us"] * PS_PER_US),
-        round(facts["host_step_us"] * PS_PER_US),
-        round(facts["host_sequence_us"] * PS_PER_US),
-        round(facts["warm_up_us"] * PS_PER_US) if cold else 0,
-        tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step)),
-    )
+    times, server = _times(facts), _times(facts["api_server"])
+    if not cold:
+        times["warm_up_ps"] = 0
+    sizes = tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step))
+    return EngineModel(name, facts["async_scheduling"], **times, graph_sizes=sizes, server=ServerModel(**server))
+
+
+def _times(facts: dict[str, Any]) -> dict[str, int]:
+    """What a file gives in us, in ps."""
+    return {key[:-2] + "ps": round(us * PS_PER_US) for key, us in facts.items() if key.endswith("_us")}

@@ -1,0 +1,62 @@
+"""The way between a client and an engine: vLLM's API servers.
+
+Each is one Python process with one event loop, so what it does it does one after another: it parses and
+tokenizes a request, and turns every token of every step into text and a chunk of its stream. The engine
+does not wait for it. Derivation of the figures: docs/engines.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerModel:
+    """What an API server and its client take.
+
+    Attributes:
+        request_latency_ps: from the client's call to the engine's queue, beside what occupies the server.
+        request_ps: for how long a request occupies the server.
+        prompt_token_ps: what each token of its prompt adds to that.
+        output_ps: for how long an output token occupies the server.
+        output_latency_ps: from the end of a step to the client, beside that.
+    """
+
+    request_latency_ps: int = 0
+    request_ps: int = 0
+    prompt_token_ps: int = 0
+    output_ps: int = 0
+    output_latency_ps: int = 0
+
+
+class ApiServers:
+    """``count`` API servers of one instance; none: requests come through the engine's Python API, at once.
+
+    Requests go to each in turn. A step's tokens are shared evenly and reach their clients together, when
+    the last is through: a server turns all into text before it sends the first.
+    """
+
+    def __init__(self, model: ServerModel, count: int) -> None:
+        self._model = model
+        self._free_ps = [0] * count  # when each has done what it has been given
+        self._requests = 0
+
+    def receive(self, prompt_tokens: int, now_ps: int) -> int:
+        """When a request that is sent now is in the engine's queue."""
+        if not self._free_ps:
+            return now_ps
+        turn = self._requests % len(self._free_ps)
+        self._requests += 1
+        model = self._model
+        self._free_ps[turn] = (
+            max(self._free_ps[turn], now_ps) + model.request_ps + prompt_tokens * model.prompt_token_ps
+        )
+        return self._free_ps[turn] + model.request_latency_ps
+
+    def deliver(self, tokens: int, now_ps: int) -> int:
+        """When the tokens of a step that ends now are at their clients."""
+        if not self._free_ps or not tokens:
+            return now_ps
+        share = -(-tokens // len(self._free_ps)) * self._model.output_ps
+        self._free_ps = [max(free, now_ps) + share for free in self._free_ps]
+        return max(self._free_ps) + self._model.output_latency_ps
