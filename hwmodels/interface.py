@@ -129,7 +129,8 @@ PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": 
 #: size of the full vector (all_reduce, reduce_scatter), of one rank's shard (all_gather) or of all
 #: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
 #: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
-#: ``owner`` may say whose traffic it is, for reports. ``of`` names the templates of a train's
+#: ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how many kernels a ``moe``
+#: chooses its experts (else one). ``of`` names the templates of a train's
 #: operations, declared before it, comma-separated. A model that does not do ``train`` is never sent one.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),

@@ -80,7 +80,8 @@ class Roofline(OracleModel[RooflineConfig]):
         flops, size = work(template, values)
         peak = self._device.flops[str(template.attributes["dtype"])] * self._compute
         busy_ps = max(flops / peak, size / self._bytes_per_s) * PS_PER_S
-        duration = max(1, round(busy_ps + self._overhead_ps))
+        launches = int(template.attributes.get("routing_kernels", 1))  # the others take next to no time
+        duration = max(1, round(busy_ps + launches * self._overhead_ps))
         # W x ps = pJ.
         return Estimate(duration, Provenance.MODELLED, round(duration * self._dynamic_w))
 

@@ -24,6 +24,9 @@ FAMILIES = {
     "glm4_moe": (False, True),  # QK norm where use_qk_norm says so
     "dots1": (True, True),
 }
+#: model_type -> kernels in which vLLM chooses a token's experts, where that is not one fused top-k kernel: its
+#: phimoe routes by 21 tensor operations (`sparsemixer`, vLLM 0.12), out of the compiler's sight.
+ROUTING_KERNELS = {"phimoe": 21}
 DTYPES = {
     "bfloat16": "bf16",
     "float16": "fp16",
@@ -46,7 +49,7 @@ class Architecture:
     ``experts`` is 0 for dense models; ``intermediate`` is then the MLP's width, else one expert's.
     The first ``dense_layers`` of a model with experts have an MLP of ``dense_intermediate`` instead; in
     the others every token also takes the shared experts, together ``shared_intermediate`` wide.
-    ``sliding_window``: tokens a query sees; 0 = all before it.
+    ``routing_kernels`` choose the experts. ``sliding_window``: tokens a query sees; 0 = all before it.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Architecture:
     dense_layers: int = 0
     dense_intermediate: int = 0
     shared_intermediate: int = 0
+    routing_kernels: int = 1
 
     def without_experts(self, layers: range) -> int:
         """How many of these layers have an MLP instead of experts; all those of a dense model."""
@@ -167,6 +171,7 @@ def _from_config(name: str, where: str, config: dict[str, Any]) -> Architecture:
         vocab=number("vocab_size"),
         max_positions=number("max_position_embeddings"),
         dtype=DTYPES[dtype],
+        routing_kernels=ROUTING_KERNELS.get(family, 1),
         qk_norm=qk_norm or bool(config.get("use_qk_norm")),
         sliding_window=number("sliding_window", default=0) if config.get("use_sliding_window", True) else 0,
         **(_experts(where, config, number, intermediate, one) if has_experts else {}),

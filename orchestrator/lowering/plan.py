@@ -241,6 +241,7 @@ def _expert_shape(arch: Architecture, width: int, ranks: int) -> Mapping[str, At
     return {
         "hidden": arch.hidden, "intermediate": width, "experts": arch.experts // ranks,
         "top_k": arch.top_k, "expert_ranks": ranks,
+        **({"routing_kernels": arch.routing_kernels} if arch.routing_kernels > 1 else {}),
     }  # fmt: skip
 
 

@@ -69,6 +69,21 @@ def test_an_elementwise_layer_measured_in_pieces_is_one_kernel(root):
     assert quick == ((210 + 810) * 500, Provenance.MEASURED)  # quicker already
 
 
+@pytest.mark.parametrize("routing", [{}, {"routing_kernels": 21}])
+def test_experts_are_chosen_sorted_and_summed_by_kernels_of_their_own(root, routing):
+    """At one token: gate 2000 ns; two experts of 3 products and an activation; the profile's smallest kernel,
+    1101 ns, once to choose and twice to sort; the sum of 2 results of 40 elements, as one that moves 120 elements:
+    the activation of four tokens, which is 30 wide."""
+    layers = root / "me/mine/tp1/layers.csv"
+    rows = [f"{layer},{n},0,1,{2000 + n - 1}" for layer in ("gate", "expert.w1", "expert.w3", "expert.w2") for n in (1, 10)]
+    layers.write_text("\n".join([layers.read_text(), *rows]))
+    shape = {"hidden": 40, "intermediate": 10, "experts": 4, "top_k": 2, **routing}
+    took, how = cost(root, "moe", "moe", (1, 2), **shape)
+    chosen = routing.get("routing_kernels", 1)
+    assert took == 1000 * (2000 + 2 * (3 * 2000 + 1101) + (chosen + 2) * 1101 + 1104)
+    assert how is Provenance.MODELLED
+
+
 def test_decodes_are_measured_by_their_context_together(root):
     """Two decodes of 64 tokens are the row of 2 and 128; four of none computed nothing and say nothing."""
     alone = {"heads": 2, "kv_heads": 2, "head_size": 8, "kv_dtype": "fp16"}

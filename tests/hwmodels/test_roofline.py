@@ -41,6 +41,14 @@ def test_energy_is_power_above_idle_times_time():
     assert estimate.energy_pj == estimate.duration_ps * 630
 
 
+def test_choosing_experts_in_many_kernels_launches_each():
+    shape = {"hidden": 64, "intermediate": 32, "experts": 8, "top_k": 2, "dtype": "bf16"}
+    one, many = (Template(n, "moe", "moe", {**shape, **more}) for n, more in enumerate(({}, {"routing_kernels": 21})))
+    model = Roofline({"device": "h100-sxm", "launch_overhead_ns": 1000})
+    model.declare([one, many])
+    assert model.estimate(many, (4, 6)).duration_ps == model.estimate(one, (4, 6)).duration_ps + 20 * 10**6
+
+
 def test_an_unknown_device_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="a100-80g-sxm, .*, tpu-v6e"):
         Roofline({"device": "h900"})

@@ -141,6 +141,15 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
     assert "shared_experts" in [row.works[0].template.layer for row in group.rows if not row.joint]
 
 
+def test_only_a_model_that_routes_by_tensor_operations_says_so(tmp_path):
+    for family, kernels in (("phimoe", 21), ("mixtral", None)):
+        (tmp_path / "moe.json").write_text(
+            json.dumps(config(model_type=family, num_local_experts=8, num_experts_per_tok=2))
+        )
+        moe = next(w for w in plan_of(load("moe.json", tmp_path.joinpath)).works if w.template.kind == "moe")
+        assert moe.template.attributes.get("routing_kernels") == kernels
+
+
 def config(**changes):
     base = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
             "num_attention_heads": 4, "vocab_size": 100, "max_position_embeddings": 512}  # fmt: skip

@@ -46,7 +46,6 @@ class _Layers:
     """One model's tables at one TP degree; attention, MoE and skew are read when first needed."""
 
     bundle: Bundle | OldBundle
-    top_k: int = 0
 
     @cached_property
     def attention(self) -> AttentionTable | OldAttention:
@@ -54,7 +53,7 @@ class _Layers:
 
     @cached_property
     def moe(self) -> Surface | OldExperts | None:
-        return self.bundle.experts(self.top_k) if isinstance(self.bundle, OldBundle) else self.bundle.moe()
+        return self.bundle.moe()
 
     @cached_property
     def skew(self) -> SkewTable | None:
@@ -103,7 +102,6 @@ class Profiled(OracleModel[ProfiledConfig]):
             layers.attention  # noqa: B018  read now: a missing file is found before time 0
             layers.skew  # noqa: B018
         elif template.kind == "moe":
-            layers.top_k = int(template.attributes["top_k"])
             if layers.moe is None:
                 raise UnsupportedOperation(
                     "profiled", template, f"{layers.bundle.folder} has no {layers.bundle.experts_in}"

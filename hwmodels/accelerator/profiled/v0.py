@@ -10,9 +10,10 @@ provenance says so.
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ...interface import PS_PER_NS, ConfigError, Provenance, Template, worse
+from ...interface import PS_PER_NS, Attribute, ConfigError, Provenance, Template, worse
 from .tables import Curve, Surface
 from .v0_attention import OldAttention, SummedDecodes
 
@@ -35,14 +36,22 @@ FUSED = {"k_proj", "v_proj", "rope", "act_fn", "up_proj"}
 EXPERT = ("expert.w1", "expert.w3", "act_fn", "expert.w2")
 
 
-class OldExperts:
-    """time(active experts, tokens): the gate, then each active expert with its share of the pairs."""
+#: Kernels that sort the (token, expert) pairs by expert before vLLM's fused kernel (`moe_align_block_size`)
+SORT_KERNELS = 2
 
-    def __init__(self, gate: Curve, parts: list[Curve], top_k: int) -> None:
-        self._gate, self._parts, self._top_k = gate, parts, top_k
+
+class OldExperts:
+    """time(active experts, tokens): the gate, then each active expert with its share of the pairs, and
+    what is ``around`` them (tokens)."""
+
+    def __init__(
+        self, gate: Curve, parts: list[Curve], top_k: int, around: Callable[[float], tuple[float, Provenance]]
+    ) -> None:
+        self._gate, self._parts, self._top_k, self._around = gate, parts, top_k, around
 
     def __call__(self, active: float, tokens: float) -> tuple[float, Provenance]:
-        time, how = self._gate(tokens)
+        (gate, how), (time, how_around) = self._gate(tokens), self._around(tokens)
+        time, how = time + gate, worse(how, how_around)
         for part in self._parts:
             one, how_one = part(max(1.0, tokens * self._top_k / active))
             time, how = time + active * one, worse(how, how_one)
@@ -61,6 +70,7 @@ class OldBundle:
         self.folder, self.tp, self._flash_attention = folder / f"tp{tp}", tp, flash_attention
         self._activation_width = 0  # elements a token that act_fn reads and writes; 0 = not known
         self._heads_per_kv, self._sliding_window = 1, False
+        self._moe: Mapping[str, Attribute] = {}
         if not self.folder.is_dir():
             have = sorted(int(path.name[2:]) for path in folder.glob("tp[0-9]*"))
             raise ConfigError("bundle", str(folder), f"has no tensor-parallel degree {tp}; it has {have}")
@@ -82,7 +92,7 @@ class OldBundle:
             self._heads_per_kv = int(at["heads"]) // int(at["kv_heads"])
             self._sliding_window = "sliding_window" in at
         elif template.kind == "moe":
-            self._activation_width = 3 * int(at["intermediate"])
+            self._activation_width, self._moe = 3 * int(at["intermediate"]), at
         elif template.layer == "act_fn":
             self._activation_width = int(at["width"])
 
@@ -112,10 +122,23 @@ class OldBundle:
         beside = together if self._flash_attention == 3 else 1
         return OldAttention(Surface(prompts), SummedDecodes(decodes), longest, together, beside)
 
-    def experts(self, top_k: int) -> OldExperts | None:
+    def moe(self) -> OldExperts | None:
+        """Of the ``moe`` template it has learnt; None if not measured."""
         if not all(name in self._curves for name in ("gate", *EXPERT)):
             return None
-        return OldExperts(self._curves["gate"], [self._curves[name] for name in EXPERT], top_k)
+        parts = [self._curves[name] for name in EXPERT]
+        return OldExperts(self._curves["gate"], parts, int(self._moe["top_k"]), self._around_experts)
+
+    def _around_experts(self, tokens: float) -> tuple[float, Provenance]:
+        """Choosing the experts, sorting the pairs, summing what the experts gave, which were not measured.
+
+        Each is a kernel; those on a few numbers a token take what the profile's smallest takes.
+        """
+        small, how = self._one_kernel(1)
+        results = tokens * (int(self._moe["top_k"]) + 1) * int(self._moe["hidden"])
+        sums, how_sums = self._one_kernel(results)
+        kernels = int(self._moe.get("routing_kernels", 1)) + SORT_KERNELS
+        return kernels * small + sums, worse(worse(how, how_sums), Provenance.MODELLED)
 
     def compiled(self, template: Template, tokens: int, time: float, how: Provenance) -> tuple[float, Provenance]:
         """What was measured in parts, as the one kernel that an engine runs, if that is quicker."""
