@@ -63,7 +63,8 @@ def _token_gaps(done: list[Sequence], logs: list[StepLog]) -> tuple[Floats, Ints
         for log, first, end in ranges:
             change[log][first + 1] += 1
             change[log][end] -= 1
-        jumps += [int(ends[b[0]][b[1]] - ends[a[0]][a[2] - 1]) for a, b in pairwise(ranges)]
+        # A token waits for the one before it, which may come through the busier servers of another engine.
+        jumps += [max(0, int(ends[b[0]][b[1]] - ends[a[0]][a[2] - 1])) for a, b in pairwise(ranges)]
     values, weights = [np.array(jumps, dtype=np.int64)], [np.ones(len(jumps), dtype=np.int64)]
     for times, delta in zip(ends, change, strict=True):
         both = np.cumsum(delta)[1 : len(times)]

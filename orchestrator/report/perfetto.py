@@ -155,12 +155,15 @@ class Watcher:
         begin, end = self.trace.begin, self.trace.end
         begin(track, request.arrival_ps, f"request {request.id}", flows, took_ps=end_ps - request.arrival_ps, **facts)
         marks = [
-            ("waiting", request.arrival_ps),
+            ("API server", request.arrival_ps),
+            ("waiting", sequence.received_ps),
             ("prefill", sequence.scheduled_ps),
             ("decode", sequence.first_token_ps),
         ]
         reached = [(name, start) for name, start in marks if 0 <= start <= end_ps]
         for (name, start), finish in zip(reached, [*(s for _, s in reached[1:]), end_ps], strict=True):
+            if name == "API server" and start == finish:
+                continue  # there is none
             begin(track, start, name, took_ps=finish - start)
             if name == "decode":
                 for since, until in self._moving.pop(request.id, []):

@@ -137,9 +137,7 @@ class Scheduler:
         return outcome
 
     def finish(self, outcome: Outcome, delivered_ps: int) -> list[Sequence]:
-        """A settled step has ended, its tokens reach the clients then: returns the sequences that ended, their
-        blocks given back.
-        """
+        """A settled step's tokens are out, and then with the clients: returns who ended, their blocks given back."""
         for sequence in outcome.first:
             if sequence.first_token_ps < 0:
                 sequence.first_token_ps = delivered_ps
@@ -148,7 +146,8 @@ class Scheduler:
             del self.running[sequence.order]
             self.handed[sequence.request.id] = sequence
         for sequence in outcome.ended:
-            sequence.end_ps = delivered_ps
+            # Another engine's servers, which the first token came through, may be busier.
+            sequence.end_ps = max(delivered_ps, sequence.first_token_ps)
             self._leaving.discard(sequence.order)
             self.running.pop(sequence.order, None)
             self.cache.free(sequence)

@@ -75,7 +75,9 @@ def test_experts_are_chosen_sorted_and_summed_by_kernels_of_their_own(root, rout
     1101 ns, once to choose and twice to sort; the sum of 2 results of 40 elements, as one that moves 120 elements:
     the activation of four tokens, which is 30 wide."""
     layers = root / "me/mine/tp1/layers.csv"
-    rows = [f"{layer},{n},0,1,{2000 + n - 1}" for layer in ("gate", "expert.w1", "expert.w3", "expert.w2") for n in (1, 10)]
+    rows = [
+        f"{layer},{n},0,1,{2000 + n - 1}" for layer in ("gate", "expert.w1", "expert.w3", "expert.w2") for n in (1, 10)
+    ]
     layers.write_text("\n".join([layers.read_text(), *rows]))
     shape = {"hidden": 40, "intermediate": 10, "experts": 4, "top_k": 2, **routing}
     took, how = cost(root, "moe", "moe", (1, 2), **shape)

@@ -145,6 +145,16 @@ def test_a_turn_follows_the_clients_last_token(tmp_path):
     assert second.request.arrival_ps == first.end_ps + 9000 > simulation.recorder.logs[0].end_ps[1] + 9000
 
 
+def test_no_token_overtakes_the_one_before_it_through_another_engines_servers():
+    """Prompts keep the prefill engine's one server busy for a second, the decode engine has four."""
+    settings = ("workload.num_requests=300", "workload.request_rate=100000", "workload.output_tokens.max=8",
+                ONE, "instances.1.engine.api_server_count=4")  # fmt: skip
+    done = run(*settings, name="prefill-decode").recorder
+    times = latencies(done.done, done.logs)
+    assert times.itl.min() >= 0 and times.tpot[times.tpot == times.tpot].min() >= 0
+    assert all(s.end_ps >= s.first_token_ps for s in done.done)
+
+
 def test_the_flag_is_checked(cli, tmp_path):
     done = cli("run", "quickstart", "-o", tmp_path, "--set", "instances.0.engine.api_server_count=-1")
     assert done.exit_code == 2 and "api_server_count" in done.output

@@ -12,14 +12,12 @@ from pydantic import Field
 
 from ...base import Config, Estimate, OracleModel
 from ...interface import (
-    PS_PER_US,
     Description,
     Provenance,
     Template,
     TimePolicy,
     UnsupportedOperation,
     Use,
-    worse,
 )
 from .bundle import Bundle
 from .mixed import Prompts, attention_time
@@ -57,21 +55,7 @@ class _Layers:
 
     @cached_property
     def skew(self) -> SkewTable | None:
-        return None if isinstance(self.bundle, OldBundle) else self.bundle.skew()
-
-
-#: What a fused expert kernel takes however thin its slices of the experts are. With it a slice's time from
-#: that of whole experts is 0 to 3 % too short in the median and 12 to 15 % off in the mean, over 9,171 measured
-#: slices of 2, 4 and 8 (A100, H100, RTX PRO 6000; aiconfigurator-core 0.12.0).
-EXPERT_START_PS = 30 * PS_PER_US
-
-
-def _slice_of_experts(time: float, how: Provenance, tp: int) -> tuple[float, Provenance]:
-    """From whole experts, which is what moe.csv holds, to 1/tp of each on every one of ``tp`` devices."""
-    if tp == 1:
-        return time, how
-    start = min(time, EXPERT_START_PS)
-    return start + (time - start) / tp, worse(how, Provenance.MODELLED)
+        return self.bundle.skew()
 
 
 class Profiled(OracleModel[ProfiledConfig]):
@@ -96,8 +80,7 @@ class Profiled(OracleModel[ProfiledConfig]):
     def check_template(self, template: Template) -> None:
         layers = self._layers(template)
         self._by_template[template.id] = layers
-        if isinstance(layers.bundle, OldBundle):
-            layers.bundle.learn(template)
+        layers.bundle.learn(template)
         if template.kind == "attention":
             layers.attention  # noqa: B018  read now: a missing file is found before time 0
             layers.skew  # noqa: B018
@@ -147,14 +130,10 @@ class Profiled(OracleModel[ProfiledConfig]):
             if layers.moe is None:
                 raise TypeError("check_template lets no moe through without a table")
             time, how = layers.moe(max(values[1], 1), max(values[0], 1))
-            at = template.attributes
-            if isinstance(layers.bundle, Bundle) and at.get("expert_ranks", 1) == 1:
-                time, how = _slice_of_experts(time, how, int(at.get("tp", 1)))
+            time, how = layers.bundle.as_run(template, values[0], time, how)
         else:
             bundle = layers.bundle
             curve = bundle.per_sequence.get(template.layer) or bundle.dense[template.layer]
-            time, how = curve(values[0])
-            if isinstance(bundle, OldBundle):
-                time, how = bundle.compiled(template, values[0], time, how)
+            time, how = bundle.as_run(template, values[0], *curve(values[0]))
         duration = int(time) if how is Provenance.MODELLED else max(1, int(time))
         return Estimate(duration, how, None if self._dynamic_w is None else round(duration * self._dynamic_w))
