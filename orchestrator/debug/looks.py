@@ -235,6 +235,7 @@ def blocked(session: DebugSession) -> list[str]:
                 reason = "its next step"
             ids = ", ".join(str(s.request.id) for s in queue[:8]) + (", ..." if len(queue) > 8 else "")
             found.append(f"{len(queue)} requests wait for {engine.name}, the first for {reason}: {ids}")
+        found += [f"request {s.request.id} is in an API server of {engine.name}" for s in engine.coming]
         for request in scheduler.handed:
             found.append(f"request {request} waits on {engine.name} for its K and V to be taken over")
     return found or ["no request is blocked"]

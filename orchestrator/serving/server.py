@@ -38,25 +38,23 @@ class ApiServers:
 
     def __init__(self, model: ServerModel, count: int) -> None:
         self._model = model
-        self._free_ps = [0] * count  # when each has done what it has been given
-        self._requests = 0
+        self.free_ps = [0] * count  # when each has done what it has been given
+        self.requests = 0
 
     def receive(self, prompt_tokens: int, now_ps: int) -> int:
         """When a request that is sent now is in the engine's queue."""
-        if not self._free_ps:
+        if not self.free_ps:
             return now_ps
-        turn = self._requests % len(self._free_ps)
-        self._requests += 1
+        turn = self.requests % len(self.free_ps)
+        self.requests += 1
         model = self._model
-        self._free_ps[turn] = (
-            max(self._free_ps[turn], now_ps) + model.request_ps + prompt_tokens * model.prompt_token_ps
-        )
-        return self._free_ps[turn] + model.request_latency_ps
+        self.free_ps[turn] = max(self.free_ps[turn], now_ps) + model.request_ps + prompt_tokens * model.prompt_token_ps
+        return self.free_ps[turn] + model.request_latency_ps
 
     def deliver(self, tokens: int, now_ps: int) -> int:
         """When the tokens of a step that ends now are at their clients."""
-        if not self._free_ps or not tokens:
+        if not self.free_ps or not tokens:
             return now_ps
-        share = -(-tokens // len(self._free_ps)) * self._model.output_ps
-        self._free_ps = [max(free, now_ps) + share for free in self._free_ps]
-        return max(self._free_ps) + self._model.output_latency_ps
+        share = -(-tokens // len(self.free_ps)) * self._model.output_ps
+        self.free_ps = [max(free, now_ps) + share for free in self.free_ps]
+        return max(self.free_ps) + self._model.output_latency_ps

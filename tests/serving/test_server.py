@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.debug import looks, state
 from orchestrator.debug.session import DebugSession
 from orchestrator.debug.why import why
 from orchestrator.report.metrics import latencies
@@ -59,7 +60,7 @@ def test_nothing_overtakes_and_no_server_works_on_two_things(work, count):
             delivered = servers.deliver(size, now)
             assert delivered >= max(last, now + 500 + 10 * -(-size // count))
             last, busy = delivered, busy + 10 * size
-    assert count * max(servers._free_ps) >= busy  # what they did fits in what they had
+    assert count * max(servers.free_ps) >= busy  # what they did fits in what they had
 
 
 def run(*settings, name="quickstart"):
@@ -125,6 +126,10 @@ def test_why_tells_it_apart_and_still_adds_up(name):
         end = session.position
         for position in range(10, end, end // 7):  # in the middle of everything
             session.seek(position)
+            for one in session.simulation.engines:
+                blocked = looks.blocked(session)
+                assert all(f"request {s.request.id} is in an API server of {one.name}" in blocked for s in one.coming)
+                assert {s.request.id for s in one.coming} <= set(state.engine(one)["waiting_requests"])
             for row in session.log[:position]:
                 if row.kind == "arrival":
                     answer = why(session, row.about) if row.about in open_requests(session) else None
