@@ -221,7 +221,7 @@ def _timeline(
         found.append((reached, *SERVER, received - reached))
         reached = received
     others = {c.instance: sorted(span for n, span in c.spans.items() if n not in c.mine) for c in collectors}
-    for step in [*steps, None]:
+    for before, step in enumerate([*steps, None]):
         until = step.start_ps if step else finish
         if until > reached:
             engine = (step or (steps[-1] if steps else None)) and (step or steps[-1]).instance
@@ -229,7 +229,7 @@ def _timeline(
                 early = min(queued, until)
                 found.append((reached, "waiting", "to be looked at: the engine is in a step", early - reached))
                 reached = early
-            found += _gap(reached, until, others.get(engine or "", []), moves, bool(found) and reached > queued)
+            found += _gap(reached, until, others.get(engine or "", []), moves, running=before > 0)
         if step is None:
             break
         at = step.start_ps

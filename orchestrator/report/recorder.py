@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ..serving.batch import Batch
 from ..serving.engine import Engine, Role
@@ -36,8 +36,7 @@ class StepLog:
 
     def trim(self) -> None:
         """Drop a last row that Ctrl-C has cut short."""
-        columns = (self.end_ps, self.delivered_ps, self.prompt_tokens, self.output_tokens, self.running, self.waiting,
-                   self.kv_used, self.energy_pj)  # fmt: skip
+        columns: list[array[int]] = [getattr(self, column.name) for column in fields(self)]
         rows = min(map(len, columns))
         for column in columns:
             del column[rows:]

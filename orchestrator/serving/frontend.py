@@ -50,23 +50,20 @@ class Frontend:
         self.arrived += 1
         engine = self.router.choose(request, self._first)
         sequence = RequestState(request)
+        sequence.place = engine.number
+        engine.coming.append(sequence)
         now = self._kernel.now_ps
         received = engine.servers.receive(request.input_tokens, now)
+        receive = partial(self._received, sequence, engine)
         if received > now:
-            sequence.place = engine.number
-            engine.coming.append(sequence)
-            receive = partial(self._received, sequence, engine)
             self._kernel.at(received, Priority.ARRIVAL, 0, "received", request.id, receive)
         else:
-            self._submit(sequence, engine)
+            receive()
         if pull:
             self._pull()
 
     def _received(self, sequence: RequestState, engine: Engine) -> None:
         engine.coming.remove(sequence)
-        self._submit(sequence, engine)
-
-    def _submit(self, sequence: RequestState, engine: Engine) -> None:
         sequence.received_ps = self._kernel.now_ps
         if self.handoff and engine.role is Role.PREFILL and sequence.request.output_tokens > 1:
             self.handoff.arrived(sequence, engine)

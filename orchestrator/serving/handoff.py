@@ -74,7 +74,6 @@ class Handoff:
 
     def arrived(self, source: RequestState, engine: Engine) -> None:
         """A request has come for the prefill ``engine``."""
-        source.place = engine.number
         if self._push:
             self._expect(source)
         else:

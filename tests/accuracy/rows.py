@@ -21,6 +21,15 @@ class Row:
         return self.reference, self.metric
 
 
+def mean_rows(reference: str, of: str, errors: list[float], what: str = "") -> list[Row]:
+    """The mean error of some, and that of absolute values; ``what`` they are goes before."""
+    absolute = [abs(error) for error in errors]
+    return [
+        Row(reference, f"{what}{label}", None, None, sum(values) / len(values), None)
+        for label, values in ((f"mean of {of}", errors), ("mean of absolute values", absolute))
+    ]
+
+
 def render(sections: list[tuple[str, list[Row]]]) -> str:
     """All sections as Markdown tables."""
     lines = []

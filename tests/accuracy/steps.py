@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from .rows import Row
+from .rows import Row, mean_rows
 from .serving import command
 
 #: their model -> (bundled model, tensor-parallel size)
@@ -32,9 +32,10 @@ def rows(data: Path, folder: Path) -> list[Row]:
         runs = [run for run in measured if run["model_id"] == name and run["num_gpus"] == run["tensor_parallel"] == tp]
         errors = [simulated_itl_ms(model, run, folder) / run["median_itl_ms"] - 1 for run in runs]
         label = f"{model}, TP {tp}"
-        sizes = f"of {len(runs)} batch sizes, {min(r['max_num_seqs'] for r in runs)} to {max(r['max_num_seqs'] for r in runs)}"
-        found.append(Row(label, f"mean {sizes}", None, None, sum(errors) / len(errors), None))
-        found.append(Row(label, "mean of absolute values", None, None, sum(map(abs, errors)) / len(errors), None))
+        sizes = (
+            f"{len(runs)} batch sizes, {min(r['max_num_seqs'] for r in runs)} to {max(r['max_num_seqs'] for r in runs)}"
+        )
+        found += mean_rows(label, sizes, errors)
     return found
 
 

@@ -71,7 +71,7 @@ def test_an_elementwise_layer_measured_in_pieces_is_one_kernel(root):
 
 @pytest.mark.parametrize("routing", [{}, {"routing_kernels": 21}])
 def test_experts_are_chosen_sorted_and_summed_by_kernels_of_their_own(root, routing):
-    """At one token: gate 2000 ns; two experts of 3 products and an activation; the profile's smallest kernel,
+    """At one token: gate 2000 ns; two experts of 3 products and an activation; the activation of one token,
     1101 ns, once to choose and twice to sort; the sum of 2 results of 40 elements, as one that moves 120 elements:
     the activation of four tokens, which is 30 wide."""
     layers = root / "me/mine/tp1/layers.csv"

@@ -136,6 +136,30 @@ def test_why_tells_it_apart_and_still_adds_up(name):
                     assert answer is None or sum((answer.before + answer.after).values()) == answer.total_ps
 
 
+def test_a_request_that_has_come_through_waits_for_the_engine():
+    """Received, and not yet looked at: no host works on it."""
+    scenario, folder = load("quickstart", ("workload.num_requests=20", *BOTH))
+    with DebugSession.live(scenario, Inputs(folder), LiveSource()) as session:
+        session.run()
+        seen = 0
+        for position, row in enumerate(list(session.log), 1):
+            if row.kind != "received" or row.time_ps == session.log[position].time_ps:
+                continue
+            session.seek(position + 1)
+            if (
+                next(
+                    s for one in session.simulation.engines for s in one.sequences() if s.request.id == row.about
+                ).queued_ps
+                < 0
+            ):
+                answer, seen = why(session, row.about), seen + 1
+                assert set(answer.before + answer.after) == {
+                    ("host", "API server and client"),
+                    ("waiting", "for the engine's next step"),
+                }
+        assert seen
+
+
 def open_requests(session):
     return {s.request.id for engine in session.simulation.engines for s in engine.sequences()}
 

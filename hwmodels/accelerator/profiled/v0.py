@@ -34,8 +34,6 @@ PARTS: dict[str, tuple[tuple[str, float], ...]] = {
 #: left out by some profilers because the compiler fuses them into a neighbour
 FUSED = {"k_proj", "v_proj", "rope", "act_fn", "up_proj"}
 EXPERT = ("expert.w1", "expert.w3", "act_fn", "expert.w2")
-
-
 #: Kernels that sort the (token, expert) pairs by expert before vLLM's fused kernel (`moe_align_block_size`)
 SORT_KERNELS = 2
 
@@ -132,7 +130,7 @@ class OldBundle:
     def _around_experts(self, tokens: float) -> tuple[float, Provenance]:
         """Choosing the experts, sorting the pairs, summing what the experts gave, which were not measured.
 
-        Each is a kernel; those on a few numbers a token take what the profile's smallest takes.
+        Each is a kernel; those on a few numbers a token take what the activation of one token takes.
         """
         small, how = self._one_kernel(1)
         results = tokens * (int(self._moe["top_k"]) + 1) * int(self._moe["hidden"])

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from orchestrator.report.metrics import PS_PER_MS
 from orchestrator.serving.engines import engine_model
 from orchestrator.serving.server import ApiServers
 
-from ..rows import Row
+from ..rows import Row, mean_rows
 
-PS_PER_MS = 10**9
 MEASURED = {"vLLM 0.12": ("vllm-0.12", "vllm-0.11"), "vLLM 0.19": ("vllm-0.19", "vllm-0.19")}  # file, engine
 
 
@@ -22,19 +22,14 @@ def rows() -> list[Row]:
     """Mean error of a request's way in, and of a step's last token's way out, over all loads."""
     found = []
     for name, (file, version) in MEASURED.items():
-        way_in, way_out = [], []
+        server, way_in, way_out = engine_model(version).server, [], []
         with (Path(__file__).parent / f"{file}.csv").open() as lines:
-            for row in csv.DictReader(lines):
-                servers = ApiServers(engine_model(version).server, 1)
+            for row in csv.DictReader(lines):  # each alone, on an idle server
                 if row["request"]:
-                    way_in.append(servers.receive(int(row["prompt_tokens"]), 0) / PS_PER_MS / float(row["request"]) - 1)
-                servers = ApiServers(engine_model(version).server, 1)
-                way_out.append(servers.deliver(int(row["streams"]), 0) / PS_PER_MS / float(row["last"]) - 1)
-        for label, errors in (
-            ("a request's way to the engine", way_in),
-            ("a step's tokens' way to the client", way_out),
-        ):
-            found.append(Row(name, f"{label}, mean of {len(errors)}", None, None, sum(errors) / len(errors), None))
-            mean = sum(map(abs, errors)) / len(errors)
-            found.append(Row(name, f"{label}, mean of absolute values", None, None, mean, None))
+                    there = ApiServers(server, 1).receive(int(row["prompt_tokens"]), 0)
+                    way_in.append(there / PS_PER_MS / float(row["request"]) - 1)
+                there = ApiServers(server, 1).deliver(int(row["streams"]), 0)
+                way_out.append(there / PS_PER_MS / float(row["last"]) - 1)
+        found += mean_rows(name, str(len(way_in)), way_in, "a request's way to the engine, ")
+        found += mean_rows(name, str(len(way_out)), way_out, "a step's tokens' way to the client, ")
     return found
