@@ -44,6 +44,8 @@ lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.installed  ## types
+	rm -rf build/types && mkdir -p build/types/metronome
+	ln -s $(CURDIR)/proto/metronome/* $(addprefix $(CURDIR)/,adapters hwmodels orchestrator) build/types/metronome/
 	$(BIN)/mypy
 
 clean:  ## remove everything made here

@@ -15,6 +15,6 @@ COPY --from=build /install /usr/local
 RUN mkdir -p /run/metronome && chown 65532:65532 /run/metronome && chmod 700 /run/metronome
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
-HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 CMD ["python3", "-m", "adapters.host.health"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 CMD ["python3", "-m", "metronome.adapters.host.health"]
 ENTRYPOINT ["metronome"]
 CMD ["components"]

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hwmodels import catalog
-from hwmodels.interface import DTYPE_BYTES, Attribute
+from metronome.hwmodels import catalog
+from metronome.hwmodels.interface import DTYPE_BYTES, Attribute
 
 from .coupling.mover import KvRoute
 from .errors import InputError

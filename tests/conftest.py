@@ -43,7 +43,7 @@ def wait_until_under_way(output: Path, process: subprocess.Popen, seconds: float
 
 def need_tool(name: str) -> None:
     """Skips where an external simulator is not installed, fails in CI."""
-    from adapters.tools import environment
+    from metronome.adapters.tools import environment
 
     if not environment.installed(name):
         if os.environ.get("CI") == "true":
@@ -55,7 +55,7 @@ class Cli:
     """Runs `metronome ...` in this process, errors mapped as the real command maps them."""
 
     def __call__(self, *arguments: object) -> Result:
-        from orchestrator.cli import main
+        from metronome.orchestrator.cli import main
 
         def entry(args: list[str]) -> None:
             import sys

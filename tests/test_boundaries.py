@@ -14,18 +14,17 @@ from .conftest import ROOT
 #: folder -> what of the project it may import; longest match decides.
 ALLOWED = {
     "hwmodels": ("hwmodels",),
-    "adapters": ("adapters", "hwmodels", "metronome"),
-    "proto": ("hwmodels.interface", "metronome"),
-    "orchestrator": ("orchestrator", "hwmodels.interface", "hwmodels.catalog", "metronome"),
+    "adapters": ("adapters", "hwmodels", "component"),
+    "proto": ("hwmodels.interface", "component", "orchestrator.cli.main"),
+    "orchestrator": ("orchestrator", "hwmodels.interface", "hwmodels.catalog", "component"),
     "orchestrator/kernel": ("orchestrator.kernel", "orchestrator.errors"),
     "orchestrator/workload": ("orchestrator.workload", "orchestrator.errors"),
     "orchestrator/serving": ("orchestrator.serving", "orchestrator.workload", "orchestrator.kernel",
                              "orchestrator.errors", "orchestrator.lowering.architecture"),
     "orchestrator/lowering": ("orchestrator.lowering", "orchestrator.serving.batch", "orchestrator.errors",
                               "hwmodels.interface", "hwmodels.catalog"),
-    "orchestrator/cli": ("orchestrator", "adapters", "hwmodels.interface", "hwmodels.catalog", "metronome"),
+    "orchestrator/cli": ("orchestrator", "adapters", "hwmodels.interface", "hwmodels.catalog", "component"),
 }  # fmt: skip
-PROJECT = ("orchestrator", "hwmodels", "adapters", "metronome")
 SOURCES = [
     path for folder in ("hwmodels", "adapters", "proto", "orchestrator") for path in sorted((ROOT / folder).rglob("*.py"))
     if "_pb2" not in path.name
@@ -33,19 +32,24 @@ SOURCES = [
 
 
 def imports(path):
-    """Absolute names of the project's modules that a file imports."""
-    package = path.relative_to(ROOT).parent.parts
+    """Names of the project's modules that a file imports, without the `metronome.` they all share."""
+    package = installed(path.parent)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, (base, node.module)))
-            module = module.replace("proto.metronome", "metronome")
             names = [f"{module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] in PROJECT)
+        yield from (name.removeprefix("metronome.") for name in names if name.startswith("metronome."))
+
+
+def installed(folder):
+    """The package that a folder of the repository is when installed."""
+    parts = folder.relative_to(ROOT).parts
+    return parts[1:] if parts[0] == "proto" else ("metronome", *parts)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -59,7 +63,7 @@ def test_imports_stay_within_their_room(path):
 
 def test_a_local_run_never_loads_grpc():
     code = (
-        "import sys; from orchestrator.cli.main import cli\n"
+        "import sys; from metronome.orchestrator.cli.main import cli\n"
         "cli(['run', '--quiet', '-o', sys.argv[1], '--set', 'workload.num_requests=3'], standalone_mode=False)\n"
         "sys.exit(any(name.split('.')[0] in ('grpc', 'docker', 'google') for name in sys.modules))"
     )

@@ -32,9 +32,9 @@ def wheel(tmp_path_factory):
 def test_it_carries_scenarios_catalog_stubs_and_engines(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for part in (
-        "metronome/scenarios/quickstart.yaml", "hwmodels/catalog/devices/h100-sxm.yaml",
-        "hwmodels/catalog/models/Qwen/Qwen3-32B.json", "metronome/component/v1/component_pb2.py",
-        "metronome/component/v1/component.proto", "orchestrator/serving/engines/vllm-0.19.yaml",
+        "metronome/scenarios/quickstart.yaml", "metronome/hwmodels/catalog/devices/h100-sxm.yaml",
+        "metronome/hwmodels/catalog/models/Qwen/Qwen3-32B.json", "metronome/component/v1/component_pb2.py",
+        "metronome/component/v1/component.proto", "metronome/orchestrator/serving/engines/vllm-0.19.yaml",
     ):  # fmt: skip
         assert part in names
     assert not [name for name in names if name.startswith("tests")]
@@ -44,7 +44,7 @@ def test_it_carries_every_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("orchestrator", "hwmodels", "adapters"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert str(path.relative_to(ROOT)) in names
+            assert f"metronome/{path.relative_to(ROOT)}" in names
 
 
 def test_installed_alone_it_runs_both_quick_starts(wheel, tmp_path):

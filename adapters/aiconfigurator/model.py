@@ -13,10 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
-
-from hwmodels.base import Config, Estimate, OracleModel
-from hwmodels.interface import (
+from metronome.hwmodels.base import Config, Estimate, OracleModel
+from metronome.hwmodels.interface import (
     Description,
     Feature,
     Provenance,
@@ -25,6 +23,7 @@ from hwmodels.interface import (
     UnsupportedOperation,
     Use,
 )
+from pydantic import Field
 
 from ..tools.environment import python
 from ..tools.failure import ToolFailure

@@ -2,7 +2,7 @@
 
     components:
       n0.accelerators:
-        model: adapters.command:Accelerator
+        model: metronome.adapters.command:Accelerator
         kinds: [gemm, norm, ...]
         command: [my-simulator, --m, "{m}", --n, "{n}", --k, "{k}"]
         value: 'total cycles: (?P<value>[0-9]+)'
@@ -19,10 +19,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
-
-from hwmodels.base import Config, Estimate, OracleModel
-from hwmodels.interface import (
+from metronome.hwmodels.base import Config, Estimate, OracleModel
+from metronome.hwmodels.interface import (
     OPERATION_VALUES,
     Description,
     Feature,
@@ -31,6 +29,7 @@ from hwmodels.interface import (
     TimePolicy,
     UnsupportedOperation,
 )
+from pydantic import Field, field_validator, model_validator
 
 from ..tools.failure import ToolFailure
 from ..tools.files import read_number, run

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hwmodels.interface import (
+from metronome.hwmodels.interface import (
     OPERATION_ATTRIBUTES,
     OPERATION_VALUES,
     Advanced,

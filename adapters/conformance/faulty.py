@@ -12,9 +12,9 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple
 
-from hwmodels.interface import Advanced, BadOperation, Completion, LateOperation, Operation
-from hwmodels.memory.bandwidth_latency import BandwidthLatency
-from hwmodels.network.alpha_beta import AlphaBeta
+from metronome.hwmodels.interface import Advanced, BadOperation, Completion, LateOperation, Operation
+from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
+from metronome.hwmodels.network.alpha_beta import AlphaBeta
 
 
 class Fault(NamedTuple):

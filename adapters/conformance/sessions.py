@@ -12,8 +12,7 @@ import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
-
-from hwmodels.interface import (
+from metronome.hwmodels.interface import (
     Advanced,
     Attribute,
     BadOperation,

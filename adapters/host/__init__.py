@@ -1,1 +1,1 @@
-"""Serving any `hwmodels.interface.Component` over gRPC."""
+"""Serving any `metronome.hwmodels.interface.Component` over gRPC."""

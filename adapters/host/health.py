@@ -1,4 +1,4 @@
-"""``python -m adapters.host.health [ADDRESS]``: exit 0 if a component there says SERVING. For containers."""
+"""``python -m metronome.adapters.host.health [ADDRESS]``: exit 0 if a component there says SERVING. For containers."""
 
 from __future__ import annotations
 

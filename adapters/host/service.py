@@ -15,8 +15,7 @@ import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
-
-from hwmodels.interface import (
+from metronome.hwmodels.interface import (
     BadOperation,
     Component,
     ComponentError,
@@ -41,7 +40,7 @@ class Session:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class ComponentService(pb_grpc.ComponentServiceServicer):  # type: ignore[misc]  # generated code is untyped
+class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is untyped
     """Serves sessions of one model class; sessions share nothing."""
 
     def __init__(self, model: Any) -> None:

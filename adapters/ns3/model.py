@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
-
-from hwmodels.base import Model
-from hwmodels.interface import (
+from metronome.hwmodels.base import Model
+from metronome.hwmodels.interface import (
     PS_PER_NS,
     PS_PER_S,
     Advanced,
@@ -32,10 +30,11 @@ from hwmodels.interface import (
     Use,
     check_operation,
 )
-from hwmodels.network.fabric.config import NetworkConfig
-from hwmodels.network.fabric.graph import Routes
-from hwmodels.network.fabric.topology import build
-from hwmodels.network.ranks import ranks_of
+from metronome.hwmodels.network.fabric.config import NetworkConfig
+from metronome.hwmodels.network.fabric.graph import Routes
+from metronome.hwmodels.network.fabric.topology import build
+from metronome.hwmodels.network.ranks import ranks_of
+from pydantic import Field
 
 from ..tools.environment import program
 from ..tools.failure import ToolFailure

@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metronome.hwmodels.accelerator.systolic import Array, Gemm, Systolic, SystolicConfig
+from metronome.hwmodels.interface import Feature, Use
 from pydantic import Field
-
-from hwmodels.accelerator.systolic import Array, Gemm, Systolic, SystolicConfig
-from hwmodels.interface import Feature, Use
 
 from ..tools.environment import python
 from ..tools.lines import shared

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwmodels.interface import ConfigError
+from metronome.hwmodels.interface import ConfigError
 
 HERE = Path(__file__).parent.parent
 DONE = "installed"  # the file that says what a folder holds, once it is whole

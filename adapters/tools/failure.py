@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from hwmodels.interface import ComponentError
+from metronome.hwmodels.interface import ComponentError
 
 LAST_LINES = 15
 

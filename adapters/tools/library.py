@@ -15,7 +15,7 @@ class LibraryTool:
     """One function of one library. An answer that crashes, exits or hangs is a ToolFailure, and the next works."""
 
     def __init__(self, path: str, function: str, timeout_s: float, memory_gib: float | None = None) -> None:
-        command = [sys.executable, "-m", "adapters.tools.library", path, function]
+        command = [sys.executable, "-m", "metronome.adapters.tools.library", path, function]
         self._tool = LineTool(command, timeout_s, memory_gib)
 
     def call(self, asked: str, *arguments: int) -> int:

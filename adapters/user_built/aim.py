@@ -10,10 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from metronome.hwmodels.base import Estimate
+from metronome.hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 from pydantic import Field
-
-from hwmodels.base import Estimate
-from hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
 from .base import Tool, ToolConfig, only_number, read

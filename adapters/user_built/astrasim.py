@@ -11,10 +11,8 @@ import json
 import re
 from typing import Literal
 
-from pydantic import Field
-
-from hwmodels.base import Estimate
-from hwmodels.interface import (
+from metronome.hwmodels.base import Estimate
+from metronome.hwmodels.interface import (
     PS_PER_NS,
     Description,
     Feature,
@@ -23,6 +21,7 @@ from hwmodels.interface import (
     TimePolicy,
     UnsupportedOperation,
 )
+from pydantic import Field
 
 from ..tools.failure import ToolFailure
 from .base import Tool, ToolConfig

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from metronome.hwmodels.base import Config, OracleModel
+from metronome.hwmodels.interface import ConfigError
 from pydantic import Field
-
-from hwmodels.base import Config, OracleModel
-from hwmodels.interface import ConfigError
 
 from ..tools.failure import ToolFailure
 from ..tools.files import Ran, run

@@ -11,10 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from metronome.hwmodels.base import Estimate
+from metronome.hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 from pydantic import Field
-
-from hwmodels.base import Estimate
-from hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
 from .base import Tool, ToolConfig, read

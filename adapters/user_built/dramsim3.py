@@ -11,10 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from metronome.hwmodels.base import Estimate
+from metronome.hwmodels.interface import PS_PER_NS, Description, Feature, Provenance, Template, TimePolicy
 from pydantic import Field
-
-from hwmodels.base import Estimate
-from hwmodels.interface import PS_PER_NS, Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
 from .base import Tool, ToolConfig, only_number, read

@@ -7,10 +7,9 @@ what is longer goes on at the rate of that. Idle memory: transfers do not meet.
 
 from __future__ import annotations
 
+from metronome.hwmodels.base import Estimate
+from metronome.hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 from pydantic import Field
-
-from hwmodels.base import Estimate
-from hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 
 from ..tools.failure import ToolFailure
 from .base import Tool, ToolConfig, only_number

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from metronome.hwmodels.accelerator.systolic import Array, Gemm, Systolic, SystolicConfig
+from metronome.hwmodels.interface import Feature, Use
 from pydantic import Field
-
-from hwmodels.accelerator.systolic import Array, Gemm, Systolic, SystolicConfig
-from hwmodels.interface import Feature, Use
 
 from ..tools.environment import program
 from ..tools.lines import shared

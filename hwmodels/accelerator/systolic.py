@@ -2,7 +2,7 @@
 
 The cycles of a GEMM are those that SCALE-Sim 3.0.0 prints in its stall-free mode (Samajdar et al., "A
 systematic methodology for characterizing scalability of DNN accelerators using SCALE-Sim", ISPASS
-2020); the tool is the oracle of this formula in the tests of `adapters.scalesim`. It knows no memory
+2020); the tool is the oracle of this formula in the tests of `metronome.adapters.scalesim`. It knows no memory
 bandwidth: operands are always there in time.
 """
 

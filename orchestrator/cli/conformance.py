@@ -45,7 +45,7 @@ def command(
       metronome conformance bandwidth-latency --config memory.yaml --junit report.xml
       metronome conformance --cmd "./my-simulator --serve"
     """
-    from adapters.conformance.report import Result, run_checks, write_junit
+    from metronome.adapters.conformance.report import Result, run_checks, write_junit
 
     if sum(bool(way) for way in (name, address, cmd)) != 1:
         raise InputError("conformance", "NAME, --address, --cmd", None, "exactly one of them")
@@ -87,13 +87,12 @@ def _subjects(
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Ways to reach the component, each with what makes a subject of it."""
     import grpc
+    from metronome.adapters.conformance.sessions import local, over_wire
     from metronome.component.v1 import codec
-
-    from adapters.conformance.sessions import local, over_wire
-    from hwmodels.interface import ConfigError
+    from metronome.hwmodels.interface import ConfigError
 
     if name:
-        from adapters.host.server import start
+        from metronome.adapters.host.server import start
 
         try:
             model = registry.find(name)

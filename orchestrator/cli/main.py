@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = import_module(f"orchestrator.cli.{COMMANDS[name][0]}")
+        module = import_module(f"metronome.orchestrator.cli.{COMMANDS[name][0]}")
         command: click.Command = module.command
         return command
 

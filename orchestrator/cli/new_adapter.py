@@ -20,7 +20,7 @@ def command(name: str, kind: str, output: Path | None) -> None:
       metronome new-adapter my-switch --kind network
       cd my-switch && pip install -e '.[dev]' && pytest
     """
-    from adapters.kit import write_adapter
+    from metronome.adapters.kit import write_adapter
 
     folder = output or Path(name)
     try:

@@ -44,7 +44,7 @@ def command(
     The orchestrator configures a session of it when it connects; --config only checks that a
     configuration would be accepted. NAME is one of `metronome components`, or module:Class.
     """
-    from adapters.host.server import ListenError, Security, serve
+    from metronome.adapters.host.server import ListenError, Security, serve
 
     try:
         model = registry.find(name)
@@ -67,8 +67,7 @@ def command(
 
 def _check(model: object, path: Path) -> None:
     import yaml
-
-    from hwmodels.interface import ConfigError
+    from metronome.hwmodels.interface import ConfigError
 
     try:
         model(yaml.safe_load(path.read_text()) or {}, 0)  # type: ignore[operator]

@@ -24,7 +24,7 @@ def command() -> None:
 @command.command("list")
 def list_tools() -> None:
     """Say which tools there are, and which are ready."""
-    from adapters.tools import environment
+    from metronome.adapters.tools import environment
 
     for name in environment.TOOLS:
         state = "installed" if environment.installed(name) else "not installed"
@@ -36,7 +36,7 @@ def list_tools() -> None:
 @click.option("--missing", is_flag=True, help="All of them that are not installed yet.")
 def install(name: str | None, missing: bool) -> None:
     """Make the environment of the tool NAME, or build it."""
-    from adapters.tools import environment
+    from metronome.adapters.tools import environment
 
     if missing == (name is not None):
         raise InputError("tools install", "NAME", name, "give one, or --missing")
@@ -47,7 +47,7 @@ def install(name: str | None, missing: bool) -> None:
 
 
 def _install(name: str) -> None:
-    from adapters.tools import environment
+    from metronome.adapters.tools import environment
 
     try:
         folder = environment.install(name)

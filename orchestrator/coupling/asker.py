@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwmodels.interface import Completion, Operation, TimePolicy
+from metronome.hwmodels.interface import Completion, Operation, TimePolicy
 
 from ..errors import ComponentFailure
 from ..kernel.loop import MAX_PS

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hwmodels import catalog
-from hwmodels.interface import ConfigError
+from metronome.hwmodels import catalog
+from metronome.hwmodels.interface import ConfigError
 
 from ..errors import InputError
 from ..scenario.components import ComponentOptions

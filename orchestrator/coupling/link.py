@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from hwmodels.interface import (
+from metronome.hwmodels.interface import (
     Advanced,
     Component,
     ComponentError,

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
-from hwmodels.interface import Completion, Feature, Operation, Provenance, Template, Use
+from metronome.hwmodels.interface import Completion, Feature, Operation, Provenance, Template, Use
 
 from ..errors import ComponentFailure
 from ..kernel.loop import Kernel

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from hwmodels.interface import Feature, Operation, Template, TimePolicy
+from metronome.hwmodels.interface import Feature, Operation, Template, TimePolicy
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+
+from metronome import hwmodels
+from metronome.hwmodels import base, interface
 
 GROUP = "metronome.components"
 
@@ -28,12 +32,19 @@ def find(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     try:
         if colon:
+            _former_names()
             return getattr(import_module(module), attribute)
         if name in _entries():
             return _entries()[name].load()
     except (ImportError, AttributeError) as error:
         raise UnknownComponent(f"cannot be loaded: {error}") from None
     raise UnknownComponent(f"one of {', '.join(names())}, or module:Class")
+
+
+def _former_names() -> None:
+    """Models written for version 0.1 import `hwmodels`, which is `metronome.hwmodels` now: the same classes."""
+    for former, module in (("hwmodels", hwmodels), ("hwmodels.base", base), ("hwmodels.interface", interface)):
+        sys.modules.setdefault(former, module)
 
 
 def known(name: str) -> bool:

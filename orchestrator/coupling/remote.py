@@ -13,8 +13,7 @@ import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
-
-from hwmodels.interface import Advanced, Description, Feature, Operation, Template, Use
+from metronome.hwmodels.interface import Advanced, Description, Feature, Operation, Template, Use
 
 from ..errors import ComponentFailure, InputError
 from .components import ComponentSpec

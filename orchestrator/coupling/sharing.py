@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hwmodels.interface import Description, TimePolicy
+from metronome.hwmodels.interface import Description, TimePolicy
 
 WHOLE: frozenset[int] = frozenset({0})  # of a component that tells no parts apart
 

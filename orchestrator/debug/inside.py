@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hwmodels.interface import MAX_PS, Feature, Operation
+from metronome.hwmodels.interface import MAX_PS, Feature, Operation
 
 from ..coupling.executor import InFlight
 from ..coupling.link import Link

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hwmodels.interface import OPERATION_VALUES
+from metronome.hwmodels.interface import OPERATION_VALUES
 
 from ..errors import InputError
 from . import looks
@@ -221,7 +221,7 @@ class Moves:
         link = self._host(component)
         if link is None:
             return [f"{component} has no process of its own here: set components.{component}.run to process, or debug "
-                    "this one: python -m pdb -m orchestrator debug ..."]  # fmt: skip
+                    "this one: python -m pdb -m metronome debug ..."]  # fmt: skip
         link.timeout_s = PATIENCE_S
         pid = link.host.pid
         return [

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwmodels import catalog
-from hwmodels.interface import DTYPE_BYTES
+from metronome.hwmodels import catalog
+from metronome.hwmodels.interface import DTYPE_BYTES
 
 from ..errors import InputError
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from hwmodels.interface import DTYPE_BYTES, Attribute
+from metronome.hwmodels.interface import DTYPE_BYTES, Attribute
 
 from .architecture import Architecture
 from .layout import Device, Layout, address

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hwmodels.interface import Attribute, Template
+from metronome.hwmodels.interface import Attribute, Template
 
 from ..serving.batch import Batch
 from .routing import Routing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwmodels import catalog
+from metronome.hwmodels import catalog
 
 from ..scenario.schema import Scenario
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
-from hwmodels.interface import MAX_PS, Advanced
+from metronome.hwmodels.interface import MAX_PS, Advanced
 
 from .exchange import Exchange
 from .journal import Journal, Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from hwmodels.interface import Advanced, Completion, Operation, Provenance, Template, Use
+from metronome.hwmodels.interface import Advanced, Completion, Operation, Provenance, Template, Use
 
 from ..errors import ComponentFailure
 

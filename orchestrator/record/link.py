@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from hwmodels.interface import Advanced, Description, Operation, Template, Use
+from metronome.hwmodels.interface import Advanced, Description, Operation, Template, Use
 
 from ..coupling.link import Link
 from ..errors import ComponentFailure, DivergenceError, RecordingEndsError

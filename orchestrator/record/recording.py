@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hwmodels.interface import Description, Feature, TimePolicy
+from metronome.hwmodels.interface import Description, Feature, TimePolicy
 
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link

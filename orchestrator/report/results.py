@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from metronome.hwmodels.interface import PROVENANCE_ORDER
 from numpy.typing import NDArray
-
-from hwmodels.interface import PROVENANCE_ORDER
 
 from ..coupling.components import ComponentSpec
 from ..errors import ComponentFailure

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hwmodels.interface import Provenance
+from metronome.hwmodels.interface import Provenance
 
 #: guessed to one digit, for components that do not say
 DEFAULT = {

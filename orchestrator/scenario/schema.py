@@ -6,9 +6,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
+from metronome.hwmodels.catalog import interconnect_names
 from pydantic import Field, field_validator, model_validator
-
-from hwmodels.catalog import interconnect_names
 
 from ..workload.synthetic import Synthetic
 from .base import Part

@@ -1,1 +1,5 @@
-"""What Metronome ships beside its packages: the wire contract and the bundled scenarios."""
+"""Metronome: a co-simulation orchestrator for LLM serving."""
+
+#: What must own this package. An unrelated project of that name is on PyPI; installed over ours it replaces this
+#: file, and `metronome.orchestrator` says so.
+DISTRIBUTION = "metronome-cosim"

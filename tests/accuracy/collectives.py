@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from hwmodels.catalog import interconnect
-from hwmodels.interface import MAX_PS, Operation, Template
-from hwmodels.network.fabric import Fabric
+from metronome.hwmodels.catalog import interconnect
+from metronome.hwmodels.interface import MAX_PS, Operation, Template
+from metronome.hwmodels.network.fabric import Fabric
 
 PS_PER_US = 10**6
 KINDS = {

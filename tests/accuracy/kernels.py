@@ -6,9 +6,8 @@ import csv
 from pathlib import Path
 
 import numpy as np
-
-from hwmodels.accelerator.roofline import Roofline
-from hwmodels.interface import Template
+from metronome.hwmodels.accelerator.roofline import Roofline
+from metronome.hwmodels.interface import Template
 
 from .rows import Row
 

@@ -11,10 +11,10 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
-from hwmodels.accelerator.profiled.bundle import Bundle
-from hwmodels.accelerator.profiled.tables import AttentionTable, Surface
-from hwmodels.base import Config, Estimate, OracleModel
-from hwmodels.interface import Description, Provenance, Template, TimePolicy
+from metronome.hwmodels.accelerator.profiled.bundle import Bundle
+from metronome.hwmodels.accelerator.profiled.tables import AttentionTable, Surface
+from metronome.hwmodels.base import Config, Estimate, OracleModel
+from metronome.hwmodels.interface import Description, Provenance, Template, TimePolicy
 
 NS = 1000
 HOST_BYTES_PER_NS = 256

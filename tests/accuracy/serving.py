@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 
 from click.testing import CliRunner
-
-from adapters.tools import environment
-from orchestrator.cli.main import cli
+from metronome.adapters.tools import environment
+from metronome.orchestrator.cli.main import cli
 
 from .rows import Row
 

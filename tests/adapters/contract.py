@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import grpc
+from metronome.adapters.conformance import CHECKS
+from metronome.adapters.conformance.sessions import local, over_wire
+from metronome.adapters.host.server import start
 from metronome.component.v1.codec import CHANNEL_OPTIONS
-
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local, over_wire
-from adapters.host.server import start
 
 
 def keeps_the_contract(model, config, tmp_path):

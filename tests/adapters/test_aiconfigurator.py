@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 
 import pytest
-
-from adapters.aiconfigurator import AiConfigurator, AiConfiguratorNetwork
-from adapters.tools.failure import ToolFailure
-from hwmodels.interface import ConfigError, Provenance, Template, UnsupportedOperation
+from metronome.adapters.aiconfigurator import AiConfigurator, AiConfiguratorNetwork
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.hwmodels.interface import ConfigError, Provenance, Template, UnsupportedOperation
 
 from ..conftest import need_tool
 from .contract import keeps_the_contract

@@ -8,15 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-
-from adapters.command import Accelerator, Memory
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local
-from adapters.tools.failure import ToolFailure
-from hwmodels.interface import MAX_PS, ConfigError, Operation, Template, UnsupportedOperation
-from orchestrator.errors import ComponentFailure
-from orchestrator.scenario.loading import validate
-from orchestrator.simulation import LiveSource, Simulation
+from metronome.adapters.command import Accelerator, Memory
+from metronome.adapters.conformance import CHECKS
+from metronome.adapters.conformance.sessions import local
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Template, UnsupportedOperation
+from metronome.orchestrator.errors import ComponentFailure
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.simulation import LiveSource, Simulation
 
 ECHO = {
     "command": ["/bin/sh", "-c", 'echo "took $(( $1 + 1 )) ns"', "tool", "{bytes}"],
@@ -121,7 +120,7 @@ def test_it_keeps_the_contract(check):
 @pytest.mark.parametrize("run", ["inprocess", "process"])
 def test_a_tool_in_a_run(small, tmp_path, run):
     small["workload"]["num_requests"] = 3
-    small["components"] = {"n0.dram": {"model": "adapters.command:Memory", "run": run, **ECHO}}
+    small["components"] = {"n0.dram": {"model": "metronome.adapters.command:Memory", "run": run, **ECHO}}
     with Simulation(validate(small, "test"), tmp_path, LiveSource(tmp_path / "logs")) as simulation:
         simulation.run()
         assert simulation.ports.usage("n0.dram").calls > 10

@@ -7,10 +7,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
-
-from adapters.conformance import faulty
-from adapters.conformance.report import run_checks
-from adapters.conformance.sessions import local
+from metronome.adapters.conformance import faulty
+from metronome.adapters.conformance.report import run_checks
+from metronome.adapters.conformance.sessions import local
 
 MODELS = {"Faulty": faulty.Faulty, "FaultyOracle": faulty.FaultyOracle}
 
@@ -35,7 +34,7 @@ def test_a_component_that_hangs_is_caught(monkeypatch):
 
 
 def test_there_are_enough_faults_and_every_check_has_one():
-    from adapters.conformance import CHECKS
+    from metronome.adapters.conformance import CHECKS
 
     assert len(faulty.FAULTS) >= 20
     assert {fault.caught_by for fault in faulty.FAULTS.values()} == {check.__name__ for check in CHECKS}
@@ -59,7 +58,7 @@ def test_the_command_names_what_fails(cli, tmp_path):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"fault": "promises-nothing"}))
     done = cli(
         "conformance",
-        "adapters.conformance.faulty:Faulty",
+        "metronome.adapters.conformance.faulty:Faulty",
         "--config",
         tmp_path / "c.yaml",
         "--junit",
@@ -71,7 +70,7 @@ def test_the_command_names_what_fails(cli, tmp_path):
 
 
 def test_a_command_that_serves_is_checked(cli, tmp_path):
-    serve = f"{sys.executable} -m orchestrator serve-component alpha-beta --listen unix:{tmp_path}/c.sock"
+    serve = f"{sys.executable} -m metronome serve-component alpha-beta --listen unix:{tmp_path}/c.sock"
     (tmp_path / "c.yaml").write_text("{bandwidth_gb_s: 100, latency_ns: 500}")
     done = cli("conformance", "--cmd", serve, "--config", tmp_path / "c.yaml")
     assert done.exit_code == 0 and "13 of 13 checks passed" in done.output

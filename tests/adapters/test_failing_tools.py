@@ -7,13 +7,12 @@ import sys
 import tempfile
 
 import pytest
-
-from adapters.aiconfigurator import AiConfigurator
-from adapters.ns3 import Ns3
-from adapters.scalesim import ScaleSim
-from adapters.tools.failure import ToolFailure
-from adapters.verilator import RtlArray
-from hwmodels.interface import MAX_PS, Operation, Template
+from metronome.adapters.aiconfigurator import AiConfigurator
+from metronome.adapters.ns3 import Ns3
+from metronome.adapters.scalesim import ScaleSim
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.adapters.verilator import RtlArray
+from metronome.hwmodels.interface import MAX_PS, Operation, Template
 
 GEMM = Template(0, "gemm", "qkv_proj", {"n": 64, "k": 64, "dtype": "bf16"})
 SEND = Template(0, "send", "x", {"participants": 2, "ranks": "n0.0,n0.1"})

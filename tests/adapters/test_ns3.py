@@ -7,15 +7,14 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from adapters.ns3 import Ns3
-from adapters.ns3.messages import messages
-from adapters.tools.failure import ToolFailure
-from hwmodels.interface import MAX_PS, ConfigError, LateOperation, Operation, Template, UnsupportedOperation
-from hwmodels.network.alpha_beta import AlphaBeta
-from orchestrator.coupling.components import ComponentSpec
-from orchestrator.scenario.loading import load
-from orchestrator.simulation import Simulation
+from metronome.adapters.ns3 import Ns3
+from metronome.adapters.ns3.messages import messages
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.hwmodels.interface import MAX_PS, ConfigError, LateOperation, Operation, Template, UnsupportedOperation
+from metronome.hwmodels.network.alpha_beta import AlphaBeta
+from metronome.orchestrator.coupling.components import ComponentSpec
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.simulation import Simulation
 
 from ..conftest import need_tool
 from .contract import keeps_the_contract

@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-
-from adapters.scalesim import ScaleSim
-from adapters.tools.failure import ToolFailure
-from hwmodels.accelerator.systolic import Gemm, Systolic
-from hwmodels.interface import ConfigError
+from metronome.adapters.scalesim import ScaleSim
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.hwmodels.accelerator.systolic import Gemm, Systolic
+from metronome.hwmodels.interface import ConfigError
 
 from ..conftest import need_tool
 from .contract import keeps_the_contract

@@ -10,16 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from adapters.tools.failure import ToolFailure
-from adapters.user_built import aim, chakra
-from adapters.user_built.aim import Aim
-from adapters.user_built.astrasim import AstraSim
-from adapters.user_built.attacc import AttAcc
-from adapters.user_built.booksim2 import Booksim2
-from adapters.user_built.dramsim3 import Dramsim3
-from adapters.user_built.ramulator2 import Ramulator2
-from hwmodels.interface import ConfigError, Template, UnsupportedOperation
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.adapters.user_built import aim, chakra
+from metronome.adapters.user_built.aim import Aim
+from metronome.adapters.user_built.astrasim import AstraSim
+from metronome.adapters.user_built.attacc import AttAcc
+from metronome.adapters.user_built.booksim2 import Booksim2
+from metronome.adapters.user_built.dramsim3 import Dramsim3
+from metronome.adapters.user_built.ramulator2 import Ramulator2
+from metronome.hwmodels.interface import ConfigError, Template, UnsupportedOperation
 
 from .contract import keeps_the_contract
 

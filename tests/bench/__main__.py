@@ -23,15 +23,14 @@ from pathlib import Path
 import docker
 import requests
 import yaml
-
-from hwmodels.interface import MAX_PS, Operation, Template
-from hwmodels.network.fabric import Fabric
-from orchestrator.coupling.components import specify
-from orchestrator.debug.session import DebugSession
-from orchestrator.record.recording import JOURNAL, Recording
-from orchestrator.scenario.components import ComponentOptions, ContainerOptions
-from orchestrator.scenario.loading import load
-from orchestrator.simulation import LiveSource
+from metronome.hwmodels.interface import MAX_PS, Operation, Template
+from metronome.hwmodels.network.fabric import Fabric
+from metronome.orchestrator.coupling.components import specify
+from metronome.orchestrator.debug.session import DebugSession
+from metronome.orchestrator.record.recording import JOURNAL, Recording
+from metronome.orchestrator.scenario.components import ComponentOptions, ContainerOptions
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.simulation import LiveSource
 
 from ..conftest import ROOT, SHARED
 from ..containers.image import build
@@ -187,7 +186,7 @@ def measure(scenario: tuple[object, ...], folder: Path) -> tuple[float, float, i
 
 
 def metronome(*arguments: object) -> None:
-    command = [sys.executable, "-m", "orchestrator", *map(str, arguments)]
+    command = [sys.executable, "-m", "metronome", *map(str, arguments)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -5,8 +5,7 @@ import json
 
 import pytest
 import yaml
-
-from orchestrator.cli.main import COMMANDS
+from metronome.orchestrator.cli.main import COMMANDS
 
 KEYS = ["duration", "completed", "total_input_tokens", "total_output_tokens", "request_throughput", "request_goodput",
         "output_throughput", "total_token_throughput"]  # fmt: skip

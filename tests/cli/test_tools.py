@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from adapters.tools import environment
+from metronome.adapters.tools import environment
 
 
 @pytest.fixture(autouse=True)

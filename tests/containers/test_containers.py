@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from orchestrator.coupling.launch import owner
-from orchestrator.errors import ComponentFailure
-from orchestrator.scenario.loading import validate
-from orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.coupling.launch import owner
+from metronome.orchestrator.errors import ComponentFailure
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.simulation import LiveSource, Simulation
 
 from ..conftest import ROOT, wait_until_under_way
 from ..coupling.test_placement import run
@@ -108,8 +107,7 @@ def test_a_container_is_locked_down(small, image, engine, tmp_path, nothing_left
 
 def test_a_published_port_is_on_loopback_only_and_wants_a_certificate(small, image, engine, tmp_path, nothing_left):
     import grpc
-
-    from adapters.host.health import serving
+    from metronome.adapters.host.health import serving
 
     data = contained(small, image, ALL[2:], network="loopback")
     with Simulation(validate(data, "test"), tmp_path, LiveSource(tmp_path / "logs")):
@@ -199,7 +197,7 @@ def slow(small, image, tmp_path):
     data = contained(small, image)
     data["workload"] = {**data["workload"], "num_requests": 1_000_000}
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(data))
-    process = subprocess.Popen([sys.executable, "-m", "orchestrator", "run", str(tmp_path / "long.yaml"), "-o", str(tmp_path / "out"), "--quiet", "--record"],
+    process = subprocess.Popen([sys.executable, "-m", "metronome", "run", str(tmp_path / "long.yaml"), "-o", str(tmp_path / "out"), "--quiet", "--record"],
                                cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
     return process
 

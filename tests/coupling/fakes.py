@@ -9,10 +9,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from hwmodels.accelerator.roofline import Roofline
-from hwmodels.interface import Advanced, Completion, Feature, LateOperation, Provenance, TimePolicy
-from hwmodels.memory.bandwidth_latency import BandwidthLatency
-from hwmodels.network.alpha_beta import AlphaBeta
+from metronome.hwmodels.accelerator.roofline import Roofline
+from metronome.hwmodels.interface import Advanced, Completion, Feature, LateOperation, Provenance, TimePolicy
+from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
+from metronome.hwmodels.network.alpha_beta import AlphaBeta
 
 
 class SteppedNetwork(AlphaBeta):

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 import trustme
-
-from orchestrator.coupling.launch.certificates import make_certificates
-from orchestrator.errors import ComponentFailure, InputError
-from orchestrator.report.results import Ending, write
-from orchestrator.scenario.loading import validate
-from orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.coupling.launch.certificates import make_certificates
+from metronome.orchestrator.errors import ComponentFailure, InputError
+from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.simulation import LiveSource, Simulation
 
 from ..conftest import ROOT
 from .test_placement import files, run
@@ -29,7 +28,7 @@ TLS = {"ca": "certs/ca.pem", "certificate": "certs/client.pem", "key": "certs/cl
 @contextmanager
 def served(model, *arguments, listen="127.0.0.1:0"):
     """A component process of somebody else; gives its address."""
-    command = [sys.executable, "-m", "orchestrator", "serve-component", model, "--listen", listen, *map(str, arguments)]
+    command = [sys.executable, "-m", "metronome", "serve-component", model, "--listen", listen, *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                env={**os.environ, "PYTHONUNBUFFERED": "1"})  # fmt: skip
     try:
@@ -158,7 +157,7 @@ def test_it_is_waited_for_while_it_starts(small, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = f"import time, runpy, sys; time.sleep(1.5); sys.argv = ['metronome', 'serve-component', 'alpha-beta', '--listen', '127.0.0.1:{port}']; runpy.run_module('orchestrator', run_name='__main__')"
+    command = f"import time, runpy, sys; time.sleep(1.5); sys.argv = ['metronome', 'serve-component', 'alpha-beta', '--listen', '127.0.0.1:{port}']; runpy.run_module('metronome', run_name='__main__')"
     process = subprocess.Popen([sys.executable, "-c", command], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         connect(at(small, f"127.0.0.1:{port}", limit=20), tmp_path)

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from orchestrator.errors import ComponentFailure, MetronomeError
-from orchestrator.report.results import Ending, write
-from orchestrator.scenario.loading import validate
-from orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.errors import ComponentFailure, MetronomeError
+from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.simulation import LiveSource, Simulation
 
 from ..conftest import ROOT, wait_until_under_way
 
@@ -112,7 +111,7 @@ def slow_run(small, tmp_path) -> subprocess.Popen:
     command = [
         sys.executable,
         "-m",
-        "orchestrator",
+        "metronome",
         "run",
         str(path),
         "-o",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from orchestrator.report.results import Ending, write
-from orchestrator.scenario.loading import validate
-from orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.simulation import LiveSource, Simulation
 
 
 def run(data, folder, fold=True):
@@ -31,7 +30,7 @@ def files(folder):
 def step_all(monkeypatch, kind):
     """Every operation on components of that kind shares the clock, whether it has to or not."""
     monkeypatch.setattr(
-        "orchestrator.coupling.ports.stepped",
+        "metronome.orchestrator.coupling.ports.stepped",
         lambda description, uses, resources: {t for t, _ in uses} if description.kind == kind else set(),
     )
 
@@ -164,7 +163,7 @@ def test_a_batch_component_is_asked(exclusive, tmp_path, where):
 
 
 def test_forgetting_answers_changes_counts_alike_in_every_placement(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("orchestrator.coupling.port.CACHE_ENTRIES", 50)
+    monkeypatch.setattr("metronome.orchestrator.coupling.port.CACHE_ENTRIES", 50)
     inside, _ = run(small, tmp_path / "in")
     outside, _ = run(placed(small, ALL), tmp_path / "out")
     assert inside == outside

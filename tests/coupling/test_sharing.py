@@ -1,11 +1,10 @@
 from dataclasses import replace
 
 import pytest
-
-from hwmodels.interface import TimePolicy
-from hwmodels.memory.bandwidth_latency import BandwidthLatency
-from hwmodels.network.fabric import Fabric
-from orchestrator.coupling.sharing import sequential, stepped
+from metronome.hwmodels.interface import TimePolicy
+from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
+from metronome.hwmodels.network.fabric import Fabric
+from metronome.orchestrator.coupling.sharing import sequential, stepped
 
 MEMORY, FABRIC = BandwidthLatency.description, Fabric.description
 

@@ -11,9 +11,8 @@ import sys
 import time
 
 import pytest
-
-from orchestrator.cli.debug import open_session
-from orchestrator.debug.console import Console
+from metronome.orchestrator.cli.debug import open_session
+from metronome.orchestrator.debug.console import Console
 
 from ..conftest import ROOT
 from ..coupling.test_placement import files
@@ -143,7 +142,7 @@ def test_bad_scenarios_are_the_same_message_as_of_run(cli, tmp_path):
 def test_ctrl_c_pauses_between_two_events(tmp_path):
     """On a terminal, with a run that would take minutes."""
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "orchestrator", "debug", PD, "--set", "workload.num_requests=1000000"]
+    command = [sys.executable, "-m", "metronome", "debug", PD, "--set", "workload.num_requests=1000000"]
     process = subprocess.Popen(command, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     seen = b""

@@ -20,7 +20,7 @@ PD = str(FOLDER / "pd.yaml")
 @pytest.fixture
 def client():
     """Over standard input and output."""
-    command = [sys.executable, "-m", "orchestrator", "debug", "--dap-stdio"]
+    command = [sys.executable, "-m", "metronome", "debug", "--dap-stdio"]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         yield Client(process.stdout, process.stdin)
@@ -210,7 +210,7 @@ def test_pause_interrupts_a_long_run(client, tmp_path):
 
 
 def test_over_a_loopback_port():
-    command = [sys.executable, "-m", "orchestrator", "debug", PD, "--dap", "0"]
+    command = [sys.executable, "-m", "metronome", "debug", PD, "--dap", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     line = process.stderr.readline()
     port = int(re.search(r"127\.0\.0\.1:(\d+)", line)[1])

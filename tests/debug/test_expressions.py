@@ -7,9 +7,8 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from orchestrator.debug.expressions import number, parse
-from orchestrator.errors import InputError
+from metronome.orchestrator.debug.expressions import number, parse
+from metronome.orchestrator.errors import InputError
 
 VALUES = {
     "kind": "all_reduce",

@@ -5,18 +5,17 @@ from __future__ import annotations
 import random
 
 import pytest
-
-from orchestrator.debug import state
-from orchestrator.debug.expressions import parse
-from orchestrator.debug.session import DebugSession
-from orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
-from orchestrator.debug.why import why
-from orchestrator.errors import ComponentFailure, InputError
-from orchestrator.record.recording import Recording
-from orchestrator.report.results import Ending, write
-from orchestrator.scenario.inputs import Inputs
-from orchestrator.scenario.loading import load, validate
-from orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.debug import state
+from metronome.orchestrator.debug.expressions import parse
+from metronome.orchestrator.debug.session import DebugSession
+from metronome.orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
+from metronome.orchestrator.debug.why import why
+from metronome.orchestrator.errors import ComponentFailure, InputError
+from metronome.orchestrator.record.recording import Recording
+from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.scenario.inputs import Inputs
+from metronome.orchestrator.scenario.loading import load, validate
+from metronome.orchestrator.simulation import LiveSource, Simulation
 
 from ..coupling.test_placement import files
 
@@ -306,7 +305,7 @@ def test_going_beyond_the_end_is_refused(small, tmp_path):
 
 
 def test_a_run_of_many_events_keeps_few_checkpoints(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("orchestrator.debug.session.FIRST_SPACING", 4)
+    monkeypatch.setattr("metronome.orchestrator.debug.session.FIRST_SPACING", 4)
     with opened(validate(small, "test"), tmp_path) as session:
         session.run()
         assert len(session.checkpoints) <= 49 and session.checkpoints[0] == 1

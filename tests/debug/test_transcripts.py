@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from orchestrator.debug.console import Console
+from metronome.orchestrator.debug.console import Console
 
 from ..conftest import ROOT
 from .transcripts import FOLDER, transcript

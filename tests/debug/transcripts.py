@@ -11,8 +11,8 @@ import io
 import re
 from pathlib import Path
 
-from orchestrator.cli.debug import open_session
-from orchestrator.debug.console import Console
+from metronome.orchestrator.cli.debug import open_session
+from metronome.orchestrator.debug.console import Console
 
 FOLDER = Path(__file__).parent / "sessions"
 TYPED = re.compile(r"^(?:\[\d+ [\d.]+ ms \w+\]|>) (.*)$")

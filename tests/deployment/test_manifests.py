@@ -10,8 +10,7 @@ import subprocess
 import kubernetes_validate
 import pytest
 import yaml
-
-from orchestrator.scenario.loading import bundled, digest, load
+from metronome.orchestrator.scenario.loading import bundled, digest, load
 
 from ..conftest import ROOT
 

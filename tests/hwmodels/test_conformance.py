@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from metronome.adapters.conformance import CHECKS
+from metronome.adapters.conformance.sessions import local, over_wire
+from metronome.adapters.host.server import start
 from metronome.component.v1.codec import CHANNEL_OPTIONS
-
-from adapters.conformance import CHECKS
-from adapters.conformance.sessions import local, over_wire
-from adapters.host.server import start
-from orchestrator.coupling import registry
+from metronome.orchestrator.coupling import registry
 
 from . import bundles
 

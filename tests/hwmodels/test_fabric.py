@@ -7,11 +7,10 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from hwmodels.interface import ConfigError, Operation, Template, UnsupportedOperation
-from hwmodels.network.alpha_beta import AlphaBeta
-from hwmodels.network.fabric import Fabric
-from hwmodels.network.fabric.sharing import fair_rates
+from metronome.hwmodels.interface import ConfigError, Operation, Template, UnsupportedOperation
+from metronome.hwmodels.network.alpha_beta import AlphaBeta
+from metronome.hwmodels.network.fabric import Fabric
+from metronome.hwmodels.network.fabric.sharing import fair_rates
 
 FAR = 10**18
 GB = 10**9

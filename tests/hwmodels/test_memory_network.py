@@ -1,8 +1,7 @@
 import pytest
-
-from hwmodels.interface import ConfigError, Operation, Template, UnsupportedOperation
-from hwmodels.memory.bandwidth_latency import BandwidthLatency
-from hwmodels.network.alpha_beta import AlphaBeta
+from metronome.hwmodels.interface import ConfigError, Operation, Template, UnsupportedOperation
+from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
+from metronome.hwmodels.network.alpha_beta import AlphaBeta
 
 READ = Template(0, "read", "r")
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
-from hwmodels.interface import MAX_PS, Operation, Template
-from hwmodels.pim.bank_gemv import BankGemv
-from orchestrator.errors import InputError
-from orchestrator.scenario.loading import validate
-from orchestrator.simulation import Simulation
+from metronome.hwmodels.interface import MAX_PS, Operation, Template
+from metronome.hwmodels.pim.bank_gemv import BankGemv
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.simulation import Simulation
 
 SHAPE = {"heads": 32, "kv_heads": 8, "head_size": 128, "dtype": "bf16", "kv_dtype": "bf16"}
 

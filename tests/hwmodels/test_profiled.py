@@ -1,11 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hwmodels.accelerator.profiled import Profiled
-from hwmodels.accelerator.profiled.mixed import Prompts
-from hwmodels.accelerator.profiled.tables import AttentionTable, Curve, bracket
-from hwmodels.interface import MAX_PS, ConfigError, Operation, Provenance, Template, UnsupportedOperation
+from metronome.hwmodels.accelerator.profiled import Profiled
+from metronome.hwmodels.accelerator.profiled.mixed import Prompts
+from metronome.hwmodels.accelerator.profiled.tables import AttentionTable, Curve, bracket
+from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Provenance, Template, UnsupportedOperation
 
 from . import bundles
 

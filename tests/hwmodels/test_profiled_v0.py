@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from hwmodels.accelerator.profiled import Profiled
-from hwmodels.interface import MAX_PS, ConfigError, Operation, Provenance, Template, UnsupportedOperation
+from metronome.hwmodels.accelerator.profiled import Profiled
+from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Provenance, Template, UnsupportedOperation
 
 COMMON = {"model": "me/mine", "tp": 1, "dtype": "fp16"}
 LAYERS = ("embedding", "input_layernorm", "q_proj", "k_proj", "v_proj", "rope", "o_proj", "post_layernorm", "gate_proj",

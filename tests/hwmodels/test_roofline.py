@@ -1,8 +1,7 @@
 import pytest
-
-from hwmodels import catalog
-from hwmodels.accelerator.roofline import Roofline, work
-from hwmodels.interface import ConfigError, Template
+from metronome.hwmodels import catalog
+from metronome.hwmodels.accelerator.roofline import Roofline, work
+from metronome.hwmodels.interface import ConfigError, Template
 
 GEMM = Template(0, "gemm", "x", {"n": 4096, "k": 4096, "dtype": "bf16"})
 ATTENTION = Template(

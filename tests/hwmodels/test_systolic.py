@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from hwmodels.accelerator.systolic import Gemm, Systolic
-from hwmodels.interface import Template
+from metronome.hwmodels.accelerator.systolic import Gemm, Systolic
+from metronome.hwmodels.interface import Template
 
 #: SCALE-Sim 3.0.0, stall-free: square array, dataflow, m, n, k -> cycles.
 PRINTED = [

@@ -1,10 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from orchestrator.errors import StalledError, TimeError
-from orchestrator.kernel.loop import MAX_PS, Kernel
-from orchestrator.kernel.queue import Priority
+from metronome.orchestrator.errors import StalledError, TimeError
+from metronome.orchestrator.kernel.loop import MAX_PS, Kernel
+from metronome.orchestrator.kernel.queue import Priority
 
 
 @given(st.recursive(st.tuples(st.integers(0, 5), st.sampled_from(Priority), st.integers(0, 3)),

@@ -1,7 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
-
-from orchestrator.kernel.queue import EventQueue, Priority
+from metronome.orchestrator.kernel.queue import EventQueue, Priority
 
 keys = st.lists(
     st.tuples(st.integers(0, 20), st.integers(0, 2), st.sampled_from(Priority), st.integers(0, 3)), max_size=60

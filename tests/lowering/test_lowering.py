@@ -1,15 +1,14 @@
 import json
 
 import pytest
-
-from hwmodels.catalog import model_names
-from hwmodels.interface import OPERATION_ATTRIBUTES, OPERATION_VALUES
-from orchestrator.errors import InputError
-from orchestrator.lowering.architecture import load
-from orchestrator.lowering.layout import Layout
-from orchestrator.lowering.plan import Hardware, lower
-from orchestrator.lowering.work import Templates
-from orchestrator.serving.batch import Batch, joined
+from metronome.hwmodels.catalog import model_names
+from metronome.hwmodels.interface import OPERATION_ATTRIBUTES, OPERATION_VALUES
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.lowering.architecture import load
+from metronome.orchestrator.lowering.layout import Layout
+from metronome.orchestrator.lowering.plan import Hardware, lower
+from metronome.orchestrator.lowering.work import Templates
+from metronome.orchestrator.serving.batch import Batch, joined
 
 HARDWARE = Hardware(lambda devices: "net", ["n0"])
 

@@ -1,10 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from orchestrator.lowering.routing import routing
-from orchestrator.lowering.work import expert_tokens
-from orchestrator.serving.batch import Batch
+from metronome.orchestrator.lowering.routing import routing
+from metronome.orchestrator.lowering.work import expert_tokens
+from metronome.orchestrator.serving.batch import Batch
 
 
 def of(size, tokens):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hwmodels.interface import Advanced, Completion, Operation, Provenance, Template, Use
-from orchestrator.errors import ComponentFailure, InputError
-from orchestrator.kernel.queue import Event, Priority
-from orchestrator.record.exchange import (
+from metronome.hwmodels.interface import Advanced, Completion, Operation, Provenance, Template, Use
+from metronome.orchestrator.errors import ComponentFailure, InputError
+from metronome.orchestrator.kernel.queue import Event, Priority
+from metronome.orchestrator.record.exchange import (
     Exchange,
     asked_for_statistics,
     asked_to_advance,
@@ -17,7 +16,7 @@ from orchestrator.record.exchange import (
     operations_of,
     templates_of,
 )
-from orchestrator.record.journal import BLOCK_EVENTS, Journal, JournalWriter, Row
+from metronome.orchestrator.record.journal import BLOCK_EVENTS, Journal, JournalWriter, Row
 
 INT64 = st.integers(0, 2**63 - 1)
 rows = st.builds(

@@ -10,11 +10,10 @@ import time
 
 import pytest
 import yaml
-
-from orchestrator.errors import DivergenceError
-from orchestrator.record.recording import Recording
-from orchestrator.record.replay import ReplayTape, replay
-from orchestrator.simulation import Simulation
+from metronome.orchestrator.errors import DivergenceError
+from metronome.orchestrator.record.recording import Recording
+from metronome.orchestrator.record.replay import ReplayTape, replay
+from metronome.orchestrator.simulation import Simulation
 
 from ..conftest import ROOT
 from ..coupling.test_placement import files
@@ -67,7 +66,7 @@ def test_a_recording_needs_neither_scenario_nor_workload(small, cli, tmp_path):
 
 def test_inputs_of_a_recording_stay_within_it(small, cli, tmp_path, monkeypatch):
     assert cli("run", written(small, tmp_path), "-o", tmp_path / "rec", "--record", "--quiet").exit_code == 0
-    from orchestrator.record.journal import Journal
+    from metronome.orchestrator.record.journal import Journal
 
     read = Journal.__init__
 
@@ -82,7 +81,7 @@ def test_inputs_of_a_recording_stay_within_it(small, cli, tmp_path, monkeypatch)
 
 def test_a_change_of_code_is_reported_as_the_first_event_that_differs(small, cli, tmp_path, monkeypatch):
     assert cli("run", written(small, tmp_path), "-o", tmp_path / "rec", "--record", "--quiet").exit_code == 0
-    from orchestrator.serving.router import LeastLoaded
+    from metronome.orchestrator.serving.router import LeastLoaded
 
     choose = LeastLoaded.choose
     monkeypatch.setattr(
@@ -106,7 +105,7 @@ def test_a_change_of_code_is_reported_as_the_first_event_that_differs(small, cli
 
 def test_other_messages_to_a_component_are_a_difference(small, cli, tmp_path, monkeypatch):
     assert cli("run", written(small, tmp_path), "-o", tmp_path / "rec", "--record", "--quiet").exit_code == 0
-    from orchestrator.serving.batch import Batch
+    from metronome.orchestrator.serving.batch import Batch
 
     monkeypatch.setattr(Batch, "tokens", property(lambda b: b.decodes + sum(b.prompts[::2]) + b.padding + 1))
     done = cli("replay", tmp_path / "rec", "--quiet")
@@ -127,7 +126,7 @@ def test_a_recording_outlives_the_death_of_the_orchestrator(small, cli, tmp_path
     command = [
         sys.executable,
         "-m",
-        "orchestrator",
+        "metronome",
         "run",
         str(written(small, tmp_path)),
         "-o",

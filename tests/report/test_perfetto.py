@@ -7,10 +7,9 @@ from collections import Counter, defaultdict
 
 import pytest
 import yaml
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.simulation import Simulation
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
-
-from orchestrator.scenario.loading import load
-from orchestrator.simulation import Simulation
 
 SCENARIOS = (
     "quickstart",
@@ -64,8 +63,7 @@ class Parsed:
 def traced(request, tmp_path_factory):
     """A scenario's trace, its results, and a simulation of it that has run."""
     from click.testing import CliRunner
-
-    from orchestrator.cli.run import command
+    from metronome.orchestrator.cli.run import command
 
     out = tmp_path_factory.mktemp("trace")
     overrides = ["--set", "workload.num_requests=12"]
@@ -164,6 +162,6 @@ def test_a_run_that_fails_is_traced_as_far_as_it_came(cli, tmp_path, small):
 
 
 def test_without_the_package_it_says_what_to_install(cli, monkeypatch, tmp_path):
-    monkeypatch.setattr("orchestrator.record.replay.find_spec", lambda name: None)
+    monkeypatch.setattr("metronome.orchestrator.record.replay.find_spec", lambda name: None)
     done = cli("run", "-o", tmp_path, "--trace")
     assert done.exit_code == 2 and "pip install 'metronome-cosim[trace]'" in done.output

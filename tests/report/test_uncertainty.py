@@ -1,8 +1,7 @@
 import pytest
-
-from hwmodels.accelerator.profiled.tables import Curve
-from hwmodels.interface import Provenance
-from orchestrator.report.uncertainty import DEFAULT, error_bars, relative_error
+from metronome.hwmodels.accelerator.profiled.tables import Curve
+from metronome.hwmodels.interface import Provenance
+from metronome.orchestrator.report.uncertainty import DEFAULT, error_bars, relative_error
 
 
 def test_errors_are_weighed_by_the_time_they_concern():

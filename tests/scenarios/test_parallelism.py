@@ -8,10 +8,9 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
-
-from orchestrator.report.results import Ending, write
-from orchestrator.scenario.loading import load
-from orchestrator.simulation import Simulation
+from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.simulation import Simulation
 
 NAMES = ["tensor-parallel", "pipeline-parallel", "tensor-pipeline-parallel", "data-parallel", "expert-parallel",
          "prefill-decode-two-nodes", "attention-ffn", "heterogeneous"]  # fmt: skip
@@ -50,7 +49,7 @@ def test_a_fabric_asked_and_in_lock_step_agree_exactly(name, tmp_path, monkeypat
     """Nobody shares its links here, so sharing the clock must change nothing."""
     asked = run(name, tmp_path / "asked", requests=4)
     monkeypatch.setattr(
-        "orchestrator.coupling.ports.stepped",
+        "metronome.orchestrator.coupling.ports.stepped",
         lambda description, uses, resources: {t for t, _ in uses} if description.kind == "network" else set(),
     )
     stepped = run(name, tmp_path / "stepped", requests=4)
@@ -65,7 +64,7 @@ def test_a_fabric_asked_and_in_lock_step_agree_exactly(name, tmp_path, monkeypat
 @pytest.mark.parametrize("name", ["expert-parallel", "attention-ffn", "tensor-parallel"])
 def test_dense_layers_and_shared_experts_in_every_layout(name, tmp_path):
     """Folding changes nothing here either, and what every token takes takes time."""
-    glm = json.loads((files("hwmodels.catalog") / "models/Qwen/Qwen3-30B-A3B-Instruct-2507.json").read_text())
+    glm = json.loads((files("metronome.hwmodels.catalog") / "models/Qwen/Qwen3-30B-A3B-Instruct-2507.json").read_text())
     times = []
     for shared in (0, 2):
         glm |= {"model_type": "glm4_moe", "use_qk_norm": True, "n_routed_experts": glm["num_experts"],

@@ -1,6 +1,6 @@
 """The scheduling rules written as plainly as possible: every sequence looked at in every step.
 
-The second opinion on `orchestrator.serving.scheduler`, whose steps cost the same however many
+The second opinion on `metronome.orchestrator.serving.scheduler`, whose steps cost the same however many
 sequences run.
 """
 
@@ -143,7 +143,7 @@ class Naive:
 
 
 def shape(batch):
-    """As `orchestrator.serving.batch.Batch`."""
+    """As `metronome.orchestrator.serving.batch.Batch`."""
     prompts = tuple(x for _, n, cached in batch if n > 1 for x in (n, cached))
     contexts = [cached for _, n, cached in batch if n == 1]
     return prompts, len(contexts), sum(contexts), max(contexts, default=0), min(contexts, default=0)

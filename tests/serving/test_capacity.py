@@ -1,7 +1,6 @@
 import pytest
-
-from orchestrator.errors import InputError
-from orchestrator.serving.kv.capacity import num_blocks, working_bytes
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.serving.kv.capacity import num_blocks, working_bytes
 
 GB = 10**9
 

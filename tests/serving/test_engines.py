@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-
-from orchestrator.kernel.loop import Kernel
-from orchestrator.kernel.queue import Priority
-from orchestrator.serving.batch import Batch
-from orchestrator.serving.engine import Engine
-from orchestrator.serving.engines import engine_model, names
-from orchestrator.serving.loop import StepLoop
-from orchestrator.serving.scheduler import Scheduler, SchedulerConfig
-from orchestrator.serving.sequence import Sequence
-from orchestrator.workload.request import Request
+from metronome.orchestrator.kernel.loop import Kernel
+from metronome.orchestrator.kernel.queue import Priority
+from metronome.orchestrator.serving.batch import Batch
+from metronome.orchestrator.serving.engine import Engine
+from metronome.orchestrator.serving.engines import engine_model, names
+from metronome.orchestrator.serving.loop import StepLoop
+from metronome.orchestrator.serving.scheduler import Scheduler, SchedulerConfig
+from metronome.orchestrator.serving.sequence import Sequence
+from metronome.orchestrator.workload.request import Request
 
 MS = 10**9
 STEP = 10 * MS

@@ -6,10 +6,9 @@ import csv
 import json
 
 import pytest
-
-from orchestrator.report.results import Ending, write
-from orchestrator.scenario.loading import validate
-from orchestrator.simulation import Simulation
+from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.simulation import Simulation
 
 KV_TOKEN_BYTES = 2 * 8 * 128 * 32 * 2  # K and V, 8 heads of 128, 32 layers, bf16: Llama-3.1-8B
 

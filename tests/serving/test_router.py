@@ -6,13 +6,12 @@ from array import array
 
 import numpy as np
 import pytest
-
-from orchestrator.errors import InputError
-from orchestrator.serving.engine import Engine, Role
-from orchestrator.serving.router import POLICIES, make_router
-from orchestrator.serving.scheduler import Scheduler, SchedulerConfig
-from orchestrator.serving.sequence import Sequence
-from orchestrator.workload.request import Request
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.serving.engine import Engine, Role
+from metronome.orchestrator.serving.router import POLICIES, make_router
+from metronome.orchestrator.serving.scheduler import Scheduler, SchedulerConfig
+from metronome.orchestrator.serving.sequence import Sequence
+from metronome.orchestrator.workload.request import Request
 
 
 def engine(number, waiting=0, role=Role.BOTH):

@@ -4,10 +4,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from orchestrator.serving.scheduler import Scheduler, SchedulerConfig
-from orchestrator.serving.sequence import Sequence
-from orchestrator.workload.request import Request
+from metronome.orchestrator.serving.scheduler import Scheduler, SchedulerConfig
+from metronome.orchestrator.serving.sequence import Sequence
+from metronome.orchestrator.workload.request import Request
 
 from .naive import Naive, shape
 

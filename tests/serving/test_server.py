@@ -8,15 +8,14 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from orchestrator.debug import looks, state
-from orchestrator.debug.session import DebugSession
-from orchestrator.debug.why import why
-from orchestrator.report.metrics import latencies
-from orchestrator.scenario.inputs import Inputs
-from orchestrator.scenario.loading import load
-from orchestrator.serving.server import ApiServers, ServerModel
-from orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.debug import looks, state
+from metronome.orchestrator.debug.session import DebugSession
+from metronome.orchestrator.debug.why import why
+from metronome.orchestrator.report.metrics import latencies
+from metronome.orchestrator.scenario.inputs import Inputs
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.serving.server import ApiServers, ServerModel
+from metronome.orchestrator.simulation import LiveSource, Simulation
 
 from ..accuracy import api_server
 

@@ -16,9 +16,8 @@ import matplotlib
 matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "metronome"  # the same picture, the same bytes
 import matplotlib.pyplot as plt  # noqa: E402
-
-from adapters.verilator import RtlArray  # noqa: E402
-from hwmodels.accelerator.systolic import Gemm, Systolic  # noqa: E402
+from metronome.adapters.verilator import RtlArray  # noqa: E402
+from metronome.hwmodels.accelerator.systolic import Gemm, Systolic  # noqa: E402
 
 from ..accuracy.serving import command  # noqa: E402
 from ..conftest import ROOT  # noqa: E402

@@ -15,12 +15,11 @@ import tempfile
 import time
 
 import numpy as np
-
-from adapters.scalesim import ScaleSim
-from hwmodels.interface import MAX_PS, Operation, Template
-from orchestrator.coupling.surrogate.link import SurrogateLink
-from orchestrator.scenario.loading import load
-from orchestrator.simulation import Simulation
+from metronome.adapters.scalesim import ScaleSim
+from metronome.hwmodels.interface import MAX_PS, Operation, Template
+from metronome.orchestrator.coupling.surrogate.link import SurrogateLink
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.simulation import Simulation
 
 SAMPLE = 30
 NAME = "n0.accelerators"

@@ -1,9 +1,8 @@
 import json
 
 import pytest
-
-from orchestrator.errors import InputError
-from orchestrator.workload.llmservingsim import read
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.workload.llmservingsim import read
 
 
 def write(tmp_path, *rows):

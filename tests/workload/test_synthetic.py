@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from orchestrator.workload.synthetic import Lengths, SharedPrefix, Synthetic, generate
+from metronome.orchestrator.workload.synthetic import Lengths, SharedPrefix, Synthetic, generate
 
 
 def spec(**changes):

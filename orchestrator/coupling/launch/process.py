@@ -43,7 +43,7 @@ class ComponentProcess:
                 [
                     sys.executable,
                     "-m",
-                    "orchestrator",
+                    "metronome",
                     "serve-component",
                     spec.model,
                     "--listen",

@@ -15,7 +15,7 @@ from itertools import product
 from math import ceil
 from typing import NamedTuple
 
-from hwmodels.interface import Provenance, worse
+from metronome.hwmodels.interface import Provenance, worse
 
 DRAWN = 2  # points within a cell that are asked for to check it, beside its centre: the centre is where a bend
 # shows most, and what falls in step with halves shows elsewhere

@@ -11,8 +11,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-
-from hwmodels.interface import Advanced, Completion, Description, Operation, Template, TimePolicy, Use, worse
+from metronome.hwmodels.interface import Advanced, Completion, Description, Operation, Template, TimePolicy, Use, worse
 
 from ...errors import ComponentFailure, InputError
 from ...scenario.components import SurrogateOptions

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hwmodels.interface import Description, Provenance
+from metronome.hwmodels.interface import Description, Provenance
 
 from ..components import ComponentSpec
 from .grid import Answer

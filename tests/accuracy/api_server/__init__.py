@@ -9,9 +9,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from orchestrator.report.metrics import PS_PER_MS
-from orchestrator.serving.engines import engine_model
-from orchestrator.serving.server import ApiServers
+from metronome.orchestrator.report.metrics import PS_PER_MS
+from metronome.orchestrator.serving.engines import engine_model
+from metronome.orchestrator.serving.server import ApiServers
 
 from ..rows import Row, mean_rows
 

@@ -6,9 +6,8 @@ import shutil
 import subprocess
 
 import pytest
-
-from adapters.tools.failure import ToolFailure
-from adapters.tools.library import LibraryTool
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.adapters.tools.library import LibraryTool
 
 CODE = """
 #include <stdint.h>

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from adapters.tools.failure import ToolFailure
-from adapters.tools.lines import LineTool
+from metronome.adapters.tools.failure import ToolFailure
+from metronome.adapters.tools.lines import LineTool
 
 ECHO = "import sys\nfor line in sys.stdin:\n print('noise'); print('= ' + line.strip(), flush=True)"
 

@@ -7,9 +7,8 @@ from math import ceil, log2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hwmodels.interface import Provenance
-from orchestrator.coupling.surrogate.grid import Answer, Grid, root
+from metronome.hwmodels.interface import Provenance
+from metronome.orchestrator.coupling.surrogate.grid import Answer, Grid, root
 
 TOLERANCE = 0.01
 

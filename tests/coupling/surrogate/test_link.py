@@ -7,16 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from hwmodels.base import Config, Estimate, OracleModel
-from hwmodels.interface import MAX_PS, ComponentError, Description, Operation, Provenance, Template, TimePolicy
-from hwmodels.memory.bandwidth_latency import BandwidthLatency
-from orchestrator.coupling.components import ComponentSpec
-from orchestrator.coupling.link import LocalLink
-from orchestrator.coupling.surrogate import store
-from orchestrator.coupling.surrogate.link import SurrogateLink
-from orchestrator.errors import ComponentFailure, InputError
-from orchestrator.scenario.components import ComponentOptions, SurrogateOptions
+from metronome.hwmodels.base import Config, Estimate, OracleModel
+from metronome.hwmodels.interface import (
+    MAX_PS,
+    ComponentError,
+    Description,
+    Operation,
+    Provenance,
+    Template,
+    TimePolicy,
+)
+from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
+from metronome.orchestrator.coupling.components import ComponentSpec
+from metronome.orchestrator.coupling.link import LocalLink
+from metronome.orchestrator.coupling.surrogate import store
+from metronome.orchestrator.coupling.surrogate.link import SurrogateLink
+from metronome.orchestrator.errors import ComponentFailure, InputError
+from metronome.orchestrator.scenario.components import ComponentOptions, SurrogateOptions
 
 GEMM = Template(0, "gemm", "qkv_proj", {"n": 64, "k": 64, "dtype": "bf16"})
 ATTENTION = Template(

@@ -1,4 +1,4 @@
-"""Between the values of `hwmodels.interface` and the messages of the wire contract.
+"""Between the values of `metronome.hwmodels.interface` and the messages of the wire contract.
 
 Operations and completions travel in columns: building one message an operation costs eight to nine
 times as much in Python (docs/coupling.md).
@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
-from hwmodels.interface import (
+from metronome.hwmodels.interface import (
     Advanced,
     BadOperation,
     Completion,

@@ -1,0 +1,5 @@
+"""``python -m metronome``: the command line."""
+
+from .orchestrator.cli.main import main
+
+main()
