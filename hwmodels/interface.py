@@ -153,8 +153,14 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 }
 
 DTYPE_BYTES: Mapping[str, float] = {
-    "fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "int4": 0.5, "fp4": 0.5,
-}  # fmt: skip
+    "fp32": 4,
+    "bf16": 2,
+    "fp16": 2,
+    "fp8": 1,
+    "int8": 1,
+    "int4": 0.5,
+    "fp4": 0.5,
+}
 
 
 class Completion(NamedTuple):

@@ -30,9 +30,7 @@ class ComponentFailure(MetronomeError):
 
     exit_code = 3
 
-    def __init__(
-        self, component: str, what: str, doing: str = "", last_words: str = "", code: str = "fault"
-    ) -> None:  # fmt: skip
+    def __init__(self, component: str, what: str, doing: str = "", last_words: str = "", code: str = "fault") -> None:
         self.component, self.what, self.doing, self.last_words = component, what, doing, last_words
         self.code = code
         text = f"component {component}: {what}"

@@ -151,11 +151,16 @@ class _Placement:
         memories = [node.name for node in self.scenario.cluster.nodes if node.memory.dram is not None]
         owner = names[0] if layout.dp == 1 else options.name
         plan = lower(
-            owner, self.arch, layout, self.kv_dtype, templates,
+            owner,
+            self.arch,
+            layout,
+            self.kv_dtype,
+            templates,
             Hardware(self._network, memories, options.decode_attention == "pim"),
             engine.all2all_backend != "allgather_reducescatter",
-            options.ffn.micro_batches if options.ffn else 1, self._routing(),
-        )  # fmt: skip
+            options.ffn.micro_batches if options.ffn else 1,
+            self._routing(),
+        )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         return UnitPlan(
             options,
@@ -209,8 +214,16 @@ class _Placement:
             found.append(num_blocks(self.where, arch.name, memory, share, weights, working, token, engine.block_size))
         if layout.ffn:  # their devices hold no K and V, but the experts have to fit
             weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, dense=False)
-            num_blocks(f"{self.where}.ffn", arch.name, self._memory(layout.ffn),
-                       engine.gpu_memory_utilization, weights, 0, 1, 1)  # fmt: skip
+            num_blocks(
+                f"{self.where}.ffn",
+                arch.name,
+                self._memory(layout.ffn),
+                engine.gpu_memory_utilization,
+                weights,
+                0,
+                1,
+                1,
+            )
         return min(found)
 
     def _working(self, layout: Layout, last: bool) -> int:
@@ -274,9 +287,10 @@ def kv_routes(
     """
     spot = f"instances.{target.rank}"
     for what, ours, theirs in (
-        ("model", source.arch, target.arch), ("engine.kv_cache_dtype", source.kv_dtype, target.kv_dtype),
+        ("model", source.arch, target.arch),
+        ("engine.kv_cache_dtype", source.kv_dtype, target.kv_dtype),
         ("engine.block_size", source.scheduler.block_size, target.scheduler.block_size),
-    ):  # fmt: skip
+    ):
         if ours != theirs:
             shown = getattr(theirs, "name", theirs)
             raise InputError(

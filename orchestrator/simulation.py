@@ -93,9 +93,14 @@ class Simulation:
     """
 
     def __init__(
-        self, scenario: Scenario, inputs: Inputs | Path, source: Source | None = None, progress: Progress | None = None,
-        fold: bool = True, rewindable: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        scenario: Scenario,
+        inputs: Inputs | Path,
+        source: Source | None = None,
+        progress: Progress | None = None,
+        fold: bool = True,
+        rewindable: bool = False,
+    ) -> None:
         self.scenario = scenario
         self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
         source = source or LiveSource()
@@ -130,8 +135,15 @@ class Simulation:
     @property
     def constant(self) -> list[object]:
         """Parts of it that never change while it runs, or belong to nobody alone."""
-        return [self._stack, self.scenario, self.inputs, self.specs, *self.specs, *self.units,
-                *(unit.plan for unit in self.units)]  # fmt: skip
+        return [
+            self._stack,
+            self.scenario,
+            self.inputs,
+            self.specs,
+            *self.specs,
+            *self.units,
+            *(unit.plan for unit in self.units),
+        ]
 
     def run(self, seen: Callable[[Event], None] | None = None) -> None:
         """To the end of the workload. What was recorded stays usable if this raises.
@@ -162,9 +174,12 @@ class Simulation:
             for name in unit.names:
                 number = len(self.engines) + len(members)
                 scheduler = Scheduler(
-                    unit.scheduler, unit.blocks, unit.plan.lanes, self.recorder.add_engine(unit.plan.lanes),
+                    unit.scheduler,
+                    unit.blocks,
+                    unit.plan.lanes,
+                    self.recorder.add_engine(unit.plan.lanes),
                     hand_over=role is Role.PREFILL,
-                )  # fmt: skip
+                )
                 members.append(Engine(name, number, scheduler, unit.max_model_len, role, servers))
             self.engines += members
             # Instances rank after components: at one instant hardware comes first.
@@ -194,9 +209,12 @@ class Simulation:
         if routes:
             options = self.scenario.kv_transfer
             self.handoff = self.frontend.handoff = Handoff(
-                self.engines, self.mover, self.frontend.decode_engine, options.mode == "push",
+                self.engines,
+                self.mover,
+                self.frontend.decode_engine,
+                options.mode == "push",
                 options.granularity == "layer",
-            )  # fmt: skip
+            )
         self.recorder.attach(self.frontend, self.handoff)
 
 

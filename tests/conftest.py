@@ -103,12 +103,22 @@ def small() -> dict:
                     "memory": {"dram": {"size_gib": 512, "bandwidth_gb_s": 100, "latency_ns": 90}},
                 }
             ],
-            "networks": [{"name": "nvlink0", "connects": ["n0.accelerators"], "bandwidth_gb_s": 450, "latency_ns": 1500}],
+            "networks": [
+                {"name": "nvlink0", "connects": ["n0.accelerators"], "bandwidth_gb_s": 450, "latency_ns": 1500}
+            ],
         },
         "instances": [
-            {"name": "a", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[0:2]",
-             "engine": {"max_num_seqs": 16, "max_num_batched_tokens": 512, "num_gpu_blocks_override": 400}},
-            {"name": "b", "model": "Qwen/Qwen3-32B", "accelerators": "n0[2:4]",
-             "engine": {"max_num_seqs": 16, "max_num_batched_tokens": 512, "num_gpu_blocks_override": 400}},
+            {
+                "name": "a",
+                "model": "meta-llama/Llama-3.1-8B",
+                "accelerators": "n0[0:2]",
+                "engine": {"max_num_seqs": 16, "max_num_batched_tokens": 512, "num_gpu_blocks_override": 400},
+            },
+            {
+                "name": "b",
+                "model": "Qwen/Qwen3-32B",
+                "accelerators": "n0[2:4]",
+                "engine": {"max_num_seqs": 16, "max_num_batched_tokens": 512, "num_gpu_blocks_override": 400},
+            },
         ],
-    }  # fmt: skip
+    }

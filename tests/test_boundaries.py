@@ -19,16 +19,28 @@ ALLOWED = {
     "orchestrator": ("orchestrator", "hwmodels.interface", "hwmodels.catalog", "component"),
     "orchestrator/kernel": ("orchestrator.kernel", "orchestrator.errors"),
     "orchestrator/workload": ("orchestrator.workload", "orchestrator.errors"),
-    "orchestrator/serving": ("orchestrator.serving", "orchestrator.workload", "orchestrator.kernel",
-                             "orchestrator.errors", "orchestrator.lowering.architecture"),
-    "orchestrator/lowering": ("orchestrator.lowering", "orchestrator.serving.batch", "orchestrator.errors",
-                              "hwmodels.interface", "hwmodels.catalog"),
+    "orchestrator/serving": (
+        "orchestrator.serving",
+        "orchestrator.workload",
+        "orchestrator.kernel",
+        "orchestrator.errors",
+        "orchestrator.lowering.architecture",
+    ),
+    "orchestrator/lowering": (
+        "orchestrator.lowering",
+        "orchestrator.serving.batch",
+        "orchestrator.errors",
+        "hwmodels.interface",
+        "hwmodels.catalog",
+    ),
     "orchestrator/cli": ("orchestrator", "adapters", "hwmodels.interface", "hwmodels.catalog", "component"),
-}  # fmt: skip
+}
 SOURCES = [
-    path for folder in ("hwmodels", "adapters", "proto", "orchestrator") for path in sorted((ROOT / folder).rglob("*.py"))
+    path
+    for folder in ("hwmodels", "adapters", "proto", "orchestrator")
+    for path in sorted((ROOT / folder).rglob("*.py"))
     if "_pb2" not in path.name
-]  # fmt: skip
+]
 
 
 def imports(path):

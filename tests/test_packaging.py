@@ -32,10 +32,13 @@ def wheel(tmp_path_factory):
 def test_it_carries_scenarios_catalog_stubs_and_engines(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for part in (
-        "metronome/scenarios/quickstart.yaml", "metronome/hwmodels/catalog/devices/h100-sxm.yaml",
-        "metronome/hwmodels/catalog/models/Qwen/Qwen3-32B.json", "metronome/component/v1/component_pb2.py",
-        "metronome/component/v1/component.proto", "metronome/orchestrator/serving/engines/vllm-0.19.yaml",
-    ):  # fmt: skip
+        "metronome/scenarios/quickstart.yaml",
+        "metronome/hwmodels/catalog/devices/h100-sxm.yaml",
+        "metronome/hwmodels/catalog/models/Qwen/Qwen3-32B.json",
+        "metronome/component/v1/component_pb2.py",
+        "metronome/component/v1/component.proto",
+        "metronome/orchestrator/serving/engines/vllm-0.19.yaml",
+    ):
         assert part in names
     assert not [name for name in names if name.startswith("tests")]
 

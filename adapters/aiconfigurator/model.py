@@ -31,9 +31,13 @@ from ..tools.lines import shared
 
 #: Names of the scenario's catalog -> the tool's systems.
 SYSTEMS = {
-    "h100-sxm": "h100_sxm", "h200": "h200_sxm", "a100-80g-sxm": "a100_sxm", "b200": "b200_sxm", "l40s": "l40s",
+    "h100-sxm": "h100_sxm",
+    "h200": "h200_sxm",
+    "a100-80g-sxm": "a100_sxm",
+    "b200": "b200_sxm",
+    "l40s": "l40s",
     "rtx-pro-6000": "rtx_pro_6000_server",
-}  # fmt: skip
+}
 ELEMENT_BYTES = 2  # collectives were measured on half precision
 #: What is asked before time 0, by kind.
 _TRIAL = {"gemm": (16,), "moe": (16, 1), "attention": (1, 128, 128, 128, 128, 0)}
@@ -138,6 +142,9 @@ class AiConfiguratorNetwork(_Asked):
         ranks = int(template.attributes["participants"])
         whole = values[0] * (ranks if template.kind == "all_gather" else 1)
         return self._ask(
-            f"{template.kind} '{template.layer}' of {values[0]} bytes among {ranks}", kind="collective",
-            name=template.kind, participants=ranks, elements=max(1, whole // ELEMENT_BYTES),
-        )  # fmt: skip
+            f"{template.kind} '{template.layer}' of {values[0]} bytes among {ranks}",
+            kind="collective",
+            name=template.kind,
+            participants=ranks,
+            elements=max(1, whole // ELEMENT_BYTES),
+        )

@@ -12,9 +12,11 @@ PS_PER_MS = 10**9
 MEASURED, INTERPOLATED, EXTRAPOLATED, MODELLED = "measured", "interpolated", "extrapolated", "modelled"
 ORDER = (MODELLED, EXTRAPOLATED, INTERPOLATED, MEASURED)
 COLLECTIVES = {
-    "all_reduce": "all_reduce", "all_gather": "all_gather", "reduce_scatter": "reduce_scatter",
+    "all_reduce": "all_reduce",
+    "all_gather": "all_gather",
+    "reduce_scatter": "reduce_scatter",
     "all_to_all": "alltoall",
-}  # fmt: skip
+}
 
 
 class Refused(Exception):

@@ -120,9 +120,15 @@ def _names(template: Template, values: tuple[int, ...]) -> Mapping[str, Any]:
 
 def _description(kind: str, *op_kinds: str) -> Description:
     return Description(
-        name=f"command-{kind}", kind=kind, version="1", time_policy=TimePolicy.ORACLE, op_kinds=frozenset(op_kinds),
-        features=frozenset({Feature.PROGRESS}), max_batch_ops=512, summary="a command-line tool, by configuration",
-    )  # fmt: skip
+        name=f"command-{kind}",
+        kind=kind,
+        version="1",
+        time_policy=TimePolicy.ORACLE,
+        op_kinds=frozenset(op_kinds),
+        features=frozenset({Feature.PROGRESS}),
+        max_batch_ops=512,
+        summary="a command-line tool, by configuration",
+    )
 
 
 class Accelerator(Command):

@@ -59,10 +59,22 @@ class Subject:
 
 
 _SIZES: dict[str, Attribute] = {
-    "n": 512, "k": 256, "width": 1024, "heads": 8, "kv_heads": 2, "head_size": 64, "hidden": 256,
-    "intermediate": 512, "experts": 8, "top_k": 2, "participants": 4, "dtype": "bf16", "kv_dtype": "bf16",
-    "ranks": "n0.0,n0.1,n0.2,n0.3", "of": "0,0",
-}  # fmt: skip
+    "n": 512,
+    "k": 256,
+    "width": 1024,
+    "heads": 8,
+    "kv_heads": 2,
+    "head_size": 64,
+    "hidden": 256,
+    "intermediate": 512,
+    "experts": 8,
+    "top_k": 2,
+    "participants": 4,
+    "dtype": "bf16",
+    "kv_dtype": "bf16",
+    "ranks": "n0.0,n0.1,n0.2,n0.3",
+    "of": "0,0",
+}
 
 
 def templates_for(description: Description) -> tuple[Template, ...]:
@@ -305,7 +317,17 @@ def _refuses(session: SessionUnderTest, operation: Operation, what: str) -> None
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
-    completes_everything, two_runs_are_equal, time_is_monotone, split_grants_change_nothing, next_event_is_honoured,
-    late_operations_are_refused, bad_operations_are_refused, answers_do_not_depend_on_when, batches_may_be_split,
-    snapshots_restore, looking_changes_nothing, sessions_are_isolated, large_batches_are_taken,
-)  # fmt: skip
+    completes_everything,
+    two_runs_are_equal,
+    time_is_monotone,
+    split_grants_change_nothing,
+    next_event_is_honoured,
+    late_operations_are_refused,
+    bad_operations_are_refused,
+    answers_do_not_depend_on_when,
+    batches_may_be_split,
+    snapshots_restore,
+    looking_changes_nothing,
+    sessions_are_isolated,
+    large_batches_are_taken,
+)

@@ -143,9 +143,11 @@ def over_wire(channel: grpc.Channel, config: Mapping[str, Any]) -> Subject:
 
     def takes(templates: list[Template]) -> bool:
         request = pb.ConfigureRequest(
-            session_id="templates", config=codec.to_struct(config), validate_only=True,
+            session_id="templates",
+            config=codec.to_struct(config),
+            validate_only=True,
             templates=[codec.to_template(template) for template in templates],
-        )  # fmt: skip
+        )
         try:
             stub.Configure(request)
         except grpc.RpcError as error:

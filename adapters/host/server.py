@@ -26,7 +26,7 @@ GRACE_S = 5.0
 
 def start(
     model: Any, address: str, security: Security | None = None, health_address: str = ""
-) -> tuple[grpc.Server, health.HealthServicer, str]:  # fmt: skip
+) -> tuple[grpc.Server, health.HealthServicer, str]:
     """Serve ``model`` on ``unix:PATH`` or ``HOST:PORT`` (port 0 = any); returns the real address.
 
     ``health_address``: the health service alone there, too, without TLS, for probes that know none
@@ -34,12 +34,16 @@ def start(
     """
     security = security or Security()
     security.check(address)
-    server = grpc.server(ThreadPoolExecutor(max_workers=8), interceptors=security.interceptors(), options=[
-        *codec.CHANNEL_OPTIONS,
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
-        ("grpc.so_reuseport", 0),
-    ])  # fmt: skip
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=8),
+        interceptors=security.interceptors(),
+        options=[
+            *codec.CHANNEL_OPTIONS,
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
     pb_grpc.add_ComponentServiceServicer_to_server(ComponentService(model), server)
     checks = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

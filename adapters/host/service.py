@@ -60,11 +60,15 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             component = self._model(config, request.seed)
             component.declare([codec.from_template(template) for template in request.templates])
         except ConfigError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, json.dumps(
-                {"field": error.field, "value": error.value, "allowed": error.allowed}, default=str))  # fmt: skip
+            context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                json.dumps({"field": error.field, "value": error.value, "allowed": error.allowed}, default=str),
+            )
         except UnsupportedOperation as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, json.dumps(
-                {"component": error.component, "template": error.template.id, "why": error.why}))  # fmt: skip
+            context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                json.dumps({"component": error.component, "template": error.template.id, "why": error.why}),
+            )
         except Exception as error:
             traceback.print_exc()
             context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")

@@ -34,9 +34,12 @@ def write_adapter(name: str, kind: str, folder: Path) -> list[Path]:
         raise FileExistsError(str(folder))
     package = name.replace("-", "_")
     words = {
-        "name": name, "kind": kind, "package": package, "Class": "".join(w.capitalize() for w in name.split("-")),
+        "name": name,
+        "kind": kind,
+        "package": package,
+        "Class": "".join(w.capitalize() for w in name.split("-")),
         "op_kinds": ", ".join(f'"{op}"' for op in KINDS[kind]),
-    }  # fmt: skip
+    }
     written = []
     for source, target in FILES.items():
         path = folder / Template(target).substitute(words)

@@ -170,10 +170,12 @@ class Ns3(Model[Ns3Config]):
             f"nodes {len(self._graph.names)}",
         ]
         ends = self._links(lines)
-        for node, device, link in sorted({
-            (self._graph.links[link].tail, int(targets[flow]), int(link))
-            for flow, link in zip(routes.flow.tolist(), routes.link.tolist(), strict=True)
-        }):  # fmt: skip
+        for node, device, link in sorted(
+            {
+                (self._graph.links[link].tail, int(targets[flow]), int(link))
+                for flow, link in zip(routes.flow.tolist(), routes.link.tolist(), strict=True)
+            }
+        ):
             number, end = ends[link]
             lines.append(f"route {node} {device} {number} {end}")
         lines += [f"pair {self._graph.index[a]} {self._graph.index[b]}" for a, b in pairs]

@@ -47,9 +47,13 @@ def cycles(simulator, rows, columns, dataflow, m, n, k):
     Path("tile.csv").write_text(f"Layer,M,N,K,\ntile,{m},{n},{k},\n")
     Path("layout.csv").write_text(LAYOUT)
     run = simulator(
-        save_disk_space=True, verbose=False, config="tile.cfg", topology="tile.csv", layout="layout.csv",
+        save_disk_space=True,
+        verbose=False,
+        config="tile.cfg",
+        topology="tile.csv",
+        layout="layout.csv",
         input_type_gemm=True,
-    )  # fmt: skip
+    )
     run.run_scale(top_path=".")
     (layer,) = run.runner.single_layer_sim_object_list
     _, total, stalls, *_ = layer.get_compute_report_items()

@@ -78,11 +78,24 @@ TOOLS: Mapping[str, PythonTool | BuiltTool] = {
     "verilator": BuiltTool(
         "a systolic array in SystemVerilog",
         (HERE / "verilator" / "tile.sv", HERE / "verilator" / "harness.cc"),
-        ("verilator", "-O3", "--cc", "--exe", "--build", "--unroll-count", "4096", "-CFLAGS", "-DSIZE=8",
-         "--Mdir", "{folder}/build", "-o", "{folder}/verilator"),
+        (
+            "verilator",
+            "-O3",
+            "--cc",
+            "--exe",
+            "--build",
+            "--unroll-count",
+            "4096",
+            "-CFLAGS",
+            "-DSIZE=8",
+            "--Mdir",
+            "{folder}/build",
+            "-o",
+            "{folder}/verilator",
+        ),
         "g++, make and Debian's verilator",
     ),
-}  # fmt: skip
+}
 
 
 def folder() -> Path:

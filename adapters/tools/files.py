@@ -24,9 +24,14 @@ class Ran:
 
 
 def run(
-    command: Sequence[str], inputs: Mapping[str, str | bytes], asked: str, timeout_s: float, ok: Sequence[int] | None,
-    keep: bool, outputs: Sequence[str] = (),
-) -> Ran:  # fmt: skip
+    command: Sequence[str],
+    inputs: Mapping[str, str | bytes],
+    asked: str,
+    timeout_s: float,
+    ok: Sequence[int] | None,
+    keep: bool,
+    outputs: Sequence[str] = (),
+) -> Ran:
     """Run a command in a scratch folder with those files. ``ok``: exit codes of success; None: they say nothing.
 
     No shell. The whole process group ends at the time limit. Raises ToolFailure; a signal is always one.
@@ -41,9 +46,13 @@ def run(
             path.write_bytes(text.encode() if isinstance(text, str) else text)
         try:
             process = subprocess.Popen(
-                list(command), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                list(command),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
             raise ToolFailure(asked, f"{command[0]} cannot be started: {error.strerror}") from None
         try:

@@ -78,9 +78,15 @@ class LineTool:
         folder = tempfile.mkdtemp(prefix="metronome-tool-")
         try:
             process = subprocess.Popen(
-                self._command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace", start_new_session=True,
-            )  # fmt: skip
+                self._command,
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise ToolFailure(asked, f"{self._command[0]} cannot be started: {error.strerror}") from None

@@ -62,8 +62,9 @@ class Aim(Tool[AimConfig]):
         if (rows, columns) not in self._known:
             asked = f"aim, a product of {rows} x {columns}"
             trace = instructions(rows, columns)
-            printed = self._run(asked, ["-f", "memory.yaml", "-t", "trace.txt"],
-                                {"memory.yaml": self._yaml, "trace.txt": trace}).printed  # fmt: skip
+            printed = self._run(
+                asked, ["-f", "memory.yaml", "-t", "trace.txt"], {"memory.yaml": self._yaml, "trace.txt": trace}
+            ).printed
             sent = trace.count("MAC_ABK")
             done = only_number(printed, r"total_num_AiM_ISR_MAC_ABK_requests: (\d+)", asked)
             if done != sent:

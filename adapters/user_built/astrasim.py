@@ -70,12 +70,21 @@ class AstraSim(Tool[AstraSimConfig]):
     def _cycles(self, kind: str, ranks: int, size: int) -> int:
         asked = f"astrasim, {kind} of {size} bytes among {ranks}"
         inputs: dict[str, str | bytes] = {f"w.{rank}.et": collective(kind, size) for rank in range(ranks)}
-        inputs |= {"system.json": self._system(), "network.yml": self._network(ranks),
-                   "memory.json": json.dumps({"memory-type": "NO_MEMORY_EXPANSION"})}  # fmt: skip
+        inputs |= {
+            "system.json": self._system(),
+            "network.yml": self._network(ranks),
+            "memory.json": json.dumps({"memory-type": "NO_MEMORY_EXPANSION"}),
+        }
         printed = self._run(
-            asked, ["--workload-configuration=w", "--system-configuration=system.json",
-                    "--remote-memory-configuration=memory.json", "--network-configuration=network.yml"], inputs
-        ).printed  # fmt: skip
+            asked,
+            [
+                "--workload-configuration=w",
+                "--system-configuration=system.json",
+                "--remote-memory-configuration=memory.json",
+                "--network-configuration=network.yml",
+            ],
+            inputs,
+        ).printed
         ends = {int(rank): int(cycles) for rank, cycles in FINISHED.findall(printed)}
         if set(ends) != set(range(ranks)):
             raise ToolFailure(asked, f"{len(ends)} of {ranks} ranks finished", printed)
@@ -86,11 +95,18 @@ class AstraSim(Tool[AstraSimConfig]):
     def _system(self) -> str:
         own = self.config
         algorithms = {f"{kind.replace('_', '-')}-implementation": [own.algorithm] for kind in KINDS}
-        return json.dumps({
-            "scheduling-policy": "LIFO", "endpoint-delay": own.endpoint_delay_ns, "active-chunks-per-dimension": 2,
-            "preferred-dataset-splits": own.chunks, **algorithms, "collective-optimization": "localBWAware",
-            "local-mem-bw": own.memory_gb_s, "boost-mode": 0,
-        })  # fmt: skip
+        return json.dumps(
+            {
+                "scheduling-policy": "LIFO",
+                "endpoint-delay": own.endpoint_delay_ns,
+                "active-chunks-per-dimension": 2,
+                "preferred-dataset-splits": own.chunks,
+                **algorithms,
+                "collective-optimization": "localBWAware",
+                "local-mem-bw": own.memory_gb_s,
+                "boost-mode": 0,
+            }
+        )
 
     def _network(self, ranks: int) -> str:
         name = {"switch": "Switch", "ring": "Ring", "fully-connected": "FullyConnected"}[self.config.topology]

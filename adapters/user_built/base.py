@@ -34,9 +34,14 @@ class Tool(OracleModel[T]):
         self._known: dict[object, float] = {}
 
     def _run(
-        self, asked: str, arguments: Sequence[str], inputs: Mapping[str, str | bytes], outputs: Sequence[str] = (),
-        ok: Sequence[int] | None = (0,), program: str | None = None,
-    ) -> Ran:  # fmt: skip
+        self,
+        asked: str,
+        arguments: Sequence[str],
+        inputs: Mapping[str, str | bytes],
+        outputs: Sequence[str] = (),
+        ok: Sequence[int] | None = (0,),
+        program: str | None = None,
+    ) -> Ran:
         own = self.config
         command = [program or own.program, *arguments]
         return run(command, inputs, asked, own.timeout_s, ok, own.keep_scratch, outputs)

@@ -59,8 +59,12 @@ class Dramsim3(Tool[Dramsim3Config]):
         requests = cycles * only_number(self._ini, r"^channels\s*=\s*(\d+)", asked)
         words = {"read": ("READ", "READ"), "write": ("WRITE", "WRITE"), "copy": ("READ", "WRITE")}[kind]
         trace = "\n".join(f"0x{i * REQUEST_BYTES:x} {words[i % 2]} 0" for i in range(requests)) + "\n"
-        ran = self._run(asked, ["memory.ini", "-c", str(cycles), "-t", "trace.txt", "-o", "."],
-                        {"memory.ini": self._ini, "trace.txt": trace}, ["dramsim3.json"])  # fmt: skip
+        ran = self._run(
+            asked,
+            ["memory.ini", "-c", str(cycles), "-t", "trace.txt", "-o", "."],
+            {"memory.ini": self._ini, "trace.txt": trace},
+            ["dramsim3.json"],
+        )
         text = ran.files.get("dramsim3.json")
         if text is None:
             raise ToolFailure(asked, "it wrote no dramsim3.json", ran.printed)

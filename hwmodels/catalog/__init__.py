@@ -119,8 +119,9 @@ def interconnect(name: str) -> Interconnect:
 
 
 def _names(kind: str) -> list[str]:
-    return sorted(f.name.removesuffix(".yaml") for f in files(__name__).joinpath(kind).iterdir()
-                  if f.name.endswith(".yaml"))  # fmt: skip
+    return sorted(
+        f.name.removesuffix(".yaml") for f in files(__name__).joinpath(kind).iterdir() if f.name.endswith(".yaml")
+    )
 
 
 def _facts(kind: str, name: str) -> dict[str, Any]:
@@ -159,9 +160,11 @@ def model_names() -> list[str]:
     root = files(__name__).joinpath("models")
     return sorted(
         f"{org.name}/{f.name.removesuffix('.json')}"
-        for org in root.iterdir() if org.is_dir()
-        for f in org.iterdir() if f.name.endswith(".json")
-    )  # fmt: skip
+        for org in root.iterdir()
+        if org.is_dir()
+        for f in org.iterdir()
+        if f.name.endswith(".json")
+    )
 
 
 def model_config(name: str) -> dict[str, Any]:

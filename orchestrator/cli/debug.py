@@ -34,9 +34,15 @@ if TYPE_CHECKING:
 )
 @click.option("--dap-stdio", is_flag=True, help="Serve a Debug Adapter Protocol client on standard input and output.")
 def command(
-    scenario: str | None, output: Path | None, overrides: tuple[str, ...], seed: int | None, script: Path | None,
-    batch: bool, dap: int | None, dap_stdio: bool,
-) -> None:  # fmt: skip
+    scenario: str | None,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    script: Path | None,
+    batch: bool,
+    dap: int | None,
+    dap_stdio: bool,
+) -> None:
     """Step through a run, both ways: stop at events, look at any state, ask why.
 
     SCENARIO is a file, the name of a bundled scenario, or a recording (a folder made by `metronome run
@@ -72,7 +78,7 @@ def command(
 
 def open_session(
     scenario: str | None, overrides: tuple[str, ...], seed: int | None, output: Path | None
-) -> DebugSession:  # fmt: skip
+) -> DebugSession:
     """A session of a scenario, or of a recording. Raises InputError, ComponentFailure."""
     from ..debug.session import DebugSession
     from ..record.recording import JOURNAL, Recording

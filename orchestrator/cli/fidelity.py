@@ -14,8 +14,12 @@ from ..scenario.loading import validate
 from ..scenario.schema import Scenario
 from .run import run_one
 
-FIGURES = (("TTFT (ms)", "mean_ttft_ms"), ("TPOT (ms)", "mean_tpot_ms"), ("E2EL (ms)", "mean_e2el_ms"),
-           ("output tokens/s", "output_throughput"))  # fmt: skip
+FIGURES = (
+    ("TTFT (ms)", "mean_ttft_ms"),
+    ("TPOT (ms)", "mean_tpot_ms"),
+    ("E2EL (ms)", "mean_e2el_ms"),
+    ("output tokens/s", "output_throughput"),
+)
 
 
 def climb(scenario: Scenario, folder: Path, output: Path, ladder: str, quiet: bool) -> None:

@@ -15,9 +15,13 @@ from .run import progress_bar, settle_memory
 @click.command("replay")
 @click.argument("recording", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("out/replay"), show_default=True,
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out/replay"),
+    show_default=True,
     help="Folder for the results.",
-)  # fmt: skip
+)
 @click.option("--trace", is_flag=True, help="Also write a Perfetto trace, trace.pftrace.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(recording: Path, output: Path, trace: bool, quiet: bool) -> None:

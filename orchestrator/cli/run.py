@@ -88,9 +88,14 @@ def command(
 
 
 def run_one(
-    scenario: Scenario, folder: Path, output: Path, started: float, record: bool = False, trace: bool = False,
+    scenario: Scenario,
+    folder: Path,
+    output: Path,
+    started: float,
+    record: bool = False,
+    trace: bool = False,
     quiet: bool = False,
-) -> tuple[dict[str, Any], MetronomeError | KeyboardInterrupt | None]:  # fmt: skip
+) -> tuple[dict[str, Any], MetronomeError | KeyboardInterrupt | None]:
     """One run and its files in ``output``; returns the content of result.json, and what ended the run early."""
     ending = Ending()
     failure: MetronomeError | KeyboardInterrupt | None = None

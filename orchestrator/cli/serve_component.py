@@ -36,9 +36,16 @@ PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--health", default="", metavar="HOST:PORT", help="The health service there, too, without TLS, for probes."
 )
 def command(
-    name: str, listen: str, config: Path | None, tls_cert: Path | None, tls_key: Path | None, tls_ca: Path | None,
-    token_file: Path | None, insecure: bool, health: str,
-) -> None:  # fmt: skip
+    name: str,
+    listen: str,
+    config: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_ca: Path | None,
+    token_file: Path | None,
+    insecure: bool,
+    health: str,
+) -> None:
     """Host the model NAME as a component process.
 
     The orchestrator configures a session of it when it connects; --config only checks that a

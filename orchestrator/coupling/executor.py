@@ -48,14 +48,27 @@ class InFlight:
     """One step in flight: where it is in the program, and since when it has been doing that."""
 
     __slots__ = (
-        "batches", "done", "energy_pj", "layer_done", "layers", "next", "number", "open", "program", "since_ps",
+        "batches",
+        "done",
+        "energy_pj",
+        "layer_done",
+        "layers",
+        "next",
+        "number",
+        "open",
+        "program",
+        "since_ps",
         "together",
-    )  # fmt: skip
+    )
 
     def __init__(
-        self, number: int, steps: list[Segment], batches: Sequence[Batch], done: Callable[[int], None],
+        self,
+        number: int,
+        steps: list[Segment],
+        batches: Sequence[Batch],
+        done: Callable[[int], None],
         layer_done: Callable[[int], None] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.number = number
         self.program, self.batches, self.done, self.layer_done = steps, batches, done, layer_done
         self.together = joined(batches)
@@ -87,9 +100,13 @@ class Executor:
         self.listener: PartListener | None = None
 
     def run(
-        self, number: int, batches: Sequence[Batch], done: Callable[[int], None],
-        layer_done: Callable[[int], None] | None = None, upcoming: Batch | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        number: int,
+        batches: Sequence[Batch],
+        done: Callable[[int], None],
+        layer_done: Callable[[int], None] | None = None,
+        upcoming: Batch | None = None,
+    ) -> None:
         """Start step ``number`` now; ``done(energy_pj)`` is called at its end, ``layer_done(n)`` after each layer."""
         self._upcoming = upcoming
         if layer_done is not None and self._layered is None:

@@ -128,8 +128,13 @@ class AskedPort:
         """Ask what memory lacks; :meth:`receive` puts the answers there."""
         self._sent = questions
         ids = count()
-        self._asker.send([Operation(item.template.id, question.values, next(ids))
-                          for question in questions for item in question.group.items])  # fmt: skip
+        self._asker.send(
+            [
+                Operation(item.template.id, question.values, next(ids))
+                for question in questions
+                for item in question.group.items
+            ]
+        )
 
     def receive(self) -> None:
         completions = self._asker.receive()
@@ -233,9 +238,14 @@ class SteppedPort:
             energy = (done.energy_pj or 0) * waiting.item.copies
             self._usage.add(self._cost(done, energy), 1)
             self._kernel.at(
-                done.finish_ps, Priority.COMPLETION, self._rank, waiting.item.template.kind, done.op_id,
-                partial(waiting.done, energy), waiting.cause,
-            )  # fmt: skip
+                done.finish_ps,
+                Priority.COMPLETION,
+                self._rank,
+                waiting.item.template.kind,
+                done.op_id,
+                partial(waiting.done, energy),
+                waiting.cause,
+            )
 
     @staticmethod
     def _cost(done: Completion, energy_pj: int) -> Cost:
@@ -252,10 +262,16 @@ class SteppedPort:
 
     def open_operations(self) -> list[dict[str, Any]]:
         return [
-            {"op": op, "kind": w.item.template.kind, "layer": w.item.template.layer, "values": list(w.operation.values),
-             "since_ps": w.operation.at_ps, "cause": w.cause}
+            {
+                "op": op,
+                "kind": w.item.template.kind,
+                "layer": w.item.template.layer,
+                "values": list(w.operation.values),
+                "since_ps": w.operation.at_ps,
+                "cause": w.cause,
+            }
             for op, w in self._open.items()
-        ]  # fmt: skip
+        ]
 
     def waiters(self) -> list[tuple[Operation, Callable[[int], None]]]:
         """Operations not completed, and who is to be told of their end."""

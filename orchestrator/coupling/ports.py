@@ -78,9 +78,13 @@ class Ports:
         cost = group.known[values]
         port.use(group, values, cost)
         self._kernel.at(
-            self._kernel.now_ps + cost.duration_ps, Priority.COMPLETION, self._rank[work.component],
-            work.template.kind, work.template.id, partial(done, cost.energy_pj),
-        )  # fmt: skip
+            self._kernel.now_ps + cost.duration_ps,
+            Priority.COMPLETION,
+            self._rank[work.component],
+            work.template.kind,
+            work.template.id,
+            partial(done, cost.energy_pj),
+        )
 
     def modes(self, name: str) -> str:
         """``asked``, ``stepped``, or both, for people."""

@@ -147,9 +147,12 @@ class _Writer:
                 self._rows.append((row, 1))
         by_layer = self._granularity == "layer"
         segment = Train(
-            port, Item(train.template, 1, train.copies), 1 if by_layer else section.repeat, tuple(gaps),
+            port,
+            Item(train.template, 1, train.copies),
+            1 if by_layer else section.repeat,
+            tuple(gaps),
             tuple(row.works[0].size for row in shared),
-        )  # fmt: skip
+        )
         for _ in range(section.repeat if by_layer else 1):
             self.segments.append(segment)
             if by_layer and section.layers:

@@ -140,9 +140,11 @@ class RemoteLink:
     def _check_kind(self, found: Description) -> None:
         if found.kind != self._spec.kind:
             raise InputError(
-                f"component {self.name}", "kind", found.kind,
+                f"component {self.name}",
+                "kind",
+                found.kind,
                 f"{found.name} answers there; what is wanted is a model of {self._spec.kind}",
-            )  # fmt: skip
+            )
 
     def again(self) -> RemoteLink:
         """Another session with the same process; it ends with this one."""

@@ -21,13 +21,31 @@ from .session import DebugSession
 from .stops import Stop
 
 ALIASES = {
-    "b": "break", "tb": "tbreak", "c": "continue", "s": "step", "n": "next", "si": "stepi", "p": "print", "l": "list",
-    "rs": "reverse-step", "rn": "reverse-next", "rc": "reverse-continue", "i": "info", "q": "quit", "r": "run",
-    "fin": "finish", "where": "bt", "d": "delete", "u": "until",
-}  # fmt: skip
+    "b": "break",
+    "tb": "tbreak",
+    "c": "continue",
+    "s": "step",
+    "n": "next",
+    "si": "stepi",
+    "p": "print",
+    "l": "list",
+    "rs": "reverse-step",
+    "rn": "reverse-next",
+    "rc": "reverse-continue",
+    "i": "info",
+    "q": "quit",
+    "r": "run",
+    "fin": "finish",
+    "where": "bt",
+    "d": "delete",
+    "u": "until",
+}
 INFO = {
-    "queue": looks.queue, "components": looks.components, "requests": looks.requests, "blocked": looks.blocked,
-}  # fmt: skip
+    "queue": looks.queue,
+    "components": looks.components,
+    "requests": looks.requests,
+    "blocked": looks.blocked,
+}
 
 
 class Console(StopCommands, cmd.Cmd):
@@ -37,7 +55,7 @@ class Console(StopCommands, cmd.Cmd):
 
     def __init__(
         self, session: DebugSession, stdin: IO[str] | None = None, stdout: IO[str] | None = None, color: bool = False
-    ) -> None:  # fmt: skip
+    ) -> None:
         cmd.Cmd.__init__(self, stdin=stdin, stdout=stdout)
         self.use_rawinput = stdin is None
         self.session, self.moves, self._color = session, Moves(session), color

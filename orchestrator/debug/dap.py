@@ -33,17 +33,24 @@ MOVES = {
     "stepOut": lambda a: a.moves.finish([]),
     "stepBack": lambda a: a.moves.back(1),
     "reverseContinue": lambda a: a.session.back_to(),
-}  # fmt: skip
+}
 CAPABILITIES = {
-    "supportsConfigurationDoneRequest": True, "supportsFunctionBreakpoints": True,
-    "supportsConditionalBreakpoints": True, "supportsHitConditionalBreakpoints": True,
-    "supportsEvaluateForHovers": True, "supportsStepBack": True, "supportsSetVariable": True,
-    "supportsDataBreakpoints": True, "supportsCompletionsRequest": True, "supportsTerminateRequest": True,
-    "supportsExceptionInfoRequest": True, "supportsDelayedStackTraceLoading": True,
+    "supportsConfigurationDoneRequest": True,
+    "supportsFunctionBreakpoints": True,
+    "supportsConditionalBreakpoints": True,
+    "supportsHitConditionalBreakpoints": True,
+    "supportsEvaluateForHovers": True,
+    "supportsStepBack": True,
+    "supportsSetVariable": True,
+    "supportsDataBreakpoints": True,
+    "supportsCompletionsRequest": True,
+    "supportsTerminateRequest": True,
+    "supportsExceptionInfoRequest": True,
+    "supportsDelayedStackTraceLoading": True,
     "exceptionBreakpointFilters": [
         {"filter": what, "label": what, "default": what in ("fault", "late", "timeout")} for what in CATCHES
     ],
-}  # fmt: skip
+}
 
 
 class Adapter(Views):

@@ -46,9 +46,11 @@ class Wire:
 
     def answer(self, request: dict[str, Any], body: dict[str, Any] | None = None, error: str = "") -> None:
         message = {
-            "type": "response", "request_seq": request.get("seq", 0), "command": request.get("command", ""),
+            "type": "response",
+            "request_seq": request.get("seq", 0),
+            "command": request.get("command", ""),
             "success": not error,
-        }  # fmt: skip
+        }
         if error:
             message |= {
                 "message": error,

@@ -21,8 +21,13 @@ _TOKEN = re.compile(
     r"|(?P<op>==|!=|<=|>=|<|>|\(|\)|&&|\|\|)|(?P<word>/?[A-Za-z_][\w.#/:\-]*))"
 )
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
-}  # fmt: skip
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
 
 Names = Callable[[str], Any]  # the value of a name; raises InputError
 

@@ -80,15 +80,19 @@ class Inside:
         if isinstance(segment, Span):
             return [
                 (part.port.link.name, item.template.kind, item.template.layer)
-                for parts in segment.members for part in parts for item in part.group.items
-            ]  # fmt: skip
+                for parts in segment.members
+                for part in parts
+                for item in part.group.items
+            ]
         if isinstance(segment, Shared):
             return [(port.link.name, item.template.kind, item.template.layer) for port, item in segment.items]
         if isinstance(segment, Train):
             inner = [
                 (part.port.link.name, item.template.kind, item.template.layer)
-                for gap in segment.gaps for part in gap for item in part.group.items
-            ]  # fmt: skip
+                for gap in segment.gaps
+                for part in gap
+                for item in part.group.items
+            ]
             train, name = segment.item.template, segment.port.link.name
             cars = [(name, *self.template(name, int(of))) for of in str(train.attributes["of"]).split(",")]
             return [(name, "train", train.layer), *cars, *inner]

@@ -84,9 +84,12 @@ class Moves:
             return self._finish_request(event.about)
         source = self._instance_of(session.position)
         return session.run(
-            lambda: f"a step of {source} is done" if self._name("kind") == "schedule" and self._name("source") == source
-            else None
-        )  # fmt: skip
+            lambda: (
+                f"a step of {source} is done"
+                if self._name("kind") == "schedule" and self._name("source") == source
+                else None
+            )
+        )
 
     def _instance_of(self, number: int) -> str:
         """The instance whose step an event is about: its own source, or that of what caused it."""
@@ -220,8 +223,10 @@ class Moves:
         """Stretch its timeout, and say how to debug its process."""
         link = self._host(component)
         if link is None:
-            return [f"{component} has no process of its own here: set components.{component}.run to process, or debug "
-                    "this one: python -m pdb -m metronome debug ..."]  # fmt: skip
+            return [
+                f"{component} has no process of its own here: set components.{component}.run to process, or debug "
+                "this one: python -m pdb -m metronome debug ..."
+            ]
         link.timeout_s = PATIENCE_S
         pid = link.host.pid
         return [

@@ -41,9 +41,14 @@ class DebugSession:
     """
 
     def __init__(
-        self, scenario: Scenario, inputs: Inputs, source: Source, tape: MemoryTape | None = None,
-        log: list[Row] | None = None, progress: Progress | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        scenario: Scenario,
+        inputs: Inputs,
+        source: Source,
+        tape: MemoryTape | None = None,
+        log: list[Row] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         self.tape = tape or MemoryTape()
         self.log = list(log or [])  # every event so far, as it happened; number N at N - 1
         self.stops = Stops()
@@ -67,9 +72,7 @@ class DebugSession:
             raise
 
     @classmethod
-    def live(
-        cls, scenario: Scenario, inputs: Inputs, source: Source, progress: Progress | None = None
-    ) -> DebugSession:  # fmt: skip
+    def live(cls, scenario: Scenario, inputs: Inputs, source: Source, progress: Progress | None = None) -> DebugSession:
         """A run whose components answer."""
         tape = MemoryTape()
         return cls(scenario, inputs, TapingSource(source, tape), tape, progress=progress)

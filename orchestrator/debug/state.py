@@ -104,8 +104,10 @@ def digest(simulation: Simulation) -> str:
         pools.append(one.scheduler.pool.internals())
     rows = [event[:8] for event in simulation.kernel.queue.pending()]
     done = [(s.request.id, s.end_ps, s.token_steps) for s in simulation.recorder.done]
-    logs = [[list(getattr(log, name)) for name in ("end_ps", "delivered_ps", "output_tokens", "energy_pj")]
-            for log in simulation.recorder.logs]  # fmt: skip
+    logs = [
+        [list(getattr(log, name)) for name in ("end_ps", "delivered_ps", "output_tokens", "energy_pj")]
+        for log in simulation.recorder.logs
+    ]
     state = flat(tree(simulation, lambda name: None))
     data = json.dumps([state, pools, rows, done, logs], sort_keys=True, default=str)
     return blake2b(data.encode(), digest_size=16).hexdigest()
@@ -127,10 +129,16 @@ def source(simulation: Simulation, event: Event) -> str:
 def queue(simulation: Simulation) -> list[dict[str, Any]]:
     """Events to come, in order."""
     return [
-        {"time_ps": e.time_ps, "microstep": e.microstep, "source": source(simulation, e), "kind": e.kind,
-         "about": e.about, "cause": e.cause}
+        {
+            "time_ps": e.time_ps,
+            "microstep": e.microstep,
+            "source": source(simulation, e),
+            "kind": e.kind,
+            "about": e.about,
+            "cause": e.cause,
+        }
         for e in simulation.kernel.queue.pending()
-    ]  # fmt: skip
+    ]
 
 
 def engine(of: Engine) -> dict[str, Any]:
@@ -149,9 +157,10 @@ def engine(of: Engine) -> dict[str, Any]:
         "kv": {"size": pool.size, "free": pool.free, "used": pool.used, "cached": pool.cached},
         "counts": asdict(scheduler.counts),
         "config": asdict(scheduler.config),
-        "lanes": [{"step": lane.decoders.step, "decodes": lane.decoders.count, "in_flight": lane.in_flight}
-                  for lane in lanes],
-    }  # fmt: skip
+        "lanes": [
+            {"step": lane.decoders.step, "decodes": lane.decoders.count, "in_flight": lane.in_flight} for lane in lanes
+        ],
+    }
 
 
 def _prefills(of: Engine, sequence: Sequence) -> bool:
@@ -210,10 +219,18 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
     produced = max(produced, timed.produced)
     asked = sequence.request
     return {
-        "state": state, "engine": one.name, "input_tokens": asked.input_tokens, "output_tokens": asked.output_tokens,
-        "arrival_ps": asked.arrival_ps, **times, "computed": computed, "produced": produced,
-        "blocks": len(sequence.blocks), "hit_tokens": sequence.hit_tokens, "preemptions": sequence.preemptions,
-    }  # fmt: skip
+        "state": state,
+        "engine": one.name,
+        "input_tokens": asked.input_tokens,
+        "output_tokens": asked.output_tokens,
+        "arrival_ps": asked.arrival_ps,
+        **times,
+        "computed": computed,
+        "produced": produced,
+        "blocks": len(sequence.blocks),
+        "hit_tokens": sequence.hit_tokens,
+        "preemptions": sequence.preemptions,
+    }
 
 
 def _router(simulation: Simulation) -> dict[str, Any]:

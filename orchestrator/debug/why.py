@@ -86,9 +86,7 @@ class Collector:
 
     def ended(self, component: str, now_ps: int) -> None: ...
 
-    def part(
-        self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
-    ) -> None:  # fmt: skip
+    def part(self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
         mine = self.mine.get(step)
         if mine is None:
             return
@@ -210,9 +208,13 @@ def _delivered(timeline: Timeline, out_ps: int, there_ps: int) -> Timeline:
 
 
 def _timeline(
-    sequence: RequestState, finish: int, steps: list[Step], collectors: list[Collector], moves: Moves,
+    sequence: RequestState,
+    finish: int,
+    steps: list[Step],
+    collectors: list[Collector],
+    moves: Moves,
     kinds: dict[str, str],
-) -> Timeline:  # fmt: skip
+) -> Timeline:
     """What the engine's clock says, from arrival to finish."""
     found: Timeline = []
     reached, queued = sequence.request.arrival_ps, sequence.queued_ps
@@ -253,9 +255,7 @@ def _what(kinds: dict[str, str], component: str) -> str:
     return "compute" if kind in ("accelerator", "pim") else kind
 
 
-def _gap(
-    start: int, end: int, others: list[tuple[int, int]], moves: Moves, running: bool
-) -> Timeline:  # fmt: skip
+def _gap(start: int, end: int, others: list[tuple[int, int]], moves: Moves, running: bool) -> Timeline:
     """The time between two of its steps: moving, behind others' steps, or the host's work."""
     found: Timeline = []
     reached = start

@@ -43,9 +43,16 @@ def _yaml(data: Any) -> str:
 
 def _hardened(**more: Any) -> dict[str, Any]:
     return {
-        "user": f"{NONROOT}:{NONROOT}", "init": True, "read_only": True, "tmpfs": ["/tmp"], "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"], "pids_limit": 256, "network_mode": "none", **more,
-    }  # fmt: skip
+        "user": f"{NONROOT}:{NONROOT}",
+        "init": True,
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "pids_limit": 256,
+        "network_mode": "none",
+        **more,
+    }
 
 
 def _component(one: Deployed, output: Path) -> dict[str, Any]:

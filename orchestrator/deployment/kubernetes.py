@@ -66,9 +66,12 @@ def _host(name: str, one: Deployed) -> str:
 
 def _address(name: str, one: Deployed) -> dict[str, Any]:
     return {
-        "target": f"{_host(name, one)}:{PORT}", "ca": f"{CERTS}/ca.pem", "certificate": f"{CERTS}/{CLIENT}.pem",
-        "key": f"{CERTS}/{CLIENT}.key", "server_name": one.spec.name,
-    }  # fmt: skip
+        "target": f"{_host(name, one)}:{PORT}",
+        "ca": f"{CERTS}/ca.pem",
+        "certificate": f"{CERTS}/{CLIENT}.pem",
+        "key": f"{CERTS}/{CLIENT}.key",
+        "server_name": one.spec.name,
+    }
 
 
 def _meta(name: str, owner: str, role: str) -> dict[str, Any]:
@@ -97,13 +100,16 @@ def _claim(name: str) -> dict[str, Any]:
 def _policies(name: str, deployed: Sequence[Deployed]) -> list[dict[str, Any]]:
     """Nobody may reach a component but the orchestrator, on the component's port; nobody the orchestrator."""
     roles = [one.slug for one in deployed]
-    pods = {"matchLabels": {OWN: name}, "matchExpressions": [
-        {"key": "app.kubernetes.io/component", "operator": "In", "values": roles}]}  # fmt: skip
+    pods = {
+        "matchLabels": {OWN: name},
+        "matchExpressions": [{"key": "app.kubernetes.io/component", "operator": "In", "values": roles}],
+    }
     caller = {"podSelector": {"matchLabels": {OWN: name, "app.kubernetes.io/component": "orchestrator"}}}
     spec = {
-        "podSelector": pods, "policyTypes": ["Ingress"],
+        "podSelector": pods,
+        "policyTypes": ["Ingress"],
         "ingress": [{"from": [caller], "ports": [{"protocol": "TCP", "port": PORT}]}],
-    }  # fmt: skip
+    }
     closed = {"podSelector": caller["podSelector"], "policyTypes": ["Ingress"]}
     kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
     return [
@@ -115,15 +121,20 @@ def _policies(name: str, deployed: Sequence[Deployed]) -> list[dict[str, Any]]:
 def _container(name: str, image: str, args: list[str], cpus: float, memory_mib: int) -> dict[str, Any]:
     limits = {"cpu": f"{round(cpus * 1000)}m", "memory": f"{memory_mib}Mi"}
     return {
-        "name": name, "image": image, "args": args,
+        "name": name,
+        "image": image,
+        "args": args,
         "resources": {"requests": dict(limits), "limits": limits},
         "securityContext": {
-            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "tmp", "mountPath": "/tmp"}, {"name": "certs", "mountPath": CERTS, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "certs", "mountPath": CERTS, "readOnly": True},
         ],
-    }  # fmt: skip
+    }
 
 
 def _pod(container: dict[str, Any], secret: str, **more: Any) -> dict[str, Any]:
@@ -131,7 +142,10 @@ def _pod(container: dict[str, Any], secret: str, **more: Any) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 15,
         "securityContext": {
-            "runAsNonRoot": True, "runAsUser": NONROOT, "runAsGroup": NONROOT, "fsGroup": NONROOT,
+            "runAsNonRoot": True,
+            "runAsUser": NONROOT,
+            "runAsGroup": NONROOT,
+            "fsGroup": NONROOT,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
@@ -140,13 +154,21 @@ def _pod(container: dict[str, Any], secret: str, **more: Any) -> dict[str, Any]:
             {"name": "certs", "secret": {"secretName": secret, "defaultMode": 0o440}},
         ],
         **more,
-    }  # fmt: skip
+    }
 
 
 def _deployment(name: str, one: Deployed) -> dict[str, Any]:
     options, host = one.options, _host(name, one)
-    tls = ["--tls-cert", f"{CERTS}/tls.pem", "--tls-key", f"{CERTS}/tls.key", "--tls-ca", f"{CERTS}/ca.pem",
-           "--health", f"0.0.0.0:{HEALTH_PORT}"]  # fmt: skip
+    tls = [
+        "--tls-cert",
+        f"{CERTS}/tls.pem",
+        "--tls-key",
+        f"{CERTS}/tls.key",
+        "--tls-ca",
+        f"{CERTS}/ca.pem",
+        "--health",
+        f"0.0.0.0:{HEALTH_PORT}",
+    ]
     args = one.command(f"0.0.0.0:{PORT}", *tls)
     container = _container("component", options.image, args, options.cpus or 1, options.memory_mib or 1024)
     container["ports"] = [{"name": "grpc", "containerPort": PORT}, {"name": "health", "containerPort": HEALTH_PORT}]
@@ -160,9 +182,11 @@ def _deployment(name: str, one: Deployed) -> dict[str, Any]:
     container["livenessProbe"] = {**probe, "periodSeconds": 10, "failureThreshold": 6}
     meta = _meta(host, name, one.slug)
     spec = {
-        "replicas": 1, "selector": {"matchLabels": meta["labels"]}, "strategy": {"type": "Recreate"},
+        "replicas": 1,
+        "selector": {"matchLabels": meta["labels"]},
+        "strategy": {"type": "Recreate"},
         "template": {"metadata": {"labels": meta["labels"]}, "spec": _pod(container, host)},
-    }  # fmt: skip
+    }
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
 
 
@@ -180,8 +204,9 @@ def _service(name: str, one: Deployed) -> dict[str, Any]:
 def _job(name: str, deployed: Sequence[Deployed], image: str) -> dict[str, Any]:
     container = _container("orchestrator", image, ["run", "/scenario/scenario.yaml", "-o", "/out"], 2, 4096)
     container["volumeMounts"] += [
-        {"name": "scenario", "mountPath": "/scenario", "readOnly": True}, {"name": "out", "mountPath": "/out"},
-    ]  # fmt: skip
+        {"name": "scenario", "mountPath": "/scenario", "readOnly": True},
+        {"name": "out", "mountPath": "/out"},
+    ]
     meta = _meta(name, name, "orchestrator")
     pod = _pod(container, f"{name}-{CLIENT}", restartPolicy="Never")
     pod["volumes"] += [

@@ -55,9 +55,15 @@ class Kernel:
         self._stepped.append(stepped)
 
     def at(
-        self, time_ps: int, priority: Priority, rank: int, kind: str, about: int, action: Callable[[], None],
+        self,
+        time_ps: int,
+        priority: Priority,
+        rank: int,
+        kind: str,
+        about: int,
+        action: Callable[[], None],
         cause: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Run ``action`` at that time. ``cause`` is the event it comes from, if not the present one.
 
         At the present instant it runs in this microstep if the order still allows it, else in the

@@ -43,9 +43,16 @@ class EventQueue:
         self._inserted = 0
 
     def push(
-        self, time_ps: int, microstep: int, priority: Priority, rank: int, kind: str, about: int, cause: int,
+        self,
+        time_ps: int,
+        microstep: int,
+        priority: Priority,
+        rank: int,
+        kind: str,
+        about: int,
+        cause: int,
         action: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         heappush(self._heap, Event(time_ps, microstep, priority, rank, self._inserted, kind, about, cause, action))
         self._inserted += 1
 

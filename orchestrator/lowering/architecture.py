@@ -81,8 +81,15 @@ class Architecture:
         """Width of the MLP of a layer without experts."""
         return self.dense_intermediate if self.experts else self.intermediate
 
-    def weight_bytes(self, tp: int, expert_ranks: int = 1, layers: range | None = None, ends: int = 2,
-                     dense: bool = True, experts: bool = True) -> int:  # fmt: skip
+    def weight_bytes(
+        self,
+        tp: int,
+        expert_ranks: int = 1,
+        layers: range | None = None,
+        ends: int = 2,
+        dense: bool = True,
+        experts: bool = True,
+    ) -> int:
         """Weights on one device: attention, MLP and shared experts cut ``tp`` ways, norms whole.
 
         Whole experts are spread over ``expert_ranks`` devices, or each is cut ``tp`` ways. ``layers``

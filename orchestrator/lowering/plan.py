@@ -74,10 +74,12 @@ class _Builder:
     def on(self, device: str, kind: str, layer: str, size: Size, attributes: Mapping[str, Attribute]) -> Row:
         """On that kind of device of every member's nodes, one beside each rank."""
         template = self.templates.declare(kind, layer, {**self.common, **attributes})
-        return Row(tuple(
-            Work(f"{self.layout.ranks(m, self.stage)[0][0]}.{device}", template, size, self.layout.tp, self.user(m))
-            for m in range(self.layout.dp)
-        ))  # fmt: skip
+        return Row(
+            tuple(
+                Work(f"{self.layout.ranks(m, self.stage)[0][0]}.{device}", template, size, self.layout.tp, self.user(m))
+                for m in range(self.layout.dp)
+            )
+        )
 
     def gemm(self, layer: str, n: int, k: int, size: Size = TOKENS) -> Row:
         return self.compute("gemm", layer, size, n=n, k=k)
@@ -122,9 +124,16 @@ class _Builder:
 
 
 def lower(
-    owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware,
-    all_to_all: bool = False, micro_batches: int = 1, experts: Routing | None = None,
-) -> Plan:  # fmt: skip
+    owner: str,
+    arch: Architecture,
+    layout: Layout,
+    kv_dtype: str,
+    templates: Templates,
+    hardware: Hardware,
+    all_to_all: bool = False,
+    micro_batches: int = 1,
+    experts: Routing | None = None,
+) -> Plan:
     """The plan of an instance named ``owner``.
 
     ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter;
@@ -175,9 +184,12 @@ def _attention(build: _Builder) -> list[Row]:
     arch, tp = build.arch, build.layout.tp
     query, key_value = arch.heads * arch.head_size // tp, max(arch.kv_heads // tp, 1) * arch.head_size
     shape: dict[str, Attribute] = {
-        "heads": arch.heads // tp, "kv_heads": max(arch.kv_heads // tp, 1), "head_size": arch.head_size,
-        "kv_dtype": build.kv_dtype, **({"sliding_window": arch.sliding_window} if arch.sliding_window else {}),
-    }  # fmt: skip
+        "heads": arch.heads // tp,
+        "kv_heads": max(arch.kv_heads // tp, 1),
+        "head_size": arch.head_size,
+        "kv_dtype": build.kv_dtype,
+        **({"sliding_window": arch.sliding_window} if arch.sliding_window else {}),
+    }
     attention = [build.on("accelerators", "attention", "attention", ATTENTION, shape)]
     if build.hardware.pim:  # which also takes the prompts' K and V
         attention = [
@@ -193,7 +205,7 @@ def _attention(build: _Builder) -> list[Row]:
         build.gemm("o_proj", arch.hidden, query),
         *build.collective("all_reduce", "o_proj", bytes_per_token(arch.hidden * build.width)),
         build.light("norm", "layernorm", 2 * arch.hidden),
-    ]  # fmt: skip
+    ]
 
 
 def _experts(build: _Builder, all_to_all: bool) -> list[Row]:
@@ -239,10 +251,13 @@ def _gated(build: _Builder, which: str, width: int) -> list[Row]:
 
 def _expert_shape(arch: Architecture, width: int, ranks: int) -> Mapping[str, Attribute]:
     return {
-        "hidden": arch.hidden, "intermediate": width, "experts": arch.experts // ranks,
-        "top_k": arch.top_k, "expert_ranks": ranks,
+        "hidden": arch.hidden,
+        "intermediate": width,
+        "experts": arch.experts // ranks,
+        "top_k": arch.top_k,
+        "expert_ranks": ranks,
         **({"routing_kernels": arch.routing_kernels} if arch.routing_kernels > 1 else {}),
-    }  # fmt: skip
+    }
 
 
 def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
@@ -257,12 +272,18 @@ def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
     back = build.collective("all_gather", "moe_gather", bytes_per_token(token, layout.tp))
     if all_to_all:
         # Each rank sends every token of its part to the ranks of the experts it picked.
-        copies = Size(f"tokens*{arch.top_k}*{token}/{ranks}",
-                      lambda batch: (round(-(-batch.tokens // ranks) * arch.top_k * token),))  # fmt: skip
+        copies = Size(
+            f"tokens*{arch.top_k}*{token}/{ranks}",
+            lambda batch: (round(-(-batch.tokens // ranks) * arch.top_k * token),),
+        )
         return [build.joint("all_to_all", "dispatch", copies), moe, build.joint("all_to_all", "combine", copies), *back]
     gathered = bytes_per_token(token + arch.experts * build.width, ranks)  # hidden states and router logits
-    return [build.joint("all_gather", "dispatch", gathered), moe,
-            build.joint("reduce_scatter", "combine", bytes_per_token(token)), *back]  # fmt: skip
+    return [
+        build.joint("all_gather", "dispatch", gathered),
+        moe,
+        build.joint("reduce_scatter", "combine", bytes_per_token(token)),
+        *back,
+    ]
 
 
 def _hand_on(build: _Builder) -> Row:
@@ -304,7 +325,10 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
     attention += tuple(_shared_experts_summed(build))
     for _ in range(arch.layers - arch.dense_layers):
         sections += [
-            Section(attention, "attention"), send("to_experts", True),
-            Section((Row((moe,)),), "ffn"), send("from_experts", False), Section((), None, layers=1),
-        ]  # fmt: skip
+            Section(attention, "attention"),
+            send("to_experts", True),
+            Section((Row((moe,)),), "ffn"),
+            send("from_experts", False),
+            Section((), None, layers=1),
+        ]
     return [*sections, Section(tuple(_epilogue(build)), "attention")]

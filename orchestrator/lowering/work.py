@@ -27,9 +27,13 @@ SEQUENCES = Size("sequences", lambda batch: (batch.sequences,))
 ATTENTION = Size(
     "attention",
     lambda batch: (
-        batch.decodes, batch.context_sum, batch.context_max, batch.context_min, *batch.prompts,
+        batch.decodes,
+        batch.context_sum,
+        batch.context_max,
+        batch.context_min,
+        *batch.prompts,
     ),
-)  # fmt: skip
+)
 
 
 PROMPT_ATTENTION = Size("prompts' attention", lambda batch: (0, 0, 0, 0, *batch.prompts))

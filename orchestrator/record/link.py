@@ -53,9 +53,15 @@ class TapedLink:
     """One session, named ``component#number``; copies share tape and component and keep their own place."""
 
     def __init__(
-        self, name: str, description: Description, remote: bool, tape: Tape, live: Live, number: int = 0,
+        self,
+        name: str,
+        description: Description,
+        remote: bool,
+        tape: Tape,
+        live: Live,
+        number: int = 0,
         image: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name, self._description, self.remote, self.image = name, description, remote, image
         self.session = f"{name}#{number}"
         self.tape, self.live = tape, live

@@ -100,11 +100,16 @@ class RecordedSource:
     def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         return [
             ComponentSpec(
-                name, said["kind"], rank, said["model"], {}, scenario.components.get(name, ComponentOptions()),
+                name,
+                said["kind"],
+                rank,
+                said["model"],
+                {},
+                scenario.components.get(name, ComponentOptions()),
                 scenario.seed,
             )
             for rank, (name, said) in enumerate(self._components.items())
-        ]  # fmt: skip
+        ]
 
     @contextmanager
     def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:

@@ -198,7 +198,7 @@ class Watcher:
 
     def slice(
         self, component: str, user: str, name: str, start_ps: int, took_ps: int, flows: Sequence[int], kind: str
-    ) -> None:  # fmt: skip
+    ) -> None:
         track = self.trace.row(start_ps, start_ps + took_ps, component, user)
         self.trace.begin(track, start_ps, name, flows, took_ps=took_ps, kind=kind)
         self.trace.end(track, start_ps + took_ps)
@@ -228,8 +228,11 @@ class _Instance:
         for member in self._members:
             waiting, running = member.load
             pool = member.scheduler.pool
-            for what, unit, value in (("waiting", "requests", waiting), ("running", "requests", running),
-                                      ("KV use", "%", 100 * pool.used / pool.size)):  # fmt: skip
+            for what, unit, value in (
+                ("waiting", "requests", waiting),
+                ("running", "requests", running),
+                ("KV use", "%", 100 * pool.used / pool.size),
+            ):
                 trace.count(now_ps, value, unit, member.name, what)
         if now_ps > since:
             trace.count(since, energy_pj / (now_ps - since), "W", "power", self._name)  # pJ/ps = W
@@ -242,9 +245,7 @@ class _Instance:
     def ended(self, component: str, now_ps: int) -> None:
         self._watcher.ended(component, now_ps)
 
-    def part(
-        self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
-    ) -> None:  # fmt: skip
+    def part(self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
         self._slice(step, self._name + (f" member {member}" if member else ""), component, items, start_ps, took_ps)
 
     def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
@@ -255,7 +256,7 @@ class _Instance:
 
     def _slice(
         self, step: int, user: str, component: str, items: Sequence[Item], start_ps: int, took_ps: int, tag: str = ""
-    ) -> None:  # fmt: skip
+    ) -> None:
         kinds = ",".join(sorted({item.template.kind for item in items}))
         self._watcher.slice(component, user, layers(items) + tag, start_ps, took_ps, [self._flow(step)], kinds)
 

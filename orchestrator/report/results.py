@@ -183,9 +183,21 @@ def _good(simulation: Simulation, times: Latencies) -> int:
 
 
 REQUEST_COLUMNS = (
-    "id", "instance", "input", "output", "arrival", "queued", "scheduled", "first_token", "end",
-    "ttft", "tpot", "e2el", "preemptions", "prefix_hit",
-)  # fmt: skip
+    "id",
+    "instance",
+    "input",
+    "output",
+    "arrival",
+    "queued",
+    "scheduled",
+    "first_token",
+    "end",
+    "ttft",
+    "tpot",
+    "e2el",
+    "preemptions",
+    "prefix_hit",
+)
 
 
 def _write_requests(simulation: Simulation, path: Path) -> None:
@@ -200,8 +212,24 @@ def _write_requests(simulation: Simulation, path: Path) -> None:
         ttft, e2el = (s.first_token_ps - r.arrival_ps) // PS_PER_NS, (s.end_ps - r.arrival_ps) // PS_PER_NS
         places = [s.place] if s.origin is None else [s.origin.place, s.place]
         name = ">".join(simulation.engines[place].name for place in places)
-        rows.append((r.id, name, r.input_tokens, r.output_tokens, arrival, queued, scheduled, first, end,
-                     ttft, tpot, e2el, s.preemptions, s.hit_tokens))  # fmt: skip
+        rows.append(
+            (
+                r.id,
+                name,
+                r.input_tokens,
+                r.output_tokens,
+                arrival,
+                queued,
+                scheduled,
+                first,
+                end,
+                ttft,
+                tpot,
+                e2el,
+                s.preemptions,
+                s.hit_tokens,
+            )
+        )
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(REQUEST_COLUMNS)
@@ -209,8 +237,14 @@ def _write_requests(simulation: Simulation, path: Path) -> None:
 
 
 SERIES_COLUMNS = (
-    "t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w",
-)  # fmt: skip
+    "t",
+    "prompt_throughput",
+    "generation_throughput",
+    "running",
+    "waiting",
+    "kv_used",
+    "power_w",
+)
 
 
 def _write_timeseries(simulation: Simulation, path: Path) -> None:
@@ -247,7 +281,14 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
         writer.writerow(SERIES_COLUMNS)
         for i in range(bins):
             power = f"{columns['power_w'][i] + static:.3f}" if with_power else ""
-            writer.writerow((
-                i + 1, int(columns["prompt_throughput"][i]), int(columns["generation_throughput"][i]),
-                int(columns["running"][i]), int(columns["waiting"][i]), f"{columns['kv_used'][i]:.6f}", power,
-            ))  # fmt: skip
+            writer.writerow(
+                (
+                    i + 1,
+                    int(columns["prompt_throughput"][i]),
+                    int(columns["generation_throughput"][i]),
+                    int(columns["running"][i]),
+                    int(columns["waiting"][i]),
+                    f"{columns['kv_used'][i]:.6f}",
+                    power,
+                )
+            )

@@ -31,9 +31,14 @@ class Engine:
     """
 
     def __init__(
-        self, name: str, number: int, scheduler: Scheduler, max_model_len: int, role: Role = Role.BOTH,
+        self,
+        name: str,
+        number: int,
+        scheduler: Scheduler,
+        max_model_len: int,
+        role: Role = Role.BOTH,
         servers: ApiServers = DIRECT,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name, self.number, self.max_model_len, self.role = name, number, max_model_len, role
         self.scheduler, self.servers = scheduler, servers
         self.wake: Callable[[], None] = lambda: None  # set by its step loop
@@ -49,8 +54,14 @@ class Engine:
     def sequences(self) -> list[Sequence]:
         """All it has, in no order that matters."""
         scheduler = self.scheduler
-        return [*self.coming, *self.arrived, *scheduler.waiting, *scheduler.inbound.sequences(),
-                *scheduler.running.values(), *scheduler.handed.values()]  # fmt: skip
+        return [
+            *self.coming,
+            *self.arrived,
+            *scheduler.waiting,
+            *scheduler.inbound.sequences(),
+            *scheduler.running.values(),
+            *scheduler.handed.values(),
+        ]
 
     @property
     def queued_tokens(self) -> int:

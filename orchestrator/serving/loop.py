@@ -36,9 +36,13 @@ class StepRunner(Protocol):
     """
 
     def run(
-        self, number: int, batches: Sequence[Batch], done: Callable[[int], None], layer_done: LayerHook | None,
+        self,
+        number: int,
+        batches: Sequence[Batch],
+        done: Callable[[int], None],
+        layer_done: LayerHook | None,
         upcoming: Batch | None,
-    ) -> None: ...  # fmt: skip
+    ) -> None: ...
 
 
 class StepListener(Protocol):
@@ -76,9 +80,14 @@ class StepLoop:
     runner: StepRunner
 
     def __init__(
-        self, kernel: Kernel, rank: int, members: Sequence[Engine], lanes: int, listener: StepListener,
+        self,
+        kernel: Kernel,
+        rank: int,
+        members: Sequence[Engine],
+        lanes: int,
+        listener: StepListener,
         model: EngineModel,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.members = members
         self._kernel, self._rank, self._listener, self._model = kernel, rank, listener, model
         self._asynchronous = model.asynchronous and lanes == 1
@@ -126,8 +135,9 @@ class StepLoop:
             hook = self._listener.layer_hook(self.members[0], self.members[0].scheduler.chunks)
         flights = [
             Flight(member, member.scheduler.lane, batch)
-            for member, batch in zip(self.members, batches, strict=True) if batch
-        ]  # fmt: skip
+            for member, batch in zip(self.members, batches, strict=True)
+            if batch
+        ]
         riders: list[int] = []
         if self.onlooker:  # before its tokens are counted on
             lanes = [flight.member.scheduler.lanes[flight.lane] for flight in flights]

@@ -109,9 +109,12 @@ def make_router(policy: str, random: np.random.Generator) -> Router:
     if policy == "random":
         return Random(random)
     simple: dict[str, type[Router]] = {
-        "round-robin": RoundRobin, "least-loaded": LeastLoaded, "prefix-aware": PrefixAware,
-        "session": Session, "pd-aware": PrefillDecodeAware,
-    }  # fmt: skip
+        "round-robin": RoundRobin,
+        "least-loaded": LeastLoaded,
+        "prefix-aware": PrefixAware,
+        "session": Session,
+        "pd-aware": PrefillDecodeAware,
+    }
     if policy in simple:
         return simple[policy]()
     module, colon, name = policy.partition(":")

@@ -24,10 +24,28 @@ class Sequence:
     """
 
     __slots__ = (
-        "airborne", "blocks", "chain", "computed", "end_ps", "first_token_ps", "hit_tokens", "named", "offset",
-        "order", "origin", "place", "preemptions", "produced", "queued_ps", "received_ps", "remote", "request",
-        "scheduled_ps", "since", "token_steps",
-    )  # fmt: skip
+        "airborne",
+        "blocks",
+        "chain",
+        "computed",
+        "end_ps",
+        "first_token_ps",
+        "hit_tokens",
+        "named",
+        "offset",
+        "order",
+        "origin",
+        "place",
+        "preemptions",
+        "produced",
+        "queued_ps",
+        "received_ps",
+        "remote",
+        "request",
+        "scheduled_ps",
+        "since",
+        "token_steps",
+    )
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -75,7 +93,10 @@ class Sequence:
         """Go on where another engine has ended: its tokens and times are this request's, too."""
         self.produced, self.token_steps = origin.produced, list(origin.token_steps)
         self.first_token_ps, self.scheduled_ps, self.queued_ps, self.received_ps = (
-            origin.first_token_ps, origin.scheduled_ps, origin.queued_ps, origin.received_ps,
-        )  # fmt: skip
+            origin.first_token_ps,
+            origin.scheduled_ps,
+            origin.queued_ps,
+            origin.received_ps,
+        )
         self.preemptions += origin.preemptions
         self.hit_tokens = origin.hit_tokens

@@ -64,9 +64,10 @@ def regressions(committed: dict[tuple[str, str], float], sections: list[tuple[st
     """Rows whose error has grown by more than the tolerance."""
     return [
         f"{row.reference}, {row.metric}: {row.error:+.2%}, was {committed[row.key]:+.2%}"
-        for _, rows in sections for row in rows
+        for _, rows in sections
+        for row in rows
         if row.key in committed and abs(row.error) > abs(committed[row.key]) + TOLERANCE
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

@@ -24,18 +24,23 @@ NCCL = (
     ("A100 NVLink 3, NCCL 2.27.3", "a100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink3"}),
     ("H100 NVLink 4, NCCL 2.27.3", "h100_sxm/nccl_2.27.3.csv", {"groups": NODE, "type": "nvlink4"}),
     ("H100 NVLink 4, NCCL 2.29.2", "h100_sxm/nccl_2.29.2.csv", {"groups": NODE, "type": "nvlink4"}),
-    ("RTX PRO 6000 PCIe 5, NCCL 2.29.2", "rtx_pro_6000_server/nccl_2.29.2.csv",
-     {"groups": NODE, "type": "pcie5-x16", "topology": "pcie"}),
-)  # fmt: skip
+    (
+        "RTX PRO 6000 PCIe 5, NCCL 2.29.2",
+        "rtx_pro_6000_server/nccl_2.29.2.csv",
+        {"groups": NODE, "type": "pcie5-x16", "topology": "pcie"},
+    ),
+)
 CUSTOM = (
     ("A100 NVLink 3, vLLM's all-reduce", "a100_sxm/vllm_custom_allreduce_0.14.0.csv", NCCL[0][2]),
     ("H100 NVLink 4, vLLM's all-reduce", "h100_sxm/vllm_custom_allreduce_0.24.0.csv", NCCL[1][2]),
     ("RTX PRO 6000 PCIe 5, vLLM's all-reduce", "rtx_pro_6000_server/vllm_custom_allreduce_0.24.0.csv", NCCL[3][2]),
 )
 VIDUR = {
-    "groups": [*NODE, {"name": "n1", "count": 8}], "type": "nvlink3",
-    "scale_out": {"type": "ethernet-100g", "nics_per_node": 1}, "custom_all_reduce": False,
-}  # fmt: skip
+    "groups": [*NODE, {"name": "n1", "count": 8}],
+    "type": "nvlink3",
+    "scale_out": {"type": "ethernet-100g", "nics_per_node": 1},
+    "custom_all_reduce": False,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,12 @@ class PublishedConfig(Config):
 
 class Published(OracleModel[PublishedConfig]):
     description = Description(
-        name="published", kind="accelerator", version="1", time_policy=TimePolicy.ORACLE,
+        name="published",
+        kind="accelerator",
+        version="1",
+        time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"gemm", "attention", "norm", "elementwise", "embedding", "sampler"}),
-    )  # fmt: skip
+    )
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
@@ -73,9 +76,12 @@ class PublishedLink(OracleModel[Config]):
     """Their ring all-reduce of two ranks: 16 GiB/s, 20 us a hop, reductions at 1597 B/ns."""
 
     description = Description(
-        name="published-link", kind="network", version="1", time_policy=TimePolicy.ORACLE,
+        name="published-link",
+        kind="network",
+        version="1",
+        time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"all_reduce"}),
-    )  # fmt: skip
+    )
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         part = values[0] // 2
@@ -88,8 +94,11 @@ def whole(ps: float) -> int:
 
 
 def points_of(surface: Surface) -> dict[tuple[int, int], float]:
-    return {(row, x): whole(y) for row, curve in zip(surface.rows, surface.curves, strict=True)
-            for x, y in zip(curve.xs, curve.ys, strict=True)}  # fmt: skip
+    return {
+        (row, x): whole(y)
+        for row, curve in zip(surface.rows, surface.curves, strict=True)
+        for x, y in zip(curve.xs, curve.ys, strict=True)
+    }
 
 
 def line(xs: list[int], ys: list[int], x: int) -> int:

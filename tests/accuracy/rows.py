@@ -34,8 +34,12 @@ def render(sections: list[tuple[str, list[Row]]]) -> str:
     """All sections as Markdown tables."""
     lines = []
     for title, rows in sections:
-        lines += [f"## {title}", "", "| reference | metric | real | simulated | error | peer's error |",
-                  "|---|---|---:|---:|---:|---:|"]  # fmt: skip
+        lines += [
+            f"## {title}",
+            "",
+            "| reference | metric | real | simulated | error | peer's error |",
+            "|---|---|---:|---:|---:|---:|",
+        ]
         for row in rows:
             numbers = ("" if value is None else f"{value:,.2f}" for value in (row.real, row.simulated))
             peer = "" if row.peer is None else f"{row.peer:+.1%}"

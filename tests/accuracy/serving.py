@@ -19,10 +19,18 @@ RUNS = {
 }
 #: metric of `compare` -> (name in the table, row and column of llmss_summary.txt if it is there)
 METRICS = {
-    f"{statistic}_{metric}": (f"{statistic} {name}", peer, {"mean": "Mean", "median": "Median", "p99": "P99"}[statistic])
-    for metric, name, peer in (("ttft_ms", "TTFT (ms)", "TTFT"), ("tpot_ms", "TPOT (ms)", "TPOT"), ("e2el_ms", "latency (ms)", "Latency"))
+    f"{statistic}_{metric}": (
+        f"{statistic} {name}",
+        peer,
+        {"mean": "Mean", "median": "Median", "p99": "P99"}[statistic],
+    )
+    for metric, name, peer in (
+        ("ttft_ms", "TTFT (ms)", "TTFT"),
+        ("tpot_ms", "TPOT (ms)", "TPOT"),
+        ("e2el_ms", "latency (ms)", "Latency"),
+    )
     for statistic in ("mean", "median", "p99")
-}  # fmt: skip
+}
 OLD = {
     "A6000 Llama-3.1-8B x 2": ("figure_5_A6000/MD", "sharegpt_req300_rate10_llama"),
     "A6000 Phi-mini-MoE": ("figure_5_A6000/SM", "sharegpt_req300_rate10_phi"),
@@ -44,9 +52,21 @@ def vllm_rows(data: Path, folder: Path) -> list[Row]:
     for name, workload in RUNS.items():
         main, scenario, out = data / "llmss_main", folder / f"{name}.yaml", folder / name
         bench = main / "bench/RTXPRO6000" / name
-        command("import", "llmservingsim", bench / "config.json", "--profiles", main / "profiler/perf", "--models",
-                main / "configs/model", "--workload", main / f"workloads/{workload}.jsonl", "--max-num-seqs", 128,
-                "-o", scenario)  # fmt: skip
+        command(
+            "import",
+            "llmservingsim",
+            bench / "config.json",
+            "--profiles",
+            main / "profiler/perf",
+            "--models",
+            main / "configs/model",
+            "--workload",
+            main / f"workloads/{workload}.jsonl",
+            "--max-num-seqs",
+            128,
+            "-o",
+            scenario,
+        )
         command("run", scenario, "-o", out, "--quiet")
         compared = json.loads(command("compare", out, bench / "vllm/requests.jsonl", "--json"))
         found = {row["metric"]: row for row in compared["rows"]}
@@ -99,9 +119,17 @@ def old_rows(data: Path, folder: Path) -> list[Row]:
         print("left out, aiconfigurator is not installed: H100 x 4 by aiconfigurator")
         return rows
     measured = folder / "figure_8-aiconfigurator"
-    command("run", out.with_suffix(".yaml"), "-o", measured, "--quiet",
-            "--set", "components.n0.accelerators={model: aiconfigurator}",
-            "--set", "components.link0={model: aiconfigurator-network, device: h100-sxm}")  # fmt: skip
+    command(
+        "run",
+        out.with_suffix(".yaml"),
+        "-o",
+        measured,
+        "--quiet",
+        "--set",
+        "components.n0.accelerators={model: aiconfigurator}",
+        "--set",
+        "components.link0={model: aiconfigurator-network, device: h100-sxm}",
+    )
     return [*rows, *sd_rows("the same by aiconfigurator", real, measured)]
 
 
@@ -109,9 +137,17 @@ def cache_rows(data: Path, folder: Path) -> list[Row]:
     """Blocks and prefix hits of the run with prefix caching, by the device's own memory and vLLM's defaults."""
     name, out = "A6000 Llama-3.1-8B, prefix caching", folder / "figure_7"
     scenario = old_import(data, "figure_7/SD+PC", "sharegpt_pulse_req50_n6_delay15_pc", out.with_suffix(".yaml"))
-    command("run", scenario, "-o", out, "--quiet",
-            "--set", "cluster.nodes.0.accelerators={type: rtx-a6000, count: 1}", "--set",
-            "instances.0.engine={version: vllm-0.11, max_num_batched_tokens: 2048}")  # fmt: skip
+    command(
+        "run",
+        scenario,
+        "-o",
+        out,
+        "--quiet",
+        "--set",
+        "cluster.nodes.0.accelerators={type: rtx-a6000, count: 1}",
+        "--set",
+        "instances.0.engine={version: vllm-0.11, max_num_batched_tokens: 2048}",
+    )
     with (data / "llmss_ispass26/refs/figure_7/kv_metrics_sd.csv").open() as file:
         samples = list(csv.DictReader(file))
     usage = [float(row["vllm:kv_cache_usage_perc"]) for row in samples]
@@ -128,9 +164,11 @@ def cache_rows(data: Path, folder: Path) -> list[Row]:
 
 def sd_rows(name: str, real: dict[str, float], out: Path) -> list[Row]:
     rows, result = [], json.loads((out / "result.json").read_text())
-    for column, key, label in (("throughput_tok_s", "output_throughput", "output tokens/s"),
-                               ("mean_ttft_ms", "mean_ttft_ms", "mean TTFT (ms)"),
-                               ("mean_tpot_ms", "mean_tpot_ms", "mean TPOT (ms)")):  # fmt: skip
+    for column, key, label in (
+        ("throughput_tok_s", "output_throughput", "output tokens/s"),
+        ("mean_ttft_ms", "mean_ttft_ms", "mean TTFT (ms)"),
+        ("mean_tpot_ms", "mean_tpot_ms", "mean TPOT (ms)"),
+    ):
         rows.append(Row(name, label, real[column], result[key], result[key] / real[column] - 1, None))
     return rows
 
@@ -144,7 +182,22 @@ def old_run(data: Path, folder: Path, figure: str, workload: str) -> Path:
 
 def old_import(data: Path, figure: str, workload: str, scenario: Path, *flags: object) -> Path:
     old = data / "llmss_ispass26"
-    command("import", "llmservingsim", old / f"refs/{figure}_config.json", "--profile-format", "v0", "--profiles",
-            old / "perf_models", "--models", data / "llmss_main/configs/model", "--workload",
-            old / f"dataset/{workload}.jsonl", "--dtype", "float16", *flags, "-o", scenario)  # fmt: skip
+    command(
+        "import",
+        "llmservingsim",
+        old / f"refs/{figure}_config.json",
+        "--profile-format",
+        "v0",
+        "--profiles",
+        old / "perf_models",
+        "--models",
+        data / "llmss_main/configs/model",
+        "--workload",
+        old / f"dataset/{workload}.jsonl",
+        "--dtype",
+        "float16",
+        *flags,
+        "-o",
+        scenario,
+    )
     return scenario

@@ -44,13 +44,21 @@ def simulated_itl_ms(model: str, run: dict[str, Any], folder: Path) -> float:
     network = {"name": "nvlink", "connects": ["n0.accelerators"], "type": "nvlink4"}
     engine = {"version": "vllm-0.11", "max_num_seqs": sequences}
     scenario = {
-        "workload": {"format": "synthetic", "num_requests": 2 * sequences, "request_rate": 100_000,
-                     "input_tokens": {"distribution": "lognormal", "mean": 200, "sigma": 0.6, "max": 2000},
-                     "output_tokens": {"distribution": "lognormal", "mean": run["avg_output_len"], "sigma": 0.5, "max": 4000}},
-        "cluster": {"nodes": [{"name": "n0", "accelerators": {"type": "h100-sxm", "count": tp}}], "networks": [network]},
-        "instances": [{"name": "i0", "model": model, "accelerators": f"n0[0:{tp}]", "tensor_parallel_size": tp,
-                       "engine": engine}],
-    }  # fmt: skip
+        "workload": {
+            "format": "synthetic",
+            "num_requests": 2 * sequences,
+            "request_rate": 100_000,
+            "input_tokens": {"distribution": "lognormal", "mean": 200, "sigma": 0.6, "max": 2000},
+            "output_tokens": {"distribution": "lognormal", "mean": run["avg_output_len"], "sigma": 0.5, "max": 4000},
+        },
+        "cluster": {
+            "nodes": [{"name": "n0", "accelerators": {"type": "h100-sxm", "count": tp}}],
+            "networks": [network],
+        },
+        "instances": [
+            {"name": "i0", "model": model, "accelerators": f"n0[0:{tp}]", "tensor_parallel_size": tp, "engine": engine}
+        ],
+    }
     path = folder / "steps.yaml"
     path.write_text(yaml.safe_dump(scenario))
     command("run", path, "-o", folder / "steps", "--quiet")

@@ -21,10 +21,20 @@ def imported(request, shared, cli, tmp_path):
     data, name = shared / "llmss_main", request.param
     bench, scenario = data / "bench/RTXPRO6000" / name, tmp_path / "s.yaml"
     done = cli(
-        "import", "llmservingsim", bench / "config.json", "--profiles", data / "profiler/perf",
-        "--models", data / "configs/model", "--workload", data / f"workloads/{RUNS[name][0]}.jsonl",
-        "--max-num-seqs", 128, "-o", scenario,
-    )  # fmt: skip
+        "import",
+        "llmservingsim",
+        bench / "config.json",
+        "--profiles",
+        data / "profiler/perf",
+        "--models",
+        data / "configs/model",
+        "--workload",
+        data / f"workloads/{RUNS[name][0]}.jsonl",
+        "--max-num-seqs",
+        128,
+        "-o",
+        scenario,
+    )
     assert done.exit_code == 0, done.output
     return name, bench, scenario
 

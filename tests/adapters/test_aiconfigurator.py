@@ -36,9 +36,14 @@ ATTENTION = Template(
 
 @pytest.mark.parametrize(
     ("n", "k", "m", "source"),
-    [(4096, 4096, 16, "measured"), (4096, 4096, 1000, "interpolated"), (17, 19, 3, "extrapolated"),
-     (4096, 4096, 10**6, "extrapolated"), (5000, 4096, 64, "interpolated")],
-)  # fmt: skip
+    [
+        (4096, 4096, 16, "measured"),
+        (4096, 4096, 1000, "interpolated"),
+        (17, 19, 3, "extrapolated"),
+        (4096, 4096, 10**6, "extrapolated"),
+        (5000, 4096, 64, "interpolated"),
+    ],
+)
 def test_provenance_is_told_by_the_tables_not_by_the_tool(h100, n, k, m, source):
     """Asked for 17 x 19 or for a million tokens the tool answers and says 'silicon'."""
     assert h100.estimate(gemm(n, k), (m,)).provenance is Provenance(source)
@@ -81,9 +86,17 @@ def test_an_all_gather_is_asked_for_all_shares_together():
 def test_what_was_never_measured_is_refused_before_time_0():
     for model, template, why in (
         (AiConfigurator, gemm(64, 64, "int4"), "no int4"),
-        (AiConfigurator, Template(0, "moe", "moe", {"hidden": 64, "intermediate": 64, "experts": 8, "top_k": 2, "dtype": "bf16"}), "no measurements of moe_data"),
-        (AiConfiguratorNetwork, Template(0, "all_reduce", "x", {"participants": 3, "ranks": ""}), "no measurements of nccl"),
-    ):  # fmt: skip
+        (
+            AiConfigurator,
+            Template(0, "moe", "moe", {"hidden": 64, "intermediate": 64, "experts": 8, "top_k": 2, "dtype": "bf16"}),
+            "no measurements of moe_data",
+        ),
+        (
+            AiConfiguratorNetwork,
+            Template(0, "all_reduce", "x", {"participants": 3, "ranks": ""}),
+            "no measurements of nccl",
+        ),
+    ):
         with pytest.raises(UnsupportedOperation, match=why):
             model(H100).declare([template])
 

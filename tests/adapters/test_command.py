@@ -61,18 +61,33 @@ def test_files_go_in_and_come_out(own_scratch):
     assert scratch() == before
 
 
-@pytest.mark.parametrize(("code", "more", "why"), [
-    ("print('cycles: 0')", {}, "0 is no time"),
-    ("print('cycles: inf')", {}, "inf is no time"),
-    ("print('cycles: many')", {}, "'many' is no number"),
-    ("print('nothing')", {}, "finds 0 values"),
-    ("print('cycles: 1\\ncycles: 2')", {"value": "cycles: (?P<value>[0-9]+)"}, "finds 2 values"),
-    ("print('cycles: 5'); raise SystemExit(1)", {}, "exited with code 1; 0 would be success"),
-    ("print('cycles: 5')", {"ok_exit_codes": [255]}, "exited with code 0; 255 would be success"),
-    ("print('cycles: 5'); print('ERROR: diverged')", {"refuse": "ERROR.*", "value": "cycles: (?P<value>[0-9]+)"}, "says 'ERROR: diverged'"),
-    ("import os; print('the end is near', flush=True); os.kill(os.getpid(), 9)", {}, "(?s)was killed by SIGKILL.*the end is near"),
-    ("import time; print('thinking', flush=True); time.sleep(60)", {"timeout_s": 1.0}, "(?s)was not done after 1 s.*thinking"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "more", "why"),
+    [
+        ("print('cycles: 0')", {}, "0 is no time"),
+        ("print('cycles: inf')", {}, "inf is no time"),
+        ("print('cycles: many')", {}, "'many' is no number"),
+        ("print('nothing')", {}, "finds 0 values"),
+        ("print('cycles: 1\\ncycles: 2')", {"value": "cycles: (?P<value>[0-9]+)"}, "finds 2 values"),
+        ("print('cycles: 5'); raise SystemExit(1)", {}, "exited with code 1; 0 would be success"),
+        ("print('cycles: 5')", {"ok_exit_codes": [255]}, "exited with code 0; 255 would be success"),
+        (
+            "print('cycles: 5'); print('ERROR: diverged')",
+            {"refuse": "ERROR.*", "value": "cycles: (?P<value>[0-9]+)"},
+            "says 'ERROR: diverged'",
+        ),
+        (
+            "import os; print('the end is near', flush=True); os.kill(os.getpid(), 9)",
+            {},
+            "(?s)was killed by SIGKILL.*the end is near",
+        ),
+        (
+            "import time; print('thinking', flush=True); time.sleep(60)",
+            {"timeout_s": 1.0},
+            "(?s)was not done after 1 s.*thinking",
+        ),
+    ],
+)
 def test_what_a_tool_does_wrong_is_refused(own_scratch, code, more, why):
     before, started = scratch(), time.monotonic()
     with pytest.raises(ToolFailure, match=why) as caught:
@@ -92,10 +107,17 @@ def test_scratch_is_kept_when_asked(own_scratch):
     kept.rmdir()
 
 
-@pytest.mark.parametrize(("change", "why"), [
-    ({"value": "took [0-9]+"}, "group named value"), ({"value": "(?P<value>"}, "no regular expression"),
-    ({"unit": "cycles"}, "clock_mhz"), ({"clock_mhz": 5}, "clock_mhz"), ({"command": []}, "command"), ({"shell": True}, "unknown key"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"value": "took [0-9]+"}, "group named value"),
+        ({"value": "(?P<value>"}, "no regular expression"),
+        ({"unit": "cycles"}, "clock_mhz"),
+        ({"clock_mhz": 5}, "clock_mhz"),
+        ({"command": []}, "command"),
+        ({"shell": True}, "unknown key"),
+    ],
+)
 def test_bad_configurations_are_refused(change, why):
     with pytest.raises(ConfigError, match=why):
         Memory({**ECHO, **change})
@@ -126,6 +148,8 @@ def test_a_tool_in_a_run(small, tmp_path, run):
         assert simulation.ports.usage("n0.dram").calls > 10
     broken = {**ECHO, "command": ["/bin/sh", "-c", "echo giving up; exit 3"]}
     small["components"]["n0.dram"] |= broken
-    with pytest.raises(ComponentFailure, match="(?s)n0.dram: .*exited with code 3.*giving up"), \
-            Simulation(validate(small, "test"), tmp_path, LiveSource(tmp_path / "logs")) as simulation:  # fmt: skip
+    with (
+        pytest.raises(ComponentFailure, match="(?s)n0.dram: .*exited with code 3.*giving up"),
+        Simulation(validate(small, "test"), tmp_path, LiveSource(tmp_path / "logs")) as simulation,
+    ):
         simulation.run()

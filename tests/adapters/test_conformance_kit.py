@@ -76,14 +76,17 @@ def test_a_command_that_serves_is_checked(cli, tmp_path):
     assert done.exit_code == 0 and "13 of 13 checks passed" in done.output
 
 
-@pytest.mark.parametrize(("arguments", "code", "why"), [
-    ((), 2, "exactly one of them"),
-    (("fabric", "--address", "unix:/x"), 2, "exactly one of them"),
-    (("nobody",), 2, "one of aiconfigurator"),
-    (("roofline",), 2, "device"),
-    (("--cmd", "/no/such/program"), 2, "cannot be started"),
-    (("--cmd", "echo hello"), 3, "instead of the handshake line"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        ((), 2, "exactly one of them"),
+        (("fabric", "--address", "unix:/x"), 2, "exactly one of them"),
+        (("nobody",), 2, "one of aiconfigurator"),
+        (("roofline",), 2, "device"),
+        (("--cmd", "/no/such/program"), 2, "cannot be started"),
+        (("--cmd", "echo hello"), 3, "instead of the handshake line"),
+    ],
+)
 def test_bad_usage(cli, arguments, code, why):
     done = cli("conformance", *arguments)
     assert done.exit_code == code and why in done.output

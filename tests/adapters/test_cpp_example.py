@@ -34,8 +34,13 @@ def test_it_keeps_the_contract(program, cli):
 def test_in_a_scenario_it_is_as_good_as_the_reference_model(program, cli, small, tmp_path):
     with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         socket = process.stdout.readline().split("|")[3]
-        for name, options in (("reference", {}), ("cpp", {"run": "address", "address": {"target": f"unix:{socket}"},
-                                                          "bandwidth_gb_s": 100, "latency_ns": 90})):  # fmt: skip
+        for name, options in (
+            ("reference", {}),
+            (
+                "cpp",
+                {"run": "address", "address": {"target": f"unix:{socket}"}, "bandwidth_gb_s": 100, "latency_ns": 90},
+            ),
+        ):
             small["components"] = {"n0.dram": options}
             (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
             done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / name, "--quiet")

@@ -40,12 +40,15 @@ def ns3(program):
 @pytest.mark.parametrize("ask", [scalesim, aiconfigurator, verilator, ns3])
 @pytest.mark.parametrize(
     ("code", "why"),
-    [("import os; print('out of sand', flush=True); os.kill(os.getpid(), 9)", "was killed by SIGKILL.*out of sand"),
-     ("import time; print('out of sand', flush=True); time.sleep(60)", "did not answer within 2 s.*out of sand"),
-     ("print('out of sand')", "exited with code 0.*out of sand"),
-     ("print('= \\x00\\xff soup'); input()", "soup"), ("print('= 0'); input()", "'0")],
+    [
+        ("import os; print('out of sand', flush=True); os.kill(os.getpid(), 9)", "was killed by SIGKILL.*out of sand"),
+        ("import time; print('out of sand', flush=True); time.sleep(60)", "did not answer within 2 s.*out of sand"),
+        ("print('out of sand')", "exited with code 0.*out of sand"),
+        ("print('= \\x00\\xff soup'); input()", "soup"),
+        ("print('= 0'); input()", "'0"),
+    ],
     ids=["killed", "hanging", "gone", "garbage", "zero"],
-)  # fmt: skip
+)
 def test_the_adapter_says_who_what_and_why(ask, code, why, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()

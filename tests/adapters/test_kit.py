@@ -29,14 +29,24 @@ def test_it_passes_its_own_tests_and_runs_in_a_scenario(kind, cli, tmp_path, sma
         text=True,
     )
     assert tests.returncode == 0 and "14 passed" in tests.stdout, tests.stdout
-    checked = subprocess.run([sys.executable, "-m", "metronome", "conformance", "my_device:MyDevice", "--config", folder / "config.yaml"],
-                             env=env, cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
+    checked = subprocess.run(
+        [sys.executable, "-m", "metronome", "conformance", "my_device:MyDevice", "--config", folder / "config.yaml"],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert checked.returncode == 0 and "26 of 26" in checked.stdout, checked.stdout + checked.stderr
     if kind in HARDWARE:
         small["components"] = {HARDWARE[kind]: {"model": "my_device:MyDevice", "ns_per_unit": 3}}
         (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
-        run = subprocess.run([sys.executable, "-m", "metronome", "run", tmp_path / "s.yaml", "-o", tmp_path / "out"],
-                             env=env, cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
+        run = subprocess.run(
+            [sys.executable, "-m", "metronome", "run", tmp_path / "s.yaml", "-o", tmp_path / "out"],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
         assert run.returncode == 0 and "my_device:MyDevice" in run.stdout, run.stderr
 
 

@@ -21,9 +21,11 @@ from .contract import keeps_the_contract
 
 FLAT = {"groups": [{"name": "n0", "count": 4}], "bandwidth_gb_s": 12.5, "latency_ns": 1000}
 NODES = {
-    "groups": [{"name": "n0", "count": 2}, {"name": "n1", "count": 2}], "bandwidth_gb_s": 100, "latency_ns": 500,
+    "groups": [{"name": "n0", "count": 2}, {"name": "n1", "count": 2}],
+    "bandwidth_gb_s": 100,
+    "latency_ns": 500,
     "scale_out": {"bandwidth_gb_s": 12.5, "latency_ns": 2000, "nics_per_node": 1},
-}  # fmt: skip
+}
 SIZES = st.integers(1, 10**7)
 
 
@@ -50,9 +52,12 @@ def test_messages_move_what_the_operation_says(kind, ranks, size):
     found = messages(kind, ranks, size)
     received = [sum(m.bytes for m in found if m.target == rank) for rank in range(ranks)]
     owed = {
-        "all_reduce": 2 * size * (ranks - 1) / ranks, "reduce_scatter": size * (ranks - 1) / ranks,
-        "all_gather": size * (ranks - 1), "broadcast": size, "all_to_all": size * (ranks - 1) / ranks,
-    }[kind]  # fmt: skip
+        "all_reduce": 2 * size * (ranks - 1) / ranks,
+        "reduce_scatter": size * (ranks - 1) / ranks,
+        "all_gather": size * (ranks - 1),
+        "broadcast": size,
+        "all_to_all": size * (ranks - 1) / ranks,
+    }[kind]
     for rank, got in enumerate(received):
         if kind != "broadcast" or rank:
             assert abs(got - owed) <= 2 * ranks
@@ -108,8 +113,10 @@ def test_shallow_queues_lose_packets_and_take_longer(tool):
 
 def test_smaller_packets_carry_more_headers(tool):
     template = operation("send", "n0.0,n0.1")
-    ends = [network({**FLAT, "mtu": mtu}, template).advance(MAX_PS, [Operation(0, (1 << 22,))], True).reached_ps
-            for mtu in (9000, 1500)]  # fmt: skip
+    ends = [
+        network({**FLAT, "mtu": mtu}, template).advance(MAX_PS, [Operation(0, (1 << 22,))], True).reached_ps
+        for mtu in (9000, 1500)
+    ]
     assert 1.02 < ends[1] / ends[0] < 1.06
 
 
@@ -118,8 +125,15 @@ def test_it_keeps_the_contract(tool, config, tmp_path):
     keeps_the_contract(Ns3, {**config, "groups": [{"name": "n0", "count": 4}]}, tmp_path)
 
 
-@pytest.mark.parametrize("layout", [{"topology": "torus", "dims": [2, 2]}, {"topology": "ring"},
-                                    {"topology": "fully-connected"}, {"type": "pcie5-x16", "topology": "pcie"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"topology": "torus", "dims": [2, 2]},
+        {"topology": "ring"},
+        {"topology": "fully-connected"},
+        {"type": "pcie5-x16", "topology": "pcie"},
+    ],
+)
 def test_every_layout_of_a_scenario_can_be_built(tool, layout):
     template = operation("all_reduce", "n0.0,n0.1,n0.2,n0.3")
     (done,) = network({**FLAT, **layout}, template).advance(MAX_PS, [Operation(0, (1 << 20,))], True).completions
@@ -149,10 +163,12 @@ def test_without_the_tool_it_says_how_to_get_it(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "why"),
-    [("import sys; print('out of packets'); sys.exit(134)", "exited with code 134"),
-     ("import time; print('out of packets', flush=True); time.sleep(60)", "did not answer within 2 s"),
-     ("print('out of packets'); print('= soup')", "soup")],
-)  # fmt: skip
+    [
+        ("import sys; print('out of packets'); sys.exit(134)", "exited with code 134"),
+        ("import time; print('out of packets', flush=True); time.sleep(60)", "did not answer within 2 s"),
+        ("print('out of packets'); print('= soup')", "soup"),
+    ],
+)
 def test_a_tool_that_fails_is_named(code, why, tmp_path):
     fake = tmp_path / "ns3"
     fake.write_text(f"#!{sys.executable}\n{code}\n")
@@ -164,8 +180,16 @@ def test_a_tool_that_fails_is_named(code, why, tmp_path):
 
 
 def test_in_a_scenario_two_runs_are_equal(tool, cli, tmp_path):
-    overrides = ("--set", "components.ethernet.model=ns3", "--set", "components.ethernet.run=process",
-                 "--set", "workload.num_requests=2", "--set", "workload.output_tokens.max=6")  # fmt: skip
+    overrides = (
+        "--set",
+        "components.ethernet.model=ns3",
+        "--set",
+        "components.ethernet.run=process",
+        "--set",
+        "workload.num_requests=2",
+        "--set",
+        "workload.output_tokens.max=6",
+    )
     for name in ("a", "b"):
         done = cli("run", "shared-uplink", "--quiet", "-o", tmp_path / name, *overrides)
         assert done.exit_code == 0, done.output
@@ -174,8 +198,18 @@ def test_in_a_scenario_two_runs_are_equal(tool, cli, tmp_path):
 
 
 def test_in_the_fidelity_ladder(tool, cli, tmp_path):
-    done = cli("run", "shared-uplink", "-o", tmp_path, "--compare-fidelity", "ethernet=fabric,ns3",
-               "--set", "workload.num_requests=2", "--set", "workload.output_tokens.max=6")  # fmt: skip
+    done = cli(
+        "run",
+        "shared-uplink",
+        "-o",
+        tmp_path,
+        "--compare-fidelity",
+        "ethernet=fabric,ns3",
+        "--set",
+        "workload.num_requests=2",
+        "--set",
+        "workload.output_tokens.max=6",
+    )
     assert done.exit_code == 0 and "ns3" in done.output, done.output
 
 

@@ -26,9 +26,11 @@ LINK = {"bandwidth_gb_s": 429.4967296, "latency_ns": 936.25}  # 400 GiB/s, as th
 READ = Template(0, "read", "kv", {})
 SEND = Template(0, "send", "x", {"participants": 2, "ranks": "n0.0,n0.1"})
 ATTENTION = Template(
-    0, "attention", "attention",
+    0,
+    "attention",
+    "attention",
     {"heads": 32, "kv_heads": 32, "head_size": 128, "dtype": "fp16", "kv_dtype": "fp16"},
-)  # fmt: skip
+)
 
 
 def script(folder: Path, name: str, code: str) -> str:
@@ -68,21 +70,31 @@ def collective(kind: str, ranks: int) -> Template:
 
 @pytest.mark.parametrize(
     ("case", "kind", "ranks", "size", "ns"),
-    [("ar8_1MB", "all_reduce", 8, 1 << 20, 57370), ("ar8_16MB", "all_reduce", 8, 1 << 24, 128808),
-     ("ar64_16MB", "all_reduce", 64, 1 << 24, None), ("a2a8_16MB", "all_to_all", 8, 1 << 24, None),
-     ("rs", "reduce_scatter", 8, 1 << 24, None), ("ag", "all_gather", 8, 1 << 24, 309553)],
-)  # fmt: skip
+    [
+        ("ar8_1MB", "all_reduce", 8, 1 << 20, 57370),
+        ("ar8_16MB", "all_reduce", 8, 1 << 24, 128808),
+        ("ar64_16MB", "all_reduce", 64, 1 << 24, None),
+        ("a2a8_16MB", "all_to_all", 8, 1 << 24, None),
+        ("rs", "reduce_scatter", 8, 1 << 24, None),
+        ("ag", "all_gather", 8, 1 << 24, 309553),
+    ],
+)
 def test_astrasim_gives_what_the_run_gave(recorded, case, kind, ranks, size, ns):
     program, folder = recorded("astrasim", case)
     took = AstraSim({"program": program, **LINK}).estimate(collective(kind, ranks), (size,)).duration_ps
-    ends = [int(line.split(" finished, ")[1].split(" ")[0])
-            for line in (folder / "stdout.txt").read_text().splitlines() if " finished, " in line]  # fmt: skip
+    ends = [
+        int(line.split(" finished, ")[1].split(" ")[0])
+        for line in (folder / "stdout.txt").read_text().splitlines()
+        if " finished, " in line
+    ]
     assert took == max(ends) * 1000
     assert ns is None or took == pytest.approx(ns * 1000, rel=0.001)
 
 
-@pytest.mark.parametrize(("case", "kind"), [("ar8_16MB", "all_reduce"), ("ag", "all_gather"), ("rs", "reduce_scatter"),
-                                            ("a2a8_16MB", "all_to_all")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [("ar8_16MB", "all_reduce"), ("ag", "all_gather"), ("rs", "reduce_scatter"), ("a2a8_16MB", "all_to_all")],
+)
 def test_astrasim_is_given_what_the_run_was_given(shared, case, kind):
     folder = shared / "recorded/astrasim"
     assert chakra.collective(kind, 1 << 24) == (folder / case / "w.5.et").read_bytes()
@@ -94,10 +106,15 @@ def test_astrasim_is_given_what_the_run_was_given(shared, case, kind):
 
 @pytest.mark.parametrize(
     ("case", "why"),
-    [("one_rank_missing_coll", "1 of 8 ranks finished"), ("cycle_dep", "0 of 8 ranks finished"),
-     ("send_recv", "3 of 8 ranks finished"), ("bcast", "a rank took 1 ns: nothing was simulated"),
-     ("missing_et", "exited with code 1"), ("bad_topo", "exited with code 255")],
-)  # fmt: skip
+    [
+        ("one_rank_missing_coll", "1 of 8 ranks finished"),
+        ("cycle_dep", "0 of 8 ranks finished"),
+        ("send_recv", "3 of 8 ranks finished"),
+        ("bcast", "a rank took 1 ns: nothing was simulated"),
+        ("missing_et", "exited with code 1"),
+        ("bad_topo", "exited with code 255"),
+    ],
+)
 def test_astrasim_that_failed_is_refused_though_it_says_0(recorded, case, why):
     program, _ = recorded("astrasim", case)
     with pytest.raises(ToolFailure, match=rf"astrasim, all_reduce of 1024 bytes among 8: .*{why}"):
@@ -147,8 +164,14 @@ def test_ramulator2_gives_what_the_run_gave(recorded, case, cycles):
     assert model.estimate(READ, (60000 * 64,)).duration_ps == 3 * cycles * 625
 
 
-@pytest.mark.parametrize(("case", "why"), [("empty_trace", "was killed by SIGSEGV"), ("bad_trace", "exited with code 1"),
-                                           ("HBM3_seq20k", "it loaded 20000 lines")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("case", "why"),
+    [
+        ("empty_trace", "was killed by SIGSEGV"),
+        ("bad_trace", "exited with code 1"),
+        ("HBM3_seq20k", "it loaded 20000 lines"),
+    ],
+)
 def test_ramulator2_that_failed_is_refused(recorded, case, why):
     program, _ = recorded("ramulator2", case)
     with pytest.raises(ToolFailure, match=rf"(?s)ramulator2, read of 6400 bytes: .*{why}"):
@@ -165,8 +188,9 @@ def test_booksim2_that_converged_is_taken_though_it_says_255(recorded):
     assert model.estimate(SEND, (16000,)).duration_ps == pytest.approx((43.7697 + 1000 - 19.9757) * 1000)
 
 
-@pytest.mark.parametrize(("case", "why"), [("mesh_saturated", "it says 'Aborting simulation'"),
-                                           ("bad_topology", "was killed by SIGSEGV")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("case", "why"), [("mesh_saturated", "it says 'Aborting simulation'"), ("bad_topology", "was killed by SIGSEGV")]
+)
 def test_booksim2_that_failed_is_refused_though_it_says_0(recorded, case, why):
     program, folder = recorded("booksim2", case)
     with pytest.raises(ToolFailure, match=rf"booksim2, the load of {case}.cfg: .*{why}"):
@@ -184,22 +208,33 @@ def generator(folder: Path, lines: int) -> list[str]:
 @pytest.mark.parametrize(("length", "lines", "cycles"), [(512, 6080, 1855), (2048, 21632, 7861)])
 def test_attacc_gives_what_the_run_gave(recorded, tmp_path, length, lines, cycles):
     program, folder = recorded("attacc", f"L{length}_h32")
-    model = AttAcc({"program": program, "generator": generator(tmp_path, lines), "devices": 1,
-                    "config": str(folder / f"att_{length}.yaml")})  # fmt: skip
+    model = AttAcc(
+        {
+            "program": program,
+            "generator": generator(tmp_path, lines),
+            "devices": 1,
+            "config": str(folder / f"att_{length}.yaml"),
+        }
+    )
     context = length - 1
     assert model.estimate(ATTENTION, (1, context, context, context)).duration_ps == cycles * 769
 
 
 @pytest.mark.parametrize(
     ("code", "why"),
-    [("print('[info] Loaded 6080 lines.\\n  memory_system_cycles: 0')", "memory_system_cycles.* is 0"),
-     ("print('[info] Loaded 6080 lines.')", "0 values of 'memory_system_cycles"),
-     ("print('[info] Loaded 17 lines.\\n  memory_system_cycles: 40')", "it loaded 17 of 6080 lines"),
-     ("raise SystemExit(1)", "exited with code 1")],
-)  # fmt: skip
+    [
+        ("print('[info] Loaded 6080 lines.\\n  memory_system_cycles: 0')", "memory_system_cycles.* is 0"),
+        ("print('[info] Loaded 6080 lines.')", "0 values of 'memory_system_cycles"),
+        ("print('[info] Loaded 17 lines.\\n  memory_system_cycles: 40')", "it loaded 17 of 6080 lines"),
+        ("raise SystemExit(1)", "exited with code 1"),
+    ],
+)
 def test_attacc_of_zero_cycles_is_refused_and_not_kept(shared, tmp_path, code, why):
-    config = {"generator": generator(tmp_path, 6080), "devices": 1,
-              "config": str(shared / "recorded/attacc/L512_h32/att_512.yaml")}  # fmt: skip
+    config = {
+        "generator": generator(tmp_path, 6080),
+        "devices": 1,
+        "config": str(shared / "recorded/attacc/L512_h32/att_512.yaml"),
+    }
     model = AttAcc({"program": script(tmp_path, "ramulator2", code), **config})
     for _ in range(2):
         with pytest.raises(ToolFailure, match=f"attacc, 32 heads of 128 over 512 tokens: .*{why}"):
@@ -236,19 +271,25 @@ def test_aim_instructions_cover_every_element_once():
 #: What a tool that works answers, whatever the shape.
 WORKING = {
     "astrasim": "import glob; n = len(glob.glob('w.*.et')); size = len(open('w.0.et', 'rb').read())\n"
-                "for i in range(n): print(f'sys[{i}] finished, {1000 + size} cycles, exposed')",
+    "for i in range(n): print(f'sys[{i}] finished, {1000 + size} cycles, exposed')",
     "dramsim3": "import json, sys; c = int(sys.argv[sys.argv.index('-c') + 1])\n"
-                "json.dump({'0': dict(num_cycles=c, num_reads_done=c // 4, num_writes_done=0, average_read_latency=40)}, open('dramsim3.json', 'w'))",
+    "json.dump({'0': dict(num_cycles=c, num_reads_done=c // 4, num_writes_done=0, average_read_latency=40)}, open('dramsim3.json', 'w'))",
     "ramulator2": "n = len(open('trace.txt').readlines())\n"
-                  "print(f\"Loaded {n} lines. {{'cycles': {n + 50}}} {{'total_num_read_requests': {n}}}\")",
+    "print(f\"Loaded {n} lines. {{'cycles': {n + 50}}} {{'total_num_read_requests': {n}}}\")",
     "booksim2": "print('====== Overall Traffic Statistics ======\\nPacket latency average = 40.5 (1 samples)\\n'\n"
-                "      'Accepted packet size average = 20 (1 samples)'); raise SystemExit(255)",
+    "      'Accepted packet size average = 20 (1 samples)'); raise SystemExit(255)",
     "attacc": "n = len(open('attacc.trace').readlines()); print(f'Loaded {n} lines.\\n  memory_system_cycles: {n * 3}')",
     "aim": "n = open('trace.txt').read().count('MAC_ABK')\n"
-           "print(f'total_num_AiM_ISR_MAC_ABK_requests: {n}\\n  memory_system_cycles: {n * 400}')",
-}  # fmt: skip
-MODELS = {"astrasim": AstraSim, "dramsim3": Dramsim3, "ramulator2": Ramulator2, "booksim2": Booksim2, "attacc": AttAcc,
-          "aim": Aim}  # fmt: skip
+    "print(f'total_num_AiM_ISR_MAC_ABK_requests: {n}\\n  memory_system_cycles: {n * 400}')",
+}
+MODELS = {
+    "astrasim": AstraSim,
+    "dramsim3": Dramsim3,
+    "ramulator2": Ramulator2,
+    "booksim2": Booksim2,
+    "attacc": AttAcc,
+    "aim": Aim,
+}
 
 
 def config_of(name: str, folder: Path, code: str, **more: object) -> dict:
@@ -261,10 +302,13 @@ def config_of(name: str, folder: Path, code: str, **more: object) -> dict:
         "import sys; o = sys.argv; open(o[o.index('--output') + 1], 'w').write('x\\n' * int(o[o.index('--seqlen') + 1]))",
     )
     own = {
-        "astrasim": LINK, "dramsim3": {"config": str(folder / "ini")}, "ramulator2": {"tck_ps": 625},
-        "booksim2": {"config": str(folder / "ini")}, "attacc": {"generator": [gen], "config": str(folder / "yaml"), "devices": 2},
+        "astrasim": LINK,
+        "dramsim3": {"config": str(folder / "ini")},
+        "ramulator2": {"tck_ps": 625},
+        "booksim2": {"config": str(folder / "ini")},
+        "attacc": {"generator": [gen], "config": str(folder / "yaml"), "devices": 2},
         "aim": {"config": str(folder / "yaml"), "devices": 2},
-    }[name]  # fmt: skip
+    }[name]
     return {"program": script(folder, name, code), **own, **more}
 
 
@@ -283,11 +327,20 @@ def ask(name: str, config: dict) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
     ("code", "why"),
-    [("import os; print('the end is near', flush=True); os.kill(os.getpid(), 9)", "was killed by SIGKILL.*the end is near"),
-     ("import time; print('the end is near', flush=True); time.sleep(60)", "was not done after 1 s.*the end is near"),
-     ("print('the end is near')", "the end is near"), ("print('\\x00\\xff' * 99)", "")],
+    [
+        (
+            "import os; print('the end is near', flush=True); os.kill(os.getpid(), 9)",
+            "was killed by SIGKILL.*the end is near",
+        ),
+        (
+            "import time; print('the end is near', flush=True); time.sleep(60)",
+            "was not done after 1 s.*the end is near",
+        ),
+        ("print('the end is near')", "the end is near"),
+        ("print('\\x00\\xff' * 99)", ""),
+    ],
     ids=["killed", "hanging", "silent about it", "garbage"],
-)  # fmt: skip
+)
 def test_whatever_a_tool_does_wrong_names_it_and_the_operation(name, code, why, tmp_path, monkeypatch):
     import tempfile
 

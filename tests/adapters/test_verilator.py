@@ -46,8 +46,17 @@ def test_it_keeps_the_contract(tool, tmp_path):
 
 
 def test_in_a_scenario(tool, cli, tmp_path):
-    done = cli("run", "systolic-array", "--quiet", "-o", tmp_path, "--set", "workload.num_requests=3",
-               "--set", "components.n0.accelerators={model: verilator, clock_mhz: 1000, surrogate: {tolerance: 0.01}}")  # fmt: skip
+    done = cli(
+        "run",
+        "systolic-array",
+        "--quiet",
+        "-o",
+        tmp_path,
+        "--set",
+        "workload.num_requests=3",
+        "--set",
+        "components.n0.accelerators={model: verilator, clock_mhz: 1000, surrogate: {tolerance: 0.01}}",
+    )
     assert done.exit_code == 0, done.output
 
 
@@ -58,10 +67,12 @@ def test_another_size_was_not_built(tool):
 
 @pytest.mark.parametrize(
     ("code", "why"),
-    [("print('! cell 3 holds 7 instead of 9', flush=True); input()", "says: cell 3 holds 7 instead of 9"),
-     ("print('= 0', flush=True); input()", "'0', which is no positive whole number"),
-     ("print('X on the bus')", "(?s)exited with code 0.*X on the bus")],
-)  # fmt: skip
+    [
+        ("print('! cell 3 holds 7 instead of 9', flush=True); input()", "says: cell 3 holds 7 instead of 9"),
+        ("print('= 0', flush=True); input()", "'0', which is no positive whole number"),
+        ("print('X on the bus')", "(?s)exited with code 0.*X on the bus"),
+    ],
+)
 def test_an_array_that_computes_nonsense_is_refused(code, why, tmp_path):
     fake = tmp_path / "array"
     fake.write_text(f"#!{sys.executable}\n{code}\n")

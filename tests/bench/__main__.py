@@ -156,10 +156,20 @@ def make_scenario(folder: Path) -> tuple[Path, bool]:
         return path, False
     data = SHARED / "llmss_main"
     metronome(
-        "import", "llmservingsim", data / "bench/RTXPRO6000/Llama-3.1-8B/config.json",
-        "--profiles", data / "profiler/perf", "--models", data / "configs/model",
-        "--workload", data / "workloads/sharegpt-llama-3.1-8b-300-sps10.jsonl", "--max-num-seqs", 128, "-o", path,
-    )  # fmt: skip
+        "import",
+        "llmservingsim",
+        data / "bench/RTXPRO6000/Llama-3.1-8B/config.json",
+        "--profiles",
+        data / "profiler/perf",
+        "--models",
+        data / "configs/model",
+        "--workload",
+        data / "workloads/sharegpt-llama-3.1-8b-300-sps10.jsonl",
+        "--max-num-seqs",
+        128,
+        "-o",
+        path,
+    )
     return path, True
 
 

@@ -7,10 +7,32 @@ import pytest
 import yaml
 from metronome.orchestrator.cli.main import COMMANDS
 
-KEYS = ["duration", "completed", "total_input_tokens", "total_output_tokens", "request_throughput", "request_goodput",
-        "output_throughput", "total_token_throughput"]  # fmt: skip
-OWN = ["version", "seed", "scenario_digest", "simulated_s", "startup_s", "wall_s", "steps", "preemptions",
-       "recomputed_tokens", "prefix_hit_tokens", "kv_blocks", "energy_j", "joules_per_output_token", "components"]  # fmt: skip
+KEYS = [
+    "duration",
+    "completed",
+    "total_input_tokens",
+    "total_output_tokens",
+    "request_throughput",
+    "request_goodput",
+    "output_throughput",
+    "total_token_throughput",
+]
+OWN = [
+    "version",
+    "seed",
+    "scenario_digest",
+    "simulated_s",
+    "startup_s",
+    "wall_s",
+    "steps",
+    "preemptions",
+    "recomputed_tokens",
+    "prefix_hit_tokens",
+    "kv_blocks",
+    "energy_j",
+    "joules_per_output_token",
+    "components",
+]
 
 
 @pytest.fixture
@@ -25,8 +47,11 @@ def finished(small, cli, tmp_path):
 
 def test_result_json_has_the_keys_of_the_contract(finished):
     result, _ = finished
-    statistics = [f"{what}_{name}" for what in ("mean", "median", "std", "p90", "p95", "p99")
-                  for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms")]  # fmt: skip
+    statistics = [
+        f"{what}_{name}"
+        for what in ("mean", "median", "std", "p90", "p95", "p99")
+        for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms")
+    ]
     assert not set(KEYS + statistics) - set(result)
     assert not set(OWN) - set(result["metronome"])
     for component in result["metronome"]["components"].values():
@@ -84,8 +109,19 @@ def test_a_run_compared_with_itself_has_no_error(finished, cli):
 def test_compare_anchors(finished, cli, tmp_path):
     """A vLLM file whose requests were queued 1 s after arrival, first token 2 s, end 4 s after that."""
     _, folder = finished
-    rows = [{"request_id": f"bench-{i}", "input_toks": 5, "output_toks": 3, "arrival_time": 1e9 + i, "queued_ts": 50.0 + i + (i > 0),
-             "scheduled_ts": 0, "first_token_ts": 53.0 + i, "last_token_ts": 57.0 + i} for i in range(3)]  # fmt: skip
+    rows = [
+        {
+            "request_id": f"bench-{i}",
+            "input_toks": 5,
+            "output_toks": 3,
+            "arrival_time": 1e9 + i,
+            "queued_ts": 50.0 + i + (i > 0),
+            "scheduled_ts": 0,
+            "first_token_ts": 53.0 + i,
+            "last_token_ts": 57.0 + i,
+        }
+        for i in range(3)
+    ]
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
     def mean(anchor):

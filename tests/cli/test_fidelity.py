@@ -35,7 +35,11 @@ def test_one_component_by_name(cli, tmp_path, small):
 
 
 def test_what_cannot_be_compared(cli, tmp_path):
-    for ladder, why in (("foo=alpha-beta", "KIND is one of"), ("network", "KIND=MODEL"), ("network=nobody", "one of aiconfigurator"),
-                        ("network=roofline", "models a piece of accelerator")):  # fmt: skip
+    for ladder, why in (
+        ("foo=alpha-beta", "KIND is one of"),
+        ("network", "KIND=MODEL"),
+        ("network=nobody", "one of aiconfigurator"),
+        ("network=roofline", "models a piece of accelerator"),
+    ):
         done = cli("run", "quickstart", "--compare-fidelity", ladder, "-o", tmp_path / "out", "--quiet")
         assert done.exit_code == 2 and why in done.output

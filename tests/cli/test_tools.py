@@ -46,8 +46,14 @@ def test_a_tool_that_cannot_be_made_is_one_message_and_not_installed(cli, monkey
     assert not environment.installed("copy")
 
 
-@pytest.mark.parametrize(("arguments", "why"), [(("nothing",), "one of scalesim"), ((), "give one, or --missing"),
-                                                (("ns3", "--missing"), "give one, or --missing")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("nothing",), "one of scalesim"),
+        ((), "give one, or --missing"),
+        (("ns3", "--missing"), "give one, or --missing"),
+    ],
+)
 def test_bad_usage(cli, arguments, why):
     done = cli("tools", "install", *arguments)
     assert done.exit_code == 2 and why in done.output

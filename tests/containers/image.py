@@ -47,8 +47,10 @@ def base(client):
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
             tar.addfile(entry)
-        for name, text in (("etc/passwd", "root:x:0:0::/root:/bin/sh\nnonroot:x:65532:65532::/tmp:/bin/sh\n"),
-                           ("etc/group", "root:x:0:\nnonroot:x:65532:\n")):  # fmt: skip
+        for name, text in (
+            ("etc/passwd", "root:x:0:0::/root:/bin/sh\nnonroot:x:65532:65532::/tmp:/bin/sh\n"),
+            ("etc/group", "root:x:0:\nnonroot:x:65532:\n"),
+        ):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(text), 0o644
             tar.addfile(entry, io.BytesIO(text.encode()))
@@ -107,9 +109,12 @@ def build(name="metronome-adapter", dockerfile="adapter"):
         )
         shutil.rmtree(context / "build", ignore_errors=True)
         client.images.build(
-            path=str(context), dockerfile=f"deploy/{dockerfile}.Dockerfile", tag=name, rm=True,
+            path=str(context),
+            dockerfile=f"deploy/{dockerfile}.Dockerfile",
+            tag=name,
+            rm=True,
             buildargs={"BASE": BASE, "PIP_ARGS": "--no-index --find-links /src/wheels"},
-        )  # fmt: skip
+        )
 
 
 if __name__ == "__main__":

@@ -197,8 +197,22 @@ def slow(small, image, tmp_path):
     data = contained(small, image)
     data["workload"] = {**data["workload"], "num_requests": 1_000_000}
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(data))
-    process = subprocess.Popen([sys.executable, "-m", "metronome", "run", str(tmp_path / "long.yaml"), "-o", str(tmp_path / "out"), "--quiet", "--record"],
-                               cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "metronome",
+            "run",
+            str(tmp_path / "long.yaml"),
+            "-o",
+            str(tmp_path / "out"),
+            "--quiet",
+            "--record",
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     return process
 
 

@@ -29,8 +29,14 @@ TLS = {"ca": "certs/ca.pem", "certificate": "certs/client.pem", "key": "certs/cl
 def served(model, *arguments, listen="127.0.0.1:0"):
     """A component process of somebody else; gives its address."""
     command = [sys.executable, "-m", "metronome", "serve-component", model, "--listen", listen, *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               env={**os.environ, "PYTHONUNBUFFERED": "1"})  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     try:
         line = process.stdout.readline()
         found = re.search(r"serves on (\S+);", line)
@@ -184,23 +190,28 @@ def test_a_model_that_is_not_installed_here(small, tmp_path):
     assert simulation.ports.modes("nvlink0") == "stepped"
 
 
-@pytest.mark.parametrize(("address", "why"), [
-    ({"target": "somewhere:5"}, "beyond this machine a component is spoken to over TLS"),
-    ({"target": "nonsense"}, "pattern"),
-    ({"target": "a:5", "ca": "c", "certificate": "d"}, "belong together"),
-    ({"target": "127.0.0.1:5", "certificate": "c", "key": "d"}, "needs ca"),
-    ({"target": "127.0.0.1:5", "token_env": "T"}, "over TLS only"),
-    ({"target": "a:5", "ca": "c", "token_env": "T", "token_file": "t"}, "not both"),
-    ({"target": "a:5", "insecure": True, "port": 3}, "port"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ({"target": "somewhere:5"}, "beyond this machine a component is spoken to over TLS"),
+        ({"target": "nonsense"}, "pattern"),
+        ({"target": "a:5", "ca": "c", "certificate": "d"}, "belong together"),
+        ({"target": "127.0.0.1:5", "certificate": "c", "key": "d"}, "needs ca"),
+        ({"target": "127.0.0.1:5", "token_env": "T"}, "over TLS only"),
+        ({"target": "a:5", "ca": "c", "token_env": "T", "token_file": "t"}, "not both"),
+        ({"target": "a:5", "insecure": True, "port": 3}, "port"),
+    ],
+)
 def test_bad_addresses_are_refused(small, address, why):
     with pytest.raises(InputError, match=why):
         validate({**small, "components": {"nvlink0": {"run": "address", "address": address}}}, "test")
 
 
 def test_files_and_tokens_that_are_not_there(small, certs, tmp_path):
-    for options, why in (({"ca": "nowhere.pem"}, "address.ca = 'nowhere.pem': cannot be read"),
-                         ({"ca": "certs/ca.pem", "token_env": "NO_SUCH_VARIABLE"}, "holds no token")):  # fmt: skip
+    for options, why in (
+        ({"ca": "nowhere.pem"}, "address.ca = 'nowhere.pem': cannot be read"),
+        ({"ca": "certs/ca.pem", "token_env": "NO_SUCH_VARIABLE"}, "holds no token"),
+    ):
         with pytest.raises(InputError, match=why):
             connect(at(small, "127.0.0.1:5", **options), tmp_path)
 

@@ -35,13 +35,16 @@ def accelerator(small, model, where, **options):
     return scenario(small, "n0.accelerators", model, device="h100-sxm", run=where, **options)
 
 
-@pytest.mark.parametrize(("model", "message"), [
-    ("Dies", "n0.accelerators: was killed by SIGKILL .while doing .*the end is near"),
-    ("Raises", "n0.accelerators: ZeroDivisionError"),
-    ("Forgets", "n0.accelerators: answered 0 of"),
-    ("Repeats", "which it was not asked again"),
-    ("RunsBack", "before its start 5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("Dies", "n0.accelerators: was killed by SIGKILL .while doing .*the end is near"),
+        ("Raises", "n0.accelerators: ZeroDivisionError"),
+        ("Forgets", "n0.accelerators: answered 0 of"),
+        ("Repeats", "which it was not asked again"),
+        ("RunsBack", "before its start 5"),
+    ],
+)
 def test_a_component_process_that_fails(small, tmp_path, model, message):
     started = time.monotonic()
     with pytest.raises(ComponentFailure, match=f"(?s){message}"):
@@ -50,11 +53,14 @@ def test_a_component_process_that_fails(small, tmp_path, model, message):
     assert children() == []
 
 
-@pytest.mark.parametrize(("model", "message"), [
-    ("BreaksPromise", "promised to act at 1000000000 ps and did not"),
-    ("OverReaches", "beyond its grant"),
-    ("FallsSilent", "n0.dram has not completed operation 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("BreaksPromise", "promised to act at 1000000000 ps and did not"),
+        ("OverReaches", "beyond its grant"),
+        ("FallsSilent", "n0.dram has not completed operation 0"),
+    ],
+)
 @pytest.mark.parametrize("where", ["inprocess", "process"])
 def test_a_stepped_component_that_lies(small, tmp_path, model, message, where):
     with pytest.raises(MetronomeError, match=message) as error:

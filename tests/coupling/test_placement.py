@@ -61,8 +61,10 @@ def test_two_runs_are_equal_and_another_seed_differs(small, tmp_path):
 def test_in_process_and_in_processes_are_equal(small, tmp_path, names):
     inside, _ = run(small, tmp_path / "in")
     outside, simulation = run(placed(small, names), tmp_path / "out")
-    assert all(simulation.specs[i].options.run == ("process" if s.name in names else "inprocess")
-               for i, s in enumerate(simulation.specs))  # fmt: skip
+    assert all(
+        simulation.specs[i].options.run == ("process" if s.name in names else "inprocess")
+        for i, s in enumerate(simulation.specs)
+    )
     assert (tmp_path / "out" / "logs").is_dir()
     assert inside == outside
 

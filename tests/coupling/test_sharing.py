@@ -9,10 +9,18 @@ from metronome.orchestrator.coupling.sharing import sequential, stepped
 MEMORY, FABRIC = BandwidthLatency.description, Fabric.description
 
 
-@pytest.mark.parametrize(("a", "b", "expected"), [
-    ("a/s0", "a/s0", True), ("a/s0", "a/s0/dp1", True), ("a/s0/dp0", "a/s0/dp1", False), ("a/s0", "a/s1", False),
-    ("a/s1", "a/s10", False), ("p>d*", "p>d*", False), ("a", "b", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("a/s0", "a/s0", True),
+        ("a/s0", "a/s0/dp1", True),
+        ("a/s0/dp0", "a/s0/dp1", False),
+        ("a/s0", "a/s1", False),
+        ("a/s1", "a/s10", False),
+        ("p>d*", "p>d*", False),
+        ("a", "b", False),
+    ],
+)
 def test_who_never_acts_at_once(a, b, expected):
     assert sequential(a, b) is sequential(b, a) is expected
 

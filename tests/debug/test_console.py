@@ -87,8 +87,15 @@ def test_batch_ends_with_the_script_and_says_by_its_exit_code_whether_all_went_w
 
 def test_results_equal_those_of_a_run(cli, tmp_path):
     assert cli("run", PD, "-o", tmp_path / "run", "--quiet").exit_code == 0
-    done = cli("debug", PD, "-o", tmp_path / "debug", "--batch", "-x",
-               script(tmp_path, "watch engines/d/kv/free", "c", "c", "rc", "delete 1", "seek 300", "rs 20", "continue"))  # fmt: skip
+    done = cli(
+        "debug",
+        PD,
+        "-o",
+        tmp_path / "debug",
+        "--batch",
+        "-x",
+        script(tmp_path, "watch engines/d/kv/free", "c", "c", "rc", "delete 1", "seek 300", "rs 20", "continue"),
+    )
     assert done.exit_code == 0 and "results in" in done.output
     assert files(tmp_path / "run") == files(tmp_path / "debug")
 
@@ -120,11 +127,14 @@ def test_a_recording_is_debugged_like_a_scenario(cli, tmp_path):
     assert refused.exit_code == 2 and "a recording cannot be changed" in refused.output
 
 
-@pytest.mark.parametrize(("damage", "why"), [
-    (lambda data: b"x" + data[1:], "is no recording"),
-    (lambda data: data[:20] + b"\x09\x00" + data[22:], "is of version 9"),
-    (lambda data: data[:300] + b"\0" * 50 + data[350:], "is damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda data: b"x" + data[1:], "is no recording"),
+        (lambda data: data[:20] + b"\x09\x00" + data[22:], "is of version 9"),
+        (lambda data: data[:300] + b"\0" * 50 + data[350:], "is damaged"),
+    ],
+)
 def test_a_damaged_recording_is_one_clear_message(cli, tmp_path, damage, why):
     assert cli("run", PD, "-o", tmp_path / "rec", "--record", "--quiet").exit_code == 0
     journal = tmp_path / "rec" / "recording" / "journal"

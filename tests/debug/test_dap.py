@@ -56,9 +56,14 @@ def test_a_whole_session(client):
     assert capabilities["supportsStepBack"] and capabilities["supportsDataBreakpoints"]
     client.request("launch", program=PD)
     client.event("initialized")
-    set_ = client.request("setFunctionBreakpoints", breakpoints=[
-        {"name": "nvlink:send", "condition": "time > 20ms"}, {"name": "nobody"}, {"name": "d", "condition": "about =="},
-    ])["breakpoints"]  # fmt: skip
+    set_ = client.request(
+        "setFunctionBreakpoints",
+        breakpoints=[
+            {"name": "nvlink:send", "condition": "time > 20ms"},
+            {"name": "nobody"},
+            {"name": "d", "condition": "about =="},
+        ],
+    )["breakpoints"]
     assert [b["verified"] for b in set_] == [True, False, False]
     assert "one of" in set_[1]["message"]
     client.request("setExceptionBreakpoints", filters=["fault", "late", "timeout"])

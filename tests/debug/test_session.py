@@ -220,15 +220,18 @@ def test_component_state_in_the_past_is_what_it_was(tmp_path):
         assert session.inside.state_is("nvlink") in ("by snapshot", "by feeding it its messages again")
 
 
-@pytest.mark.parametrize(("path", "value", "why_not"), [
-    ("engines/a/config/block_size", "32", "cannot be set; of a config"),
-    ("engines/a/config/max_num_seqs", "0", "at least 1"),
-    ("engines/a/config/max_num_seqs", "many", "whole number"),
-    ("engines/a/config/enable_chunked_prefill", "3", "true or false"),
-    ("engines/zz/config/max_num_seqs", "3", "there is a, b"),
-    ("router/policy", "nonsense", "module:Class"),
-    ("engines/a/kv/free", "3", "cannot be set"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "value", "why_not"),
+    [
+        ("engines/a/config/block_size", "32", "cannot be set; of a config"),
+        ("engines/a/config/max_num_seqs", "0", "at least 1"),
+        ("engines/a/config/max_num_seqs", "many", "whole number"),
+        ("engines/a/config/enable_chunked_prefill", "3", "true or false"),
+        ("engines/zz/config/max_num_seqs", "3", "there is a, b"),
+        ("router/policy", "nonsense", "module:Class"),
+        ("engines/a/kv/free", "3", "cannot be set"),
+    ],
+)
 def test_a_bad_edit_is_refused_and_nothing_is_lost(small, tmp_path, path, value, why_not):
     with opened(validate(small, "test"), tmp_path) as session:
         session.seek(200)

@@ -6,8 +6,20 @@ from pathlib import Path
 
 import yaml
 
-DENSE = ("embedding", "layernorm", "qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj",
-         "final_layernorm", "norm", "elementwise", "gemm")  # fmt: skip
+DENSE = (
+    "embedding",
+    "layernorm",
+    "qkv_proj",
+    "rotary_emb",
+    "o_proj",
+    "gate_up_proj",
+    "act_fn",
+    "down_proj",
+    "final_layernorm",
+    "norm",
+    "elementwise",
+    "gemm",
+)
 
 
 def write(root: Path, model: str = "meta-llama/Llama-3.1-8B", variant: str = "bf16", tp: int = 1, skew=True) -> Path:
@@ -33,11 +45,15 @@ def write(root: Path, model: str = "meta-llama/Llama-3.1-8B", variant: str = "bf
     if tp == 1:
         (tables / "moe.csv").write_text("tokens,activated_experts,time_us\n" + "\n".join(rows) + "\n")
     axes = {
-        "n_bins": [0, 8, 1000000], "n_labels": ["n<=8", "n>8"],
-        "skew_rate_bins": [-0.01, 0.5, 1.01], "skew_rate_labels": ["sr<=50%", "sr>50%"],
-        "kv_big_bins": [0, 1024, 1000000000], "kv_big_labels": ["kvB<=1k", "kvB>1k"],
-        "kp_bins": [-1, 0, 1000000000], "kp_labels": ["kp=0", "kp>0"],
-    }  # fmt: skip
+        "n_bins": [0, 8, 1000000],
+        "n_labels": ["n<=8", "n>8"],
+        "skew_rate_bins": [-0.01, 0.5, 1.01],
+        "skew_rate_labels": ["sr<=50%", "sr>50%"],
+        "kv_big_bins": [0, 1024, 1000000000],
+        "kv_big_labels": ["kvB<=1k", "kvB>1k"],
+        "kp_bins": [-1, 0, 1000000000],
+        "kp_labels": ["kp=0", "kp>0"],
+    }
     fit = {"enabled": skew, "bucket_axes": axes, "per_tp": {tp: {"alpha_default": 0.25}}}
     (folder / "meta.yaml").write_text(yaml.safe_dump({"model": model, "variant": variant, "skew_fit": fit}))
     (tables / "skew_fit.csv").write_text(

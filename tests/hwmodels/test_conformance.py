@@ -47,8 +47,20 @@ def served(tmp_path_factory):
 
 
 def test_every_registered_model_is_covered():
-    elsewhere = {"profiled", "scalesim", "ns3", "aiconfigurator", "aiconfigurator-network", "astrasim", "dramsim3",
-                 "ramulator2", "booksim2", "attacc", "aim", "verilator"}  # fmt: skip  # below; tests/adapters
+    elsewhere = {
+        "profiled",
+        "scalesim",
+        "ns3",
+        "aiconfigurator",
+        "aiconfigurator-network",
+        "astrasim",
+        "dramsim3",
+        "ramulator2",
+        "booksim2",
+        "attacc",
+        "aim",
+        "verilator",
+    }  # below; tests/adapters
     assert {*CONFIGS, *elsewhere} == set(registry.names())
 
 

@@ -150,8 +150,11 @@ def test_energy_of_all_participants_is_that_of_every_bit_moved():
 
 TWO_NODES = {
     "groups": [{"name": "n0", "count": 8}, {"name": "n1", "count": 8}],
-    "type": "nvlink4", "bandwidth_gb_s": None, "latency_ns": None, "scale_out": {"type": "infiniband-ndr"},
-}  # fmt: skip
+    "type": "nvlink4",
+    "bandwidth_gb_s": None,
+    "latency_ns": None,
+    "scale_out": {"type": "infiniband-ndr"},
+}
 SIXTEEN = [f"n{i // 8}.{i % 8}" for i in range(16)]
 
 
@@ -269,13 +272,17 @@ def test_a_train_alone_costs_one_event():
 # Refusals -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("template", "message"), [
-    (send(0, "n0.0", "n9.1"), "n9.1 is not among the devices of n0"),
-    (send(0, "n0.0"), "needs pairs"), (send(0, "n0.0", "n0.0"), "needs pairs of different devices"),
-    (collective(0, "all_reduce", ["n0.0", "n0.0"]), "each once"),
-    (collective(0, "all_reduce", ["n0.0", "n0.1"], algorithm="magic"), "no algorithm 'magic' for all_reduce"),
-    (Template(0, "train", "t", {"of": "7"}), "not declared before"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (send(0, "n0.0", "n9.1"), "n9.1 is not among the devices of n0"),
+        (send(0, "n0.0"), "needs pairs"),
+        (send(0, "n0.0", "n0.0"), "needs pairs of different devices"),
+        (collective(0, "all_reduce", ["n0.0", "n0.0"]), "each once"),
+        (collective(0, "all_reduce", ["n0.0", "n0.1"], algorithm="magic"), "no algorithm 'magic' for all_reduce"),
+        (Template(0, "train", "t", {"of": "7"}), "not declared before"),
+    ],
+)
 def test_what_it_cannot_do_is_refused_before_time_0(template, message):
     with pytest.raises(UnsupportedOperation, match=message):
         fabric([template])

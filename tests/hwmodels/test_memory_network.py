@@ -28,20 +28,32 @@ def test_energy_only_where_it_is_known():
     assert memory(energy_pj_per_bit=2).advance(10**9, [Operation(0, (100,))]).completions[0].energy_pj == 1600
 
 
-@pytest.mark.parametrize(("config", "field"), [
-    ({"bandwidth_gb_s": 0}, "bandwidth_gb_s"), ({"bandwidth_gb_s": float("nan")}, "bandwidth_gb_s"),
-    ({"bandwidth_gb_s": 1, "latency": 3}, "latency"), ({}, "bandwidth_gb_s"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"bandwidth_gb_s": 0}, "bandwidth_gb_s"),
+        ({"bandwidth_gb_s": float("nan")}, "bandwidth_gb_s"),
+        ({"bandwidth_gb_s": 1, "latency": 3}, "latency"),
+        ({}, "bandwidth_gb_s"),
+    ],
+)
 def test_a_wrong_configuration_names_its_field(config, field):
     with pytest.raises(ConfigError) as error:
         BandwidthLatency(config)
     assert error.value.field == field
 
 
-@pytest.mark.parametrize(("kind", "hops", "part"), [
-    ("send", 1, 8000), ("all_reduce", 6, 2000), ("reduce_scatter", 3, 2000), ("all_gather", 3, 8000),
-    ("all_to_all", 3, 2000), ("broadcast", 5, 8000 / 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "hops", "part"),
+    [
+        ("send", 1, 8000),
+        ("all_reduce", 6, 2000),
+        ("reduce_scatter", 3, 2000),
+        ("all_gather", 3, 8000),
+        ("all_to_all", 3, 2000),
+        ("broadcast", 5, 8000 / 3),
+    ],
+)
 def test_ring_collectives_by_hand(kind, hops, part):
     template = Template(0, kind, kind, {"participants": 4, "ranks": "n0.0,n0.1,n0.2,n0.3"})
     model = AlphaBeta({"bandwidth_gb_s": 100, "latency_ns": 500})

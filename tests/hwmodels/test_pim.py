@@ -72,14 +72,27 @@ def test_folded_and_unfolded_agree(with_pim, tmp_path):
     assert ends[0] == ends[1]
 
 
-@pytest.mark.parametrize(("change", "why"), [
-    (lambda s: s["cluster"]["nodes"][0]["memory"].pop("pim"), "node n0 has no memory.pim"),
-    (lambda s: s["instances"].__setitem__(slice(None), [
-        {**s["instances"][0], "role": "prefill", "accelerators": "n0[0:2]"},
-        {**s["instances"][0], "name": "b", "role": "decode", "accelerators": "n0[2:4]"}]), "goes with role both"),
-    (lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=0.00001), "does not fit"),
-    (lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(devices_per_accelerator=0), "greater than or equal to 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda s: s["cluster"]["nodes"][0]["memory"].pop("pim"), "node n0 has no memory.pim"),
+        (
+            lambda s: s["instances"].__setitem__(
+                slice(None),
+                [
+                    {**s["instances"][0], "role": "prefill", "accelerators": "n0[0:2]"},
+                    {**s["instances"][0], "name": "b", "role": "decode", "accelerators": "n0[2:4]"},
+                ],
+            ),
+            "goes with role both",
+        ),
+        (lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=0.00001), "does not fit"),
+        (
+            lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(devices_per_accelerator=0),
+            "greater than or equal to 1",
+        ),
+    ],
+)
 def test_what_cannot_be_is_refused(with_pim, tmp_path, change, why):
     change(with_pim)
     with pytest.raises(InputError, match=why), Simulation(validate(with_pim, "test"), tmp_path):

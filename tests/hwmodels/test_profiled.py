@@ -10,8 +10,9 @@ from . import bundles
 
 US = 10**6
 COMMON = {"model": "meta-llama/Llama-3.1-8B", "tp": 1, "dtype": "bf16"}
-ATTENTION = Template(1, "attention", "attention",
-                     {**COMMON, "heads": 32, "kv_heads": 8, "head_size": 128, "kv_dtype": "bf16"})  # fmt: skip
+ATTENTION = Template(
+    1, "attention", "attention", {**COMMON, "heads": 32, "kv_heads": 8, "head_size": 128, "kv_dtype": "bf16"}
+)
 QKV = Template(2, "gemm", "qkv_proj", {**COMMON, "n": 6144, "k": 4096})
 
 
@@ -52,8 +53,11 @@ def test_attention_between_points_is_multilinear(chunk, cached, decodes, context
     for c in (0, 100, 2048):
         for n in (0, 10, 128):
             if c or n:
-                points[c, n] = {(k, x): true(c, k, n, x) for k in ((0, 500, 4096) if c else (0,))
-                                for x in ((16, 700, 8192) if n else (0,))}  # fmt: skip
+                points[c, n] = {
+                    (k, x): true(c, k, n, x)
+                    for k in ((0, 500, 4096) if c else (0,))
+                    for x in ((16, 700, 8192) if n else (0,))
+                }
     points[0, 0] = {(0, 0): 3.0}
     value, _ = AttentionTable(points)(chunk, cached, decodes, context)
     expected = true(chunk, cached if chunk >= 100 else 0, decodes, context if decodes >= 10 else 0)

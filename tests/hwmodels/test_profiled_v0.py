@@ -7,8 +7,22 @@ from metronome.hwmodels.accelerator.profiled import Profiled
 from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Provenance, Template, UnsupportedOperation
 
 COMMON = {"model": "me/mine", "tp": 1, "dtype": "fp16"}
-LAYERS = ("embedding", "input_layernorm", "q_proj", "k_proj", "v_proj", "rope", "o_proj", "post_layernorm", "gate_proj",
-          "up_proj", "act_fn", "down_proj", "final_layernorm", "lm_head")  # fmt: skip
+LAYERS = (
+    "embedding",
+    "input_layernorm",
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "rope",
+    "o_proj",
+    "post_layernorm",
+    "gate_proj",
+    "up_proj",
+    "act_fn",
+    "down_proj",
+    "final_layernorm",
+    "lm_head",
+)
 HEADER = (
     "time_stats.attn_prefill.mean,time_stats.attn_decode.mean,batch_size,prefill_chunk_size,kv_cache_size,is_prefill"
 )
@@ -22,9 +36,14 @@ def root(tmp_path):
     rows = [f"{layer},{n},0,1,{100 * (i + 1) + n}" for i, layer in enumerate(LAYERS) for n in (1, 10)]
     (folder / "layers.csv").write_text("\n".join(["layer_name,input,kv_cache,tp_size,latency(ns)", *rows]))
     attention = [
-        f"{ms},,1,{chunk},{kv},True" for chunk, kv, ms in ((32, 32, 0.001), (32, 64, 0.002), (64, 64, 0.003), (64, 128, 0.005))
-    ] + [f",{(1000 * n + together) / 1e6},{n},0,{together},False"
-         for n in (1, 2, 4) for together in (2, 32, 64, 128) if n < 4 or together < 128]  # fmt: skip
+        f"{ms},,1,{chunk},{kv},True"
+        for chunk, kv, ms in ((32, 32, 0.001), (32, 64, 0.002), (64, 64, 0.003), (64, 128, 0.005))
+    ] + [
+        f",{(1000 * n + together) / 1e6},{n},0,{together},False"
+        for n in (1, 2, 4)
+        for together in (2, 32, 64, 128)
+        if n < 4 or together < 128
+    ]
     (folder / "attention.csv").write_text("\n".join([HEADER, *attention]))
     return tmp_path
 

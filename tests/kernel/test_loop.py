@@ -6,8 +6,13 @@ from metronome.orchestrator.kernel.loop import MAX_PS, Kernel
 from metronome.orchestrator.kernel.queue import Priority
 
 
-@given(st.recursive(st.tuples(st.integers(0, 5), st.sampled_from(Priority), st.integers(0, 3)),
-                    lambda inner: st.lists(inner, max_size=4), max_leaves=40))  # fmt: skip
+@given(
+    st.recursive(
+        st.tuples(st.integers(0, 5), st.sampled_from(Priority), st.integers(0, 3)),
+        lambda inner: st.lists(inner, max_size=4),
+        max_leaves=40,
+    )
+)
 def test_time_never_runs_back_and_every_event_runs_once(tree):
     kernel, ran, planned = Kernel(), [], [0]
 

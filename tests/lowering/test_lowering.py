@@ -42,10 +42,13 @@ def test_every_operation_carries_what_its_kind_asks_for(name, tp, tmp_path):
     assert len(moves(block(plan).rows)) == (2 if tp > 1 else 0)
 
 
-@pytest.mark.parametrize(("name", "tp", "weights", "kv"), [
-    ("meta-llama/Llama-3.1-8B", 1, 16_060_522_496, 131_072),
-    ("Qwen/Qwen3-32B", 2, 32_762_767_360, 131_072),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "tp", "weights", "kv"),
+    [
+        ("meta-llama/Llama-3.1-8B", 1, 16_060_522_496, 131_072),
+        ("Qwen/Qwen3-32B", 2, 32_762_767_360, 131_072),
+    ],
+)
 def test_weights_and_kv_by_published_sums(name, tp, weights, kv, tmp_path):
     arch = load(name, tmp_path.joinpath)
     assert (arch.weight_bytes(tp), arch.kv_bytes_per_token(tp, "bf16")) == (weights, kv)
@@ -57,9 +60,10 @@ def test_gemm_shapes_multiply_to_the_weights(tmp_path):
     for tp in (1, 2, 8):
         total = tp * sum(
             section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
-            for section in plan_of(arch, tp=tp).sections for row in section.rows
+            for section in plan_of(arch, tp=tp).sections
+            for row in section.rows
             if row.works[0].template.kind == "gemm"
-        )  # fmt: skip
+        )
         norms = arch.hidden * (2 * arch.layers + 1)
         assert 2 * (total + norms + arch.vocab * arch.hidden) == arch.weight_bytes(1)
 
@@ -109,8 +113,16 @@ def test_experts_over_a_data_parallel_group_see_the_tokens_of_all(tmp_path):
 
 def test_leading_dense_layers_and_shared_experts(tmp_path):
     """GLM-4.5's way: one dense layer first, then experts beside one that every token takes."""
-    glm = config(model_type="glm4_moe", num_hidden_layers=6, first_k_dense_replace=1, moe_intermediate_size=32,
-                 n_routed_experts=8, n_shared_experts=2, num_experts_per_tok=2, use_qk_norm=True)  # fmt: skip
+    glm = config(
+        model_type="glm4_moe",
+        num_hidden_layers=6,
+        first_k_dense_replace=1,
+        moe_intermediate_size=32,
+        n_routed_experts=8,
+        n_shared_experts=2,
+        num_experts_per_tok=2,
+        use_qk_norm=True,
+    )
     (tmp_path / "glm.json").write_text(json.dumps(glm))
     arch = load("glm.json", tmp_path.joinpath)
     assert (arch.dense_layers, arch.dense_intermediate, arch.shared_intermediate, arch.qk_norm) == (1, 128, 64, True)
@@ -118,13 +130,20 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
         dense, sparse = (section for section in plan_of(arch, tp=tp).sections if section.layers)
         assert (dense.repeat, sparse.repeat) == (1, 5)
         layers = [row.works[0].template.layer for row in sparse.rows]
-        assert layers[layers.index("shared_gate_up_proj"):] == [
-            "shared_gate_up_proj", "shared_act_fn", "shared_down_proj", "moe", *(["moe"] if tp > 1 else [])]  # fmt: skip
+        assert layers[layers.index("shared_gate_up_proj") :] == [
+            "shared_gate_up_proj",
+            "shared_act_fn",
+            "shared_down_proj",
+            "moe",
+            *(["moe"] if tp > 1 else []),
+        ]
         assert "gate_up_proj" in [row.works[0].template.layer for row in dense.rows]
         matrices = tp * sum(
             section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
-            for section in (dense, sparse) for row in section.rows if row.works[0].template.kind == "gemm"
-        )  # fmt: skip
+            for section in (dense, sparse)
+            for row in section.rows
+            if row.works[0].template.kind == "gemm"
+        )
         experts = 5 * (8 * 3 * 64 * 32 + 64 * 8)
         rest = 2 * 100 * 64 + 64 * (2 * 6 + 1)  # embedding and head, norms
         assert arch.weight_bytes(1) == 2 * (matrices + experts + rest)
@@ -132,7 +151,8 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
     stages = plan_of(arch, pp=2).sections
     assert [(s.stage, s.repeat) for s in stages if s.layers] == [("stage0", 1), ("stage0", 2), ("stage1", 3)]
     assert arch.weight_bytes(1, layers=range(3), ends=1) + arch.weight_bytes(1, layers=range(3, 6), ends=1) == (
-        arch.weight_bytes(1) + 2 * 64)  # the final norm is counted with either end  # fmt: skip
+        arch.weight_bytes(1) + 2 * 64
+    )  # the final norm is counted with either end
     # Over a data-parallel group the shared experts are each member's own.
     group = next(s for s in reversed(plan_of(arch, dp=2, tp=2, expert_parallel=True).sections) if s.layers)
     joint = [row.works[0].template.layer for row in group.rows if row.joint]
@@ -150,8 +170,15 @@ def test_only_a_model_that_routes_by_tensor_operations_says_so(tmp_path):
 
 
 def config(**changes):
-    base = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "vocab_size": 100, "max_position_embeddings": 512}  # fmt: skip
+    base = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 100,
+        "max_position_embeddings": 512,
+    }
     return {**base, **changes}
 
 
@@ -163,13 +190,19 @@ def test_a_config_json_of_ones_own(tmp_path):
     assert (arch.name, arch.kv_heads, arch.head_size, arch.dtype) == ("me/mine", 4, 16, "bf16")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"model_type": "gpt2"}, "model_type = 'gpt2': one of llama"),
-    ({"hidden_size": None}, "hidden_size: is missing"),
-    ({"hidden_size": -1}, "hidden_size = -1: must be a positive"),
-    ({"torch_dtype": "int3"}, "torch_dtype = 'int3'"),
-    ({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [1]}, "mlp_only_layers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "gpt2"}, "model_type = 'gpt2': one of llama"),
+        ({"hidden_size": None}, "hidden_size: is missing"),
+        ({"hidden_size": -1}, "hidden_size = -1: must be a positive"),
+        ({"torch_dtype": "int3"}, "torch_dtype = 'int3'"),
+        (
+            {"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [1]},
+            "mlp_only_layers",
+        ),
+    ],
+)
 def test_a_config_that_cannot_be_read_names_the_field(tmp_path, change, message):
     (tmp_path / "c.json").write_text(json.dumps(config(**change)))
     with pytest.raises(InputError, match=message):

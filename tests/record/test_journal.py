@@ -20,16 +20,25 @@ from metronome.orchestrator.record.journal import BLOCK_EVENTS, Journal, Journal
 
 INT64 = st.integers(0, 2**63 - 1)
 rows = st.builds(
-    Row, INT64, st.integers(0, 9), st.sampled_from([int(p) for p in Priority]), st.integers(0, 300),
-    st.sampled_from(["arrival", "compute", "all_reduce"]), INT64, st.integers(0, 2**40),
-)  # fmt: skip
+    Row,
+    INT64,
+    st.integers(0, 9),
+    st.sampled_from([int(p) for p in Priority]),
+    st.integers(0, 300),
+    st.sampled_from(["arrival", "compute", "all_reduce"]),
+    INT64,
+    st.integers(0, 2**40),
+)
 operations = st.builds(
-    Operation, st.integers(0, 99), st.lists(INT64, max_size=4).map(tuple), INT64, INT64, st.integers(0, 9),
+    Operation,
+    st.integers(0, 99),
+    st.lists(INT64, max_size=4).map(tuple),
+    INT64,
+    INT64,
+    st.integers(0, 9),
     st.lists(INT64, max_size=2).map(tuple),
-)  # fmt: skip
-completions = st.builds(
-    Completion, INT64, INT64, INT64, st.sampled_from(Provenance), st.none() | st.integers(0, 2**62)
-)  # fmt: skip
+)
+completions = st.builds(Completion, INT64, INT64, INT64, st.sampled_from(Provenance), st.none() | st.integers(0, 2**62))
 answers = st.one_of(
     st.builds(Advanced, INT64, st.lists(completions, max_size=4).map(tuple), st.none() | INT64),
     st.builds(ComponentFailure, st.just("c"), st.text(max_size=9), st.text(max_size=9), st.text(max_size=9)),
@@ -149,11 +158,15 @@ def test_a_flipped_bit_is_noticed(whole, place):
         assert journal.truncated and events == list(range(len(events)))
 
 
-@pytest.mark.parametrize(("content", "why"), [
-    (b"", "is no recording"), (b"hello world, this is not it", "is no recording"),
-    (b"METRONOME RECORDING\n\x07\x00", "version 7; this program reads version 1"),
-    (b"METRONOME RECORDING\n\x01\x00", "no header"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is no recording"),
+        (b"hello world, this is not it", "is no recording"),
+        (b"METRONOME RECORDING\n\x07\x00", "version 7; this program reads version 1"),
+        (b"METRONOME RECORDING\n\x01\x00", "no header"),
+    ],
+)
 def test_what_is_no_recording_is_refused(tmp_path, content, why):
     (tmp_path / "journal").write_bytes(content)
     with pytest.raises(InputError, match=why):

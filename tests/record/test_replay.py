@@ -31,9 +31,10 @@ def written(small, folder):
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_recorded_and_replayed_runs_equal_the_plain_one(name, cli, tmp_path):
     for arguments in (
-        ("run", name, "-o", tmp_path / "plain"), ("run", name, "-o", tmp_path / "rec", "--record"),
+        ("run", name, "-o", tmp_path / "plain"),
+        ("run", name, "-o", tmp_path / "rec", "--record"),
         ("replay", tmp_path / "rec", "-o", tmp_path / "again"),
-    ):  # fmt: skip
+    ):
         assert (
             cli(
                 *arguments,
@@ -85,9 +86,10 @@ def test_a_change_of_code_is_reported_as_the_first_event_that_differs(small, cli
 
     choose = LeastLoaded.choose
     monkeypatch.setattr(
-        LeastLoaded, "choose",
+        LeastLoaded,
+        "choose",
         lambda self, request, engines: engines[1] if request.id == 0 else choose(self, request, engines),
-    )  # fmt: skip
+    )
     recording = Recording(tmp_path / "rec")
     tape = ReplayTape(recording.journal)
     source = recording.source(tape)

@@ -20,8 +20,10 @@ def test_nothing_done_has_no_error_bars():
 
 def test_an_interval_holds_its_mean():
     assert error_bars(0.1, {"mean_ttft_ms": 50.0, "mean_tpot_ms": None}) == {
-        "relative": 0.1, "mean_ttft_ms": [45.0, pytest.approx(55.0)], "mean_tpot_ms": None,
-    }  # fmt: skip
+        "relative": 0.1,
+        "mean_ttft_ms": [45.0, pytest.approx(55.0)],
+        "mean_tpot_ms": None,
+    }
 
 
 def test_a_point_left_out_of_a_straight_line_is_found_again():

@@ -12,8 +12,16 @@ from metronome.orchestrator.report.results import Ending, write
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.simulation import Simulation
 
-NAMES = ["tensor-parallel", "pipeline-parallel", "tensor-pipeline-parallel", "data-parallel", "expert-parallel",
-         "prefill-decode-two-nodes", "attention-ffn", "heterogeneous"]  # fmt: skip
+NAMES = [
+    "tensor-parallel",
+    "pipeline-parallel",
+    "tensor-pipeline-parallel",
+    "data-parallel",
+    "expert-parallel",
+    "prefill-decode-two-nodes",
+    "attention-ffn",
+    "heterogeneous",
+]
 
 
 def run(name, folder, *overrides, fold=True, requests=10):
@@ -67,8 +75,13 @@ def test_dense_layers_and_shared_experts_in_every_layout(name, tmp_path):
     glm = json.loads((files("metronome.hwmodels.catalog") / "models/Qwen/Qwen3-30B-A3B-Instruct-2507.json").read_text())
     times = []
     for shared in (0, 2):
-        glm |= {"model_type": "glm4_moe", "use_qk_norm": True, "n_routed_experts": glm["num_experts"],
-                "first_k_dense_replace": 3, "n_shared_experts": shared}  # fmt: skip
+        glm |= {
+            "model_type": "glm4_moe",
+            "use_qk_norm": True,
+            "n_routed_experts": glm["num_experts"],
+            "first_k_dense_replace": 3,
+            "n_shared_experts": shared,
+        }
         (tmp_path / "glm.json").write_text(json.dumps(glm))
         model = f"instances.0.model={tmp_path / 'glm.json'}"
         folded = run(name, tmp_path / "a", model, requests=3)
@@ -84,9 +97,16 @@ def test_stages_work_at_the_same_time(tmp_path):
     _, four, simulation = run("pipeline-parallel", tmp_path / "4", *flood, requests=60)
     busy = [len(log.end_ps) for log in simulation.recorder.logs]
     assert len(busy) == 4 and min(busy) > 0.3 * max(busy)
-    _, one, _ = run("pipeline-parallel", tmp_path / "1", *flood, "instances.0.pipeline_parallel_size=1",
-                    "instances.0.tensor_parallel_size=1", 'instances.0.accelerators="n0[0]"',
-                    "cluster.nodes.0.accelerators.memory_gib=192", requests=60)  # fmt: skip
+    _, one, _ = run(
+        "pipeline-parallel",
+        tmp_path / "1",
+        *flood,
+        "instances.0.pipeline_parallel_size=1",
+        "instances.0.tensor_parallel_size=1",
+        'instances.0.accelerators="n0[0]"',
+        "cluster.nodes.0.accelerators.memory_gib=192",
+        requests=60,
+    )
     assert four["output_throughput"] > 1.2 * one["output_throughput"]
 
 

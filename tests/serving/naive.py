@@ -19,10 +19,19 @@ class Naive:
 
     def add(self, request):
         tokens = list(request.token_ids) if request.token_ids is not None else None
-        self.waiting.append({
-            "id": request.id, "in": request.input_tokens, "out": request.output_tokens, "tokens": tokens,
-            "produced": 0, "computed": 0, "air": 0, "blocks": [], "named": 0,
-        })  # fmt: skip
+        self.waiting.append(
+            {
+                "id": request.id,
+                "in": request.input_tokens,
+                "out": request.output_tokens,
+                "tokens": tokens,
+                "produced": 0,
+                "computed": 0,
+                "air": 0,
+                "blocks": [],
+                "named": 0,
+            }
+        )
 
     def take(self, count):
         taken = []

@@ -15,8 +15,13 @@ KV_TOKEN_BYTES = 2 * 8 * 128 * 32 * 2  # K and V, 8 heads of 128, 32 layers, bf1
 SCENARIO = {
     "name": "pd",
     "seed": 5,
-    "workload": {"format": "synthetic", "num_requests": 24, "request_rate": 60,
-                 "input_tokens": {"mean": 700, "max": 2000}, "output_tokens": {"mean": 40, "min": 2}},
+    "workload": {
+        "format": "synthetic",
+        "num_requests": 24,
+        "request_rate": 60,
+        "input_tokens": {"mean": 700, "max": 2000},
+        "output_tokens": {"mean": 40, "min": 2},
+    },
     "cluster": {
         "nodes": [{"name": "n0", "accelerators": {"type": "h100-sxm", "count": 4}}],
         "networks": [{"name": "net", "type": "nvlink4", "connects": ["n0.accelerators"]}],
@@ -25,7 +30,7 @@ SCENARIO = {
         {"name": "p", "role": "prefill", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[0:2]"},
         {"name": "d", "role": "decode", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[2:4]"},
     ],
-}  # fmt: skip
+}
 MODES = {"pull": {"mode": "pull"}, "push": {"mode": "push"}, "layer": {"mode": "push", "granularity": "layer"}}
 
 
@@ -39,8 +44,10 @@ def run(folder, fold=True, **changes):
 
 
 def engines(options, **engine):
-    return [{**instance, "engine": engine.get(instance["name"], {}), **options.get(instance["name"], {})}
-            for instance in SCENARIO["instances"]]  # fmt: skip
+    return [
+        {**instance, "engine": engine.get(instance["name"], {}), **options.get(instance["name"], {})}
+        for instance in SCENARIO["instances"]
+    ]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -49,9 +56,12 @@ def test_k_and_v_of_every_prompt_token_cross_the_network_and_nothing_else(tmp_pa
     tokens = sum(int(row["input"]) for row in rows)
     assert result["metronome"]["kv_transfers"] == {"requests": 24, "tokens": tokens, "bytes": tokens * KV_TOKEN_BYTES}
     sent = sum(
-        size for row in simulation.ports.statistics("net")["links"] if row["link"].startswith(("n0.0->", "n0.1->"))
-        for who, size in row["users"].items() if "kv_transfer" in who
-    )  # fmt: skip
+        size
+        for row in simulation.ports.statistics("net")["links"]
+        if row["link"].startswith(("n0.0->", "n0.1->"))
+        for who, size in row["users"].items()
+        if "kv_transfer" in who
+    )
     assert sent == pytest.approx(tokens * KV_TOKEN_BYTES, rel=1e-6)
     assert {row["instance"] for row in rows} == {"p>d"}
 
@@ -126,19 +136,31 @@ def test_a_prefix_the_decode_side_has_need_not_move_but_one_the_prefill_side_has
 def test_two_instances_over_one_adapter_finish_later_than_alone(tmp_path):
     """Both prefill instances send through the one slow adapter of their node."""
     node = {"accelerators": {"type": "h100-sxm", "count": 2}}
-    net = {"name": "net", "type": "nvlink4", "connects": ["n0.accelerators", "n1.accelerators"],
-           "scale_out": {"bandwidth_gb_s": 2, "latency_ns": 5000, "nics_per_node": 1}}  # fmt: skip
+    net = {
+        "name": "net",
+        "type": "nvlink4",
+        "connects": ["n0.accelerators", "n1.accelerators"],
+        "scale_out": {"bandwidth_gb_s": 2, "latency_ns": 5000, "nics_per_node": 1},
+    }
     cluster = {"nodes": [{"name": "n0", **node}, {"name": "n1", **node}], "networks": [net]}
     model = {"model": "meta-llama/Llama-3.1-8B"}
 
     def instances(numbers):
-        return [{"name": f"{role[0]}{i}", "role": role, "accelerators": f"n{n}[{i}]", **model}
-                for i in numbers for n, role in enumerate(("prefill", "decode"))]  # fmt: skip
+        return [
+            {"name": f"{role[0]}{i}", "role": role, "accelerators": f"n{n}[{i}]", **model}
+            for i in numbers
+            for n, role in enumerate(("prefill", "decode"))
+        ]
 
     def mean(numbers, requests):
         workload = {**SCENARIO["workload"], "num_requests": requests, "request_rate": 20 * len(numbers)}
-        rows, _, _ = run(tmp_path / str(len(numbers)), cluster=cluster, workload=workload, instances=instances(numbers),
-                         router={"policy": "round-robin"})  # fmt: skip
+        rows, _, _ = run(
+            tmp_path / str(len(numbers)),
+            cluster=cluster,
+            workload=workload,
+            instances=instances(numbers),
+            router={"policy": "round-robin"},
+        )
         return sum(float(row["e2el"]) - float(row["ttft"]) for row in rows) / len(rows)
 
     assert mean([0, 1], 24) > 1.1 * mean([0], 12)

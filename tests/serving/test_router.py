@@ -96,9 +96,14 @@ def test_pd_aware_looks_at_prompts_before_and_at_free_kv_after():
     assert aware.choose(request(1), [full, empty]) is empty
 
 
-@pytest.mark.parametrize(("policy", "message"), [
-    ("fastest", "one of least-loaded"), ("nowhere:Router", "cannot be loaded"), ("json:JSONDecoder", "has no method choose"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("fastest", "one of least-loaded"),
+        ("nowhere:Router", "cannot be loaded"),
+        ("json:JSONDecoder", "has no method choose"),
+    ],
+)
 def test_a_policy_that_is_none_is_refused(policy, message):
     with pytest.raises(InputError, match=message):
         router(policy)

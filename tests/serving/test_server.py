@@ -88,8 +88,13 @@ def test_a_client_sees_more_than_the_engine():
 
 def test_a_slow_server_holds_back_its_clients_and_not_the_engine():
     """A step of 256 tokens keeps one server for 20 ms; four, each with a quarter of them, for 5."""
-    many = ("workload.num_requests=512", "workload.request_rate=100000", "workload.output_tokens.max=40",
-            "instances.0.engine.max_num_seqs=256", "instances.1.engine.max_num_seqs=256")  # fmt: skip
+    many = (
+        "workload.num_requests=512",
+        "workload.request_rate=100000",
+        "workload.output_tokens.max=40",
+        "instances.0.engine.max_num_seqs=256",
+        "instances.1.engine.max_num_seqs=256",
+    )
     ends = []
     for count in (1, 4):
         done = run(*many, *(f"instances.{n}.engine.api_server_count={count}" for n in (0, 1)))
@@ -175,8 +180,13 @@ def test_a_turn_follows_the_clients_last_token(tmp_path):
 
 def test_no_token_overtakes_the_one_before_it_through_another_engines_servers():
     """Prompts keep the prefill engine's one server busy for a second, the decode engine has four."""
-    settings = ("workload.num_requests=300", "workload.request_rate=100000", "workload.output_tokens.max=8",
-                ONE, "instances.1.engine.api_server_count=4")  # fmt: skip
+    settings = (
+        "workload.num_requests=300",
+        "workload.request_rate=100000",
+        "workload.output_tokens.max=8",
+        ONE,
+        "instances.1.engine.api_server_count=4",
+    )
     done = run(*settings, name="prefill-decode").recorder
     times = latencies(done.done, done.logs)
     assert times.itl.min() >= 0 and times.tpot[times.tpot == times.tpot].min() >= 0
@@ -191,8 +201,19 @@ def test_the_flag_is_checked(cli, tmp_path):
 
 def test_results_are_the_clients(cli, tmp_path):
     for count in (0, 1):
-        assert cli("run", "quickstart", "-o", tmp_path / str(count), "--quiet", "--set", "workload.num_requests=20",
-                   *(part for n in (0, 1) for part in ("--set", f"instances.{n}.engine.api_server_count={count}"))).exit_code == 0  # fmt: skip
+        assert (
+            cli(
+                "run",
+                "quickstart",
+                "-o",
+                tmp_path / str(count),
+                "--quiet",
+                "--set",
+                "workload.num_requests=20",
+                *(part for n in (0, 1) for part in ("--set", f"instances.{n}.engine.api_server_count={count}")),
+            ).exit_code
+            == 0
+        )
     engine, client = (json.loads((tmp_path / str(n) / "result.json").read_text()) for n in (0, 1))
     assert client["mean_ttft_ms"] > engine["mean_ttft_ms"] + 6
     assert client["mean_tpot_ms"] == pytest.approx(engine["mean_tpot_ms"], rel=0.02)

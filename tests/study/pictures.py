@@ -60,11 +60,14 @@ def shared_uplink(folder: Path) -> None:
     """Latencies of the requests of two tenants, by flows and by packets."""
     figure, axis = plt.subplots(figsize=(6, 3))
     for model in ("fabric", "ns3"):
-        result = run(folder / model, "shared-uplink", f"components.ethernet.model={model}",
-                     "components.ethernet.run=process")  # fmt: skip
+        result = run(
+            folder / model, "shared-uplink", f"components.ethernet.model={model}", "components.ethernet.run=process"
+        )
         own = result["metronome"]["components"]["ethernet"]
-        print(f"{model}: TTFT {result['mean_ttft_ms']:.2f} ms, TPOT {result['mean_tpot_ms']:.3f} ms; "
-              f"{own['calls']} operations, {own['wall_s']:.0f} s, {own.get('statistics', {}).get('events', 0)} events")  # fmt: skip
+        print(
+            f"{model}: TTFT {result['mean_ttft_ms']:.2f} ms, TPOT {result['mean_tpot_ms']:.3f} ms; "
+            f"{own['calls']} operations, {own['wall_s']:.0f} s, {own.get('statistics', {}).get('events', 0)} events"
+        )
         rows = csv.DictReader((folder / model / "requests.csv").open())
         times = sorted(float(row["tpot"]) / 1e6 for row in rows if row["tpot"])
         axis.step(times, [(i + 1) / len(times) for i in range(len(times))], label=model)
@@ -79,14 +82,18 @@ def aiconfigurator(folder: Path) -> None:
     found = []
     for device in devices:
         result = run(
-            folder / device, "tensor-parallel", f"cluster.nodes.0.accelerators.type={device}",
+            folder / device,
+            "tensor-parallel",
+            f"cluster.nodes.0.accelerators.type={device}",
             "components.n0.accelerators={model: aiconfigurator}",
             f"components.nvlink={{model: aiconfigurator-network, device: {device}}}",
-        )  # fmt: skip
+        )
         own = result["metronome"]["components"]["n0.accelerators"]
         found.append((result["mean_ttft_ms"], result["mean_tpot_ms"]))
-        print(f"{device}: TTFT {found[-1][0]:.0f} ms, TPOT {found[-1][1]:.1f} ms; {own['statistics']['engine']}; "
-              f"{own['provenance']}")  # fmt: skip
+        print(
+            f"{device}: TTFT {found[-1][0]:.0f} ms, TPOT {found[-1][1]:.1f} ms; {own['statistics']['engine']}; "
+            f"{own['provenance']}"
+        )
     figure, axis = plt.subplots(figsize=(6, 3))
     axis.bar(range(len(devices)), [tpot for _, tpot in found])
     axis.set_xticks(range(len(devices)), devices)
@@ -108,8 +115,12 @@ def verilator(folder: Path) -> None:
     save(figure, "verilator")
 
 
-STUDIES = {"systolic-array": systolic_array, "aiconfigurator": aiconfigurator, "verilator": verilator,
-           "shared-uplink": shared_uplink}  # fmt: skip
+STUDIES = {
+    "systolic-array": systolic_array,
+    "aiconfigurator": aiconfigurator,
+    "verilator": verilator,
+    "shared-uplink": shared_uplink,
+}
 
 
 def main(names: list[str]) -> None:

@@ -56,8 +56,10 @@ def compare(link: SurrogateLink, adapter: ScaleSim, templates: list[Template]) -
         truth = done.finish_ps - done.start_ps
         errors.append(abs(link.answers[template, values].duration_ps - truth) / truth)
     p95 = float(np.percentile(errors, 95))
-    print(f"{len(sample)} operations asked of the adapter itself ({time.monotonic() - start:.1f} s): "
-          f"error P95 {p95:.3%}, worst {max(errors):.3%}; tolerance {tolerance:.0%}")  # fmt: skip
+    print(
+        f"{len(sample)} operations asked of the adapter itself ({time.monotonic() - start:.1f} s): "
+        f"error P95 {p95:.3%}, worst {max(errors):.3%}; tolerance {tolerance:.0%}"
+    )
     return int(p95 > tolerance)
 
 

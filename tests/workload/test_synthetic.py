@@ -6,8 +6,15 @@ from metronome.orchestrator.workload.synthetic import Lengths, SharedPrefix, Syn
 
 
 def spec(**changes):
-    return Synthetic(**{"num_requests": 2000, "request_rate": 10, "input_tokens": Lengths(mean=100),
-                        "output_tokens": Lengths(mean=50), **changes})  # fmt: skip
+    return Synthetic(
+        **{
+            "num_requests": 2000,
+            "request_rate": 10,
+            "input_tokens": Lengths(mean=100),
+            "output_tokens": Lengths(mean=50),
+            **changes,
+        }
+    )
 
 
 def test_the_seed_decides():

@@ -60,8 +60,10 @@ class Bundle:
         return cls(folder, tp)
 
     def attention(self) -> AttentionTable:
-        rows = _matrix(self._tp_folder(self.tp) / "attention.csv",
-                       ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"))  # fmt: skip
+        rows = _matrix(
+            self._tp_folder(self.tp) / "attention.csv",
+            ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"),
+        )
         points: dict[tuple[int, int], dict[tuple[int, int], float]] = {}
         for chunk, cached, decodes, context, us in rows:
             corner = points.setdefault((int(chunk), int(decodes)), {})
@@ -102,7 +104,7 @@ class Bundle:
         buckets = {
             (int(r["pc"]), r["n_label"], r["skew_rate_label"], r["kv_big_label"], r["kp_label"]): float(r["alpha"])
             for _, r in _rows(path, ("pc", "n_label", "skew_rate_label", "kv_big_label", "kp_label", "alpha"))
-        }  # fmt: skip
+        }
         return SkewTable(
             {name: axes[f"{name}_bins"] for name in names},
             {name: axes[f"{name}_labels"] for name in names},

@@ -165,14 +165,24 @@ class SkewTable:
     ``alpha`` in ``t = t_mean + alpha (t_max - t_mean)``, by bucket; pooled where a bucket is empty.
     """
 
-    def __init__(self, axes: dict[str, list[float]], labels: dict[str, list[str]],
-                 buckets: dict[tuple[int, str, str, str, str], float], default: float) -> None:  # fmt: skip
+    def __init__(
+        self,
+        axes: dict[str, list[float]],
+        labels: dict[str, list[str]],
+        buckets: dict[tuple[int, str, str, str, str], float],
+        default: float,
+    ) -> None:
         self._axes, self._labels, self._buckets, self._default = axes, labels, buckets, default
 
     def alpha(self, chunk: int, cached: int, decodes: int, mean: float, low: int, high: int) -> float:
         rate = min(1.0, max(0.0, (mean - low) / (high - low)))
-        key = (chunk, self._label("n", decodes), self._label("skew_rate", rate),
-               self._label("kv_big", high), self._label("kp", cached))  # fmt: skip
+        key = (
+            chunk,
+            self._label("n", decodes),
+            self._label("skew_rate", rate),
+            self._label("kv_big", high),
+            self._label("kp", cached),
+        )
         return self._buckets.get(key, self._default)
 
     def _label(self, axis: str, value: float) -> str:

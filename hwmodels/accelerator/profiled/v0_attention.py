@@ -36,9 +36,7 @@ class OldAttention:
     ``together``: query heads that share a thread block in a batch of decodes alone; ``beside`` a prompt.
     """
 
-    def __init__(
-        self, prompts: Surface, decodes: DecodeTime, longest: int, together: int = 1, beside: int = 1
-    ) -> None:  # fmt: skip
+    def __init__(self, prompts: Surface, decodes: DecodeTime, longest: int, together: int = 1, beside: int = 1) -> None:
         self._prompts, self._decodes, self._longest = prompts, decodes, longest
         self._together, self._beside = together, beside
 
@@ -75,10 +73,13 @@ class SummedDecodes:
         for (decodes, together), time in points.items():
             if together >= decodes:  # else nobody has any context, and nothing was computed
                 rows.setdefault(decodes, {}).setdefault(together // decodes, []).append(time)
-        self._measured = Surface({
-            (decodes, context): sum(times) / len(times)
-            for decodes, contexts in rows.items() for context, times in contexts.items()
-        })  # fmt: skip
+        self._measured = Surface(
+            {
+                (decodes, context): sum(times) / len(times)
+                for decodes, contexts in rows.items()
+                for context, times in contexts.items()
+            }
+        )
         #: of rows 0 to i, the context that all of them have; negative, to ascend
         self._reach = list(accumulate((-curve.xs[-1] for curve in self._measured.curves), max))
 

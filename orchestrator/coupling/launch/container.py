@@ -173,8 +173,16 @@ class _Run:
         command = options.command or ["serve-component", spec.model, "--listen", "{listen}"]
         command = [part.replace("{listen}", listen) for part in command]
         if options.network != "none" and options.command is None:
-            command += ["--tls-cert", f"{INSIDE}/server.pem", "--tls-key", f"{INSIDE}/server.key",
-                        "--tls-ca", f"{INSIDE}/ca.pem", "--health", f"127.0.0.1:{PORT + 1}"]  # fmt: skip
+            command += [
+                "--tls-cert",
+                f"{INSIDE}/server.pem",
+                "--tls-key",
+                f"{INSIDE}/server.key",
+                "--tls-ca",
+                f"{INSIDE}/ca.pem",
+                "--health",
+                f"127.0.0.1:{PORT + 1}",
+            ]
         mounts = [docker.types.Mount(INSIDE, str(shared), "bind", read_only=options.network != "none")]
         mounts += [
             docker.types.Mount(m.target, str((spec.folder / m.source).resolve()), "bind", read_only=m.read_only)
@@ -184,12 +192,25 @@ class _Run:
             image = self._image(spec.name, options.image, options.pull)
             memory = f"{options.memory_mib}m" if options.memory_mib else None
             made = self._client.containers.create(
-                image, command, name=f"metronome-{self.id}-{spec.rank}", labels=self.labels(spec.name), init=True,
-                user=user, read_only=True, tmpfs={"/tmp": "size=64m,mode=1777"}, cap_drop=["ALL"],
-                security_opt=["no-new-privileges"], pids_limit=256, mem_limit=memory, memswap_limit=memory,
-                nano_cpus=int(options.cpus * 1e9) if options.cpus else None, environment=options.environment,
-                mounts=mounts, **self._networking(options.network), **_gpus(options.gpus),
-            )  # fmt: skip
+                image,
+                command,
+                name=f"metronome-{self.id}-{spec.rank}",
+                labels=self.labels(spec.name),
+                init=True,
+                user=user,
+                read_only=True,
+                tmpfs={"/tmp": "size=64m,mode=1777"},
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                pids_limit=256,
+                mem_limit=memory,
+                memswap_limit=memory,
+                nano_cpus=int(options.cpus * 1e9) if options.cpus else None,
+                environment=options.environment,
+                mounts=mounts,
+                **self._networking(options.network),
+                **_gpus(options.gpus),
+            )
         self.hosts.append(Container(spec, made, image.id, self._logs / f"{spec.name}.log"))
 
     def _shared(self, spec: ComponentSpec, user: str, tls: bool) -> Path:

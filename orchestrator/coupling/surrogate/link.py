@@ -35,8 +35,12 @@ class SurrogateLink:
         given = link.description
         if not given.memoryless or not given.deterministic:
             what = "remembers" if not given.memoryless else "is not deterministic"
-            raise InputError(f"component {self.name}", "surrogate", None, f"{given.name} {what}: its answers are no "
-                             "function of the operation alone")  # fmt: skip
+            raise InputError(
+                f"component {self.name}",
+                "surrogate",
+                None,
+                f"{given.name} {what}: its answers are no function of the operation alone",
+            )
         self._description = replace(
             given, time_policy=TimePolicy.ORACLE, features=frozenset(), op_kinds=given.op_kinds - {"train"}
         )
@@ -86,9 +90,10 @@ class SurrogateLink:
         for asked in operations:
             answer = self._answer(asked.template, asked.values)
             done.append(
-                Completion(asked.op_id, asked.at_ps, asked.at_ps + answer.duration_ps, answer.provenance,
-                           answer.energy_pj)
-            )  # fmt: skip
+                Completion(
+                    asked.op_id, asked.at_ps, asked.at_ps + answer.duration_ps, answer.provenance, answer.energy_pj
+                )
+            )
         return Advanced(grant_ps, tuple(done))
 
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:

@@ -50,8 +50,12 @@ class BlockPool:
 
     def internals(self) -> list[object]:
         """Everything that decides what happens next, for a fingerprint."""
-        return [self._fresh, list(self._freed), list(self._references.items()),
-                [(name.hex(), block) for name, block in self._by_hash.items()]]  # fmt: skip
+        return [
+            self._fresh,
+            list(self._freed),
+            list(self._references.items()),
+            [(name.hex(), block) for name, block in self._by_hash.items()],
+        ]
 
     def allocate(self, count: int) -> list[int]:
         """Take ``count`` blocks from the head; what they held is forgotten. They must be free."""

@@ -42,9 +42,14 @@ class Bench:
         name = f"r{self.sent:06d}"
         words = " ".join(random.choice(WORDS) for _ in range(prompt))
         asked = RequestFuncInput(
-            prompt=words, api_url=f"http://127.0.0.1:{PORT}/v1/completions", prompt_len=prompt, output_len=outputs,
-            model="m", ignore_eos=True, request_id=name,
-        )  # fmt: skip
+            prompt=words,
+            api_url=f"http://127.0.0.1:{PORT}/v1/completions",
+            prompt_len=prompt,
+            output_len=outputs,
+            model="m",
+            ignore_eos=True,
+            request_id=name,
+        )
         out = await async_request_openai_completions(asked, self.session)
         if not out.success:
             raise SystemExit(out.error)
@@ -102,12 +107,33 @@ async def main(model: str) -> None:
         log = Path(folder) / "steps"
         env = {**os.environ, "STEP_LOG": str(log), "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}"}
         server = subprocess.Popen(
-            [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(PORT), "--max-num-seqs",
-             "1024", "--max-num-batched-tokens", "2048", "--max-model-len", "8192", "--block-size", "32",
-             "--no-enable-prefix-caching", "--dtype", "float16", "--served-model-name", "m",
-             "--distributed-executor-backend", "sleeper.SleepExecutor"],
-            env=env, stdout=sys.stderr,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "vllm.entrypoints.cli.main",
+                "serve",
+                model,
+                "--port",
+                str(PORT),
+                "--max-num-seqs",
+                "1024",
+                "--max-num-batched-tokens",
+                "2048",
+                "--max-model-len",
+                "8192",
+                "--block-size",
+                "32",
+                "--no-enable-prefix-caching",
+                "--dtype",
+                "float16",
+                "--served-model-name",
+                "m",
+                "--distributed-executor-backend",
+                "sleeper.SleepExecutor",
+            ],
+            env=env,
+            stdout=sys.stderr,
+        )
         try:
             timeout = aiohttp.ClientTimeout(total=3600)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:

@@ -60,9 +60,13 @@ class SleepExecutor(Executor):
             fresh = ",".join(new.req_id for new in scheduled.scheduled_new_reqs)
             self.log.write(f"{begun:.6f} {time.perf_counter():.6f} {len(names)} {fresh}\n")
         out = ModelRunnerOutput(
-            req_ids=names, req_id_to_index={name: i for i, name in enumerate(names)}, sampled_token_ids=tokens,
-            logprobs=None, prompt_logprobs_dict={}, pooler_output=[],
-        )  # fmt: skip
+            req_ids=names,
+            req_id_to_index={name: i for i, name in enumerate(names)},
+            sampled_token_ids=tokens,
+            logprobs=None,
+            prompt_logprobs_dict={},
+            pooler_output=[],
+        )
         if not non_block:
             return out
         future: Future[Any] = Future()

@@ -43,9 +43,14 @@ def test_it_answers(library):
 
 @pytest.mark.parametrize(
     ("size", "why"),
-    [(1, "exited with code 0"), (2, "was killed by SIGABRT"), (3, "was killed by SIGSEGV"),
-     (4, "did not answer within 2 s"), (5, "no positive whole number")],
-)  # fmt: skip
+    [
+        (1, "exited with code 0"),
+        (2, "was killed by SIGABRT"),
+        (3, "was killed by SIGSEGV"),
+        (4, "did not answer within 2 s"),
+        (5, "no positive whole number"),
+    ],
+)
 def test_what_would_end_its_host_is_a_message_and_the_next_answer_comes(library, size, why):
     tool = LibraryTool(library, "cost", 2)
     with pytest.raises(ToolFailure, match=f"a read of {size}: .*{why}"):
