@@ -20,7 +20,7 @@ from .lowering.work import TOKENS, Plan, Templates, Work
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.kv.capacity import num_blocks, working_bytes
-from .serving.scheduler import SchedulerConfig
+from .serving.vllm.config import SchedulerConfig
 
 
 @dataclass(frozen=True, slots=True)

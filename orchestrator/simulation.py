@@ -22,14 +22,14 @@ from .placement import UnitPlan, kv_routes, place
 from .report.recorder import Progress, Recorder
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
+from .serving.api_server import ApiServers
+from .serving.dispatcher import Dispatcher
 from .serving.engine import Engine, Role
-from .serving.engines import engine_model
-from .serving.frontend import Frontend
-from .serving.handoff import Handoff
+from .serving.host_costs import host_costs
+from .serving.kv.transfer import Handoff
 from .serving.loop import StepLoop
 from .serving.router import make_router
-from .serving.scheduler import Scheduler
-from .serving.server import ApiServers
+from .serving.vllm.scheduler import Scheduler
 from .workload import llmservingsim, synthetic
 from .workload.request import Request
 from .workload.rewindable import Rewindable
@@ -120,7 +120,7 @@ class Simulation:
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
             self._build_engines(progress, fold)
-            self.frontend = Frontend(self.kernel, self.workload, router, self.engines)
+            self.frontend = Dispatcher(self.kernel, self.workload, router, self.engines)
             self._build_handoff(routes)
         except BaseException:
             self._stack.close()
@@ -168,7 +168,7 @@ class Simulation:
         self.recorder = Recorder(progress)
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
-            model = engine_model(options.version, options.cold_start)
+            model = host_costs(options.version, options.cold_start)
             servers = ApiServers(model.server, options.api_server_count)
             members: list[Engine] = []
             for name in unit.names:

@@ -37,7 +37,7 @@ def test_it_carries_scenarios_catalog_stubs_and_engines(wheel):
         "metronome/hwmodels/catalog/models/Qwen/Qwen3-32B.json",
         "metronome/component/v1/component_pb2.py",
         "metronome/component/v1/component.proto",
-        "metronome/orchestrator/serving/engines/vllm-0.19.yaml",
+        "metronome/orchestrator/serving/host_costs/vllm-0.19.yaml",
     ):
         assert part in names
     assert not [name for name in names if name.startswith("tests")]

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from ..serving.config import SchedulerConfig
 from ..serving.router import make_router
+from ..serving.vllm.config import SchedulerConfig
 from ..simulation import Simulation
 from ..workload.synthetic import stream
 

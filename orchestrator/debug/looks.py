@@ -229,7 +229,7 @@ def blocked(session: DebugSession) -> list[str]:
             first = queue[0]
             if len(scheduler.running) >= scheduler.config.max_num_seqs:
                 reason = f"a place: max_num_seqs = {scheduler.config.max_num_seqs} are running"
-            elif scheduler.pool.free < scheduler.cache.blocks_for(first.reach) - len(first.blocks):
+            elif scheduler.pool.free < scheduler.cache.blocks_for(first.num_tokens) - len(first.block_ids):
                 reason = f"KV blocks: {scheduler.pool.free} of {scheduler.pool.size} are free"
             else:
                 reason = "its next step"

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError
 from ..kernel.queue import Event, Priority
 from ..serving.engine import Engine
-from ..serving.sequence import Sequence
+from ..serving.request_state import RequestState
 from ..simulation import Simulation
 
 Node = Mapping[str, "Callable[[], Any] | Any"]
@@ -163,7 +163,7 @@ def engine(of: Engine) -> dict[str, Any]:
     }
 
 
-def _prefills(of: Engine, sequence: Sequence) -> bool:
+def _prefills(of: Engine, sequence: RequestState) -> bool:
     return sequence.order in of.scheduler.prefilling
 
 
@@ -173,9 +173,9 @@ def request_ids(simulation: Simulation) -> list[int]:
     return sorted(set(alive)) + [s.request.id for s in simulation.recorder.done]
 
 
-def find(simulation: Simulation, request_id: int) -> tuple[Sequence, str] | None:
+def find(simulation: Simulation, request_id: int) -> tuple[RequestState, str] | None:
     """A request's newest sequence and its state: waiting, moving, prefill, decode, handed or done."""
-    found: tuple[Sequence, str] | None = None
+    found: tuple[RequestState, str] | None = None
     for one in simulation.engines:
         for sequence in one.sequences():
             if sequence.request.id == request_id and (found is None or sequence.origin is not None):
@@ -187,7 +187,7 @@ def find(simulation: Simulation, request_id: int) -> tuple[Sequence, str] | None
     return found
 
 
-def _state(one: Engine, sequence: Sequence) -> str:
+def _state(one: Engine, sequence: RequestState) -> str:
     scheduler = one.scheduler
     if sequence in one.coming:
         return "api-server"
@@ -205,7 +205,7 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
         raise InputError("state", "request", name, "has not arrived yet, or there is none of that id")
     sequence, state = found
     one = simulation.engines[sequence.place]
-    computed, produced = sequence.computed, sequence.produced
+    computed, produced = sequence.num_computed_tokens, sequence.num_output_tokens
     for lane in one.scheduler.lanes:
         if state == "decode" and sequence in lane.decoders:
             computed = lane.decoders.context(sequence)
@@ -216,7 +216,7 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
         name: getattr(timed, name) if getattr(timed, name) >= 0 else None
         for name in ("received_ps", "queued_ps", "scheduled_ps", "first_token_ps", "end_ps")
     }
-    produced = max(produced, timed.produced)
+    produced = max(produced, timed.num_output_tokens)
     asked = sequence.request
     return {
         "state": state,
@@ -227,9 +227,9 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
         **times,
         "computed": computed,
         "produced": produced,
-        "blocks": len(sequence.blocks),
-        "hit_tokens": sequence.hit_tokens,
-        "preemptions": sequence.preemptions,
+        "blocks": len(sequence.block_ids),
+        "hit_tokens": sequence.num_cached_tokens,
+        "preemptions": sequence.num_preemptions,
     }
 
 

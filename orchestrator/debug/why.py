@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..coupling.port import Item, layers
 from ..errors import InputError
-from ..serving.sequence import Sequence as RequestState
+from ..serving.request_state import RequestState
 from ..simulation import Simulation
 from . import state
 from .session import DebugSession

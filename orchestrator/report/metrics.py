@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..serving.sequence import Sequence
+from ..serving.request_state import RequestState
 from .recorder import StepLog
 
 PS_PER_MS = 10**9
@@ -31,7 +31,7 @@ class Latencies:
     itl_weights: Ints
 
 
-def latencies(done: list[Sequence], logs: list[StepLog]) -> Latencies:
+def latencies(done: list[RequestState], logs: list[StepLog]) -> Latencies:
     """Of every request that ended."""
     arrival, first, end, outputs = (
         np.array(column, dtype=np.int64)
@@ -48,7 +48,7 @@ def latencies(done: list[Sequence], logs: list[StepLog]) -> Latencies:
     return Latencies((first - arrival) / PS_PER_MS, tpot, (end - arrival) / PS_PER_MS, values, weights)
 
 
-def _token_gaps(done: list[Sequence], logs: list[StepLog]) -> tuple[Floats, Ints]:
+def _token_gaps(done: list[RequestState], logs: list[StepLog]) -> tuple[Floats, Ints]:
     """Gaps between tokens of a request: between neighbouring steps mostly, longer after a preemption or
     on the way to another engine.
 

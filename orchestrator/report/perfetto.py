@@ -19,7 +19,7 @@ from ..coupling.port import Item, layers
 from ..lowering.work import Work
 from ..power.energy import static_watts
 from ..serving.engine import Engine
-from ..serving.sequence import Sequence as RequestState
+from ..serving.request_state import RequestState
 from ..simulation import Simulation
 
 PS_PER_NS = 1000

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
 from ..serving.batch import Batch
+from ..serving.dispatcher import Dispatcher
 from ..serving.engine import Engine, Role
-from ..serving.frontend import Frontend
-from ..serving.handoff import Handoff
-from ..serving.lanes import Chunk
-from ..serving.sequence import Sequence
+from ..serving.kv.transfer import Handoff
+from ..serving.request_state import RequestState
+from ..serving.vllm.lanes import Chunk
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Recorder:
     def __init__(self, progress: Progress | None = None) -> None:
         self.logs: list[StepLog] = []
         self.lanes_of: list[range] = []
-        self.done: list[Sequence] = []  # as they end
+        self.done: list[RequestState] = []  # as they end
         self.tokens = 0
         self._progress = progress
         self._steps = 0
@@ -66,7 +66,7 @@ class Recorder:
         self.lanes_of.append(range(first, first + lanes))
         return first
 
-    def attach(self, frontend: Frontend, handoff: Handoff | None) -> None:
+    def attach(self, frontend: Dispatcher, handoff: Handoff | None) -> None:
         self._frontend, self._handoff = frontend, handoff
 
     def step_ended(
@@ -88,13 +88,13 @@ class Recorder:
         if self._progress and self._steps % 64 == 0:
             self._progress(now_ps, len(self.done), self.tokens)
 
-    def request_ended(self, engine: Engine, sequence: Sequence) -> None:
+    def request_ended(self, engine: Engine, sequence: RequestState) -> None:
         self.done.append(sequence)
         # Only its times are needed from here on.
-        sequence.chain = []
+        sequence.block_hashes = []
         self._frontend.request_ended(sequence.request, sequence.end_ps)
 
-    def prompt_ended(self, engine: Engine, sequence: Sequence) -> None:
+    def prompt_ended(self, engine: Engine, sequence: RequestState) -> None:
         if self._handoff is None:
             raise AssertionError("an engine hands over, but there is no handoff")
         self._handoff.prompt_ended(sequence)

@@ -226,8 +226,8 @@ def _write_requests(simulation: Simulation, path: Path) -> None:
                 ttft,
                 tpot,
                 e2el,
-                s.preemptions,
-                s.hit_tokens,
+                s.num_preemptions,
+                s.num_cached_tokens,
             )
         )
     with path.open("w", newline="") as file:

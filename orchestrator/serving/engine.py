@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from ..errors import InputError
 from ..workload.request import Request
-from .kv.hashing import block_names
-from .scheduler import Scheduler
-from .sequence import Sequence
-from .server import ApiServers, ServerModel
+from .api_server import ApiServers, ServerModel
+from .kv.hashing import hash_blocks
+from .request_state import RequestState
+from .vllm.scheduler import Scheduler
 
 
 class Role(StrEnum):
@@ -42,8 +42,8 @@ class Engine:
         self.name, self.number, self.max_model_len, self.role = name, number, max_model_len, role
         self.scheduler, self.servers = scheduler, servers
         self.wake: Callable[[], None] = lambda: None  # set by its step loop
-        self.coming: list[Sequence] = []  # sent to it, still in an API server
-        self.arrived: list[Sequence] = []  # not yet looked at
+        self.coming: list[RequestState] = []  # sent to it, still in an API server
+        self.arrived: list[RequestState] = []  # not yet looked at
 
     @property
     def load(self) -> tuple[int, int]:
@@ -51,7 +51,7 @@ class Engine:
         waiting, running = self.scheduler.load
         return waiting + len(self.coming) + len(self.arrived), running
 
-    def sequences(self) -> list[Sequence]:
+    def sequences(self) -> list[RequestState]:
         """All it has, in no order that matters."""
         scheduler = self.scheduler
         return [
@@ -67,17 +67,17 @@ class Engine:
     def queued_tokens(self) -> int:
         """Prompt tokens that wait to be computed."""
         waiting = [*self.coming, *self.arrived, *self.scheduler.waiting]
-        return sum(sequence.reach for sequence in waiting) + self.scheduler.unfinished_tokens
+        return sum(sequence.num_tokens for sequence in waiting) + self.scheduler.unfinished_tokens
 
     def cached_tokens(self, request: Request) -> int:
         """Tokens of its prompt that are in the prefix cache now."""
         cache = self.scheduler.cache
         if request.token_ids is None or not self.scheduler.config.enable_prefix_caching:
             return 0
-        names = block_names(request.token_ids[: request.input_tokens], cache.block_size)
-        return len(cache.pool.lookup(names, len(names))) * cache.block_size
+        names = hash_blocks(request.token_ids[: request.input_tokens], cache.block_size)
+        return len(cache.pool.get_cached_blocks(names, len(names))) * cache.block_size
 
-    def submit(self, sequence: Sequence) -> None:
+    def submit(self, sequence: RequestState) -> None:
         """A request reaches this engine now; it is looked at between two steps.
 
         Raises InputError for one that could never be served.

@@ -21,9 +21,9 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from .batch import DUMMY, Batch
 from .engine import Engine
-from .engines import EngineModel
-from .lanes import Chunk, Outcome
-from .sequence import Sequence as RequestState
+from .host_costs import HostCosts
+from .request_state import RequestState
+from .vllm.lanes import Chunk, Outcome
 
 LayerHook = Callable[[int], None]
 
@@ -86,7 +86,7 @@ class StepLoop:
         members: Sequence[Engine],
         lanes: int,
         listener: StepListener,
-        model: EngineModel,
+        model: HostCosts,
     ) -> None:
         self.members = members
         self._kernel, self._rank, self._listener, self._model = kernel, rank, listener, model

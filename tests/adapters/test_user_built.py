@@ -295,7 +295,7 @@ MODELS = {
 def config_of(name: str, folder: Path, code: str, **more: object) -> dict:
     """Everything an adapter needs, with a program of that code."""
     (folder / "ini").write_text("channels = 2\ntCK = 0.5\n")
-    (folder / "yaml").write_text("Frontend:\n  path: ./x\n")
+    (folder / "yaml").write_text("Dispatcher:\n  path: ./x\n")
     gen = script(
         folder,
         "gen",

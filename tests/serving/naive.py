@@ -1,6 +1,6 @@
 """The scheduling rules written as plainly as possible: every sequence looked at in every step.
 
-The second opinion on `metronome.orchestrator.serving.scheduler`, whose steps cost the same however many
+The second opinion on `metronome.orchestrator.serving.vllm.scheduler`, whose steps cost the same however many
 sequences run.
 """
 

@@ -7,10 +7,11 @@ from metronome.orchestrator.kernel.loop import Kernel
 from metronome.orchestrator.kernel.queue import Priority
 from metronome.orchestrator.serving.batch import Batch
 from metronome.orchestrator.serving.engine import Engine
-from metronome.orchestrator.serving.engines import engine_model, names
+from metronome.orchestrator.serving.host_costs import host_costs, names
 from metronome.orchestrator.serving.loop import StepLoop
-from metronome.orchestrator.serving.scheduler import Scheduler, SchedulerConfig
-from metronome.orchestrator.serving.sequence import Sequence
+from metronome.orchestrator.serving.request_state import RequestState
+from metronome.orchestrator.serving.vllm.config import SchedulerConfig
+from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Request
 
 MS = 10**9
@@ -20,14 +21,14 @@ STEP = 10 * MS
 def test_every_version_can_be_read():
     assert {"ideal", "vllm-0.11", "vllm-0.19"} <= set(names())
     for name in names():
-        assert engine_model(name).name == name
+        assert host_costs(name).name == name
 
 
 @pytest.mark.parametrize(
     ("decodes", "tokens"), [(1, 1), (3, 4), (5, 8), (129, 136), (257, 272), (512, 512), (513, 513)]
 )
 def test_a_decode_step_is_padded_to_a_captured_graph(decodes, tokens):
-    model = engine_model("vllm-0.19")
+    model = host_costs("vllm-0.19")
     assert model.padded(Batch((), decodes, decodes, 1, 1)).tokens == tokens
     with_prompt = Batch((33, 0), decodes, decodes, 1, 1)
     assert model.padded(with_prompt) == with_prompt
@@ -61,11 +62,16 @@ class Listener:
 def serve(version, requests, **config):
     kernel, listener = Kernel(), Listener()
     engine = Engine("e", 0, Scheduler(SchedulerConfig(block_size=4, **config), 1000), 10_000)
-    loop = StepLoop(kernel, 0, [engine], 1, listener, engine_model(version))
+    loop = StepLoop(kernel, 0, [engine], 1, listener, host_costs(version))
     loop.runner = Fixed(kernel)
     for request in requests:
         kernel.at(
-            request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, lambda r=request: engine.submit(Sequence(r))
+            request.arrival_ps,
+            Priority.ARRIVAL,
+            0,
+            "arrival",
+            request.id,
+            lambda r=request: engine.submit(RequestState(r)),
         )
     kernel.run()
     return listener.ended, loop.runner.batches
@@ -82,7 +88,7 @@ def test_one_step_at_a_time_a_request_is_in_the_next_step():
 
 def test_asynchronously_it_is_in_the_step_after_next():
     """It comes in the middle of step 2; step 3 is scheduled already; 4 is scheduled when 3 starts."""
-    model = engine_model("vllm-0.19")
+    model = host_costs("vllm-0.19")
     ended, batches = serve("vllm-0.19", [FIRST, SECOND])
     starts = [start for start, _ in batches]
     assert ended[1].queued_ps == ended[1].scheduled_ps == starts[2]
@@ -95,14 +101,14 @@ def test_asynchronously_it_is_in_the_step_after_next():
 
 def test_one_step_at_a_time_the_device_waits_for_the_host():
     """Whose work grows with the sequences of the step; asynchronously the same work is done beside the next step."""
-    model = engine_model("vllm-0.11")
+    model = host_costs("vllm-0.11")
     ended, batches = serve("vllm-0.11", [FIRST, Request(1, STEP, 8, 2)])
     starts = [start for start, _ in batches]
     host = model.host_step_ps + model.host_sequence_ps
     assert starts[0] == 1 + model.prompt_step_ps
     assert starts[1] == ended[1].queued_ps + model.prompt_step_ps == starts[0] + STEP + host + model.prompt_step_ps
     assert starts[2] == starts[1] + STEP + host + model.host_sequence_ps
-    beside = engine_model("vllm-0.19")
+    beside = host_costs("vllm-0.19")
     assert beside.host_sequence_ps == model.host_sequence_ps
     long_step = starts[1] + 100 * MS
     assert beside.next_start(long_step, starts[1], 128) == long_step + beside.step_gap_ps
@@ -110,7 +116,7 @@ def test_one_step_at_a_time_the_device_waits_for_the_host():
 
 
 def test_a_cold_engine_warms_up_in_its_first_step():
-    warm, cold = (engine_model("vllm-0.19", cold) for cold in (False, True))
+    warm, cold = (host_costs("vllm-0.19", cold) for cold in (False, True))
     batch = [Batch((8, 0), 0, 0, 0, 0)]
     assert cold.inputs_ps(batch, first=True) == warm.inputs_ps(batch, first=True) + 70 * MS
     assert cold.inputs_ps(batch, first=False) == warm.inputs_ps(batch, first=True) == warm.prompt_step_ps

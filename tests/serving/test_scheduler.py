@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metronome.orchestrator.serving.scheduler import Scheduler, SchedulerConfig
-from metronome.orchestrator.serving.sequence import Sequence
+from metronome.orchestrator.serving.request_state import RequestState
+from metronome.orchestrator.serving.vllm.config import SchedulerConfig
+from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Request
 
 from .naive import Naive, shape
@@ -55,7 +56,7 @@ def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes):
     while len(ended) < len(requests):
         for when, arriving in requests:
             if when == step:
-                fast.add(Sequence(arriving))
+                fast.add(RequestState(arriving))
                 plain.add(arriving)
         for _ in range(lanes - len(flying)):
             batch, expected = fast.schedule(step), plain.schedule()
@@ -91,7 +92,7 @@ def run(scheduler, sequences, steps=1000):
 
 
 def test_a_request_takes_its_prompt_and_one_step_a_further_token():
-    sequence = Sequence(request(0, 10, 5))
+    sequence = RequestState(request(0, 10, 5))
     batches = run(Scheduler(CONFIG, 100), [sequence])
     assert [batch.prompts for batch in batches] == [(10, 0), (), (), (), ()]
     assert [batch.context_sum for batch in batches[1:]] == [10, 11, 12, 13]
@@ -100,33 +101,33 @@ def test_a_request_takes_its_prompt_and_one_step_a_further_token():
 
 
 def test_a_long_prompt_is_cut_by_the_budget_and_by_the_threshold():
-    batches = run(Scheduler(CONFIG, 100), [Sequence(request(0, 150, 1))])
+    batches = run(Scheduler(CONFIG, 100), [RequestState(request(0, 150, 1))])
     assert [batch.prompts for batch in batches] == [(64, 0), (64, 64), (22, 128)]
-    batches = run(Scheduler(replace(CONFIG, long_prefill_token_threshold=50), 100), [Sequence(request(0, 150, 1))])
+    batches = run(Scheduler(replace(CONFIG, long_prefill_token_threshold=50), 100), [RequestState(request(0, 150, 1))])
     assert [batch.prompts for batch in batches] == [(50, 0), (50, 50), (50, 100)]
 
 
 def test_without_chunking_a_prompt_waits_for_a_whole_budget():
     config = replace(CONFIG, enable_chunked_prefill=False)
-    batches = run(Scheduler(config, 100), [Sequence(request(0, 40, 2)), Sequence(request(1, 40, 2))])
+    batches = run(Scheduler(config, 100), [RequestState(request(0, 40, 2)), RequestState(request(1, 40, 2))])
     assert [batch.prompts for batch in batches] == [(40, 0), (40, 0), ()]
 
 
 def test_the_first_admission_waits_until_the_whole_prompt_fits():
     reserve, eager = Scheduler(CONFIG, 20), Scheduler(replace(CONFIG, scheduler_reserve_full_isl=False), 20)
     for scheduler in (reserve, eager):
-        scheduler.add(Sequence(request(0, 40, 3)))
-        scheduler.add(Sequence(request(1, 70, 3)))
+        scheduler.add(RequestState(request(0, 40, 3)))
+        scheduler.add(RequestState(request(1, 70, 3)))
         scheduler.schedule(0)
     assert len(reserve.running) == 1  # 70 tokens take 18 blocks, 10 are left
     assert len(eager.running) == 2  # its first 24 tokens take 6
 
 
 def test_preemption_takes_the_last_admitted_and_recomputes_it():
-    first, last = Sequence(request(0, 8, 20)), Sequence(request(1, 8, 20))
+    first, last = RequestState(request(0, 8, 20)), RequestState(request(1, 8, 20))
     scheduler = Scheduler(CONFIG, 9)
     run(scheduler, [first, last])
-    assert (first.preemptions, last.preemptions) == (0, 1)
+    assert (first.num_preemptions, last.num_preemptions) == (0, 1)
     assert last.end_ps > first.end_ps
     assert sum(end - start for _, start, end in last.token_steps) == 20
     assert len(last.token_steps) == 2
@@ -135,19 +136,19 @@ def test_preemption_takes_the_last_admitted_and_recomputes_it():
 def test_a_prefix_is_hit_in_whole_blocks_and_one_token_is_always_computed():
     ids = list(range(12))
     scheduler = Scheduler(CONFIG, 100)
-    first = Sequence(request(0, 12, 1, [*ids, 99]))
-    again = Sequence(request(1, 12, 1, [*ids, 99]))
+    first = RequestState(request(0, 12, 1, [*ids, 99]))
+    again = RequestState(request(1, 12, 1, [*ids, 99]))
     run(scheduler, [first])
     batches = run(scheduler, [again])
-    assert again.hit_tokens == 8  # 3 full blocks, but the last token has to be computed
+    assert again.num_cached_tokens == 8  # 3 full blocks, but the last token has to be computed
     assert batches[0].prompts == (4, 8)
 
 
 def test_sequences_admitted_in_one_step_share_what_the_first_indexes():
     ids = [*range(12), 99]
     scheduler = Scheduler(CONFIG, 100)
-    scheduler.add(Sequence(request(0, 12, 1, ids)))
-    scheduler.add(Sequence(request(1, 12, 1, ids)))
+    scheduler.add(RequestState(request(0, 12, 1, ids)))
+    scheduler.add(RequestState(request(1, 12, 1, ids)))
     assert scheduler.schedule(0).prompts == (12, 0, 4, 8)
 
 
@@ -156,7 +157,7 @@ def test_the_cost_of_a_step_does_not_grow_with_what_runs(monkeypatch):
     config = SchedulerConfig(max_num_seqs=1000, max_num_batched_tokens=100_000, block_size=16)
     scheduler = Scheduler(config, 100_000)
     for number in range(960):
-        scheduler.add(Sequence(request(number, 16 + number % 16, 100)))
+        scheduler.add(RequestState(request(number, 16 + number % 16, 100)))
     scheduler.schedule(0)
     scheduler.complete(0)
     looked_at = []
@@ -172,8 +173,8 @@ def test_the_cost_of_a_step_does_not_grow_with_what_runs(monkeypatch):
 @pytest.mark.parametrize("blocks", [1, 7])
 def test_a_pool_gives_back_what_it_took_last_block_first(blocks):
     scheduler = Scheduler(CONFIG, 8)
-    taken = scheduler.pool.allocate(blocks)
-    scheduler.pool.release(taken)
-    rest = scheduler.pool.allocate(8 - blocks)
+    taken = scheduler.pool.get_new_blocks(blocks)
+    scheduler.pool.free_blocks(taken)
+    rest = scheduler.pool.get_new_blocks(8 - blocks)
     assert rest == list(range(blocks, 8))
-    assert scheduler.pool.allocate(blocks) == taken[::-1]
+    assert scheduler.pool.get_new_blocks(blocks) == taken[::-1]

@@ -14,7 +14,7 @@ from metronome.orchestrator.debug.why import why
 from metronome.orchestrator.report.metrics import latencies
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load
-from metronome.orchestrator.serving.server import ApiServers, ServerModel
+from metronome.orchestrator.serving.api_server import ApiServers, ServerModel
 from metronome.orchestrator.simulation import LiveSource, Simulation
 
 from ..accuracy import api_server

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..sequence import Sequence
-from .hashing import block_names
+from ..request_state import RequestState
+from .hashing import hash_blocks
 from .pool import BlockPool
 
 
@@ -17,36 +17,36 @@ class KvCache:
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
 
-    def cached(self, sequence: Sequence, most: int) -> list[int]:
+    def get_computed_blocks(self, sequence: RequestState, most: int) -> list[int]:
         """The blocks of the longest cached beginning, of at most ``most`` tokens."""
         ids = sequence.request.token_ids
         if not self._prefix_caching or ids is None:
             return []
-        if not sequence.chain:
-            sequence.chain = block_names(ids, self.block_size)
-        return self.pool.lookup(sequence.chain, most // self.block_size)
+        if not sequence.block_hashes:
+            sequence.block_hashes = hash_blocks(ids, self.block_size)
+        return self.pool.get_cached_blocks(sequence.block_hashes, most // self.block_size)
 
     def fits(self, tokens: int, hit: list[int]) -> bool:
         """Whether there are blocks for that many tokens, of which ``hit`` are in the cache."""
         # Hits nobody holds leave the free queue, too.
         return self.blocks_for(tokens) - len(hit) + self.pool.idle(hit) <= self.pool.free
 
-    def start(self, sequence: Sequence, hit: list[int], tokens: int) -> None:
+    def allocate_slots(self, sequence: RequestState, hit: list[int], tokens: int) -> None:
         """Give a sequence without blocks those it hit, and new ones up to ``tokens`` tokens."""
-        self.pool.hold(hit)
-        sequence.blocks = hit + self.pool.allocate(self.blocks_for(tokens) - len(hit))
-        sequence.named = len(hit)
+        self.pool.touch(hit)
+        sequence.block_ids = hit + self.pool.get_new_blocks(self.blocks_for(tokens) - len(hit))
+        sequence.num_cached_blocks = len(hit)
 
-    def name(self, sequence: Sequence, computed: int) -> None:
+    def cache_blocks(self, sequence: RequestState, computed: int) -> None:
         """Make the blocks that ``computed`` tokens fill findable by their hashes, if these are known."""
-        chain, blocks = sequence.chain, sequence.blocks
+        chain, blocks = sequence.block_hashes, sequence.block_ids
         full = min(computed // self.block_size, len(chain))
-        for block in range(sequence.named, full):
-            self.pool.remember(blocks[block], chain[block])
-        sequence.named = max(sequence.named, full)
+        for block in range(sequence.num_cached_blocks, full):
+            self.pool.cache_block(blocks[block], chain[block])
+        sequence.num_cached_blocks = max(sequence.num_cached_blocks, full)
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: RequestState) -> None:
         """Give back all its blocks."""
-        self.pool.release(sequence.blocks)
-        sequence.blocks = []
-        sequence.named = 0
+        self.pool.free_blocks(sequence.block_ids)
+        sequence.block_ids = []
+        sequence.num_cached_blocks = 0

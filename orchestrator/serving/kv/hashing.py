@@ -6,7 +6,7 @@ from array import array
 from hashlib import blake2b
 
 
-def block_names(token_ids: array[int], block_size: int) -> list[bytes]:
+def hash_blocks(token_ids: array[int], block_size: int) -> list[bytes]:
     """The names of all full blocks of ``token_ids``, in order.
 
     Each is a hash over the block's tokens and the name before it, as in vLLM.

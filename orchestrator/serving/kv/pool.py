@@ -57,11 +57,11 @@ class BlockPool:
             [(name.hex(), block) for name, block in self._by_hash.items()],
         ]
 
-    def allocate(self, count: int) -> list[int]:
+    def get_new_blocks(self, count: int) -> list[int]:
         """Take ``count`` blocks from the head; what they held is forgotten. They must be free."""
-        return [self.take() for _ in range(count)]
+        return [self.get_new_block() for _ in range(count)]
 
-    def take(self) -> int:
+    def get_new_block(self) -> int:
         """One block from the head."""
         if self._fresh < self.size:
             block = self._fresh
@@ -72,7 +72,7 @@ class BlockPool:
         self._references[block] = 1
         return block
 
-    def lookup(self, chain: Sequence[bytes], limit: int) -> list[int]:
+    def get_cached_blocks(self, chain: Sequence[bytes], limit: int) -> list[int]:
         """Blocks that hold the longest cached beginning of a chain, at most ``limit``."""
         found = []
         by_hash = self._by_hash
@@ -87,7 +87,7 @@ class BlockPool:
         """How many of these are in the free queue (holding them takes them out of it)."""
         return sum(1 for block in blocks if block not in self._references)
 
-    def hold(self, blocks: Iterable[int]) -> None:
+    def touch(self, blocks: Iterable[int]) -> None:
         """One more user of each of these cached blocks."""
         for block in blocks:
             count = self._references.get(block, 0)
@@ -95,7 +95,7 @@ class BlockPool:
                 del self._freed[block]
             self._references[block] = count + 1
 
-    def release(self, blocks: Sequence[int]) -> None:
+    def free_blocks(self, blocks: Sequence[int]) -> None:
         """One user less, last block first, so that a sequence's tail is reused before its head."""
         references, freed = self._references, self._freed
         for block in reversed(blocks):
@@ -105,7 +105,7 @@ class BlockPool:
             else:
                 freed[block] = None
 
-    def remember(self, block: int, name: bytes) -> None:
+    def cache_block(self, block: int, name: bytes) -> None:
         """Make a full block findable by its hash; the first block of a hash stays the one found."""
         if name not in self._by_hash:
             self._by_hash[name] = block

@@ -10,8 +10,8 @@ import csv
 from pathlib import Path
 
 from metronome.orchestrator.report.metrics import PS_PER_MS
-from metronome.orchestrator.serving.engines import engine_model
-from metronome.orchestrator.serving.server import ApiServers
+from metronome.orchestrator.serving.api_server import ApiServers
+from metronome.orchestrator.serving.host_costs import host_costs
 
 from ..rows import Row, mean_rows
 
@@ -22,7 +22,7 @@ def rows() -> list[Row]:
     """Mean error of a request's way in, and of a step's last token's way out, over all loads."""
     found = []
     for name, (file, version) in MEASURED.items():
-        server, way_in, way_out = engine_model(version).server, [], []
+        server, way_in, way_out = host_costs(version).server, [], []
         with (Path(__file__).parent / f"{file}.csv").open() as lines:
             for row in csv.DictReader(lines):  # each alone, on an idle server
                 if row["request"]:

@@ -11,12 +11,12 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..workload.request import Request
 from .engine import Engine, Role
-from .handoff import Handoff
+from .kv.transfer import Handoff
+from .request_state import RequestState
 from .router import Router
-from .sequence import Sequence as RequestState
 
 
-class Frontend:
+class Dispatcher:
     """Holds one future arrival at a time, so that a workload of any length streams."""
 
     def __init__(self, kernel: Kernel, workload: Iterator[Request], router: Router, engines: Sequence[Engine]) -> None:

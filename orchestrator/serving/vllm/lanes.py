@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .batch import Batch
+from ..batch import Batch
+from ..request_state import RequestState
 from .decoders import Decoders
-from .sequence import Sequence
 
 
 class Chunk(NamedTuple):
     """Prompt tokens of a sequence in a step, up to ``end``. ``last``: the prompt is whole with them.
     ``life`` tells whether the sequence has been preempted since."""
 
-    sequence: Sequence
+    sequence: RequestState
     tokens: int
     end: int
     last: bool
@@ -27,9 +27,9 @@ class Outcome:
     """What a step gives: ``tokens`` in all, to whom the ``first``, who ``ended``, whose prompt is ``handed`` over."""
 
     tokens: int
-    first: list[Sequence]
-    ended: list[Sequence]
-    handed: list[Sequence]
+    first: list[RequestState]
+    ended: list[RequestState]
+    handed: list[RequestState]
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Lane:
     decoders: Decoders
     chunks: list[Chunk] = field(default_factory=list)
     in_flight: bool = False
-    landing: list[Sequence] = field(default_factory=list)
+    landing: list[RequestState] = field(default_factory=list)
 
     def batch(self) -> Batch:
         """The shape of the step that has been put together."""
@@ -61,19 +61,19 @@ class Lane:
                 decodes, total = decodes + 1, total + cached
         return Batch(tuple(prompts), decodes, total, high, low)
 
-    def riders(self) -> list[Sequence]:
+    def riders(self) -> list[RequestState]:
         """Whose tokens the step computes; before it is settled."""
         return [*self.decoders.members(), *(chunk.sequence for chunk in self.chunks)]
 
-    def first_tokens(self) -> list[Sequence]:
+    def first_tokens(self) -> list[RequestState]:
         """Whose prompt is whole with the step that ends; those preempted since go to ``landing``."""
         whole = []
         for chunk in self.chunks:
-            alive = chunk.life == chunk.sequence.preemptions
+            alive = chunk.life == chunk.sequence.num_preemptions
             if chunk.last and not alive:
                 self.landing.append(chunk.sequence)
                 continue
-            chunk.sequence.airborne -= 1
+            chunk.sequence.num_in_flight -= 1
             if chunk.last:
                 whole.append(chunk.sequence)
         return whole

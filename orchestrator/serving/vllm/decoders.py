@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from .sequence import Sequence
+from ..request_state import RequestState
 
 
 class Decoders:
@@ -24,16 +24,16 @@ class Decoders:
         self.step = 0
         self.count = 0
         self._offsets = 0  # sum
-        self._rows: list[dict[int, Sequence]] = [{} for _ in range(block_size)]  # by step of next block
-        self._ends: dict[int, dict[int, Sequence]] = {}  # by last step
-        self._members: dict[int, Sequence] = {}  # by place in the running list
+        self._rows: list[dict[int, RequestState]] = [{} for _ in range(block_size)]  # by step of next block
+        self._ends: dict[int, dict[int, RequestState]] = {}  # by last step
+        self._members: dict[int, RequestState] = {}  # by place in the running list
         self._low: list[tuple[int, int]] = []  # heaps of (offset, order), cleaned when looked at
         self._high: list[tuple[int, int]] = []
 
-    def join(self, sequence: Sequence) -> None:
+    def join(self, sequence: RequestState) -> None:
         """From this step on it decodes; ``computed`` is its context."""
         order = sequence.order
-        offset = sequence.offset = sequence.computed - self.step
+        offset = sequence.offset = sequence.num_computed_tokens - self.step
         sequence.since = self.step
         self.count += 1
         self._offsets += offset
@@ -45,7 +45,7 @@ class Decoders:
         if len(self._low) > 4 * self.count + 64:
             self._compact()
 
-    def leave(self, sequence: Sequence) -> None:
+    def leave(self, sequence: RequestState) -> None:
         """It no longer decodes from this step on: bring its own counts up to date."""
         order, offset = sequence.order, sequence.offset
         self.count -= 1
@@ -57,14 +57,14 @@ class Decoders:
         del ending[order]
         if not ending:
             del self._ends[end]
-        sequence.computed = offset + self.step
-        sequence.produced += self.step - sequence.since
+        sequence.num_computed_tokens = offset + self.step
+        sequence.num_output_tokens += self.step - sequence.since
         sequence.add_token_steps(self.log, sequence.since, self.step)
 
-    def members(self) -> list[Sequence]:
+    def members(self) -> list[RequestState]:
         return list(self._members.values())
 
-    def __contains__(self, sequence: Sequence) -> bool:
+    def __contains__(self, sequence: RequestState) -> bool:
         return sequence.order in self._members
 
     def at_block_edge(self) -> list[int]:
@@ -73,11 +73,11 @@ class Decoders:
         ends = self._rows[(self.step + 1) % self.block_size]
         return [*begins, *ends]
 
-    def ending(self) -> list[Sequence]:
+    def ending(self) -> list[RequestState]:
         """Whose token of this step is their last."""
         return list(self._ends.get(self.step, {}).values())
 
-    def context(self, sequence: Sequence) -> int:
+    def context(self, sequence: RequestState) -> int:
         """Its tokens in the cache before this step."""
         return sequence.offset + self.step
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from .engine import Engine
-from .lanes import Chunk
-from .loop import LayerHook
-from .sequence import Sequence as RequestState
+from ..engine import Engine
+from ..loop import LayerHook
+from ..request_state import RequestState
+from ..vllm.lanes import Chunk
 
 
 class Mover(Protocol):

@@ -8,10 +8,10 @@ from typing import Any
 from ..workload.request import Request
 
 
-class Sequence:
+class RequestState:
     """Mutable state of one request in one instance.
 
-    ``reach`` tokens exist (prompt and produced), ``computed`` of them are in the KV cache or being
+    ``num_tokens`` tokens exist (prompt and produced), ``num_computed_tokens`` of them are in the KV cache or being
     put there by the step in flight. While a sequence decodes, both are derived by `Decoders`, which
     moves all of them at once; they are brought up to date when it leaves.
 
@@ -24,20 +24,20 @@ class Sequence:
     """
 
     __slots__ = (
-        "airborne",
-        "blocks",
-        "chain",
-        "computed",
+        "block_hashes",
+        "block_ids",
         "end_ps",
         "first_token_ps",
-        "hit_tokens",
-        "named",
+        "num_cached_blocks",
+        "num_cached_tokens",
+        "num_computed_tokens",
+        "num_in_flight",
+        "num_output_tokens",
+        "num_preemptions",
         "offset",
         "order",
         "origin",
         "place",
-        "preemptions",
-        "produced",
         "queued_ps",
         "received_ps",
         "remote",
@@ -49,37 +49,37 @@ class Sequence:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.produced = 0
-        self.computed = 0
-        self.blocks: list[int] = []
-        self.chain: list[bytes] = []  # hashes of its full blocks, as far as needed so far
-        self.named = 0  # blocks already findable by hash
+        self.num_output_tokens = 0
+        self.num_computed_tokens = 0
+        self.block_ids: list[int] = []
+        self.block_hashes: list[bytes] = []  # hashes of its full blocks, as far as needed so far
+        self.num_cached_blocks = 0  # blocks already findable by hash
         self.order = -1  # place in the running list
         self.offset = 0  # while decoding: context = offset + step
         self.since = 0  # while decoding: first step of this stretch
-        self.airborne = 0  # chunks, or tokens of a life that was cut short, in steps in flight
-        self.preemptions = 0
-        self.hit_tokens = 0
+        self.num_in_flight = 0  # chunks, or tokens of a life that was cut short, in steps in flight
+        self.num_preemptions = 0
+        self.num_cached_tokens = 0
         self.received_ps = self.queued_ps = self.scheduled_ps = self.first_token_ps = self.end_ps = -1
         self.token_steps: list[tuple[int, int, int]] = []
         self.place = 0
-        self.origin: Sequence | None = None
+        self.origin: RequestState | None = None
         self.remote = False  # its prompt's K and V come from another engine
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sequence:
+    def __deepcopy__(self, memo: dict[int, Any]) -> RequestState:
         """A copy shares what is never changed in place: the request and the names of its blocks."""
         copied = memo[id(self)] = copy(self)
-        copied.blocks, copied.token_steps = list(self.blocks), list(self.token_steps)
+        copied.block_ids, copied.token_steps = list(self.block_ids), list(self.token_steps)
         copied.origin = deepcopy(self.origin, memo)
         return copied
 
     @property
-    def reach(self) -> int:
-        return self.request.input_tokens + self.produced
+    def num_tokens(self) -> int:
+        return self.request.input_tokens + self.num_output_tokens
 
     @property
     def remaining(self) -> int:
-        return self.request.output_tokens - self.produced
+        return self.request.output_tokens - self.num_output_tokens
 
     def add_token_steps(self, log: int, first: int, end: int) -> None:
         """Steps [first, end) of that log each gave a token; contiguous ranges grow."""
@@ -89,14 +89,14 @@ class Sequence:
             first = self.token_steps.pop()[1]
         self.token_steps.append((log, first, end))
 
-    def take_over(self, origin: Sequence) -> None:
+    def take_over(self, origin: RequestState) -> None:
         """Go on where another engine has ended: its tokens and times are this request's, too."""
-        self.produced, self.token_steps = origin.produced, list(origin.token_steps)
+        self.num_output_tokens, self.token_steps = origin.num_output_tokens, list(origin.token_steps)
         self.first_token_ps, self.scheduled_ps, self.queued_ps, self.received_ps = (
             origin.first_token_ps,
             origin.scheduled_ps,
             origin.queued_ps,
             origin.received_ps,
         )
-        self.preemptions += origin.preemptions
-        self.hit_tokens = origin.hit_tokens
+        self.num_preemptions += origin.num_preemptions
+        self.num_cached_tokens = origin.num_cached_tokens

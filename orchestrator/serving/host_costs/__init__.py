@@ -11,14 +11,14 @@ from typing import Any
 
 import yaml
 
+from ..api_server import ServerModel
 from ..batch import Batch
-from ..server import ServerModel
 
 PS_PER_US = 10**6
 
 
 @dataclass(frozen=True, slots=True)
-class EngineModel:
+class HostCosts:
     """Host work and launches of one engine version (docs/engines.md).
 
     Attributes:
@@ -69,7 +69,7 @@ def names() -> list[str]:
 
 
 @cache
-def engine_model(name: str, cold: bool = False) -> EngineModel:
+def host_costs(name: str, cold: bool = False) -> HostCosts:
     """The engine of that name, warm unless it starts ``cold``; KeyError if there is none."""
     if name not in names():
         raise KeyError(name)
@@ -78,7 +78,7 @@ def engine_model(name: str, cold: bool = False) -> EngineModel:
     if not cold:
         times["warm_up_ps"] = 0
     sizes = tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step))
-    return EngineModel(name, facts["async_scheduling"], **times, graph_sizes=sizes, server=ServerModel(**server))
+    return HostCosts(name, facts["async_scheduling"], **times, graph_sizes=sizes, server=ServerModel(**server))
 
 
 def _times(facts: dict[str, Any]) -> dict[str, int]:

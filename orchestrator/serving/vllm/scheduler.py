@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from .batch import Batch
+from ..batch import Batch
+from ..kv.cache import KvCache
+from ..request_state import RequestState
 from .config import SchedulerConfig, SchedulerCounts
 from .decoders import Decoders
-from .inbound import Inbound
-from .kv.cache import KvCache
 from .lanes import Chunk, Lane, Outcome, gather
-from .sequence import Sequence
+from .waiting_for_remote_kvs import WaitingForRemoteKvs
 
 
 class Scheduler:
@@ -41,14 +41,14 @@ class Scheduler:
         self.cache = KvCache(num_blocks, config.block_size, config.enable_prefix_caching)
         self.pool = self.cache.pool
         self.counts = SchedulerCounts()
-        self.waiting: deque[Sequence] = deque()
-        self.running: dict[int, Sequence] = {}  # by order, hence in order
+        self.waiting: deque[RequestState] = deque()
+        self.running: dict[int, RequestState] = {}  # by order, hence in order
         self.lanes = [Lane(Decoders(config.block_size, first_log + i)) for i in range(lanes)]
-        self.inbound = Inbound(self.cache)
-        self.handed: dict[int, Sequence] = {}  # by request: prompt computed, blocks still held
+        self.inbound = WaitingForRemoteKvs(self.cache)
+        self.handed: dict[int, RequestState] = {}  # by request: prompt computed, blocks still held
         self._hand_over = hand_over
-        self.prefilling: dict[int, Sequence] = {}  # running, prompt not yet whole
-        self._skipped: list[Sequence] = []  # decoders without budget in an earlier step
+        self.prefilling: dict[int, RequestState] = {}  # running, prompt not yet whole
+        self._skipped: list[RequestState] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
         self._order = 0
         self._leaving: set[int] = set()  # running, by order, whose last token is on its way
@@ -61,9 +61,9 @@ class Scheduler:
     @property
     def unfinished_tokens(self) -> int:
         """Tokens of running sequences' prompts that no step computes yet."""
-        return sum(sequence.reach - sequence.computed for sequence in self.prefilling.values())
+        return sum(sequence.num_tokens - sequence.num_computed_tokens for sequence in self.prefilling.values())
 
-    def add(self, sequence: Sequence) -> None:
+    def add(self, sequence: RequestState) -> None:
         """Queue a new arrival."""
         self.waiting.append(sequence)
 
@@ -100,7 +100,7 @@ class Scheduler:
         self._lane.in_flight = True
         return self._lane.batch()
 
-    def complete(self, now_ps: int, lane: int = 0) -> list[Sequence]:
+    def complete(self, now_ps: int, lane: int = 0) -> list[RequestState]:
         """A lane's tokens are out: returns the sequences that ended, their blocks given back."""
         return self.finish(self.settle(lane), now_ps)
 
@@ -126,7 +126,7 @@ class Scheduler:
             else:
                 decoders.join(sequence)
         for sequence in current.landing:
-            sequence.airborne -= 1
+            sequence.num_in_flight -= 1
             self._produce(sequence, step)
             if not sequence.remaining:
                 ended.append(sequence)
@@ -136,7 +136,7 @@ class Scheduler:
         self._leaving.update(sequence.order for sequence in (*ended, *outcome.handed))
         return outcome
 
-    def finish(self, outcome: Outcome, delivered_ps: int) -> list[Sequence]:
+    def finish(self, outcome: Outcome, delivered_ps: int) -> list[RequestState]:
         """A settled step's tokens are out, and then with the clients: returns who ended, their blocks given back."""
         for sequence in outcome.first:
             if sequence.first_token_ps < 0:
@@ -153,11 +153,11 @@ class Scheduler:
             self.cache.free(sequence)
         return outcome.ended
 
-    def _produce(self, sequence: Sequence, step: int) -> None:
-        sequence.produced += 1
+    def _produce(self, sequence: RequestState, step: int) -> None:
+        sequence.num_output_tokens += 1
         sequence.add_token_steps(self._lane.decoders.log, step, step + 1)
 
-    def _withdraw(self, sequence: Sequence) -> None:
+    def _withdraw(self, sequence: RequestState) -> None:
         """Its last token landed after it had been preempted: it need not be computed again."""
         if sequence in self.waiting:
             self.waiting.remove(sequence)
@@ -165,7 +165,7 @@ class Scheduler:
 
     # Prefill and decode on different engines ------------------------------------------------------
 
-    def release(self, sequence: Sequence) -> None:
+    def release(self, sequence: RequestState) -> None:
         """The K and V of a handed-over sequence have left: its blocks are free (and can still be hit)."""
         del self.handed[sequence.request.id]
         self.cache.free(sequence)
@@ -177,7 +177,7 @@ class Scheduler:
             sequence.remote = False  # if it is preempted it computes its prompt here
             self._run(sequence)
             self._lane.decoders.join(sequence)
-            self.cache.name(sequence, sequence.computed + 1)
+            self.cache.cache_blocks(sequence, sequence.num_computed_tokens + 1)
             budget -= 1
         return budget
 
@@ -231,43 +231,43 @@ class Scheduler:
         tail = islice(reversed(self.running), len(self.prefilling))
         return all(order in self.prefilling for order in tail)
 
-    def _wanted(self, sequence: Sequence) -> int:
-        tokens = sequence.reach - sequence.computed
+    def _wanted(self, sequence: RequestState) -> int:
+        tokens = sequence.num_tokens - sequence.num_computed_tokens
         threshold = self.config.long_prefill_token_threshold
         return min(tokens, threshold) if threshold else tokens
 
     def _chunk_tokens(self) -> int:
         return sum(chunk.tokens for chunk in self._lane.chunks)
 
-    def _grow(self, sequence: Sequence, tokens: int) -> bool:
+    def _grow(self, sequence: RequestState, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
-        need = self.cache.blocks_for(sequence.computed + tokens) - len(sequence.blocks)
+        need = self.cache.blocks_for(sequence.num_computed_tokens + tokens) - len(sequence.block_ids)
         if not self._make_room(sequence, need):
             return False
-        sequence.blocks += self.pool.allocate(need)
+        sequence.block_ids += self.pool.get_new_blocks(need)
         self._add_chunk(sequence, tokens)
         return True
 
-    def _add_chunk(self, sequence: Sequence, tokens: int) -> None:
-        sequence.computed += tokens
-        self.cache.name(sequence, sequence.computed)
-        last = sequence.computed == sequence.reach
-        sequence.airborne += 1
-        self._lane.chunks.append(Chunk(sequence, tokens, sequence.computed, last, sequence.preemptions))
+    def _add_chunk(self, sequence: RequestState, tokens: int) -> None:
+        sequence.num_computed_tokens += tokens
+        self.cache.cache_blocks(sequence, sequence.num_computed_tokens)
+        last = sequence.num_computed_tokens == sequence.num_tokens
+        sequence.num_in_flight += 1
+        self._lane.chunks.append(Chunk(sequence, tokens, sequence.num_computed_tokens, last, sequence.num_preemptions))
 
-    def _grow_decoder(self, sequence: Sequence) -> bool:
+    def _grow_decoder(self, sequence: RequestState) -> bool:
         """One more token: a block where one begins, a name where one ends; False if it preempted itself."""
         block_size = self.config.block_size
         context = self._lane.decoders.context(sequence)
-        if context % block_size == 0 and len(sequence.blocks) * block_size == context:
+        if context % block_size == 0 and len(sequence.block_ids) * block_size == context:
             if not self.pool.free and not self._make_room(sequence, 1):
                 return False
-            sequence.blocks.append(self.pool.take())
+            sequence.block_ids.append(self.pool.get_new_block())
         if (context + 1) % block_size == 0:
-            self.cache.name(sequence, context + 1)
+            self.cache.cache_blocks(sequence, context + 1)
         return True
 
-    def _make_room(self, sequence: Sequence, need: int) -> bool:
+    def _make_room(self, sequence: RequestState, need: int) -> bool:
         """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went."""
         while self.pool.free < need:
             # Whoever is about to leave gives its blocks back anyway.
@@ -277,7 +277,7 @@ class Scheduler:
                 return False
         return True
 
-    def _preempt(self, sequence: Sequence) -> None:
+    def _preempt(self, sequence: RequestState) -> None:
         if sequence.order in self.prefilling:
             del self.prefilling[sequence.order]
         elif sequence in self._skipped:
@@ -287,11 +287,11 @@ class Scheduler:
             lane.decoders.leave(sequence)
             if lane.in_flight:
                 lane.landing.append(sequence)
-                sequence.airborne += 1
+                sequence.num_in_flight += 1
         del self.running[sequence.order]
         self.cache.free(sequence)
-        sequence.computed = 0
-        sequence.preemptions += 1
+        sequence.num_computed_tokens = 0
+        sequence.num_preemptions += 1
         self.counts.preemptions += 1
         self.waiting.appendleft(sequence)
 
@@ -303,7 +303,7 @@ class Scheduler:
             budget = self._start_loaded(budget)
         while self.waiting and budget > 0 and len(self.running) < config.max_num_seqs:
             sequence = self.waiting[0]
-            if sequence.airborne:  # preempted, and part of its last life is still in a pipeline
+            if sequence.num_in_flight:  # preempted, and part of its last life is still in a pipeline
                 break
             if sequence.remote:
                 hit_tokens = self.inbound.reserve(sequence)
@@ -312,37 +312,37 @@ class Scheduler:
                 self.counts.prefix_hit_tokens += hit_tokens
                 self.waiting.popleft()
                 continue
-            hit = self.cache.cached(sequence, sequence.reach - 1)  # one token is always left to compute
-            sequence.computed = len(hit) * config.block_size
+            # One token is always left to compute.
+            hit = self.cache.get_computed_blocks(
+                sequence, sequence.num_tokens - 1
+            )  # one token is always left to compute
+            sequence.num_computed_tokens = len(hit) * config.block_size
             tokens = self._wanted(sequence)
             if not config.enable_chunked_prefill and tokens > budget:
                 break
             tokens = min(tokens, budget)
-            whole = sequence.reach if config.scheduler_reserve_full_isl else sequence.computed + tokens
+            whole = sequence.num_tokens if config.scheduler_reserve_full_isl else sequence.num_computed_tokens + tokens
             if not self.cache.fits(whole, hit):
                 break
             self.waiting.popleft()
             self._start(sequence, hit, tokens, now_ps)
             budget -= tokens
 
-    def _start(self, sequence: Sequence, hit: list[int], tokens: int, now_ps: int) -> None:
-        self.cache.start(sequence, hit, sequence.computed + tokens)
-        self.counts.prefix_hit_tokens += sequence.computed
-        if sequence.preemptions:
-            self.counts.recomputed_tokens += sequence.reach - sequence.computed
+    def _start(self, sequence: RequestState, hit: list[int], tokens: int, now_ps: int) -> None:
+        self.cache.allocate_slots(sequence, hit, sequence.num_computed_tokens + tokens)
+        self.counts.prefix_hit_tokens += sequence.num_computed_tokens
+        if sequence.num_preemptions:
+            self.counts.recomputed_tokens += sequence.num_tokens - sequence.num_computed_tokens
         else:
-            sequence.hit_tokens = sequence.computed
+            sequence.num_cached_tokens = sequence.num_computed_tokens
             sequence.scheduled_ps = now_ps
         self._run(sequence)
         self.prefilling[sequence.order] = sequence
         self._add_chunk(sequence, tokens)
 
-    def _run(self, sequence: Sequence) -> None:
+    def _run(self, sequence: RequestState) -> None:
         """Append to the running list."""
         self.counts.admissions += 1
         sequence.order = self._order
         self._order += 1
         self.running[sequence.order] = sequence
-
-
-__all__ = ["Scheduler", "SchedulerConfig", "SchedulerCounts"]

@@ -1,0 +1,1 @@
+"""vLLM's scheduler (V1), by version."""
