@@ -24,12 +24,14 @@ from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
 from .serving.dispatcher import Dispatcher
-from .serving.engine import Engine, Role
-from .serving.host_costs import host_costs
-from .serving.kv.transfer import Handoff
+from .serving.engines import costs_of, kind_of
+from .serving.interface import Role
+from .serving.kv.connector import PrefillDecodeConnector
 from .serving.loop import StepLoop
+from .serving.policies import make_policies
+from .serving.replica import Replica
 from .serving.router import make_router
-from .serving.vllm.scheduler import Scheduler
+from .serving.spec import EngineSpec
 from .workload import llmservingsim, synthetic
 from .workload.request import Request
 from .workload.rewindable import Rewindable
@@ -119,9 +121,11 @@ class Simulation:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
-            self._build_engines(progress, fold)
-            self.frontend = Dispatcher(self.kernel, self.workload, router, self.engines)
-            self._build_handoff(routes)
+            self.recorder = Recorder(progress)
+            self._build_replicas()
+            self.dispatcher = Dispatcher(self.kernel, self.workload, router, self.replicas)
+            self._build_connector(routes)
+            self._build_loops(fold)
         except BaseException:
             self._stack.close()
             raise
@@ -155,67 +159,76 @@ class Simulation:
         """
         start = time.perf_counter()
         try:
-            self.frontend.start()
+            self.dispatcher.start()
             self.kernel.run(seen)
-            self.frontend.check_done()
+            self.dispatcher.check_done()
         finally:
             self.wall_s = time.perf_counter() - start
 
-    def _build_engines(self, progress: Progress | None, fold: bool) -> None:
-        self.engines: list[Engine] = []
-        self.loops: list[StepLoop] = []  # one an instance, and
-        self.executors: list[Executor] = []  # what executes its steps
-        self.recorder = Recorder(progress)
+    def _build_replicas(self) -> None:
+        self.replicas: list[Replica] = []
+        self._members: list[list[Replica]] = []  # by unit
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
-            model = host_costs(options.version, options.cold_start)
-            servers = ApiServers(model.server, options.api_server_count)
-            members: list[Engine] = []
+            servers = ApiServers(costs_of(options.version, options.cold_start).server, options.api_server_count)
+            where = f"instances.{unit.rank}.engine"
+            members: list[Replica] = []
             for name in unit.names:
-                number = len(self.engines) + len(members)
-                scheduler = Scheduler(
-                    unit.scheduler,
+                spec = EngineSpec(
+                    name,
+                    options,
                     unit.blocks,
+                    unit.max_model_len,
                     unit.plan.lanes,
                     self.recorder.add_engine(unit.plan.lanes),
-                    hand_over=role is Role.PREFILL,
+                    role,
+                    *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
                 )
-                members.append(Engine(name, number, scheduler, unit.max_model_len, role, servers))
-            self.engines += members
+                members.append(
+                    Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
+                )
+            self.replicas += members
+            self._members.append(members)
+
+    def _build_loops(self, fold: bool) -> None:
+        self.loops: list[StepLoop] = []  # one an instance, and
+        self.executors: list[Executor] = []  # what executes its steps
+        for unit, members in zip(self.units, self._members, strict=True):
+            options = unit.options.engine
+            costs = costs_of(options.version, options.cold_start)
             # Instances rank after components: at one instant hardware comes first.
-            loop = StepLoop(self.kernel, unit.rank, members, unit.plan.lanes, self.recorder, model)
+            loop = StepLoop(self.kernel, unit.rank, members, unit.plan.lanes, self.dispatcher, self.recorder, costs)
             self.loops.append(loop)
             loop.runner = executor = Executor(
-                self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].scheduler.steady, fold
+                self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].engine.steady, fold
             )
             self.executors.append(executor)
 
-    def _routes(self, templates: Templates) -> dict[tuple[int, int], list[KvRoute]]:
-        """Between every prefill and every decode engine, by their numbers."""
+    def _routes(self, templates: Templates) -> dict[tuple[str, str], list[KvRoute]]:
+        """Between every prefill and every decode replica, by their names."""
         places = [(unit, member) for unit in self.units for member in range(len(unit.names))]
 
-        def of(role: str) -> list[tuple[int, UnitPlan, int]]:
-            return [(n, unit, member) for n, (unit, member) in enumerate(places) if unit.options.role == role]
+        def of(role: str) -> list[tuple[UnitPlan, int]]:
+            return [(unit, member) for unit, member in places if unit.options.role == role]
 
         return {
-            (n, m): kv_routes(self.scenario, unit, other, member, fellow, templates)
-            for n, unit, member in of("prefill")
-            for m, other, fellow in of("decode")
+            (unit.names[member], other.names[fellow]): kv_routes(self.scenario, unit, other, member, fellow, templates)
+            for unit, member in of("prefill")
+            for other, fellow in of("decode")
         }
 
-    def _build_handoff(self, routes: dict[tuple[int, int], list[KvRoute]]) -> None:
+    def _build_connector(self, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
         self.mover = KvMover(self.ports, routes)
-        self.handoff: Handoff | None = None
+        self.connector: PrefillDecodeConnector | None = None
         if routes:
             options = self.scenario.kv_transfer
-            self.handoff = self.frontend.handoff = Handoff(
-                self.engines,
+            self.connector = self.dispatcher.connector = PrefillDecodeConnector(
+                self.replicas,
                 self.mover,
-                self.frontend.decode_engine,
+                self.dispatcher.decode_replica,
                 options.mode == "push",
                 options.granularity == "layer",
             )
-        self.recorder.attach(self.frontend, self.handoff)
 
 
 def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:

@@ -1,4 +1,4 @@
-"""K and V on their way from one engine's devices to another's, as sends over the network between them."""
+"""K and V on their way from one endpoint to another, as sends over what lies between them."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class SendListener(Protocol):
 
 
 class KvMover:
-    """Knows the routes between every pair of prefill and decode engines, by their numbers."""
+    """As `serving.interface.KvTransfer`: knows the routes between endpoints, by their names."""
 
-    def __init__(self, ports: Ports, routes: dict[tuple[int, int], list[KvRoute]]) -> None:
+    def __init__(self, ports: Ports, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
         self._ports, self._routes = ports, routes
         self.bytes = 0
         self.energy_pj = 0
         self.listener: SendListener | None = None
 
-    def networks(self, source: int, target: int) -> set[str]:
+    def networks(self, source: str, target: str) -> set[str]:
         """Over which K and V go between the two."""
         return {route.work.component for route in self._routes[source, target]}
 
-    def move(self, source: int, target: int, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
+    def move(self, source: str, target: str, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
         """K and V of ``tokens`` tokens, of all layers or of some; ``done`` when the last byte is there."""
         sends: list[tuple[Work, int]] = []
         for route in self._routes[source, target]:

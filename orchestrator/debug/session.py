@@ -64,7 +64,7 @@ class DebugSession:
         self.marks: dict[int, int] = {}  # the user's checkpoints: number -> event
         self.event: Event | None = None
         try:
-            self.simulation.frontend.start()
+            self.simulation.dispatcher.start()
             self._fetch()
             self._keep()
         except BaseException:
@@ -149,7 +149,7 @@ class DebugSession:
         event = kernel.next()
         if event is None:
             self.event = None
-            self.simulation.frontend.check_done()
+            self.simulation.dispatcher.check_done()
             return
         number, row = kernel.events, Row.of(event)
         if number <= len(self.log):
@@ -321,7 +321,7 @@ class DebugSession:
         return state.resolve(state.tree(self.simulation, self.inside.component_state), path)
 
     def preemptions(self) -> int:
-        return sum(engine.scheduler.counts.preemptions for engine in self.simulation.engines)
+        return sum(replica.engine.counts.preemptions for replica in self.simulation.replicas)
 
     def tied(self) -> bool:
         pending = self.simulation.kernel.queue.head

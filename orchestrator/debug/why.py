@@ -118,7 +118,7 @@ class Moves:
         self.networks: set[str] = set()
         self._since = -1
 
-    def moving(self, request: int, source: int, target: int) -> None:
+    def moving(self, request: int, source: str, target: str) -> None:
         if request == self._request:
             self._since = self._simulation.kernel.now_ps
             self.networks |= self._simulation.mover.networks(source, target)
@@ -161,8 +161,8 @@ def why(session: DebugSession, request: int) -> Answer:
             collectors.append(Collector(unit.name, request))
             loop.onlooker = executor.listener = collectors[-1]
         moves = Moves(request, simulation)
-        if simulation.handoff:
-            simulation.handoff.onlooker = moves
+        if simulation.connector:
+            simulation.connector.onlooker = moves
         end = None
         while session.position < here and end is None:
             session.step()

@@ -18,7 +18,7 @@ from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 from ..coupling.port import Item, layers
 from ..lowering.work import Work
 from ..power.energy import static_watts
-from ..serving.engine import Engine
+from ..serving.replica import Replica
 from ..serving.request_state import RequestState
 from ..simulation import Simulation
 
@@ -118,8 +118,8 @@ class Watcher:
             watcher = _Instance(self, number, unit.name, loop.members)
             loop.onlooker = simulation.executors[number].listener = watcher
             self._instances.append(watcher)
-        if simulation.handoff:
-            simulation.handoff.onlooker = self
+        if simulation.connector:
+            simulation.connector.onlooker = self
             simulation.mover.listener = self
         trace.count(0, static_watts(simulation.scenario) or 0, "W", "power", "static")
 
@@ -141,8 +141,8 @@ class Watcher:
         now = self._simulation.kernel.now_ps
         for instance in self._instances:
             instance.finish(now)
-        for engine in self._simulation.engines:
-            for sequence in engine.sequences():
+        for replica in self._simulation.replicas:
+            for sequence in replica.requests():
                 if sequence.origin is None and sequence.request.id in self._riding:
                     self._request(sequence, now)
 
@@ -175,7 +175,7 @@ class Watcher:
 
     # Of the handoff and of sends
 
-    def moving(self, request: int, source: int, target: int) -> None:
+    def moving(self, request: int, source: str, target: str) -> None:
         self._moving.setdefault(request, []).append((self._simulation.kernel.now_ps, -1))
 
     def moved(self, request: int) -> None:
@@ -207,7 +207,7 @@ class Watcher:
 class _Instance:
     """Onlooker of one instance's loop and executor."""
 
-    def __init__(self, watcher: Watcher, number: int, name: str, members: Sequence[Engine]) -> None:
+    def __init__(self, watcher: Watcher, number: int, name: str, members: Sequence[Replica]) -> None:
         self._watcher, self._number, self._name, self._members = watcher, number, name, members
         self._flying: dict[int, tuple[int, int]] = {}  # step -> track, launched at
         self._folded_ps: dict[int, int] = {}
@@ -227,11 +227,10 @@ class _Instance:
         self._folded_ps.pop(step, None)
         for member in self._members:
             waiting, running = member.load
-            pool = member.scheduler.pool
             for what, unit, value in (
                 ("waiting", "requests", waiting),
                 ("running", "requests", running),
-                ("KV use", "%", 100 * pool.used / pool.size),
+                ("KV use", "%", 100 * member.kv_use),
             ):
                 trace.count(now_ps, value, unit, member.name, what)
         if now_ps > since:

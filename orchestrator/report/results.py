@@ -66,10 +66,10 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
     data: dict[str, Any] = {
         "backend": "metronome",
         "model_id": scenario.instances[0].model,
-        "num_prompts": simulation.frontend.arrived,
+        "num_prompts": simulation.dispatcher.arrived,
         "duration": duration,
         "completed": len(done),
-        "failed": simulation.frontend.outstanding,
+        "failed": simulation.dispatcher.outstanding,
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
         "request_throughput": rate(len(done)),
@@ -87,7 +87,7 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
     """What a real server would not say: how the run went, its hardware, how far off the figures in ``data`` may be."""
     scenario, recorder = simulation.scenario, simulation.recorder
     energy, outputs = energy_j(simulation), data["total_output_tokens"]
-    counts = [engine.scheduler.counts for engine in simulation.engines]
+    counts = [replica.engine.counts for replica in simulation.replicas]
     components = {spec.name: _component(simulation, spec, ending.status == "complete") for spec in simulation.specs}
     return {
         "version": version("metronome-cosim"),
@@ -104,7 +104,7 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
         "preemptions": sum(c.preemptions for c in counts),
         "recomputed_tokens": sum(c.recomputed_tokens for c in counts),
         "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
-        "kv_blocks": {engine.name: engine.scheduler.pool.size for engine in simulation.engines},
+        "kv_blocks": {replica.name: replica.engine.num_blocks for replica in simulation.replicas},
         "energy_j": energy,
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
@@ -142,10 +142,10 @@ def _component(simulation: Simulation, spec: ComponentSpec, finished: bool) -> d
 
 def _transfers(simulation: Simulation) -> dict[str, int] | None:
     """K and V moved from prefill to decode engines; None where no instance is split."""
-    handoff = simulation.handoff
-    if handoff is None:
+    connector = simulation.connector
+    if connector is None:
         return None
-    return {"requests": handoff.transfers, "tokens": handoff.tokens, "bytes": simulation.mover.bytes}
+    return {"requests": connector.transfers, "tokens": connector.tokens, "bytes": simulation.mover.bytes}
 
 
 def without_energy(simulation: Simulation) -> list[str]:
@@ -211,7 +211,7 @@ def _write_requests(simulation: Simulation, path: Path) -> None:
         tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else ""
         ttft, e2el = (s.first_token_ps - r.arrival_ps) // PS_PER_NS, (s.end_ps - r.arrival_ps) // PS_PER_NS
         places = [s.place] if s.origin is None else [s.origin.place, s.place]
-        name = ">".join(simulation.engines[place].name for place in places)
+        name = ">".join(simulation.replicas[place].name for place in places)
         rows.append(
             (
                 r.id,
@@ -275,7 +275,7 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
         for name in ("running", "waiting", "kv_used"):
             columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
         columns["power_w"] += np.bincount(which, column("energy_pj") / PJ_PER_J, minlength=bins)
-    columns["kv_used"] /= sum(engine.scheduler.pool.size for engine in simulation.engines)
+    columns["kv_used"] /= sum(replica.engine.num_blocks for replica in simulation.replicas)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(SERIES_COLUMNS)

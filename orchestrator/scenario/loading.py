@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import InputError
+from ..serving.engines import kinds
 from .schema import Scenario
 
 DEFAULT = "quickstart"
@@ -44,7 +45,7 @@ def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
         return Scenario.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(part for part in first["loc"] if part not in ("llmservingsim", "synthetic"))
+        loc = tuple(part for part in first["loc"] if part not in ("llmservingsim", "synthetic", *kinds()))
         line = _line_of(text, loc)
         message = first["msg"].removeprefix("Value error, ")
         value = first.get("input")
