@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -11,20 +12,23 @@ from typing import Protocol
 
 from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
+from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
 from .errors import MetronomeError
+from .instruments.recorder import Recorder
+from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
 from .kernel.queue import Event
 from .lowering.work import Templates
 from .placement import UnitPlan, kv_routes, place
-from .report.recorder import Progress, Recorder
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
+from .serving.hooks import ServingHooks
 from .serving.interface import Role
 from .serving.kv.connector import PrefillDecodeConnector
 from .serving.loop import StepLoop
@@ -91,7 +95,7 @@ class Simulation:
     """One run of one scenario. Use as a context manager: leaving it ends what it started.
 
     Making it checks everything that can be checked before time 0; raises InputError. With ``rewindable``
-    deep copies of it can be run on their own (the debugger's checkpoints).
+    deep copies of it can be run on their own (the debugger's checkpoints). ``instruments`` look on.
     """
 
     def __init__(
@@ -99,7 +103,7 @@ class Simulation:
         scenario: Scenario,
         inputs: Inputs | Path,
         source: Source | None = None,
-        progress: Progress | None = None,
+        instruments: Sequence[object] = (),
         fold: bool = True,
         rewindable: bool = False,
     ) -> None:
@@ -115,15 +119,20 @@ class Simulation:
         self.workload = read_workload(scenario, self.inputs)
         if rewindable:
             self.workload = Rewindable(self.workload)
-        self.kernel = Kernel()
+        self.instruments = Instruments(lambda message: print(f"metronome: {message}", file=sys.stderr))
+        self.kernel = Kernel(self.instruments)
+        self._serving_hooks = ServingHooks(self.instruments)
+        self._coupling_hooks = CouplingHooks(self.instruments)
         self.wall_s = 0.0
         try:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
-            self.recorder = Recorder(progress)
+            self.recorder = Recorder()
+            for instrument in (self.recorder, *instruments):
+                self.instruments.add(instrument)
             self._build_replicas()
-            self.dispatcher = Dispatcher(self.kernel, self.workload, router, self.replicas)
+            self.dispatcher = Dispatcher(self.kernel, self.workload, router, self.replicas, self._serving_hooks)
             self._build_connector(routes)
             self._build_loops(fold)
         except BaseException:
@@ -149,10 +158,10 @@ class Simulation:
             *(unit.plan for unit in self.units),
         ]
 
-    def run(self, seen: Callable[[Event], None] | None = None) -> None:
+    def run(self, check: Callable[[Event], None] | None = None) -> None:
         """To the end of the workload. What was recorded stays usable if this raises.
 
-        ``seen`` is told of every event before it acts.
+        ``check`` may refuse an event before it acts, by raising.
 
         Raises ComponentFailure, StalledError, InputError (a request or workload line that cannot be),
         KeyboardInterrupt.
@@ -160,7 +169,7 @@ class Simulation:
         start = time.perf_counter()
         try:
             self.dispatcher.start()
-            self.kernel.run(seen)
+            self.kernel.run(check)
             self.dispatcher.check_done()
         finally:
             self.wall_s = time.perf_counter() - start
@@ -197,10 +206,19 @@ class Simulation:
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
             # Instances rank after components: at one instant hardware comes first.
-            loop = StepLoop(self.kernel, unit.rank, members, unit.plan.lanes, self.dispatcher, self.recorder, costs)
+            loop = StepLoop(
+                self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks
+            )
             self.loops.append(loop)
             loop.runner = executor = Executor(
-                self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].engine.steady, fold
+                self.kernel,
+                len(self.specs) + unit.rank,
+                unit.name,
+                unit.plan,
+                self.ports,
+                members[0].engine.steady,
+                self._coupling_hooks,
+                fold,
             )
             self.executors.append(executor)
 
@@ -218,7 +236,7 @@ class Simulation:
         }
 
     def _build_connector(self, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
-        self.mover = KvMover(self.ports, routes)
+        self.mover = KvMover(self.ports, routes, self._coupling_hooks)
         self.connector: PrefillDecodeConnector | None = None
         if routes:
             options = self.scenario.kv_transfer
@@ -228,6 +246,8 @@ class Simulation:
                 self.dispatcher.decode_replica,
                 options.mode == "push",
                 options.granularity == "layer",
+                self._serving_hooks,
+                self.kernel,
             )
 
 

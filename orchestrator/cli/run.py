@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ..errors import MetronomeError
-from ..report.recorder import Progress
+from ..instruments.progress import Progress
 from ..report.results import Ending, write
 from ..scenario.inputs import Inputs
 from ..scenario.loading import DEFAULT, load
@@ -103,7 +103,7 @@ def run_one(
     source: Source = LiveSource(output / "logs")
     recorder = None
     if record or trace:
-        from ..record.recording import RecordingSource
+        from ..record.recording import EventsRecorded, RecordingSource
         from ..record.replay import check_trace
 
         if trace:
@@ -113,7 +113,9 @@ def run_one(
         settle_memory()
         startup_s = time.perf_counter() - started
         try:
-            simulation.run(recorder.writer.see if recorder and recorder.writer else None)
+            if recorder and recorder.writer:
+                simulation.instruments.add(EventsRecorded(recorder.writer))
+            simulation.run()
         except KeyboardInterrupt as error:
             ending, failure = Ending("interrupted"), error
         except MetronomeError as error:
@@ -143,10 +145,10 @@ def settle_memory() -> None:
 
 
 @contextmanager
-def progress_bar(quiet: bool) -> Iterator[Progress | None]:
+def progress_bar(quiet: bool) -> Iterator[list[Progress]]:
     """Simulated time, requests done and tokens per wall second, on a terminal only."""
     if quiet or not sys.stderr.isatty():
-        yield None
+        yield []
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -169,4 +171,4 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
                 description=f"{now_ps / PS_PER_S:,.1f} s simulated, {done} requests, {tokens / wall:,.0f} tokens/s",
             )
 
-        yield update
+        yield [Progress(update)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from ..lowering.work import Work
+from .hooks import CouplingHooks
 from .ports import Ports
 
 
@@ -24,22 +24,13 @@ class KvRoute:
     layer_bytes: float
 
 
-class SendListener(Protocol):
-    """Is told of every send, as it begins and at its end."""
-
-    def begun(self, component: str, now_ps: int) -> None: ...
-
-    def sent(self, work: Work, start_ps: int, took_ps: int) -> None: ...
-
-
 class KvMover:
     """As `serving.interface.KvTransfer`: knows the routes between endpoints, by their names."""
 
-    def __init__(self, ports: Ports, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
-        self._ports, self._routes = ports, routes
+    def __init__(self, ports: Ports, routes: dict[tuple[str, str], list[KvRoute]], hooks: CouplingHooks) -> None:
+        self._ports, self._routes, self._hooks = ports, routes, hooks
         self.bytes = 0
         self.energy_pj = 0
-        self.listener: SendListener | None = None
 
     def networks(self, source: str, target: str) -> set[str]:
         """Over which K and V go between the two."""
@@ -58,14 +49,13 @@ class KvMover:
         for work, size in sends:
             self.bytes += size * (work.copies // 2)
             since_ps = self._ports.now_ps
-            if self.listener:
-                self.listener.begun(work.component, since_ps)
+            self._hooks.operation_began(work.component, since_ps)
             self._ports.start(work, (size,), partial(self._one_done, move, work, since_ps))
 
     def _one_done(self, move: _Move, work: Work, since_ps: int, energy_pj: int) -> None:
         move.left -= 1
-        if self.listener:
-            self.listener.sent(work, since_ps, self._ports.now_ps - since_ps)
+        self._hooks.operation_ended(work.component, self._ports.now_ps)
+        self._hooks.sent(work, since_ps, self._ports.now_ps - since_ps)
         self.energy_pj += energy_pj
         if not move.left:
             move.done()

@@ -18,7 +18,6 @@ from ..record.journal import Row
 from ..record.link import TapedLink
 from ..record.recording import Recording, TapingSource
 from ..record.replay import describe, differences
-from ..report.recorder import Progress
 from ..scenario.inputs import Inputs
 from ..scenario.schema import Scenario
 from ..simulation import Simulation, Source
@@ -47,7 +46,6 @@ class DebugSession:
         source: Source,
         tape: MemoryTape | None = None,
         log: list[Row] | None = None,
-        progress: Progress | None = None,
     ) -> None:
         self.tape = tape or MemoryTape()
         self.log = list(log or [])  # every event so far, as it happened; number N at N - 1
@@ -57,7 +55,7 @@ class DebugSession:
         self.interrupted = False
         self.reason = "start"
         self.hit: list[Stop] = []
-        self.simulation = Simulation(scenario, inputs, source, progress, rewindable=True)
+        self.simulation = Simulation(scenario, inputs, source, rewindable=True)
         self.inside = Inside(self)
         self._spacing, self._aside = FIRST_SPACING, False
         self._checkpoints: dict[int, Any] = {}
@@ -72,10 +70,10 @@ class DebugSession:
             raise
 
     @classmethod
-    def live(cls, scenario: Scenario, inputs: Inputs, source: Source, progress: Progress | None = None) -> DebugSession:
+    def live(cls, scenario: Scenario, inputs: Inputs, source: Source) -> DebugSession:
         """A run whose components answer."""
         tape = MemoryTape()
-        return cls(scenario, inputs, TapingSource(source, tape), tape, progress=progress)
+        return cls(scenario, inputs, TapingSource(source, tape), tape)
 
     @classmethod
     def recorded(cls, recording: Recording) -> DebugSession:

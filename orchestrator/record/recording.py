@@ -20,6 +20,7 @@ from metronome.hwmodels.interface import Description, Feature, TimePolicy
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
 from ..errors import InputError
+from ..kernel.queue import Event
 from ..scenario.components import ComponentOptions
 from ..scenario.inputs import Inputs
 from ..scenario.loading import validate
@@ -89,6 +90,16 @@ class RecordingSource:
             "inputs": copies,
             "components": components,
         }
+
+
+class EventsRecorded:
+    """Instrument that writes every event down."""
+
+    def __init__(self, writer: JournalWriter) -> None:
+        self._writer = writer
+
+    def event(self, event: Event) -> None:
+        self._writer.see(event)
 
 
 class RecordedSource:

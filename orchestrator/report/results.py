@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from ..coupling.components import ComponentSpec
 from ..errors import ComponentFailure
+from ..instruments.recorder import StepLog
 from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
 from .metrics import Latencies, latencies, summary
-from .recorder import StepLog
 from .uncertainty import error_bars, relative_error
 
 PS_PER_S = 10**12

@@ -10,6 +10,7 @@ from ..errors import StalledError
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..workload.request import Request
+from .hooks import ServingHooks
 from .interface import KvConnector, Role
 from .replica import Replica
 from .request_state import RequestState
@@ -26,8 +27,14 @@ class Dispatcher:
     """
 
     def __init__(
-        self, kernel: Kernel, workload: Iterator[Request], router: Router, replicas: Sequence[Replica]
+        self,
+        kernel: Kernel,
+        workload: Iterator[Request],
+        router: Router,
+        replicas: Sequence[Replica],
+        hooks: ServingHooks,
     ) -> None:
+        self._hooks = hooks
         self._kernel, self._workload, self.router, self._replicas = kernel, workload, router, replicas
         self._first = [replica for replica in replicas if replica.role is not Role.DECODE]
         self._second = [replica for replica in replicas if replica.role is Role.DECODE]
@@ -60,6 +67,7 @@ class Dispatcher:
         state = replica.new_request(request)
         replica.coming.append(state)
         now = self._kernel.now_ps
+        self._hooks.request_arrived(state, now)
         received = replica.servers.receive(request.input_tokens, now)
         receive = partial(self._received, state, replica)
         if received > now:
@@ -72,6 +80,7 @@ class Dispatcher:
     def _received(self, state: RequestState, replica: Replica) -> None:
         replica.coming.remove(state)
         state.received_ps = self._kernel.now_ps
+        self._hooks.request_received(state, state.received_ps)
         if self.connector and replica.role is Role.PREFILL and state.request.output_tokens > 1:
             self.connector.arrived(state)
         else:
@@ -79,6 +88,7 @@ class Dispatcher:
 
     def request_ended(self, state: RequestState) -> None:
         """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""
+        self._hooks.request_ended(state)
         self.outstanding -= 1
         request = state.request
         if request.next_turn is not None:
@@ -89,6 +99,7 @@ class Dispatcher:
         """Its first token is out, and another engine is to decode it."""
         if self.connector is None:
             raise AssertionError("an engine hands over, but there is no connector")
+        self._hooks.prompt_computed(state, self._kernel.now_ps)
         self.connector.prompt_computed(state)
 
     def check_done(self) -> None:

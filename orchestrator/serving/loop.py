@@ -20,10 +20,10 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from .batch import DUMMY, Batch
 from .dispatcher import Dispatcher
+from .hooks import ServingHooks
 from .host_costs import HostCosts
 from .interface import LayerHook, Step
 from .replica import Replica
-from .request_state import RequestState
 
 
 class StepRunner(Protocol):
@@ -43,29 +43,8 @@ class StepRunner(Protocol):
     ) -> None: ...
 
 
-class StepListener(Protocol):
-    """Is told of every step's end, and every request's end."""
-
-    def step_ended(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
-        """``delivered_ps``: when its tokens are at their clients."""
-        ...
-
-    def request_ended(self, replica: Replica, state: RequestState) -> None: ...
-
-
-class StepOnlooker(Protocol):
-    """Is told of an instance's steps, by number, as they start and end; ``riders`` are the requests computed in it.
-
-    Its operations start at ``starts_ps``, when its inputs are there.
-    """
-
-    def launched(self, step: int, now_ps: int, starts_ps: int, riders: Sequence[int]) -> None: ...
-
-    def landed(self, step: int, now_ps: int, energy_pj: int) -> None: ...
-
-
 class StepLoop:
-    """``rank`` is the place of its instance among those of the scenario; ``runner`` is set before it starts."""
+    """Of the instance ``name``, whose place in the scenario is ``rank``; ``runner`` is set before it starts."""
 
     runner: StepRunner
 
@@ -73,22 +52,22 @@ class StepLoop:
         self,
         kernel: Kernel,
         rank: int,
+        name: str,
         members: Sequence[Replica],
         lanes: int,
         dispatcher: Dispatcher,
-        listener: StepListener,
         model: HostCosts,
+        hooks: ServingHooks,
     ) -> None:
-        self.members = members
+        self.name, self.members = name, members
         self._kernel, self._rank, self._model = kernel, rank, model
-        self._dispatcher, self._listener = dispatcher, listener
+        self._dispatcher, self._hooks = dispatcher, hooks
         self._asynchronous = model.asynchronous and lanes == 1
         self._free = list(range(lanes))
         self._next: list[Step | None] | None = None  # scheduled while another step is in flight
         self._last_end_ps = 0
         self._woken = False
         self.launched = 0  # steps so far: the number of the last
-        self.onlooker: StepOnlooker | None = None
         for member in members:
             member.wake = self.wake
 
@@ -125,9 +104,9 @@ class StepLoop:
         connector = self._dispatcher.connector
         if len(self.members) == 1 and connector is not None:
             hook = connector.layer_hook(flights[0][1])
-        riders: list[int] = []
-        if self.onlooker:  # before its tokens are counted on
-            riders = [state.request.id for _, step in flights for state in step.members()]
+        told, members = self._hooks.step_launched, []
+        if told.listeners:  # before its tokens are counted on
+            members = [state.request.id for _, step in flights for state in step.members()]
         upcoming = None
         if self._asynchronous:
             for member, step in flights:
@@ -137,8 +116,8 @@ class StepLoop:
                 upcoming = self._model.padded(self._next[0].batch)
         self.launched += 1
         starts = self._kernel.now_ps + self._model.inputs_ps(full, first=self.launched == 1)
-        if self.onlooker:
-            self.onlooker.launched(self.launched, self._kernel.now_ps, starts, riders)
+        if told.listeners:
+            told(self.name, self.launched, self._kernel.now_ps, starts, members)
         done = partial(self._step_ended, lane, self.launched, flights)
         run = partial(self.runner.run, self.launched, full, done, hook, upcoming)
         if starts > self._kernel.now_ps:
@@ -153,15 +132,13 @@ class StepLoop:
                 member.engine.settle(step)
             delivered = member.servers.deliver(step.tokens, now)
             member.engine.finish(step, delivered)
-            self._listener.step_ended(member, step, energy_pj, now, delivered)
+            self._hooks.engine_stepped(member, step, energy_pj, now, delivered)
             energy_pj = 0  # of the whole group: booked once
             for state in step.ended:
-                self._listener.request_ended(member, state)
                 self._dispatcher.request_ended(state)
             for state in step.handed:
                 self._dispatcher.prompt_computed(state)
-        if self.onlooker:
-            self.onlooker.landed(number, now, spent_pj)
+        self._hooks.step_landed(self.name, number, now, spent_pj)
         sequences = max(step.batch.sequences for _, step in flights)
         ready = self._model.next_start(now, self._last_end_ps, sequences)
         self._last_end_ps = now

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from metronome.orchestrator.kernel.instrument import Instruments
 from metronome.orchestrator.kernel.loop import Kernel
 from metronome.orchestrator.kernel.queue import Priority
 from metronome.orchestrator.serving.batch import Batch
+from metronome.orchestrator.serving.hooks import ServingHooks
 from metronome.orchestrator.serving.host_costs import host_costs, names
 from metronome.orchestrator.serving.loop import StepLoop
 from metronome.orchestrator.serving.replica import Replica
@@ -47,30 +49,28 @@ class Fixed:
         self.kernel.at(self.kernel.now_ps + STEP, Priority.COMPLETION, 0, "compute", number, lambda: done(0))
 
 
-class Listener:
-    """Of the loop, and in place of a dispatcher."""
+class Ends:
+    """In place of a dispatcher."""
 
     connector = None
 
     def __init__(self):
         self.ended = {}
 
-    def step_ended(self, replica, step, energy_pj, now_ps, delivered_ps): ...
-
-    def request_ended(self, *who):
-        self.ended[who[-1].request.id] = who[-1]
+    def request_ended(self, state):
+        self.ended[state.request.id] = state
 
 
 def serve(version, requests, **config):
-    kernel, listener = Kernel(), Listener()
+    kernel, ends = Kernel(), Ends()
     engine = Replica("e", 0, vllm(SchedulerConfig(block_size=4, **config)))
-    loop = StepLoop(kernel, 0, [engine], 1, listener, listener, host_costs(version))
+    loop = StepLoop(kernel, 0, "e", [engine], 1, ends, host_costs(version), ServingHooks(Instruments()))
     loop.runner = Fixed(kernel)
     for request in requests:
         submit = partial(engine.submit, engine.new_request(request))
         kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, submit)
     kernel.run()
-    return listener.ended, loop.runner.batches
+    return ends.ended, loop.runner.batches
 
 
 FIRST, SECOND = Request(0, 1, 8, 20), Request(1, 1 + 3 * STEP // 2, 8, 2)

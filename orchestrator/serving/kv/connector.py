@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from ..hooks import ServingHooks
 from ..interface import KvTransfer, LayerHook, Step
 from ..replica import Replica
 from ..request_state import RequestState
 
 
-class TransferOnlooker(Protocol):
-    """Is told when K and V of a request begin to move between two engines, and when nothing of it moves any more."""
+class Clock(Protocol):
+    """Whoever knows the time."""
 
-    def moving(self, request: int, source: str, target: str) -> None: ...
-
-    def moved(self, request: int) -> None: ...
+    now_ps: int
 
 
 @dataclass(slots=True)
@@ -57,12 +56,14 @@ class PrefillDecodeConnector:
         choose: Callable[[RequestState], Replica],
         push: bool,
         by_layer: bool,
+        hooks: ServingHooks,
+        clock: Clock,
     ) -> None:
+        self._hooks, self._clock = hooks, clock
         self._replicas, self._transfer, self._choose = replicas, transfer, choose
         self._push, self._by_layer = push, by_layer
         self.open: dict[int, Handover] = {}
         self.transfers = self.tokens = 0
-        self.onlooker: TransferOnlooker | None = None
         for replica in replicas:
             replica.engine.connector = self
 
@@ -108,8 +109,8 @@ class PrefillDecodeConnector:
 
     def _send(self, handover: Handover, tokens: int, layers: range | None) -> None:
         source, target = self._at(handover.source), self._at(handover.target)
-        if self.onlooker and not handover.moving:
-            self.onlooker.moving(handover.source.request.id, source.name, target.name)
+        if not handover.moving:
+            self._hooks.transfer_began(handover.source.request.id, source.name, target.name, self._clock.now_ps)
         handover.moving += 1
         if layers is None:
             handover.sent += tokens
@@ -117,8 +118,8 @@ class PrefillDecodeConnector:
 
     def _moved(self, handover: Handover) -> None:
         handover.moving -= 1
-        if self.onlooker and not handover.moving:
-            self.onlooker.moved(handover.source.request.id)
+        if not handover.moving:
+            self._hooks.transfer_ended(handover.source.request.id, self._clock.now_ps)
         if handover.prompt_done and not handover.moving and handover.sent == handover.missing:
             self._complete(handover)
 

@@ -7,7 +7,6 @@ step's tokens were delivered.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 from ..serving.interface import Step
@@ -39,22 +38,18 @@ class StepLog:
             del column[rows:]
 
 
-Progress = Callable[[int, int, int], None]  # simulated ps, requests done, tokens out
-
-
 class Recorder:
-    """Listens to the step loops and keeps what the report needs.
+    """Keeps what the report needs.
 
     ``logs`` has one step log a lane of each engine; ``lanes_of[engine number]`` says which are whose.
     """
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    rewinds = True
+
+    def __init__(self) -> None:
         self.logs: list[StepLog] = []
         self.lanes_of: list[range] = []
         self.done: list[RequestState] = []  # as they end
-        self.tokens = 0
-        self._progress = progress
-        self._steps = 0
 
     def add_engine(self, lanes: int) -> int:
         """Make the logs of one more engine; returns the number of the first."""
@@ -63,7 +58,7 @@ class Recorder:
         self.lanes_of.append(range(first, first + lanes))
         return first
 
-    def step_ended(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
+    def engine_stepped(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
         log = self.logs[self.lanes_of[replica.number][step.slot]]
         log.end_ps.append(now_ps)
         log.delivered_ps.append(delivered_ps)
@@ -74,12 +69,8 @@ class Recorder:
         log.waiting.append(waiting)
         log.kv_used.append(replica.engine.used_blocks)
         log.energy_pj.append(energy_pj)
-        self.tokens += step.tokens
-        self._steps += 1
-        if self._progress and self._steps % 64 == 0:
-            self._progress(now_ps, len(self.done), self.tokens)
 
-    def request_ended(self, replica: Replica, state: RequestState) -> None:
+    def request_ended(self, state: RequestState) -> None:
         self.done.append(state)
 
     @property
