@@ -15,7 +15,8 @@ from .conftest import ROOT
 ALLOWED = {
     "hwmodels": ("hwmodels",),
     "adapters": ("adapters", "hwmodels", "component"),
-    "proto": ("hwmodels.interface", "component", "orchestrator.cli.main"),
+    "proto": ("hwmodels.interface", "component"),
+    "proto/metronome": ("component", "hwmodels.interface", "orchestrator"),
     "orchestrator": ("orchestrator", "hwmodels.interface", "hwmodels.catalog", "component"),
     "orchestrator/kernel": ("orchestrator.kernel", "orchestrator.errors"),
     "orchestrator/workload": ("orchestrator.workload", "orchestrator.errors"),
