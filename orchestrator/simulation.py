@@ -16,7 +16,7 @@ from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
-from .errors import MetronomeError
+from .errors import ExtensionFailure, MetronomeError
 from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
@@ -163,7 +163,7 @@ class Simulation:
 
         ``check`` may refuse an event before it acts, by raising.
 
-        Raises ComponentFailure, StalledError, InputError (a request or workload line that cannot be),
+        Raises ComponentFailure, ExtensionFailure, StalledError, InputError (a request or workload line that cannot be),
         KeyboardInterrupt.
         """
         start = time.perf_counter()
@@ -171,6 +171,10 @@ class Simulation:
             self.dispatcher.start()
             self.kernel.run(check)
             self.dispatcher.check_done()
+        except MetronomeError:
+            raise
+        except Exception as error:  # of a router, policy, engine or workload of the user's
+            raise ExtensionFailure(error) from error
         finally:
             self.wall_s = time.perf_counter() - start
 

@@ -35,7 +35,14 @@ RULES: dict[str, tuple[str, ...]] = {
     "hwmodels.network.fabric": (*MODEL, "hwmodels.network"),
     "hwmodels.pim": MODEL,
     # the wire
-    "metronome": ("orchestrator.cli.main",),
+    "metronome": (  # the front door, and `python -m metronome`
+        "orchestrator.api",
+        "orchestrator.cli.main",
+        "orchestrator.errors",
+        "orchestrator.instruments",
+        "orchestrator.report.result",
+        "orchestrator.scenario.schema",
+    ),
     "component": (),
     "component.v1": ("hwmodels.interface",),
     # adapters: hardware and wire, never the orchestrator
@@ -173,6 +180,13 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.simulation",
         "orchestrator.workload.synthetic",  # its seeded streams
     ),
+    "orchestrator.api": (
+        *LEAVES,
+        "orchestrator.record",
+        "orchestrator.report",
+        "orchestrator.scenario",
+        "orchestrator.simulation",
+    ),
     "orchestrator.cli": (
         *LEAVES,
         *SERVING,
@@ -182,6 +196,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "adapters.host",
         "adapters.kit",
         "adapters.tools",
+        "orchestrator.api",
         "orchestrator.coupling",
         "orchestrator.coupling.launch",
         "orchestrator.debug",

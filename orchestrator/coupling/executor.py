@@ -144,22 +144,25 @@ class Executor:
         for i, (port, item) in enumerate(segment.items):
             batch = step.together if segment.joint else step.batches[i]
             done = partial(self._shared_done, step, i, port.link.name, item)
-            self._hooks.operation_began(port.link.name, self._kernel.now_ps)
+            if self._hooks.operation_began.listeners:
+                self._hooks.operation_began(port.link.name, self._kernel.now_ps)
             port.submit(item, segment.size.of(batch), done)
 
     def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
         step.energy_pj += energy_pj
         step.open -= 1
         now, since = self._kernel.now_ps, step.since_ps
-        self._hooks.operation_ended(component, now)
-        self._hooks.operations(self._name, step.number, member, component, (item,), since, now - since)
+        if self._hooks.operation_ended.listeners:
+            self._hooks.operation_ended(component, now)
+        if self._hooks.operations.listeners:
+            self._hooks.operations(self._name, step.number, member, component, (item,), since, now - since)
         if not step.open:
             self._advance(step)
 
     def _train(self, step: InFlight, train: Train) -> None:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
         batch = step.batches[0]
-        values = [train.repeat]
+        values, folded = [train.repeat], self._hooks.operations_folded
         for parts, size in zip(train.gaps, train.sizes, strict=True):
             gap = 0
             for part, values_of, cost in self._costs((parts,), False, step.batches):
@@ -168,18 +171,14 @@ class Executor:
                 gap += cost.duration_ps
                 step.energy_pj += cost.energy_pj * train.repeat
                 part.port.use(part.group, values_of, cost, train.repeat)
-                self._hooks.operations_folded(
-                    self._name,
-                    step.number,
-                    part.port.link.name,
-                    part.group.items,
-                    step.since_ps,
-                    cost.duration_ps * train.repeat,
-                )
+                if folded.listeners:
+                    name, took = part.port.link.name, cost.duration_ps * train.repeat
+                    folded(self._name, step.number, name, part.group.items, step.since_ps, took)
             values += (gap, *size.of(batch))
         step.open = 1
         done = partial(self._shared_done, step, 0, train.port.link.name, train.item)
-        self._hooks.operation_began(train.port.link.name, self._kernel.now_ps)
+        if self._hooks.operation_began.listeners:
+            self._hooks.operation_began(train.port.link.name, self._kernel.now_ps)
         train.port.submit(train.item, tuple(values), done)
 
     def _span(self, step: InFlight, span: Span) -> None:

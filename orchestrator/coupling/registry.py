@@ -8,9 +8,6 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from metronome import hwmodels
-from metronome.hwmodels import base, interface
-
 GROUP = "metronome.components"
 
 
@@ -43,8 +40,8 @@ def find(name: str) -> Any:
 
 def _former_names() -> None:
     """Models written for version 0.1 import `hwmodels`, which is `metronome.hwmodels` now: the same classes."""
-    for former, module in (("hwmodels", hwmodels), ("hwmodels.base", base), ("hwmodels.interface", interface)):
-        sys.modules.setdefault(former, module)
+    for former in ("hwmodels", "hwmodels.base", "hwmodels.interface"):
+        sys.modules.setdefault(former, import_module(f"metronome.{former}"))
 
 
 def known(name: str) -> bool:

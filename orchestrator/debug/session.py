@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import DivergenceError, InputError, MetronomeError, StalledError
+from ..errors import DivergenceError, ExtensionFailure, InputError, MetronomeError, StalledError
 from ..kernel.queue import Event, Priority
 from ..record.journal import Row
 from ..record.link import TapedLink
@@ -137,6 +137,9 @@ class DebugSession:
             raise
         except MetronomeError as failure:
             self.failure = failure
+            return
+        except Exception as error:  # of a router, policy, engine or workload of the user's
+            self.failure = ExtensionFailure(error)
             return
         if self.position % self._spacing == 0 and self.position not in self._checkpoints and not self._aside:
             self._keep()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ComponentFailure, DivergenceError, InputError, RecordingEndsError
 from ..kernel.queue import Event
-from ..report.results import Ending
+from ..report.result import Ending
 from ..simulation import Simulation
 from .exchange import Exchange
 from .journal import Journal, Row

@@ -1,13 +1,10 @@
-"""The result files of a run: result.json, requests.csv, timeseries.csv (docs/results.md).
+"""From a run to its result (docs/results.md).
 
 Everything but ``startup_s`` and the ``wall_s`` figures is a function of scenario and seed.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
 from .metrics import Latencies, latencies, summary
+from .result import Cell, Ending, Result, Table
 from .uncertainty import error_bars, relative_error
 
 PS_PER_S = 10**12
@@ -30,27 +28,21 @@ PS_PER_NS = 1000
 PJ_PER_J = 10**12
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended: ``complete``, ``interrupted`` or ``failed``, and why."""
-
-    status: str = "complete"
-    error: str = ""
+def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
+    """The result of a run as far as it has come."""
+    for log in simulation.recorder.logs:
+        log.trim()
+    return Result(_metrics(simulation, startup_s, ending), _requests(simulation), _series(simulation))
 
 
 def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending) -> dict[str, Any]:
-    """Write the result files into ``folder``; returns the content of result.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for log in simulation.recorder.logs:
-        log.trim()
-    data = result(simulation, startup_s, ending)
-    (folder / "result.json").write_text(json.dumps(data, indent=1) + "\n")
-    _write_requests(simulation, folder / "requests.csv")
-    _write_timeseries(simulation, folder / "timeseries.csv")
-    return data
+    """Collect it and write its files into ``folder``; returns the content of result.json."""
+    result = collect(simulation, startup_s, ending)
+    result.write(folder)
+    return result.metrics
 
 
-def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str, Any]:
+def _metrics(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str, Any]:
     """The content of result.json: the keys of `vllm bench serve --save-result`, and ours."""
     scenario, recorder = simulation.scenario, simulation.recorder
     done = recorder.done
@@ -200,54 +192,26 @@ REQUEST_COLUMNS = (
 )
 
 
-def _write_requests(simulation: Simulation, path: Path) -> None:
+def _requests(simulation: Simulation) -> Table:
     """One row a finished request, by id; times in ns, rounded down."""
-    rows = []
-    for s in simulation.recorder.done:
+    rows: list[tuple[Cell, ...]] = []
+    for s in sorted(simulation.recorder.done, key=lambda s: s.request.id):
         r = s.request
-        arrival, queued, scheduled, first, end = (
-            t // PS_PER_NS for t in (r.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
-        )
-        tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else ""
+        times = (r.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
+        tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else None
         ttft, e2el = (s.first_token_ps - r.arrival_ps) // PS_PER_NS, (s.end_ps - r.arrival_ps) // PS_PER_NS
         places = [s.place] if s.origin is None else [s.origin.place, s.place]
         name = ">".join(simulation.replicas[place].name for place in places)
-        rows.append(
-            (
-                r.id,
-                name,
-                r.input_tokens,
-                r.output_tokens,
-                arrival,
-                queued,
-                scheduled,
-                first,
-                end,
-                ttft,
-                tpot,
-                e2el,
-                s.num_preemptions,
-                s.num_cached_tokens,
-            )
-        )
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(REQUEST_COLUMNS)
-        writer.writerows(sorted(rows))
+        sizes = (r.id, name, r.input_tokens, r.output_tokens)
+        latencies = (ttft, tpot, e2el, s.num_preemptions, s.num_cached_tokens)
+        rows.append((*sizes, *(time // PS_PER_NS for time in times), *latencies))
+    return Table(REQUEST_COLUMNS, rows)
 
 
-SERIES_COLUMNS = (
-    "t",
-    "prompt_throughput",
-    "generation_throughput",
-    "running",
-    "waiting",
-    "kv_used",
-    "power_w",
-)
+SERIES_COLUMNS = ("t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w")
 
 
-def _write_timeseries(simulation: Simulation, path: Path) -> None:
+def _series(simulation: Simulation) -> Table:
     """1 s bins, all instances together: tokens of the steps that ended in a bin, states at its end.
 
     ``kv_used`` is the share of all KV blocks; power is the bin's static draw and its steps' energy.
@@ -256,7 +220,6 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
     edges = np.arange(1, bins + 1, dtype=np.int64) * PS_PER_S
     columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
     static = static_watts(simulation.scenario) or 0
-    with_power = power_known(simulation)
     for lanes in simulation.recorder.lanes_of:
         logs = [simulation.recorder.logs[lane] for lane in lanes]
         ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])
@@ -276,19 +239,7 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
             columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
         columns["power_w"] += np.bincount(which, column("energy_pj") / PJ_PER_J, minlength=bins)
     columns["kv_used"] /= sum(replica.engine.num_blocks for replica in simulation.replicas)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(SERIES_COLUMNS)
-        for i in range(bins):
-            power = f"{columns['power_w'][i] + static:.3f}" if with_power else ""
-            writer.writerow(
-                (
-                    i + 1,
-                    int(columns["prompt_throughput"][i]),
-                    int(columns["generation_throughput"][i]),
-                    int(columns["running"][i]),
-                    int(columns["waiting"][i]),
-                    f"{columns['kv_used'][i]:.6f}",
-                    power,
-                )
-            )
+    counts = [columns[name].astype(np.int64).tolist() for name in SERIES_COLUMNS[1:5]]
+    power = (columns["power_w"] + static).tolist() if power_known(simulation) else [None] * bins
+    rows = list(zip(range(1, bins + 1), *counts, columns["kv_used"].tolist(), power, strict=True))
+    return Table(SERIES_COLUMNS, rows, {"kv_used": ".6f", "power_w": ".3f"})

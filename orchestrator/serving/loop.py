@@ -138,7 +138,8 @@ class StepLoop:
                 self._dispatcher.request_ended(state)
             for state in step.handed:
                 self._dispatcher.prompt_computed(state)
-        self._hooks.step_landed(self.name, number, now, spent_pj)
+        if self._hooks.step_landed.listeners:
+            self._hooks.step_landed(self.name, number, now, spent_pj)
         sequences = max(step.batch.sequences for _, step in flights)
         ready = self._model.next_start(now, self._last_end_ps, sequences)
         self._last_end_ps = now

@@ -12,7 +12,8 @@ from metronome.orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
 from metronome.orchestrator.debug.why import why
 from metronome.orchestrator.errors import ComponentFailure, InputError
 from metronome.orchestrator.record.recording import Recording
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load, validate
 from metronome.orchestrator.simulation import LiveSource, Simulation

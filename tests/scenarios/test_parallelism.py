@@ -8,7 +8,8 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.simulation import Simulation
 

@@ -6,7 +6,8 @@ import csv
 import json
 
 import pytest
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import Simulation
 
