@@ -113,7 +113,7 @@ def small() -> dict:
                 {
                     "name": "n0",
                     "accelerators": {"type": "h100-sxm", "count": 4},
-                    "memory": {"dram": {"size_gib": 512, "bandwidth_gb_s": 100, "latency_ns": 90}},
+                    "memory": {"dram": {"bandwidth_gb_s": 100, "latency_ns": 90}},
                 }
             ],
             "networks": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 
 import click
@@ -59,9 +60,11 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: every expected error is one message and an exit code, never a traceback."""
+    """Entry point: every expected error is one message and an exit code, never a traceback; a warning is one line."""
     try:
-        cli(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            cli(standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.exceptions.Abort:
@@ -76,3 +79,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+
+
+def _show(message: Warning | str, *where: object) -> None:
+    click.echo(f"metronome: warning: {message}", err=True)

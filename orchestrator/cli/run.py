@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,8 @@ def command(
       metronome run my.yaml --compare-fidelity network=alpha-beta,fabric
     """
     started = time.perf_counter()
+    if quiet:
+        warnings.simplefilter("ignore")
     loaded, folder = load(scenario, overrides, seed)
     output = output or Path("out") / Path(scenario or DEFAULT).stem
     if compare_fidelity:

@@ -41,7 +41,7 @@ class Accelerators(Part):
 class Dram(Part):
     """Host memory of a node."""
 
-    size_gib: float = Field(gt=0)
+    size_gib: float | None = Field(default=None, gt=0, description="for models that ask; none of ours does")
     bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
     latency_ns: float = Field(default=0, ge=0)
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
