@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from .errors import InputError, MetronomeError
@@ -21,6 +22,8 @@ from .scenario.schema import Scenario
 from .simulation import LiveSource, Simulation, Source
 
 __all__ = ["compare", "load", "run"]
+
+WRITTEN = ("result.json", "requests.csv", "timeseries.csv", "trace.pftrace")
 
 
 def load(
@@ -112,6 +115,8 @@ def execute(
     """
     ending = Ending()
     failure: MetronomeError | KeyboardInterrupt | None = None
+    if out:
+        _clear(out)
     inputs = Inputs(folder)
     source: Source = LiveSource(out / "logs" if out else None)
     recorder = None
@@ -134,13 +139,28 @@ def execute(
         except MetronomeError as error:
             ending, failure = Ending("failed", str(error)), error
         result = collect(simulation, startup_s, ending)
-        if out:
-            result.write(out)
-        if recorder and recorder.writer:
-            recorder.writer.close(ending.status, ending.error)
+        try:
+            if out:
+                result.write(out)
+            if recorder and recorder.writer:
+                recorder.writer.close(ending.status, ending.error)
+        except OSError as error:
+            raise InputError(str(out), "results", None, f"cannot be written: {error}") from None
     if out and recorder and trace:
         _trace(out, recorder.folder, keep=record)
     return result, failure
+
+
+def _clear(out: Path) -> None:
+    """An earlier run's files never pose as this one's. Raises InputError for a folder that cannot be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in WRITTEN:
+            (out / name).unlink(missing_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(str(out), "output", None, f"cannot be written to: {error}") from None
 
 
 def _trace(out: Path, folder: Path, keep: bool) -> None:

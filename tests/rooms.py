@@ -22,7 +22,7 @@ SEAM = ("hwmodels.interface", "hwmodels.catalog")
 MODEL = ("hwmodels", "hwmodels.catalog")
 ADAPTER = ("hwmodels", "adapters.tools")
 #: May be imported from everywhere in `orchestrator`: they know nobody themselves.
-LEAVES = ("orchestrator.errors", "orchestrator.units", "orchestrator.strict")
+LEAVES = ("orchestrator.errors", "orchestrator.plugins", "orchestrator.strict", "orchestrator.units")
 
 RULES: dict[str, tuple[str, ...]] = {
     # hardware: nothing of the project
@@ -65,6 +65,7 @@ RULES: dict[str, tuple[str, ...]] = {
     # what knows nobody
     "orchestrator": ("metronome",),
     "orchestrator.errors": (),
+    "orchestrator.plugins": (),
     "orchestrator.strict": (),
     "orchestrator.units": (),
     "orchestrator.kernel": LEAVES,

@@ -13,7 +13,7 @@ from ..coupling.components import specify
 from ..errors import InputError
 from ..scenario.loading import validate
 from ..scenario.schema import Scenario
-from .run import progress_bar
+from .progress import progress_bar
 
 FIGURES = (
     ("TTFT (ms)", "mean_ttft_ms"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
+from typing import Any
 
 import click
 
 from ..errors import MetronomeError
+from .signals import install
 
 #: command -> (module, what it does); the function has the command's name with _ for -.
 COMMANDS = {
@@ -55,31 +57,32 @@ def cli() -> None:
 
     Start with `metronome run`; it needs no data and no GPU.
 
-    Exit codes: 0 success, 2 bad usage or input, 3 a component failed, 130 interrupted.
+    Exit codes: 0 success, 2 bad usage or input, 3 a component failed, 130 interrupted, 143 terminated.
     """
 
 
 def main() -> None:
     """Entry point: every expected error is one message and an exit code, never a traceback; a warning is one line."""
+    install()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show
             cli(standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(130)
+    except click.exceptions.Abort as error:  # what click makes of a KeyboardInterrupt
+        sys.exit(getattr(error.__cause__, "exit_code", 130))
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except MetronomeError as error:
         click.echo(f"metronome: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        sys.exit(getattr(error, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(0)
 
 
-def _show(message: Warning | str, *where: object) -> None:
+def _show(message: Warning | str, *where: Any, **more: Any) -> None:
     click.echo(f"metronome: warning: {message}", err=True)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from ..api import execute
-from ..instruments.progress import Progress
 from ..scenario.loading import DEFAULT, load
-
-PS_PER_S = 10**12
+from .progress import progress_bar
 
 
 @click.command("run")
@@ -89,33 +84,3 @@ def settle_memory() -> None:
     """What exists by now lives to the end, and the loop makes few cycles: saves a tenth of it."""
     gc.collect()
     gc.freeze()
-
-
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[list[Progress]]:
-    """Simulated time, requests done and tokens per wall second, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
-        yield []
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    with Bar(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("starting")
-        started = time.perf_counter()
-
-        def update(now_ps: int, done: int, tokens: int) -> None:
-            wall = time.perf_counter() - started
-            bar.update(
-                task,
-                description=f"{now_ps / PS_PER_S:,.1f} s simulated, {done} requests, {tokens / wall:,.0f} tokens/s",
-            )
-
-        yield [Progress(update)]

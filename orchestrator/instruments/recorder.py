@@ -59,7 +59,7 @@ class Recorder:
         return first
 
     def engine_stepped(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
-        log = self.logs[self.lanes_of[replica.number][step.slot]]
+        log = self.logs[self.lanes_of[replica.number].start + step.slot]
         log.end_ps.append(now_ps)
         log.delivered_ps.append(delivered_ps)
         log.prompt_tokens.append(sum(step.batch.prompts[::2]))

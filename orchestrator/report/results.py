@@ -14,7 +14,7 @@ from metronome.hwmodels.interface import PROVENANCE_ORDER
 from numpy.typing import NDArray
 
 from ..coupling.components import ComponentSpec
-from ..errors import ComponentFailure
+from ..errors import ComponentFailure, RecordingEndsError
 from ..instruments.recorder import StepLog
 from ..power.energy import static_watts
 from ..scenario.loading import digest
@@ -80,7 +80,12 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
     scenario, recorder = simulation.scenario, simulation.recorder
     energy, outputs = energy_j(simulation), data["total_output_tokens"]
     counts = [replica.engine.counts for replica in simulation.replicas]
-    components = {spec.name: _component(simulation, spec, ending.status == "complete") for spec in simulation.specs}
+    complete = ending.status == "complete"
+    components = {}
+    for spec in simulation.specs:
+        # One behind a transport that was interrupted in the middle of an answer cannot be asked any more.
+        able = complete or not simulation.ports.root(spec.name).remote
+        components[spec.name] = _component(simulation, spec, able)
     return {
         "version": version("metronome-cosim"),
         "status": ending.status,
@@ -114,11 +119,13 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
     }
 
 
-def _component(simulation: Simulation, spec: ComponentSpec, finished: bool) -> dict[str, Any]:
+def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[str, Any]:
     name, link = spec.name, simulation.ports.root(spec.name)
     usage = simulation.ports.usage(name)
     try:
-        statistics = simulation.ports.statistics(name) if finished else {}
+        statistics = simulation.ports.statistics(name) if able else {}
+    except RecordingEndsError:  # a replay of a run that was interrupted
+        statistics = {}
     except ComponentFailure as failure:  # it has answered everything: the run is whole, only its own figures are lost
         statistics = {"error": str(failure)}
     return {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import warnings
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 
+from ..plugins import named
 from . import host_costs
 from .host_costs import HostCosts
 from .spec import EngineKind
@@ -23,7 +23,7 @@ OURS = {"vllm": "metronome.orchestrator.serving.vllm"}
 def kinds() -> dict[str, EngineKind]:
     """Every kind of engine by name: ours, then other packages' that can be loaded."""
     found: dict[str, EngineKind] = {name: import_module(module).KIND for name, module in OURS.items()}
-    for entry in entry_points(group=GROUP):
+    for entry in named(GROUP).values():
         try:
             kind = entry.load()
         except (ImportError, AttributeError) as error:

@@ -9,7 +9,7 @@ K and V stay where. No engine knows what a step costs, what time it is between t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -53,9 +53,9 @@ class Step:
     batch: Batch
     slot: int = 0
     tokens: int = 0
-    first: list[RequestState] = field(default_factory=list)
-    ended: list[RequestState] = field(default_factory=list)
-    handed: list[RequestState] = field(default_factory=list)
+    first: Sequence[RequestState] = ()
+    ended: Sequence[RequestState] = ()
+    handed: Sequence[RequestState] = ()
 
     def members(self) -> list[RequestState]:
         """Requests computed in it; only until it is settled."""
@@ -64,13 +64,6 @@ class Step:
     def prompt_chunks(self) -> Sequence[PromptChunk]:
         """The prompts computed in it; only until it is settled."""
         raise NotImplementedError
-
-
-class Load(NamedTuple):
-    """Requests that wait, and requests that run."""
-
-    waiting: int
-    running: int
 
 
 @dataclass(slots=True)
@@ -242,8 +235,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def load(self) -> Load:
-        """Requests waiting (those not looked at yet among them) and running."""
+    def load(self) -> tuple[int, int]:
+        """How many requests wait (those not looked at yet among them) and how many run."""
         ...
 
     @property

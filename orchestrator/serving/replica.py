@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..workload.request import Request
 from .api_server import ApiServers, ServerModel
-from .interface import Engine, Load, Role
+from .interface import Engine, Role
 from .request_state import RequestState
 
 DIRECT = ApiServers(ServerModel(), 0)
@@ -34,10 +34,10 @@ class Replica:
         return self.engine.role
 
     @property
-    def load(self) -> Load:
+    def load(self) -> tuple[int, int]:
         """(waiting, running) requests; those still in an API server wait."""
         waiting, running = self.engine.load
-        return Load(waiting + len(self.coming), running)
+        return waiting + len(self.coming), running
 
     @property
     def queued_tokens(self) -> int:

@@ -98,7 +98,7 @@ class PrefillDecodeAware:
 
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
         if replicas[0].role is Role.DECODE:
-            return min(replicas, key=lambda r: (r.load.waiting, r.kv_use))
+            return min(replicas, key=lambda r: (r.load[0], r.kv_use))
         return min(replicas, key=lambda r: (r.queued_tokens, score(r)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...workload.request import Request
-from ..interface import EngineView, KvConnector, KvView, Load, RequestView, Role, Step
+from ..interface import EngineView, KvConnector, KvView, RequestView, Role, Step
 from ..kv.hashing import hash_blocks
 from ..request_state import RequestState
 from ..spec import EngineSpec
@@ -90,9 +90,10 @@ class VllmEngine:
             step.tokens = 0
             step.first, step.ended, step.handed = [], [], []
             return
+        if self.scheduler.has_aborted:
+            step.ended = [state for state in step.ended if not state.aborted]
+            step.handed = [state for state in step.handed if not state.aborted]
         self.scheduler.finish(step)
-        step.ended = [state for state in step.ended if not state.aborted]
-        step.handed = [state for state in step.handed if not state.aborted]
         for state in step.first:
             if state.first_token_ps < 0:
                 state.first_token_ps = delivered_ps
@@ -129,9 +130,9 @@ class VllmEngine:
     # Looked at from outside -----------------------------------------------------------------------
 
     @property
-    def load(self) -> Load:
+    def load(self) -> tuple[int, int]:
         waiting, running = self.scheduler.load
-        return Load(waiting + len(self._arrived), running)
+        return waiting + len(self._arrived), running
 
     @property
     def queued_tokens(self) -> int:

@@ -79,6 +79,9 @@ class VllmStep(Step):
 
     lane: Lane = field(kw_only=True)
     life: int = 0
+    first: list[VllmRequestState] = field(default_factory=list)
+    ended: list[VllmRequestState] = field(default_factory=list)
+    handed: list[VllmRequestState] = field(default_factory=list)
 
     def members(self) -> list[RequestState]:
         return list(self.lane.members())
@@ -87,9 +90,11 @@ class VllmStep(Step):
         return [PromptChunk(chunk.state, chunk.tokens, chunk.end) for chunk in self.lane.chunks]
 
 
-def gather(lanes: Iterable[Lane]) -> Lane:
-    """An idle lane with every decoder that has no token on its way."""
+def gather(lanes: Iterable[Lane]) -> Lane | None:
+    """An idle lane with every decoder that has no token on its way; None if none is idle."""
     idle = [lane for lane in lanes if not lane.in_flight]
+    if not idle:
+        return None
     chosen = max(idle, key=lambda lane: lane.decoders.count)
     for lane in idle:
         if lane is not chosen:

@@ -61,6 +61,7 @@ class Scheduler:
         self._skipped: list[VllmRequestState] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
         self._order = 0
+        self.has_aborted = False  # any, ever
         self._leaving: set[int] = set()  # running, by order, whose last token is on its way
 
     @property
@@ -83,9 +84,10 @@ class Scheduler:
 
     def schedule(self, now_ps: int) -> VllmStep | None:
         """Decide the next step, in an idle lane; None when there is nothing to do, or no lane is idle."""
-        if all(lane.in_flight for lane in self.lanes):
+        lane = gather(self.lanes)
+        if lane is None:
             return None
-        self._lane = gather(self.lanes)
+        self._lane = lane
         for sequence in self._skipped:
             self._lane.decoders.join(sequence)
         self._skipped.clear()
@@ -107,7 +109,7 @@ class Scheduler:
         current.in_flight = False
         whole = current.first_tokens()
         done.tokens = decoders.count + len(whole) + len(current.landing)
-        done.first = [*whole, *current.landing]
+        done.first = [*whole, *current.landing] if current.landing else whole
         decoders.step += 1
         handed: list[VllmRequestState] = []
         for sequence in ended:
@@ -130,21 +132,19 @@ class Scheduler:
         current.landing.clear()
         ended.sort(key=lambda sequence: sequence.order)
         self._leaving.update(sequence.order for sequence in (*ended, *handed))
-        done.ended, done.handed = list(ended), list(handed)
+        done.ended, done.handed = ended, handed
 
     def finish(self, done: VllmStep) -> None:
         """A settled step's tokens are out: who ended gives its blocks back, whose prompt is whole is handed over."""
         for sequence in done.handed:
-            if isinstance(sequence, VllmRequestState) and not sequence.aborted:
-                self._leaving.discard(sequence.order)
-                del self.running[sequence.order]
-                self.handed[sequence.request.id] = sequence
+            self._leaving.discard(sequence.order)
+            del self.running[sequence.order]
+            self.handed[sequence.request.id] = sequence
         for sequence in done.ended:
-            if isinstance(sequence, VllmRequestState):
-                self._leaving.discard(sequence.order)
-                self.running.pop(sequence.order, None)
-                self.cache.free(sequence)
-                sequence.block_hashes = []
+            self._leaving.discard(sequence.order)
+            self.running.pop(sequence.order, None)
+            self.cache.free(sequence)
+            sequence.block_hashes = []
 
     def _produce(self, sequence: VllmRequestState, step: int) -> None:
         sequence.num_output_tokens += 1
@@ -152,7 +152,7 @@ class Scheduler:
 
     def abort(self, sequence: VllmRequestState) -> None:
         """Drop one that waits, runs, or whose K and V come from or go to another engine."""
-        sequence.aborted = True
+        sequence.aborted = self.has_aborted = True
         for lane in self.lanes:
             if sequence in lane.landing:
                 lane.landing.remove(sequence)
@@ -342,7 +342,7 @@ class Scheduler:
                 if hit_tokens is None:
                     break
                 self.counts.prefix_hit_tokens += hit_tokens
-                self.waiting.pop()
+                self.waiting.pop_first()
                 continue
             # One token is always left to compute.
             hit = self.cache.get_computed_blocks(
@@ -356,7 +356,7 @@ class Scheduler:
             whole = sequence.num_tokens if config.scheduler_reserve_full_isl else sequence.num_computed_tokens + tokens
             if not self.cache.fits(whole, hit):
                 break
-            self.waiting.pop()
+            self.waiting.pop_first()
             self._start(sequence, hit, tokens, now_ps)
             budget -= tokens
 

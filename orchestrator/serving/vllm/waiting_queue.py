@@ -14,51 +14,33 @@ from .request_state import VllmRequestState
 class WaitingQueue(Protocol):
     """vLLM's ``RequestQueue``."""
 
-    def append(self, state: VllmRequestState) -> None:
+    def append(self, state: VllmRequestState, /) -> None:
         """A new arrival."""
         ...
 
-    def prepend(self, state: VllmRequestState) -> None:
+    def prepend(self, state: VllmRequestState, /) -> None:
         """One that was preempted."""
         ...
 
     def peek(self) -> VllmRequestState: ...
 
-    def pop(self) -> VllmRequestState: ...
+    def pop_first(self) -> VllmRequestState: ...
 
-    def remove(self, state: VllmRequestState) -> None: ...
+    def remove(self, state: VllmRequestState, /) -> None: ...
 
     def __iter__(self) -> Iterator[VllmRequestState]: ...
 
     def __len__(self) -> int: ...
 
 
-class FirstCome:
+class FirstCome(deque[VllmRequestState]):
     """In order of arrival; who is preempted goes to the head."""
 
-    def __init__(self) -> None:
-        self._queue: deque[VllmRequestState] = deque()
-
-    def append(self, state: VllmRequestState) -> None:
-        self._queue.append(state)
-
-    def prepend(self, state: VllmRequestState) -> None:
-        self._queue.appendleft(state)
-
-    def pop(self) -> VllmRequestState:
-        return self._queue.popleft()
-
-    def remove(self, state: VllmRequestState) -> None:
-        self._queue.remove(state)
+    prepend = deque.appendleft
+    pop_first = deque.popleft
 
     def peek(self) -> VllmRequestState:
-        return self._queue[0]
-
-    def __iter__(self) -> Iterator[VllmRequestState]:
-        return iter(self._queue)
-
-    def __len__(self) -> int:
-        return len(self._queue)
+        return self[0]
 
 
 class ByKey:
@@ -76,7 +58,7 @@ class ByKey:
     def peek(self) -> VllmRequestState:
         return self._rows[0][2]
 
-    def pop(self) -> VllmRequestState:
+    def pop_first(self) -> VllmRequestState:
         return self._rows.pop(0)[2]
 
     def remove(self, state: VllmRequestState) -> None:
