@@ -73,6 +73,8 @@ def test_hardware_and_adapters_do_not_know_the_orchestrator():
 def outer(module):
     """hwmodels, adapters, component, and what lies directly in `orchestrator`."""
     parts = short(module).split(".")
+    if parts == ["__main__"]:
+        return "metronome"
     return ".".join(parts[:2] if parts[0] == "orchestrator" else parts[:1])
 
 
@@ -103,6 +105,31 @@ def test_a_planted_circle_is_found():
     assert circle(starting(SOURCES | late)) == []
     early = late | {back: Source("class C:\n    from . import planted_too")}
     assert circle(starting(SOURCES | early)) == [back, f"{back}_too", back]
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+
+
+def levels():
+    """Name -> line, of the picture of the house: names before the first wide gap, parted by bars."""
+    picture = re.search(r"```text\n(.*?)```", ARCHITECTURE, re.S)[1]
+    lines = [re.split(r"\s{2,}", line.strip())[0] for line in picture.splitlines() if "---" not in line]
+    return {name: number for number, line in enumerate(lines) for name in line.split(" | ")}
+
+
+def test_the_picture_of_the_house_is_the_house():
+    """Every outer room is in it once, and imports only what lies below."""
+    below, graph = levels(), outer_rooms(SOURCES)
+    named = {full.removeprefix("orchestrator."): full for full in graph if full != "orchestrator"}
+    assert set(below) == set(named)
+    for name, full in named.items():
+        for other in graph[full] - {"orchestrator", "metronome"}:
+            assert below[other.removeprefix("orchestrator.")] > below[name], f"{full} imports {other}"
+
+
+def test_the_table_of_rooms_has_a_row_for_each():
+    rows = " ".join(line.split("|")[1] for line in ARCHITECTURE.splitlines() if line.startswith("| `"))
+    assert set(RULES) - {"orchestrator"} == set(re.findall(r"`([a-z_0-9.]+)`", rows))
 
 
 @pytest.mark.parametrize("library", OUTSIDERS)
