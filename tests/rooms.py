@@ -121,6 +121,9 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.mover",
         "orchestrator.lowering",
         "orchestrator.scenario",
+        "orchestrator.serving.engines",
+        "orchestrator.serving.options",
+        "orchestrator.serving.spec",
         "orchestrator.serving.kv.capacity",
     ),
     # who looks on
@@ -203,6 +206,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.debug",
         "orchestrator.deployment",
         "orchestrator.instruments",
+        "orchestrator.placement",
         "orchestrator.record",
         "orchestrator.report",
         "orchestrator.scenario",
