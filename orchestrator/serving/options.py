@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..scenario.base import Part
+from ..strict import Part
 
 
 class EngineOptions(Part):
