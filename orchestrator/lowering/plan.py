@@ -25,7 +25,7 @@ from .work import (
     SEQUENCES,
     TOKENS,
     Plan,
-    Row,
+    PlannedOperation,
     Section,
     Size,
     Templates,
@@ -50,7 +50,7 @@ class Hardware:
 
 
 class _Builder:
-    """Makes the rows of one instance."""
+    """Makes the planned operations of one instance."""
 
     def __init__(
         self, owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware
@@ -67,44 +67,52 @@ class _Builder:
         """Stages and members work side by side; a stage's joint work and its members' exclude each other."""
         return f"{self.owner}/s{self.stage}" + ("" if member is None else f"/dp{member}")
 
-    def compute(self, kind: str, layer: str, size: Size, **attributes: Attribute) -> Row:
+    def compute(self, kind: str, layer: str, size: Size, **attributes: Attribute) -> PlannedOperation:
         """On the accelerators of every member."""
         return self.on("accelerators", kind, layer, size, attributes)
 
-    def on(self, device: str, kind: str, layer: str, size: Size, attributes: Mapping[str, Attribute]) -> Row:
+    def on(
+        self, device: str, kind: str, layer: str, size: Size, attributes: Mapping[str, Attribute]
+    ) -> PlannedOperation:
         """On that kind of device of every member's nodes, one beside each rank."""
         template = self.templates.declare(kind, layer, {**self.common, **attributes})
-        return Row(
+        return PlannedOperation(
             tuple(
                 Work(f"{self.layout.ranks(m, self.stage)[0][0]}.{device}", template, size, self.layout.tp, self.user(m))
                 for m in range(self.layout.dp)
             )
         )
 
-    def gemm(self, layer: str, n: int, k: int, size: Size = TOKENS) -> Row:
+    def gemm(self, layer: str, n: int, k: int, size: Size = TOKENS) -> PlannedOperation:
         return self.compute("gemm", layer, size, n=n, k=k)
 
-    def light(self, kind: str, layer: str, width: int, size: Size = TOKENS) -> Row:
+    def light(self, kind: str, layer: str, width: int, size: Size = TOKENS) -> PlannedOperation:
         return self.compute(kind, layer, size, width=width)
 
-    def host(self, kind: str, layer: str, size: Size) -> list[Row]:
+    def host(self, kind: str, layer: str, size: Size) -> list[PlannedOperation]:
         """On the host memory of every member's node, if there is one."""
         nodes = [self.layout.ranks(m, self.stage)[0][0] for m in range(self.layout.dp)]
         if not self.hardware.memories.issuperset(nodes):
             return []
         template = self.templates.declare(kind, layer, {})
-        return [Row(tuple(Work(f"{n}.dram", template, size, 1, self.user(m)) for m, n in enumerate(nodes)))]
+        return [
+            PlannedOperation(tuple(Work(f"{n}.dram", template, size, 1, self.user(m)) for m, n in enumerate(nodes)))
+        ]
 
-    def collective(self, kind: str, layer: str, size: Size) -> list[Row]:
+    def collective(self, kind: str, layer: str, size: Size) -> list[PlannedOperation]:
         """Among the tensor-parallel ranks of every member."""
         if self.layout.tp == 1:
             return []
         groups = [self.layout.ranks(m, self.stage) for m in range(self.layout.dp)]
-        return [Row(tuple(self.move(kind, layer, size, group, self.user(m)) for m, group in enumerate(groups)))]
+        return [
+            PlannedOperation(tuple(self.move(kind, layer, size, group, self.user(m)) for m, group in enumerate(groups)))
+        ]
 
-    def joint(self, kind: str, layer: str, size: Size) -> Row:
+    def joint(self, kind: str, layer: str, size: Size) -> PlannedOperation:
         """Among all ranks of the stage."""
-        return Row((self.move(kind, layer, size, self.layout.all_ranks(self.stage), self.user(None)),), joint=True)
+        return PlannedOperation(
+            (self.move(kind, layer, size, self.layout.all_ranks(self.stage), self.user(None)),), joint=True
+        )
 
     def move(self, kind: str, layer: str, size: Size, devices: Sequence[Device], user: str) -> Work:
         ranks = ",".join(map(address, devices))
@@ -112,9 +120,9 @@ class _Builder:
         template = self.templates.declare(kind, layer, attributes)
         return Work(self.hardware.network(devices), template, size, len(devices), user)
 
-    def train(self, rows: Sequence[Row]) -> Work | None:
+    def chain(self, operations: Sequence[PlannedOperation]) -> Work | None:
         """All network operations of a block, if one engine does them on one network."""
-        works = [row.works[0] for row in rows if "ranks" in row.works[0].template.attributes]
+        works = [operation.works[0] for operation in operations if "ranks" in operation.works[0].template.attributes]
         if not works or self.layout.dp > 1 or len({work.component for work in works}) > 1:
             return None
         of = ",".join(str(work.template.id) for work in works)
@@ -154,7 +162,7 @@ def lower(
         for mlp, repeat in ((_mlp, dense), (partial(_experts, all_to_all=all_to_all), len(layers) - dense)):
             if repeat:
                 block = (*_attention(build), *mlp(build))
-                sections.append(Section(block, name, repeat, 1, build.train(block)))
+                sections.append(Section(block, name, repeat, 1, build.chain(block)))
         if stage == layout.pp - 1:
             sections.append(Section(tuple(_epilogue(build)), name))
         else:
@@ -162,14 +170,14 @@ def lower(
     return Plan(tuple(sections), layout.dp, layout.pp)
 
 
-def _prologue(build: _Builder) -> list[Row]:
+def _prologue(build: _Builder) -> list[PlannedOperation]:
     return [
         *build.host("read", "input_ids", bytes_per_token(TOKEN_ID_BYTES)),
         build.light("embedding", "embedding", build.arch.hidden),
     ]
 
 
-def _epilogue(build: _Builder) -> list[Row]:
+def _epilogue(build: _Builder) -> list[PlannedOperation]:
     arch = build.arch
     vocab = arch.vocab // build.layout.tp
     return [
@@ -180,7 +188,7 @@ def _epilogue(build: _Builder) -> list[Row]:
     ]
 
 
-def _attention(build: _Builder) -> list[Row]:
+def _attention(build: _Builder) -> list[PlannedOperation]:
     arch, tp = build.arch, build.layout.tp
     query, key_value = arch.heads * arch.head_size // tp, max(arch.kv_heads // tp, 1) * arch.head_size
     shape: dict[str, Attribute] = {
@@ -208,7 +216,7 @@ def _attention(build: _Builder) -> list[Row]:
     ]
 
 
-def _experts(build: _Builder, all_to_all: bool) -> list[Row]:
+def _experts(build: _Builder, all_to_all: bool) -> list[PlannedOperation]:
     arch, layout = build.arch, build.layout
     if layout.expert_parallel and layout.dp > 1:
         return [*_shared_experts_summed(build), *_spread_experts(build, all_to_all)]
@@ -224,24 +232,24 @@ def _hidden(build: _Builder) -> Size:
     return bytes_per_token(build.arch.hidden * build.width)
 
 
-def _mlp(build: _Builder) -> list[Row]:
+def _mlp(build: _Builder) -> list[PlannedOperation]:
     width = build.arch.mlp_width // build.layout.tp
     return [*_gated(build, "", width), *build.collective("all_reduce", "down_proj", _hidden(build))]
 
 
-def _shared_experts(build: _Builder) -> list[Row]:
+def _shared_experts(build: _Builder) -> list[PlannedOperation]:
     """The experts that every token takes: an MLP as wide as all of them. One after the other with the rest."""
     width = build.arch.shared_intermediate // build.layout.tp
     return _gated(build, "shared_", width) if width else []
 
 
-def _shared_experts_summed(build: _Builder) -> list[Row]:
+def _shared_experts_summed(build: _Builder) -> list[PlannedOperation]:
     """Where the other experts are on other ranks than a member's own, and their sums do not meet."""
     shared = _shared_experts(build)
     return [*shared, *build.collective("all_reduce", "shared_experts", _hidden(build))] if shared else []
 
 
-def _gated(build: _Builder, which: str, width: int) -> list[Row]:
+def _gated(build: _Builder, which: str, width: int) -> list[PlannedOperation]:
     return [
         build.gemm(f"{which}gate_up_proj", 2 * width, build.arch.hidden),
         build.light("elementwise", f"{which}act_fn", 3 * width),
@@ -260,7 +268,7 @@ def _expert_shape(arch: Architecture, width: int, ranks: int) -> Mapping[str, At
     }
 
 
-def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
+def _spread_experts(build: _Builder, all_to_all: bool) -> list[PlannedOperation]:
     """Experts over all ranks of all members. Each of a member's ``tp`` ranks brings its part of the tokens."""
     arch, layout = build.arch, build.layout
     ranks, token = layout.expert_ranks, arch.hidden * build.width
@@ -268,7 +276,7 @@ def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
         "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
     )
     first = template_row.works[0]
-    moe = Row((Work(first.component, first.template, first.size, ranks, build.user(None)),), joint=True)
+    moe = PlannedOperation((Work(first.component, first.template, first.size, ranks, build.user(None)),), joint=True)
     back = build.collective("all_gather", "moe_gather", bytes_per_token(token, layout.tp))
     if all_to_all:
         # Each rank sends every token of its part to the ranks of the experts it picked.
@@ -286,7 +294,7 @@ def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
     ]
 
 
-def _hand_on(build: _Builder) -> Row:
+def _hand_on(build: _Builder) -> PlannedOperation:
     """Hidden states and residual to the next stage, each tensor-parallel rank its part to its like."""
     layout, stage = build.layout, build.stage
     size = bytes_per_token(2 * build.arch.hidden * build.width / layout.tp)
@@ -295,7 +303,7 @@ def _hand_on(build: _Builder) -> Row:
         pairs = zip(layout.ranks(member, stage), layout.ranks(member, stage + 1), strict=True)
         devices = [device for pair in pairs for device in pair]
         works.append(build.move("send", "hand_on", size, devices, f"{build.owner}/s{stage}>{stage + 1}/dp{member}*"))
-    return Row(tuple(works))
+    return PlannedOperation(tuple(works))
 
 
 def _apart(build: _Builder, micro_batches: int) -> list[Section]:
@@ -311,7 +319,7 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
     def send(layer: str, there: bool) -> Section:
         devices = [device for a, f in pairs for device in ((a, f) if there else (f, a))]
         user = f"{build.owner}/s0/{layer}{wire}" if wire else build.user(None)
-        return Section((Row((build.move("send", layer, size, devices, user),)),), None)
+        return Section((PlannedOperation((build.move("send", layer, size, devices, user),)),), None)
 
     template = build.compute(
         "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
@@ -327,7 +335,7 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
         sections += [
             Section(attention, "attention"),
             send("to_experts", True),
-            Section((Row((moe,)),), "ffn"),
+            Section((PlannedOperation((moe,)),), "ffn"),
             send("from_experts", False),
             Section((), None, layers=1),
         ]

@@ -86,7 +86,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlannedOperation:
     """The same operation on every data-parallel member at once, or (``joint``) one of all members together."""
 
     works: tuple[Work, ...]
@@ -95,15 +95,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Rows one after another, ``repeat`` times, on one ``stage`` (which does one step at a time; none
-    for transfers between stages). ``layers`` of the model are through after each repetition. ``train``
+    """Operations one after another, ``repeat`` times, on one ``stage`` (which does one step at a time; none
+    for transfers between stages). ``layers`` of the model are through after each repetition. ``chain``
     stands for all network operations of all repetitions, for a network that can do that."""
 
-    rows: tuple[Row, ...]
+    operations: tuple[PlannedOperation, ...]
     stage: str | None
     repeat: int = 1
     layers: int = 0
-    train: Work | None = None
+    chain: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,11 @@ class Plan:
 
     @property
     def works(self) -> list[Work]:
-        return [work for section in self.sections for row in section.rows for work in row.works]
+        return [work for section in self.sections for operation in section.operations for work in operation.works]
 
     @property
-    def trains(self) -> list[Work]:
-        return [section.train for section in self.sections if section.train]
+    def chains(self) -> list[Work]:
+        return [section.chain for section in self.sections if section.chain]
 
 
 class Templates:
