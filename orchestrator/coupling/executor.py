@@ -158,7 +158,7 @@ class Executor:
             done = partial(self._shared_done, step, i, port.link.name, item)
             if self.listener:
                 self.listener.begun(port.link.name, self._kernel.now_ps)
-            port.submit(item, segment.size.of(batch), done)
+            port.submit(item, segment.operands.of(batch), done)
 
     def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
         step.energy_pj += energy_pj
@@ -174,7 +174,7 @@ class Executor:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
         batch = step.batches[0]
         values = [chain.repeat]
-        for portions, size in zip(chain.gaps, chain.sizes, strict=True):
+        for portions, operands in zip(chain.gaps, chain.operands, strict=True):
             gap = 0
             for portion, values_of, cost in self._costs((portions,), False, step.batches):
                 if cost is NOTHING:
@@ -186,7 +186,7 @@ class Executor:
                     took = cost.duration_ps * chain.repeat
                     name = portion.port.link.name
                     self.listener.folded(step.number, name, portion.operations.items, step.since_ps, took)
-            values += (gap, *size.of(batch))
+            values += (gap, *operands.of(batch))
         step.open = 1
         done = partial(self._shared_done, step, 0, chain.port.link.name, chain.item)
         if self.listener:
@@ -217,7 +217,7 @@ class Executor:
     ) -> Iterator[tuple[Portion, tuple[int, ...], Cost]]:
         """Every portion with its numbers and cost, member by member; what is not known is asked first."""
         wanted = [
-            (portion, portion.size.of(batch))
+            (portion, portion.operands.of(batch))
             for portions, batch in zip(members, batches, strict=True)
             for portion in portions
         ]
@@ -244,7 +244,7 @@ class Executor:
                 if ahead is None:
                     ahead = self._ahead(batches[0])
                 for batch in ahead:
-                    ask(portion.port, portion.operations, portion.size.of(batch))
+                    ask(portion.port, portion.operations, portion.operands.of(batch))
         for port, wanted in questions.items():
             port.send(list(wanted.values()))
         for port in questions:

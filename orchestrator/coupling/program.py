@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..lowering.work import Plan, PlannedOperation, Section, Size
+from ..lowering.quantity import Operands
+from ..lowering.work import Plan, PlannedOperation, Section
 from .port import AskedPort, Item, OperationSet, SteppedPort
 from .ports import Ports
 
@@ -23,7 +24,7 @@ class Portion:
 
     port: AskedPort
     operations: OperationSet
-    size: Size
+    operands: Operands
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class SharedOperation:
     """One operation of each member (or one joint one) on stepped components."""
 
     items: tuple[tuple[SteppedPort, Item], ...]
-    size: Size
+    operands: Operands
     joint: bool
 
 
@@ -47,14 +48,14 @@ class SharedOperation:
 class ChainedCollectives:
     """All repetitions of a block at once: stretches and the shared operations after them, as one operation.
 
-    ``gaps[i]`` are the portions of the stretch before shared operation i, ``sizes[i]`` says what that takes.
+    ``gaps[i]`` are the portions of the stretch before shared operation i, ``operands[i]`` says what that takes.
     """
 
     port: SteppedPort
     item: Item
     repeat: int
     gaps: tuple[tuple[Portion, ...], ...]
-    sizes: tuple[Size, ...]
+    operands: tuple[Operands, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class _Writer:
             Item(chain.template, 1, chain.copies),
             1 if by_layer else section.repeat,
             tuple(gaps),
-            tuple(operation.works[0].size for operation in shared),
+            tuple(operation.works[0].operands for operation in shared),
         )
         for _ in range(section.repeat if by_layer else 1):
             self.segments.append(segment)
@@ -167,7 +168,7 @@ class _Writer:
                 if not isinstance(port, SteppedPort):
                     raise TypeError("members of an operation are all shared, or none is")
                 items.append((port, Item(work.template, repeat, work.copies)))
-            self.close(SharedOperation(tuple(items), operation.works[0].size, operation.joint))
+            self.close(SharedOperation(tuple(items), operation.works[0].operands, operation.joint))
             return
         if self._pending and self._pending[-1][0].joint != operation.joint:
             self.flush()
@@ -187,16 +188,16 @@ class _Writer:
         self._pending = []
 
     def _portions(self, member: int) -> tuple[Portion, ...]:
-        """One part for each (component, size); a template used twice is asked once and counted twice."""
-        portions: dict[tuple[AskedPort, str], tuple[Size, dict[int, Item]]] = {}
+        """One for each (component, operands); a template used twice is asked once and counted twice."""
+        found: dict[tuple[AskedPort, Operands], dict[int, Item]] = {}
         for operation, repeat in self._pending:
             work = operation.works[member]
             port = self._ports.of(work)
             if not isinstance(port, AskedPort):
                 raise TypeError("a stretch holds operations on asked components only")
-            _, items = portions.setdefault((port, work.size.name), (work.size, {}))
+            items = found.setdefault((port, work.operands), {})
             before = items.get(work.template.id)
             items[work.template.id] = Item(work.template, repeat + (before.repeat if before else 0), work.copies)
         return tuple(
-            Portion(port, port.together(tuple(items.values())), size) for (port, _), (size, items) in portions.items()
+            Portion(port, port.together(tuple(items.values())), operands) for (port, operands), items in found.items()
         )
