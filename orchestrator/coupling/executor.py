@@ -8,19 +8,18 @@ stretch lasts as long as its slowest member. Where several steps are in flight, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
-from ..lowering.work import Plan
+from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
 from .hooks import CouplingHooks
-from .port import AskedPort, Cost, Item, OperationSet, Question
+from .port import Asked, AskedPort, Cost, SteppedPort
 from .ports import Ports
 from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
 
-NOTHING = Cost(0, 0, True, {}, {})  # of an operation whose numbers are all zero: it is left out
 AHEAD = 16  # steps a remote oracle is asked about in advance
 
 
@@ -140,60 +139,52 @@ class Executor:
         self._kernel.at(time_ps, Priority.COMPLETION, self._rank, kind, step.number, partial(self._advance, step))
 
     def _shared(self, step: InFlight, segment: SharedOperation) -> None:
-        step.open = len(segment.items)
-        for i, (port, item) in enumerate(segment.items):
-            batch = step.together if segment.joint else step.batches[i]
-            done = partial(self._shared_done, step, i, port.link.name, item)
-            if self._hooks.operation_began.listeners:
-                self._hooks.operation_began(port.link.name, self._kernel.now_ps)
-            port.submit(item, segment.operands.of(batch), done)
+        step.open = len(segment.works)
+        for member, (port, work) in enumerate(segment.works):
+            batch = step.together if segment.joint else step.batches[member]
+            self._submit(step, member, port, work, segment.operands.of(batch))
 
-    def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
+    def _submit(self, step: InFlight, member: int, port: SteppedPort, work: Work, values: tuple[int, ...]) -> None:
+        if self._hooks.operation_began.listeners:
+            self._hooks.operation_began(work.component, self._kernel.now_ps)
+        port.submit(work, values, partial(self._shared_done, step, member, work))
+
+    def _shared_done(self, step: InFlight, member: int, work: Work, energy_pj: int) -> None:
         step.energy_pj += energy_pj
         step.open -= 1
         now, since = self._kernel.now_ps, step.since_ps
         if self._hooks.operation_ended.listeners:
-            self._hooks.operation_ended(component, now)
+            self._hooks.operation_ended(work.component, now)
         if self._hooks.operations.listeners:
-            self._hooks.operations(self._name, step.number, member, component, (item,), since, now - since)
+            self._hooks.operations(self._name, step.number, member, work.component, (work,), since, now - since)
         if not step.open:
             self._advance(step)
 
     def _chained(self, step: InFlight, chain: ChainedCollectives) -> None:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
-        batch = step.batches[0]
         values, folded = [chain.repeat], self._hooks.operations_folded
         for portions, operands in zip(chain.gaps, chain.operands, strict=True):
             gap = 0
-            for portion, values_of, cost in self._costs((portions,), False, step.batches):
-                if cost is NOTHING:
-                    continue
+            for portion, numbers, cost in self._costs((portions,), False, step.batches)[0]:
                 gap += cost.duration_ps
                 step.energy_pj += cost.energy_pj * chain.repeat
-                portion.port.use(portion.operations, values_of, cost, chain.repeat)
+                portion.port.use(portion.operations, numbers, cost, chain.repeat)
                 if folded.listeners:
-                    name, took = portion.port.link.name, cost.duration_ps * chain.repeat
-                    folded(self._name, step.number, name, portion.operations.items, step.since_ps, took)
-            values += (gap, *operands.of(batch))
+                    name, took = portion.port.name, cost.duration_ps * chain.repeat
+                    folded(self._name, step.number, name, portion.operations.works, step.since_ps, took)
+            values += (gap, *operands.of(step.batches[0]))
         step.open = 1
-        done = partial(self._shared_done, step, 0, chain.port.link.name, chain.item)
-        if self._hooks.operation_began.listeners:
-            self._hooks.operation_began(chain.port.link.name, self._kernel.now_ps)
-        chain.port.submit(chain.item, tuple(values), done)
+        self._submit(step, 0, chain.port, chain.work, tuple(values))
 
     def _stretch(self, step: InFlight, stretch: Stretch) -> None:
         batches = (step.together,) if stretch.joint else step.batches
         longest, told = 0, self._hooks.operations
-        costs = self._costs(stretch.members, stretch.joint, batches)
-        for member, portions in enumerate(stretch.members):
+        for member, costs in enumerate(self._costs(stretch.members, stretch.joint, batches)):
             duration = 0
-            for _ in portions:
-                portion, values, cost = next(costs)
-                if cost is NOTHING:
-                    continue
+            for portion, values, cost in costs:
                 if told.listeners:
-                    name, start = portion.port.link.name, step.since_ps + duration
-                    told(self._name, step.number, member, name, portion.operations.items, start, cost.duration_ps)
+                    name, start = portion.port.name, step.since_ps + duration
+                    told(self._name, step.number, member, name, portion.operations.works, start, cost.duration_ps)
                 duration += cost.duration_ps
                 step.energy_pj += cost.energy_pj
                 portion.port.use(portion.operations, values, cost)
@@ -202,41 +193,46 @@ class Executor:
 
     def _costs(
         self, members: Sequence[Sequence[Portion]], joint: bool, batches: Sequence[Batch]
-    ) -> Iterator[tuple[Portion, tuple[int, ...], Cost]]:
-        """Every portion with its numbers and cost, member by member; what is not known is asked first."""
-        wanted = [
-            (portion, portion.operands.of(batch))
-            for portions, batch in zip(members, batches, strict=True)
-            for portion in portions
-        ]
-        costs = [portion.operations.known.get(values) for portion, values in wanted]
-        if None in costs:
-            missing = [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None and any(pair[1])]
-            if missing:
-                self._ask(joint, batches, missing)
-            costs = [portion.operations.known.get(values, NOTHING) for portion, values in wanted]
-        return ((portion, values, cost) for (portion, values), cost in zip(wanted, costs, strict=True) if cost)
+    ) -> list[list[tuple[Portion, tuple[int, ...], Cost]]]:
+        """Of each member every portion with its numbers and cost; what is not known is asked first.
 
-    def _ask(self, joint: bool, batches: Sequence[Batch], missing: list[tuple[Portion, tuple[int, ...]]]) -> None:
-        """Everything missing in one message a component, all components at once."""
-        questions: dict[AskedPort, dict[tuple[int, tuple[int, ...]], Question]] = {}
+        Portions whose numbers are all zero are left out: there is nothing to do.
+        """
+        wanted, missing = [], []
+        for portions, batch in zip(members, batches, strict=True):
+            mine = []
+            for portion in portions:
+                values = portion.operands.of(batch)
+                if any(values):
+                    mine.append((portion, values))
+                    if values not in portion.operations.known:
+                        missing.append((portion, values))
+            wanted.append(mine)
+        if missing:
+            self._ask(missing, batches[0] if len(batches) == 1 and not joint else None)
+        return [[(portion, values, portion.operations.known[values]) for portion, values in mine] for mine in wanted]
 
-        def ask(port: AskedPort, operations: OperationSet, values: tuple[int, ...]) -> None:
-            if values not in operations.known and any(values):
-                questions.setdefault(port, {})[operations.id, values] = Question(operations, values)
-
-        ahead = None
+    def _ask(self, missing: Sequence[tuple[Portion, tuple[int, ...]]], alone: Batch | None) -> None:
+        """Everything missing in one message a component, all components at once; ``alone``: the only member's batch."""
+        asked: dict[AskedPort, dict[Asked, None]] = {}  # in order, each once
+        ahead: list[Batch] | None = None
         for portion, values in missing:
-            ask(portion.port, portion.operations, values)
-            if portion.port.link.remote and len(batches) == 1 and not joint:
-                if ahead is None:
-                    ahead = self._ahead(batches[0])
+            port, operations = portion.port, portion.operations
+            asked.setdefault(port, {})[operations, values] = None
+            if port.elsewhere and alone:
+                ahead = self._ahead(alone) if ahead is None else ahead
                 for batch in ahead:
-                    ask(portion.port, portion.operations, portion.operands.of(batch))
-        for port, wanted in questions.items():
-            port.send(list(wanted.values()))
-        for port in questions:
-            port.receive()
+                    later = portion.operands.of(batch)
+                    if later not in operations.known and any(later):
+                        asked[port][operations, later] = None
+        for port, wanted in asked.items():
+            if port.elsewhere:
+                port.send(list(wanted))
+        for port, wanted in asked.items():
+            if port.elsewhere:
+                port.receive()
+            else:
+                port.ask(list(wanted))
 
     def _ahead(self, batch: Batch) -> list[Batch]:
         """Steps that are known to follow, or will if nobody joins."""

@@ -16,7 +16,7 @@ from ..kernel.queue import Priority
 from ..lowering.work import Work
 from .components import ComponentSpec
 from .link import Link
-from .port import AskedPort, Item, Question, SteppedPort, Usage
+from .port import AskedPort, SteppedPort, Usage
 from .sharing import stepped
 
 
@@ -67,14 +67,12 @@ class Ports:
     def start(self, work: Work, values: tuple[int, ...], done: Callable[[int], None]) -> None:
         """Begin one operation now; ``done(energy_pj)`` is called at its end."""
         port = self.of(work)
-        item = Item(work.template, 1, work.copies)
         if isinstance(port, SteppedPort):
-            port.submit(item, values, done)
+            port.submit(work, values, done)
             return
-        operations = port.together((item,))
+        operations = port.together((work,), (1,))
         if values not in operations.known:
-            port.send([Question(operations, values)])
-            port.receive()
+            port.ask([(operations, values)])
         cost = operations.known[values]
         port.use(operations, values, cost)
         self._kernel.at(

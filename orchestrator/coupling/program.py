@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..lowering.quantity import Operands
-from ..lowering.work import Plan, PlannedOperation, Section
-from .port import AskedPort, Item, OperationSet, SteppedPort
+from ..lowering.work import Plan, PlannedOperation, Section, Work
+from .port import AskedPort, OperationSet, SteppedPort
 from .ports import Ports
 
 Granularity = Literal["step", "layer", "operation"]
@@ -37,9 +37,9 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class SharedOperation:
-    """One operation of each member (or one joint one) on stepped components."""
+    """An operation of each member (or one joint one) on stepped components."""
 
-    items: tuple[tuple[SteppedPort, Item], ...]
+    works: tuple[tuple[SteppedPort, Work], ...]
     operands: Operands
     joint: bool
 
@@ -52,7 +52,7 @@ class ChainedCollectives:
     """
 
     port: SteppedPort
-    item: Item
+    work: Work
     repeat: int
     gaps: tuple[tuple[Portion, ...], ...]
     operands: tuple[Operands, ...]
@@ -149,7 +149,7 @@ class _Writer:
         by_layer = self._granularity == "layer"
         segment = ChainedCollectives(
             port,
-            Item(chain.template, 1, chain.copies),
+            chain,
             1 if by_layer else section.repeat,
             tuple(gaps),
             tuple(operation.works[0].operands for operation in shared),
@@ -162,13 +162,13 @@ class _Writer:
 
     def _operation(self, operation: PlannedOperation, repeat: int) -> None:
         if self._is_shared(operation):
-            items = []
+            works = []
             for work in operation.works:
                 port = self._ports.of(work)
                 if not isinstance(port, SteppedPort):
                     raise TypeError("members of an operation are all shared, or none is")
-                items.append((port, Item(work.template, repeat, work.copies)))
-            self.close(SharedOperation(tuple(items), operation.works[0].operands, operation.joint))
+                works.append((port, work))
+            self.close(SharedOperation(tuple(works), operation.works[0].operands, operation.joint))
             return
         if self._pending and self._pending[-1][0].joint != operation.joint:
             self.flush()
@@ -189,15 +189,16 @@ class _Writer:
 
     def _portions(self, member: int) -> tuple[Portion, ...]:
         """One for each (component, operands); a template used twice is asked once and counted twice."""
-        found: dict[tuple[AskedPort, Operands], dict[int, Item]] = {}
+        found: dict[tuple[AskedPort, Operands], dict[int, tuple[Work, int]]] = {}
         for operation, repeat in self._pending:
             work = operation.works[member]
             port = self._ports.of(work)
             if not isinstance(port, AskedPort):
                 raise TypeError("a stretch holds operations on asked components only")
-            items = found.setdefault((port, work.operands), {})
-            before = items.get(work.template.id)
-            items[work.template.id] = Item(work.template, repeat + (before.repeat if before else 0), work.copies)
+            works = found.setdefault((port, work.operands), {})
+            _, before = works.get(work.template.id, (work, 0))
+            works[work.template.id] = work, before + repeat
         return tuple(
-            Portion(port, port.together(tuple(items.values())), operands) for (port, operands), items in found.items()
+            Portion(port, port.together(*zip(*works.values(), strict=True)), operands)
+            for (port, operands), works in found.items()
         )
