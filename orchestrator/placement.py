@@ -15,8 +15,9 @@ from .lowering import architecture
 from .lowering.architecture import DTYPES, Architecture
 from .lowering.layout import Device, Layout, address
 from .lowering.plan import Hardware, lower
+from .lowering.quantity import TOKENS
 from .lowering.routing import Routing, routing
-from .lowering.work import TOKENS, Plan, Templates, Work
+from .lowering.work import Plan, Templates, Work
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.engines import kind_of

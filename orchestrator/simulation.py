@@ -126,7 +126,7 @@ class Simulation:
         self._coupling_hooks = CouplingHooks(self.instruments)
         self.wall_s = 0.0
         try:
-            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
+            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
             self.recorder = Recorder()

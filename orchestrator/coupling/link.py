@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from metronome.hwmodels.interface import (
     Advanced,
@@ -27,7 +27,7 @@ from ..units import MAX_PS
 
 
 class Link(Protocol):
-    """One session with one component. ``send`` then ``receive``, so that several can answer at once."""
+    """One session with one component."""
 
     name: str
 
@@ -46,7 +46,7 @@ class Link(Protocol):
 
     @property
     def remote(self) -> bool:
-        """Whether a question costs a round trip."""
+        """Whether a question costs a round trip; such a link is a `SplitLink`."""
         ...
 
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
@@ -56,10 +56,8 @@ class Link(Protocol):
         """
         ...
 
-    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None: ...
-
-    def receive(self) -> Advanced:
-        """The answer to the last send; raises ComponentFailure."""
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
+        """As `Component.advance`; raises ComponentFailure."""
         ...
 
     def again(self) -> Link:
@@ -83,6 +81,25 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
+class SplitLink(Link, Protocol):
+    """A link whose component answers elsewhere: while it does, others can be asked."""
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+        """An `advance` without its answer; raises ComponentFailure."""
+        ...
+
+    def receive(self) -> Advanced:
+        """The answer to the last `send`; raises ComponentFailure."""
+        ...
+
+
+def split(link: Link) -> SplitLink:
+    """The same link, to be sent to and received from; only where it is remote."""
+    if not link.remote:
+        raise TypeError(f"{link.name} answers in this process")
+    return cast(SplitLink, link)
+
+
 class LocalLink:
     """A component in the orchestrator's own process: a call, nothing else."""
 
@@ -92,7 +109,6 @@ class LocalLink:
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0
         self.component = make()
-        self._answer: Advanced | None = None
 
     @property
     def description(self) -> Description:
@@ -137,21 +153,16 @@ class LocalLink:
             raise ComponentFailure(self.name, "takes no snapshots: its model has no feature snapshot")
         return self.component
 
-    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
         start = time.perf_counter()
         try:
-            self._answer = self.component.advance(grant_ps, operations, stop_at_first)
+            answer = self.component.advance(grant_ps, operations, stop_at_first)
         except ComponentError as error:
             code = "late" if isinstance(error, LateOperation) else "fault"
             raise ComponentFailure(self.name, str(error), _doing(grant_ps), code=code) from error
         except Exception as error:
             raise raised(self.name, error, _doing(grant_ps)) from error
         self.wall_s += time.perf_counter() - start
-
-    def receive(self) -> Advanced:
-        answer, self._answer = self._answer, None
-        if answer is None:
-            raise ComponentFailure(self.name, "was asked for an answer to no question")
         return answer
 
     def close(self) -> None:

@@ -220,6 +220,10 @@ class RemoteLink:
             return InputError(where, template.kind, template.layer, f"{why['component']} cannot do it: {why['why']}")
         return InputError(where, why["field"], why["value"], why["allowed"])
 
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
+        self.send(grant_ps, operations, stop_at_first)
+        return self.receive()
+
     def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
         if len(operations) > self._description.max_batch_ops:
             raise ComponentFailure(

@@ -18,22 +18,9 @@ from metronome.hwmodels.interface import DTYPE_BYTES, Attribute
 
 from .architecture import Architecture
 from .layout import Device, Layout, address
+from .quantity import ATTENTION, PROMPT_ATTENTION, SEQUENCES, TOKENS, Operands, expert_tokens, one
 from .routing import Routing, routing
-from .work import (
-    ATTENTION,
-    PROMPT_ATTENTION,
-    SEQUENCES,
-    TOKENS,
-    Plan,
-    Row,
-    Section,
-    Size,
-    Templates,
-    Work,
-    bytes_per_sequence,
-    bytes_per_token,
-    expert_tokens,
-)
+from .work import Plan, PlannedOperation, Section, Templates, Work
 
 TOKEN_ID_BYTES = 4  # vLLM keeps input and sampled token ids as int32
 
@@ -50,7 +37,7 @@ class Hardware:
 
 
 class _Builder:
-    """Makes the rows of one instance."""
+    """Makes the planned operations of one instance."""
 
     def __init__(
         self, owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware
@@ -67,54 +54,70 @@ class _Builder:
         """Stages and members work side by side; a stage's joint work and its members' exclude each other."""
         return f"{self.owner}/s{self.stage}" + ("" if member is None else f"/dp{member}")
 
-    def compute(self, kind: str, layer: str, size: Size, **attributes: Attribute) -> Row:
+    def compute(self, kind: str, layer: str, operands: Operands, **attributes: Attribute) -> PlannedOperation:
         """On the accelerators of every member."""
-        return self.on("accelerators", kind, layer, size, attributes)
+        return self.on("accelerators", kind, layer, operands, attributes)
 
-    def on(self, device: str, kind: str, layer: str, size: Size, attributes: Mapping[str, Attribute]) -> Row:
+    def on(
+        self, device: str, kind: str, layer: str, operands: Operands, attributes: Mapping[str, Attribute]
+    ) -> PlannedOperation:
         """On that kind of device of every member's nodes, one beside each rank."""
         template = self.templates.declare(kind, layer, {**self.common, **attributes})
-        return Row(
+        return PlannedOperation(
             tuple(
-                Work(f"{self.layout.ranks(m, self.stage)[0][0]}.{device}", template, size, self.layout.tp, self.user(m))
+                Work(
+                    f"{self.layout.ranks(m, self.stage)[0][0]}.{device}",
+                    template,
+                    operands,
+                    self.layout.tp,
+                    self.user(m),
+                )
                 for m in range(self.layout.dp)
             )
         )
 
-    def gemm(self, layer: str, n: int, k: int, size: Size = TOKENS) -> Row:
-        return self.compute("gemm", layer, size, n=n, k=k)
+    def gemm(self, layer: str, n: int, k: int, operands: Operands = TOKENS) -> PlannedOperation:
+        return self.compute("gemm", layer, operands, n=n, k=k)
 
-    def light(self, kind: str, layer: str, width: int, size: Size = TOKENS) -> Row:
-        return self.compute(kind, layer, size, width=width)
+    def light(self, kind: str, layer: str, width: int, operands: Operands = TOKENS) -> PlannedOperation:
+        return self.compute(kind, layer, operands, width=width)
 
-    def host(self, kind: str, layer: str, size: Size) -> list[Row]:
+    def host(self, kind: str, layer: str, operands: Operands) -> list[PlannedOperation]:
         """On the host memory of every member's node, if there is one."""
         nodes = [self.layout.ranks(m, self.stage)[0][0] for m in range(self.layout.dp)]
         if not self.hardware.memories.issuperset(nodes):
             return []
         template = self.templates.declare(kind, layer, {})
-        return [Row(tuple(Work(f"{n}.dram", template, size, 1, self.user(m)) for m, n in enumerate(nodes)))]
+        return [
+            PlannedOperation(tuple(Work(f"{n}.dram", template, operands, 1, self.user(m)) for m, n in enumerate(nodes)))
+        ]
 
-    def collective(self, kind: str, layer: str, size: Size) -> list[Row]:
+    def collective(self, kind: str, layer: str, operands: Operands) -> list[PlannedOperation]:
         """Among the tensor-parallel ranks of every member."""
         if self.layout.tp == 1:
             return []
         groups = [self.layout.ranks(m, self.stage) for m in range(self.layout.dp)]
-        return [Row(tuple(self.move(kind, layer, size, group, self.user(m)) for m, group in enumerate(groups)))]
+        return [
+            PlannedOperation(
+                tuple(self.move(kind, layer, operands, group, self.user(m)) for m, group in enumerate(groups))
+            )
+        ]
 
-    def joint(self, kind: str, layer: str, size: Size) -> Row:
+    def joint(self, kind: str, layer: str, operands: Operands) -> PlannedOperation:
         """Among all ranks of the stage."""
-        return Row((self.move(kind, layer, size, self.layout.all_ranks(self.stage), self.user(None)),), joint=True)
+        return PlannedOperation(
+            (self.move(kind, layer, operands, self.layout.all_ranks(self.stage), self.user(None)),), joint=True
+        )
 
-    def move(self, kind: str, layer: str, size: Size, devices: Sequence[Device], user: str) -> Work:
+    def move(self, kind: str, layer: str, operands: Operands, devices: Sequence[Device], user: str) -> Work:
         ranks = ",".join(map(address, devices))
         attributes: dict[str, Attribute] = {"participants": len(devices), "ranks": ranks, "owner": self.owner}
         template = self.templates.declare(kind, layer, attributes)
-        return Work(self.hardware.network(devices), template, size, len(devices), user)
+        return Work(self.hardware.network(devices), template, operands, len(devices), user)
 
-    def train(self, rows: Sequence[Row]) -> Work | None:
+    def chain(self, operations: Sequence[PlannedOperation]) -> Work | None:
         """All network operations of a block, if one engine does them on one network."""
-        works = [row.works[0] for row in rows if "ranks" in row.works[0].template.attributes]
+        works = [operation.works[0] for operation in operations if "ranks" in operation.works[0].template.attributes]
         if not works or self.layout.dp > 1 or len({work.component for work in works}) > 1:
             return None
         of = ",".join(str(work.template.id) for work in works)
@@ -147,40 +150,43 @@ def lower(
     sections = []
     for stage, layers in enumerate(layout.layers(arch.layers)):
         build.stage = stage
-        name = f"stage{stage}"
+        where = f"stage{stage}"
         if stage == 0:
-            sections.append(Section(tuple(_prologue(build)), name))
+            sections.append(Section("prologue", tuple(_prologue(build)), where))
         dense = arch.without_experts(layers)
-        for mlp, repeat in ((_mlp, dense), (partial(_experts, all_to_all=all_to_all), len(layers) - dense)):
+        for name, mlp, repeat in (
+            ("block", _mlp, dense),
+            ("block with experts", partial(_experts, all_to_all=all_to_all), len(layers) - dense),
+        ):
             if repeat:
                 block = (*_attention(build), *mlp(build))
-                sections.append(Section(block, name, repeat, 1, build.train(block)))
+                sections.append(Section(name, block, where, repeat, 1, build.chain(block)))
         if stage == layout.pp - 1:
-            sections.append(Section(tuple(_epilogue(build)), name))
+            sections.append(Section("epilogue", tuple(_epilogue(build)), where))
         else:
-            sections.append(Section((_hand_on(build),), None))
+            sections.append(Section("to the next stage", (_hand_on(build),), None))
     return Plan(tuple(sections), layout.dp, layout.pp)
 
 
-def _prologue(build: _Builder) -> list[Row]:
+def _prologue(build: _Builder) -> list[PlannedOperation]:
     return [
-        *build.host("read", "input_ids", bytes_per_token(TOKEN_ID_BYTES)),
+        *build.host("read", "input_ids", one("tokens", TOKEN_ID_BYTES)),
         build.light("embedding", "embedding", build.arch.hidden),
     ]
 
 
-def _epilogue(build: _Builder) -> list[Row]:
+def _epilogue(build: _Builder) -> list[PlannedOperation]:
     arch = build.arch
     vocab = arch.vocab // build.layout.tp
     return [
         build.light("norm", "final_layernorm", 2 * arch.hidden),
         build.gemm("lm_head", vocab, arch.hidden, SEQUENCES),
         build.light("sampler", "sampler", vocab, SEQUENCES),
-        *build.host("write", "sampled_ids", bytes_per_sequence(TOKEN_ID_BYTES)),
+        *build.host("write", "sampled_ids", one("sequences", TOKEN_ID_BYTES)),
     ]
 
 
-def _attention(build: _Builder) -> list[Row]:
+def _attention(build: _Builder) -> list[PlannedOperation]:
     arch, tp = build.arch, build.layout.tp
     query, key_value = arch.heads * arch.head_size // tp, max(arch.kv_heads // tp, 1) * arch.head_size
     shape: dict[str, Attribute] = {
@@ -203,12 +209,12 @@ def _attention(build: _Builder) -> list[Row]:
         build.light("elementwise", "rotary_emb", 2 * (query + key_value)),
         *attention,
         build.gemm("o_proj", arch.hidden, query),
-        *build.collective("all_reduce", "o_proj", bytes_per_token(arch.hidden * build.width)),
+        *build.collective("all_reduce", "o_proj", one("tokens", arch.hidden * build.width)),
         build.light("norm", "layernorm", 2 * arch.hidden),
     ]
 
 
-def _experts(build: _Builder, all_to_all: bool) -> list[Row]:
+def _experts(build: _Builder, all_to_all: bool) -> list[PlannedOperation]:
     arch, layout = build.arch, build.layout
     if layout.expert_parallel and layout.dp > 1:
         return [*_shared_experts_summed(build), *_spread_experts(build, all_to_all)]
@@ -220,28 +226,28 @@ def _experts(build: _Builder, all_to_all: bool) -> list[Row]:
     return [*_shared_experts(build), moe, *build.collective("all_reduce", "moe", _hidden(build))]
 
 
-def _hidden(build: _Builder) -> Size:
-    return bytes_per_token(build.arch.hidden * build.width)
+def _hidden(build: _Builder) -> Operands:
+    return one("tokens", build.arch.hidden * build.width)
 
 
-def _mlp(build: _Builder) -> list[Row]:
+def _mlp(build: _Builder) -> list[PlannedOperation]:
     width = build.arch.mlp_width // build.layout.tp
     return [*_gated(build, "", width), *build.collective("all_reduce", "down_proj", _hidden(build))]
 
 
-def _shared_experts(build: _Builder) -> list[Row]:
+def _shared_experts(build: _Builder) -> list[PlannedOperation]:
     """The experts that every token takes: an MLP as wide as all of them. One after the other with the rest."""
     width = build.arch.shared_intermediate // build.layout.tp
     return _gated(build, "shared_", width) if width else []
 
 
-def _shared_experts_summed(build: _Builder) -> list[Row]:
+def _shared_experts_summed(build: _Builder) -> list[PlannedOperation]:
     """Where the other experts are on other ranks than a member's own, and their sums do not meet."""
     shared = _shared_experts(build)
     return [*shared, *build.collective("all_reduce", "shared_experts", _hidden(build))] if shared else []
 
 
-def _gated(build: _Builder, which: str, width: int) -> list[Row]:
+def _gated(build: _Builder, which: str, width: int) -> list[PlannedOperation]:
     return [
         build.gemm(f"{which}gate_up_proj", 2 * width, build.arch.hidden),
         build.light("elementwise", f"{which}act_fn", 3 * width),
@@ -260,42 +266,43 @@ def _expert_shape(arch: Architecture, width: int, ranks: int) -> Mapping[str, At
     }
 
 
-def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
+def _spread_experts(build: _Builder, all_to_all: bool) -> list[PlannedOperation]:
     """Experts over all ranks of all members. Each of a member's ``tp`` ranks brings its part of the tokens."""
     arch, layout = build.arch, build.layout
     ranks, token = layout.expert_ranks, arch.hidden * build.width
-    template_row = build.compute(
+    experts = build.compute(
         "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
     )
-    first = template_row.works[0]
-    moe = Row((Work(first.component, first.template, first.size, ranks, build.user(None)),), joint=True)
-    back = build.collective("all_gather", "moe_gather", bytes_per_token(token, layout.tp))
+    first = experts.works[0]
+    moe = PlannedOperation(
+        (Work(first.component, first.template, first.operands, ranks, build.user(None)),), joint=True
+    )
+    back = build.collective("all_gather", "moe_gather", one("tokens", token, layout.tp))
     if all_to_all:
         # Each rank sends every token of its part to the ranks of the experts it picked.
-        copies = Size(
-            f"tokens*{arch.top_k}*{token}/{ranks}",
-            lambda batch: (round(-(-batch.tokens // ranks) * arch.top_k * token),),
-        )
+        copies = one("tokens", arch.top_k * token, ranks)
         return [build.joint("all_to_all", "dispatch", copies), moe, build.joint("all_to_all", "combine", copies), *back]
-    gathered = bytes_per_token(token + arch.experts * build.width, ranks)  # hidden states and router logits
+    gathered = one("tokens", token + arch.experts * build.width, ranks)  # hidden states and router logits
     return [
         build.joint("all_gather", "dispatch", gathered),
         moe,
-        build.joint("reduce_scatter", "combine", bytes_per_token(token)),
+        build.joint("reduce_scatter", "combine", one("tokens", token)),
         *back,
     ]
 
 
-def _hand_on(build: _Builder) -> Row:
+def _hand_on(build: _Builder) -> PlannedOperation:
     """Hidden states and residual to the next stage, each tensor-parallel rank its part to its like."""
     layout, stage = build.layout, build.stage
-    size = bytes_per_token(2 * build.arch.hidden * build.width / layout.tp)
+    operands = one("tokens", 2 * build.arch.hidden * build.width / layout.tp)
     works = []
     for member in range(layout.dp):
         pairs = zip(layout.ranks(member, stage), layout.ranks(member, stage + 1), strict=True)
         devices = [device for pair in pairs for device in pair]
-        works.append(build.move("send", "hand_on", size, devices, f"{build.owner}/s{stage}>{stage + 1}/dp{member}*"))
-    return Row(tuple(works))
+        works.append(
+            build.move("send", "hand_on", operands, devices, f"{build.owner}/s{stage}>{stage + 1}/dp{member}*")
+        )
+    return PlannedOperation(tuple(works))
 
 
 def _apart(build: _Builder, micro_batches: int) -> list[Section]:
@@ -305,30 +312,31 @@ def _apart(build: _Builder, micro_batches: int) -> list[Section]:
     pairs = [(a, f) for a in own for f in layout.ffn]
     # Each attention rank holds all tokens; it sends its part of them, each to the ranks of its experts.
     token_bytes = min(arch.top_k, ranks) * arch.hidden * build.width / len(pairs)
-    size = Size(f"tokens*{token_bytes}", lambda batch: (round(batch.tokens * token_bytes),))
+    operands = one("tokens", token_bytes)
     wire = "*" if micro_batches > 1 else ""
 
     def send(layer: str, there: bool) -> Section:
         devices = [device for a, f in pairs for device in ((a, f) if there else (f, a))]
         user = f"{build.owner}/s0/{layer}{wire}" if wire else build.user(None)
-        return Section((Row((build.move("send", layer, size, devices, user),)),), None)
+        send = build.move("send", layer, operands, devices, user)
+        return Section(layer.replace("_", " "), (PlannedOperation((send,)),), None)
 
     template = build.compute(
         "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
     ).works[0]
     user = f"{build.owner}/ffn" if wire else build.user(None)
-    moe = Work(f"{layout.ffn[0][0]}.accelerators", template.template, template.size, ranks, user)
+    moe = Work(f"{layout.ffn[0][0]}.accelerators", template.template, template.operands, ranks, user)
     attention = tuple(_attention(build))
-    sections = [Section(tuple(_prologue(build)), "attention")]
+    sections = [Section("prologue", tuple(_prologue(build)), "attention")]
     if arch.dense_layers:
-        sections.append(Section((*attention, *_mlp(build)), "attention", arch.dense_layers, 1))
+        sections.append(Section("block", (*attention, *_mlp(build)), "attention", arch.dense_layers, 1))
     attention += tuple(_shared_experts_summed(build))
     for _ in range(arch.layers - arch.dense_layers):
         sections += [
-            Section(attention, "attention"),
+            Section("attention", attention, "attention"),
             send("to_experts", True),
-            Section((Row((moe,)),), "ffn"),
+            Section("experts", (PlannedOperation((moe,)),), "ffn"),
             send("from_experts", False),
-            Section((), None, layers=1),
+            Section("", (), None, layers=1),
         ]
-    return [*sections, Section(tuple(_epilogue(build)), "attention")]
+    return [*sections, Section("epilogue", tuple(_epilogue(build)), "attention")]

@@ -38,8 +38,8 @@ def test_every_operation_carries_what_its_kind_asks_for(name, tp, tmp_path):
         kind = work.template.kind
         assert set(OPERATION_ATTRIBUTES[kind]) <= set(work.template.attributes), kind
         extra = 4 if kind == "attention" else 0
-        assert len(work.size.of(BATCH)) == len(OPERATION_VALUES[kind]) + extra
-    assert len(moves(block(plan).rows)) == (2 if tp > 1 else 0)
+        assert len(work.operands.of(BATCH)) == len(OPERATION_VALUES[kind]) + extra
+    assert len(moves(block(plan).operations)) == (2 if tp > 1 else 0)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_gemm_shapes_multiply_to_the_weights(tmp_path):
         total = tp * sum(
             section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
             for section in plan_of(arch, tp=tp).sections
-            for row in section.rows
+            for row in section.operations
             if row.works[0].template.kind == "gemm"
         )
         norms = arch.hidden * (2 * arch.layers + 1)
@@ -69,15 +69,15 @@ def test_gemm_shapes_multiply_to_the_weights(tmp_path):
 
 
 def test_all_reduce_moves_one_activation_a_token(tmp_path):
-    reduce = moves(block(plan_of(load("meta-llama/Llama-3.1-8B", tmp_path.joinpath), tp=2)).rows)[0]
-    assert reduce.size.of(BATCH) == ((512 + 100 + 8) * 4096 * 2,)
+    reduce = moves(block(plan_of(load("meta-llama/Llama-3.1-8B", tmp_path.joinpath), tp=2)).operations)[0]
+    assert reduce.operands.of(BATCH) == ((512 + 100 + 8) * 4096 * 2,)
     assert reduce.template.attributes["participants"] == 2
 
 
 def test_experts_hit_grow_to_all(tmp_path):
     plan = plan_of(load("mistralai/Mixtral-8x7B-v0.1", tmp_path.joinpath))
     moe = next(work for work in plan.works if work.template.kind == "moe")
-    hit = [moe.size.of(Batch((), n, 0, 0, 0))[1] for n in (1, 2, 4, 64)]
+    hit = [moe.operands.of(Batch((), n, 0, 0, 0))[1] for n in (1, 2, 4, 64)]
     assert hit == [2, 4, 5, 8]  # 2 of 8 a token: 8 (1 - 0.75^n), rounded
 
 
@@ -94,20 +94,22 @@ def test_stages_cut_the_layers_as_vllm_does(tmp_path):
     assert [section.repeat for section in plan.sections if section.layers] == [8, 8, 8, 8]
     sends = [section for section in plan.sections if section.stage is None]
     assert len(sends) == 3 and plan.lanes == 4
-    assert sends[0].rows[0].works[0].size.of(BATCH) == ((512 + 100 + 8) * 2 * 4096 * 2,)  # hidden states and residual
+    assert sends[0].operations[0].works[0].operands.of(BATCH) == (
+        (512 + 100 + 8) * 2 * 4096 * 2,
+    )  # hidden states and residual
 
 
 def test_experts_over_a_data_parallel_group_see_the_tokens_of_all(tmp_path):
     arch = load("Qwen/Qwen3-30B-A3B-Instruct-2507", tmp_path.joinpath)
     plan = plan_of(arch, dp=4, expert_parallel=True)
-    joint = [row for row in block(plan).rows if row.joint]
+    joint = [row for row in block(plan).operations if row.joint]
     assert [row.works[0].template.kind for row in joint] == ["all_gather", "moe", "reduce_scatter"]
     group = joined([Batch((), 100, 0, 0, 0)] * 4)
     gather, moe, scatter = (row.works[0] for row in joint)
-    assert moe.size.of(group)[0] == 100  # 400 tokens x 8 experts over 4 ranks, as tokens of 8 experts each
+    assert moe.operands.of(group)[0] == 100  # 400 tokens x 8 experts over 4 ranks, as tokens of 8 experts each
     assert moe.template.attributes["experts"] == arch.experts // 4
-    assert gather.size.of(group) == (100 * (arch.hidden + arch.experts) * 2,)
-    assert scatter.size.of(group) == (400 * arch.hidden * 2,)
+    assert gather.operands.of(group) == (100 * (arch.hidden + arch.experts) * 2,)
+    assert scatter.operands.of(group) == (400 * arch.hidden * 2,)
     assert arch.weight_bytes(1, 4) < arch.weight_bytes(1) / 3
 
 
@@ -129,7 +131,7 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
     for tp in (1, 2):
         dense, sparse = (section for section in plan_of(arch, tp=tp).sections if section.layers)
         assert (dense.repeat, sparse.repeat) == (1, 5)
-        layers = [row.works[0].template.layer for row in sparse.rows]
+        layers = [row.works[0].template.layer for row in sparse.operations]
         assert layers[layers.index("shared_gate_up_proj") :] == [
             "shared_gate_up_proj",
             "shared_act_fn",
@@ -137,11 +139,11 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
             "moe",
             *(["moe"] if tp > 1 else []),
         ]
-        assert "gate_up_proj" in [row.works[0].template.layer for row in dense.rows]
+        assert "gate_up_proj" in [row.works[0].template.layer for row in dense.operations]
         matrices = tp * sum(
             section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
             for section in (dense, sparse)
-            for row in section.rows
+            for row in section.operations
             if row.works[0].template.kind == "gemm"
         )
         experts = 5 * (8 * 3 * 64 * 32 + 64 * 8)
@@ -155,9 +157,9 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
     )  # the final norm is counted with either end
     # Over a data-parallel group the shared experts are each member's own.
     group = next(s for s in reversed(plan_of(arch, dp=2, tp=2, expert_parallel=True).sections) if s.layers)
-    joint = [row.works[0].template.layer for row in group.rows if row.joint]
+    joint = [row.works[0].template.layer for row in group.operations if row.joint]
     assert joint == ["dispatch", "moe", "combine"]
-    assert "shared_experts" in [row.works[0].template.layer for row in group.rows if not row.joint]
+    assert "shared_experts" in [row.works[0].template.layer for row in group.operations if not row.joint]
 
 
 def test_only_a_model_that_routes_by_tensor_operations_says_so(tmp_path):
