@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .interface import (
+    ALTERATIONS,
     OPERATION_ATTRIBUTES,
     Advanced,
     Completion,
@@ -42,9 +43,13 @@ class Estimate(NamedTuple):
 
 
 class Model(Generic[C]):
-    """A configured component: ``Model(config, seed)``; subclasses name their Config as parameter."""
+    """A configured component: ``Model(config, seed)``; subclasses name their Config as parameter.
+
+    ``heeds``: the `ALTERATIONS` it takes into account; templates with others are refused.
+    """
 
     description: ClassVar[Description]
+    heeds: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         try:
@@ -82,6 +87,9 @@ class Model(Generic[C]):
             for name in OPERATION_ATTRIBUTES[template.kind]:
                 if name not in template.attributes:
                     raise UnsupportedOperation(self.description.name, template, f"the template lacks '{name}'")
+            for name, meaning in ALTERATIONS.items():
+                if name in template.attributes and name not in self.heeds:
+                    raise UnsupportedOperation(self.description.name, template, f"it has no figures for {meaning}")
             self.check_template(template)
             self.templates[template.id] = template
 

@@ -110,6 +110,7 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "sampler": ("sequences",),
     "attention": ("decodes", "context_sum", "context_max", "context_min"),
     "moe": ("tokens", "active_experts"),
+    "state": ("tokens", "sequences"),
     "read": ("bytes",),
     "write": ("bytes",),
     "copy": ("bytes",),
@@ -122,6 +123,17 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "train": ("repeat",),
 }
 
+#: attributes that change what an operation does or moves; who does not heed one must refuse the template
+ALTERATIONS: Mapping[str, str] = {
+    "weight_dtype": "weights of another type than the activations",
+    "sees": "queries that see a part of their context",
+    "top_k_tokens": "queries that choose what they attend to",
+    "v_head_size": "values of another size than keys",
+    "shared_kv": "values that are part of the keys",
+    "prompt_head_size": "prompts computed with other heads than decodes",
+    "gated": "experts without a gate",
+}
+
 PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": "gap, bytes"}
 
 #: kind -> attributes a template of that kind always carries. Sizes in elements, dtypes by their
@@ -130,7 +142,19 @@ PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": 
 #: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
 #: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
 #: ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how many kernels a ``moe``
-#: chooses its experts (else one). ``of`` names the templates of a train's
+#: chooses its experts (else one), and ``gated`` = False that they have no gate.
+#:
+#: A gemm or moe whose weights are not of its ``dtype`` says so: ``weight_dtype``, ``weight_bits`` (of one weight, its
+#: scales included), and ``compute``, the type of the products if it is not ``dtype``.
+#:
+#: Attention may say: ``sees`` = tokens a query sees at most, itself included (decodes' contexts are bounded already,
+#: prompts are not); ``chunk`` = they are those of its own chunk; ``top_k_tokens`` = they are chosen among
+#: all before it; ``v_head_size``, if values are of another size than keys; ``shared_kv`` = values are the
+#: first part of the keys, kept once; ``prompt_head_size`` and ``prompt_v_head_size``: prompts are computed with a key
+#: and value of these sizes for each head, as latent attention does.
+#:
+#: A ``state`` is updated by every token: ``heads`` x ``head_size`` x ``depth`` numbers of ``state_dtype`` a sequence,
+#: and the last inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's
 #: operations, declared before it, comma-separated. A model that does not do ``train`` is never sent one.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
@@ -140,6 +164,7 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "sampler": ("width", "dtype"),
     "attention": ("heads", "kv_heads", "head_size", "dtype", "kv_dtype"),
     "moe": ("hidden", "intermediate", "experts", "top_k", "dtype"),
+    "state": ("heads", "head_size", "depth", "conv_width", "dtype", "state_dtype"),
     "read": (),
     "write": (),
     "copy": (),

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from metronome.hwmodels.base import Config, Estimate, OracleModel
 from metronome.hwmodels.interface import (
+    ALTERATIONS,
     OPERATION_VALUES,
     Description,
     Feature,
@@ -75,6 +76,8 @@ class CommandConfig(Config):
 
 class Command(OracleModel[CommandConfig]):
     """What the four kinds have in common. An answer of the tool counts as modelled."""
+
+    heeds = frozenset(ALTERATIONS)  # the tool is given every attribute
 
     description: ClassVar[Description]
 

@@ -77,6 +77,8 @@ class RecordingSource:
         for number, (name, path) in enumerate(self._inputs.found.items()):
             if path.is_dir():
                 path = path / "config.json"
+            if not path.is_file():  # asked for, and not there
+                continue
             # A model is named after its file and the folder it is in.
             kept = Path("inputs") / str(number) / path.parent.name / path.name
             (self.folder / kept).parent.mkdir(parents=True)

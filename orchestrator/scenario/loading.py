@@ -35,7 +35,17 @@ def load(source: str | None = None, overrides: tuple[str, ...] = (), seed: int |
         _override(data, override)
     if seed is not None:
         data["seed"] = seed
+    if isinstance(data.get("devices"), str):
+        data["devices"] = _devices(path.parent / data["devices"])
     return validate(data, str(path), text), path.parent
+
+
+def _devices(path: Path) -> dict[str, Any]:
+    """The content of a file of devices: a mapping of names to facts."""
+    try:
+        return _parse(str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), "devices", None, f"cannot be read: {error}") from None
 
 
 def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from metronome.hwmodels.catalog import interconnect_names
+from metronome.hwmodels import catalog
+from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
 from pydantic import Field, field_validator, model_validator
 
 from ..workload.synthetic import Synthetic
@@ -153,7 +154,9 @@ class EngineOptions(Part):
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = True
     scheduler_reserve_full_isl: bool = True
-    kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8", "fp32"] = "auto"
+    kv_cache_dtype: Literal[
+        "auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float", "fp8", "fp8_e4m3", "fp8_e5m2"
+    ] = Field(default="auto", description="auto: the checkpoint's own if it names one, else the model's dtype")
     max_model_len: int | None = Field(default=None, ge=1, description="default: the model's own limit")
     all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
 
@@ -216,7 +219,10 @@ class Instance(Devices):
     decode_attention: Literal["accelerator", "pim"] = Field(
         default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
     )
-    dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    dtype: Literal["auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float"] = "auto"
+    quantization: str | None = Field(
+        default=None, description="vLLM's name of the checkpoint's method; of a plain checkpoint: fp8, bitsandbytes, ..."
+    )
     engine: EngineOptions = EngineOptions()
 
 
@@ -264,6 +270,13 @@ class Scenario(Part):
     kv_transfer: KvTransfer = KvTransfer()
     components: dict[str, ComponentOptions] = {}
     slo: Slo = Slo()
+    devices: dict[Name, DeviceFacts] = Field(
+        default={}, description="devices of one's own by name, as in the catalog; or a YAML file of them"
+    )
+
+    def device(self, name: str) -> catalog.Device:
+        """One's own device of that name, else the catalog's; KeyError says what there is."""
+        return self.devices[name].device(name) if name in self.devices else catalog.device(name)
 
     @model_validator(mode="after")
     def _references(self) -> Scenario:
