@@ -123,17 +123,6 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "train": ("repeat",),
 }
 
-#: attributes that change what an operation does or moves; who does not heed one must refuse the template
-ALTERATIONS: Mapping[str, str] = {
-    "weight_dtype": "weights of another type than the activations",
-    "sees": "queries that see a part of their context",
-    "top_k_tokens": "queries that choose what they attend to",
-    "v_head_size": "values of another size than keys",
-    "shared_kv": "values that are part of the keys",
-    "prompt_head_size": "prompts computed with other heads than decodes",
-    "gated": "experts without a gate",
-}
-
 PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": "gap, bytes"}
 
 #: kind -> attributes a template of that kind always carries. Sizes in elements, dtypes by their
@@ -142,20 +131,9 @@ PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": 
 #: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
 #: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
 #: ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how many kernels a ``moe``
-#: chooses its experts (else one), and ``gated`` = False that they have no gate.
-#:
-#: A gemm or moe whose weights are not of its ``dtype`` says so: ``weight_dtype``, ``weight_bits`` (of one weight, its
-#: scales included), and ``compute``, the type of the products if it is not ``dtype``.
-#:
-#: Attention may say: ``sees`` = tokens a query sees at most, itself included (decodes' contexts are bounded already,
-#: prompts are not); ``chunk`` = they are those of its own chunk; ``top_k_tokens`` = they are chosen among
-#: all before it; ``v_head_size``, if values are of another size than keys; ``shared_kv`` = values are the
-#: first part of the keys, kept once; ``prompt_head_size`` and ``prompt_v_head_size``: prompts are computed with a key
-#: and value of these sizes for each head, as latent attention does.
-#:
-#: A ``state`` is updated by every token: ``heads`` x ``head_size`` x ``depth`` numbers of ``state_dtype`` a sequence,
-#: and the last inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's
-#: operations, declared before it, comma-separated. A model that does not do ``train`` is never sent one.
+#: chooses its experts (else one). A ``state`` is ``heads`` x ``head_size`` x ``depth`` numbers a sequence, and the last
+#: inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's operations, declared before it,
+#: comma-separated. A model that does not do ``train`` is never sent one. What else there may be: `base.ALTERATIONS`.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
     "norm": ("width", "dtype"),

@@ -6,18 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from metronome.hwmodels.interface import DTYPE_BYTES, Attribute
+from metronome.hwmodels.interface import DTYPE_BYTES
 
-from .coupling.mover import KvRoute
 from .errors import InputError
-from .lowering import models
 from .lowering.architecture import Architecture
-from .lowering.layout import Device, Layout, address
+from .lowering.builder import Hardware
+from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
-from .lowering.models.parts import Attention, Latent, Layer, Mlp
-from .lowering.plan import Hardware, lower
+from .lowering.models.load import load
+from .lowering.models.parts import Attention, Compressed, Layer, Mlp
+from .lowering.plan import lower
 from .lowering.routing import Routing, routing
-from .lowering.work import TOKENS, Plan, Templates, Work
+from .lowering.work import Plan, Templates
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.kv.capacity import Kept, num_blocks, working_bytes
@@ -61,7 +61,7 @@ class _Placement:
         self.options = scenario.instances[index]
         self.where = f"instances.{index}"
         self.nodes = {node.name: node for node in scenario.cluster.nodes}
-        arch = models.load(self.options.model, inputs.path, self.options.quantization)
+        arch = load(self.options.model, inputs.path, self.options.quantization)
         self.arch = arch if self.options.dtype == "auto" else replace(arch, dtype=DTYPES[self.options.dtype])
         choice = self.options.engine.kv_cache_dtype
         self.kv_dtype = self.arch.kv_dtype or self.arch.dtype if choice == "auto" else DTYPES[choice]
@@ -100,7 +100,9 @@ class _Placement:
         longest = options.engine.max_model_len
         if longest is not None and longest > arch.max_positions:
             raise self._refuse(
-                "engine.max_model_len", longest, f"the model's own limit is {arch.max_positions} tokens (vLLM refuses more)"
+                "engine.max_model_len",
+                longest,
+                f"the model's own limit is {arch.max_positions} tokens (vLLM refuses more)",
             )
         if layout.pp > arch.layers:
             raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
@@ -262,9 +264,13 @@ class _Placement:
                 windows[window] = windows.get(window, 0) + size
             else:
                 token += size
+            if isinstance(mixer, Compressed):
+                windows[mixer.window] = windows.get(mixer.window, 0) + mixer.window_bytes(self.kv_dtype)
         if not token and windows:  # one group of blocks: they are counted as if they kept all
             token, windows = sum(windows.values()), {}
-        return Kept(token, tuple((size, window) for window, size in sorted(windows.items())), arch.state_bytes(tp, layers))
+        return Kept(
+            token, tuple((size, window) for window, size in sorted(windows.items())), arch.state_bytes(tp, layers)
+        )
 
     def _working(self, layout: Layout, last: bool) -> int:
         """Bytes a device works in beside weights and KV; the logits are on the last stage only."""
@@ -278,7 +284,9 @@ class _Placement:
         )
 
     def _memory(self, devices: Sequence[Device]) -> int:
-        return min(device_memory(self.scenario, f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices)
+        return min(
+            device_memory(self.scenario, f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices
+        )
 
     def _pim(self, devices: Sequence[Device]) -> int:
         """Bytes for K and V in the PIM devices of one accelerator."""
@@ -324,82 +332,3 @@ def device_memory(scenario: Scenario, where: str, node: Node) -> int:
         return scenario.device(group.type).memory_bytes
     except KeyError as error:
         raise InputError("scenario", f"{where}.type", group.type, f"give memory_gib, or {error.args[0]}") from None
-
-
-def kv_routes(
-    scenario: Scenario, source: UnitPlan, target: UnitPlan, member: int, other: int, templates: Templates
-) -> list[KvRoute]:
-    """How K and V get from a member of one unit to one of another: which device sends which heads of
-    which layers where. Pairs that move equally much for the same layers are one send.
-
-    Raises InputError if the two cannot share K and V.
-    """
-    spot = f"instances.{target.rank}"
-    for what, ours, theirs in (
-        ("model", source.arch, target.arch),
-        ("engine.kv_cache_dtype", source.kv_dtype, target.kv_dtype),
-        ("engine.block_size", source.scheduler.block_size, target.scheduler.block_size),
-    ):
-        if ours != theirs:
-            shown = getattr(theirs, "name", theirs)
-            raise InputError(
-                "scenario", f"{spot}.{what}", shown, f"must be that of the prefill instance {source.names[member]}"
-            )
-    arch = source.arch
-    kv_heads, head_bytes = _heads_moved(arch, source.kv_dtype, f"{spot}.model")
-    bundles: dict[tuple[int, int, int], list[Device]] = {}
-    for p, computed in enumerate(source.layout.layers(arch.layers)):
-        for d, kept in enumerate(target.layout.layers(arch.layers)):
-            first, end = max(computed.start, kept.start), min(computed.stop, kept.stop)
-            if first >= end:
-                continue
-            senders, receivers = source.layout.ranks(member, p), target.layout.ranks(other, d)
-            for j, receiver in enumerate(receivers):
-                for i, heads in _senders(kv_heads, len(senders), len(receivers), j):
-                    if senders[i] != receiver:
-                        bundles.setdefault((first, end, heads), []).extend((senders[i], receiver))
-    routes = []
-    name, towards = source.names[member], target.names[other]
-    for (first, end, heads), devices in bundles.items():
-        attributes: dict[str, Attribute] = {
-            "participants": len(devices),
-            "ranks": ",".join(map(address, devices)),
-            "owner": f"{name}>{towards}",
-        }
-        template = templates.declare("send", "kv_transfer", attributes)
-        network = find_network(scenario, f"{spot}.accelerators", target.options.accelerators, devices)
-        work = Work(network, template, TOKENS, len(devices), f"{name}>{towards}*")
-        routes.append(KvRoute(work, range(first, end), heads * head_bytes))
-    return routes
-
-
-def _heads_moved(arch: Architecture, kv_dtype: str, spot: str) -> tuple[int, int]:
-    """(KV heads, bytes of a head's K and V of a token in a layer); a latent vector is one head.
-
-    Raises InputError for models whose layers do not all keep the same of a token.
-    """
-    shapes = set()
-    for block in arch.blocks:
-        mixer = block.mixer
-        if isinstance(mixer, Latent):
-            shapes.add((1, mixer.kept(1, kv_dtype)))
-        elif isinstance(mixer, Attention) and mixer.keeps:
-            shapes.add((mixer.kv_heads, mixer.kept(mixer.kv_heads, kv_dtype)))
-        else:
-            shapes.add((0, 0))
-    if len(shapes) > 1 or (0, 0) in shapes:
-        allowed = "handing on K and V needs a model whose layers all keep the same of a token"
-        raise InputError("scenario", spot, arch.name, allowed)
-    return shapes.pop()
-
-
-def _senders(kv_heads: int, sources: int, targets: int, j: int) -> list[tuple[int, int]]:
-    """Which source ranks hold the heads of target rank ``j``, and how many each; repeated heads come from one."""
-    held, wanted = max(1, kv_heads // sources), max(1, kv_heads // targets)
-    copies = max(1, sources // kv_heads)
-    first = j * kv_heads // targets
-    found: dict[int, int] = {}
-    for head in range(first, first + wanted):
-        rank = head // held * copies
-        found[rank] = found.get(rank, 0) + 1
-    return list(found.items())

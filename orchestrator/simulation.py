@@ -17,8 +17,9 @@ from .coupling.ports import Ports
 from .errors import MetronomeError
 from .kernel.loop import Kernel
 from .kernel.queue import Event
+from .kv_routes import kv_routes
 from .lowering.work import Templates
-from .placement import UnitPlan, kv_routes, place
+from .placement import UnitPlan, place
 from .report.recorder import Progress, Recorder
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
@@ -116,7 +117,7 @@ class Simulation:
         self.kernel = Kernel()
         self.wall_s = 0.0
         try:
-            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
+            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
             self._build_engines(progress, fold)
@@ -131,6 +132,11 @@ class Simulation:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know although nothing is wrong, each once, in the scenario's order."""
+        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
 
     @property
     def constant(self) -> list[object]:

@@ -19,9 +19,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from metronome.hwmodels.base import Config, Estimate, OracleModel
+from metronome.hwmodels.base import ALTERATIONS, Config, Estimate, OracleModel
 from metronome.hwmodels.interface import (
-    ALTERATIONS,
     OPERATION_VALUES,
     Description,
     Feature,

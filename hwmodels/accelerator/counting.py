@@ -15,7 +15,9 @@ def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
     weight = float(at["weight_bits"]) / 8 if "weight_bits" in at else width
     if template.kind == "gemm":
         m, n, k = values[0], int(at["n"]), int(at["k"])
-        return 2.0 * m * n * k, (m * k + m * n) * width + k * n * weight
+        return 2.0 * m * n * k, m * n * width + k * n * weight + m * k * DTYPE_BYTES[
+            str(at.get("compute", at["dtype"]))
+        ]
     if template.kind == "attention":
         return _attention(at, values)
     if template.kind == "moe":
@@ -24,11 +26,24 @@ def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
         routed, matrices = tokens * top_k, 3 if at.get("gated", True) else 2
         flops = 2.0 * routed * matrices * hidden * inter + 2.0 * tokens * hidden * int(at["experts"])
         moved = active * matrices * hidden * inter * weight
-        return flops, moved + (2 * routed * hidden + (matrices + 1) * routed * inter) * width
+        inputs = routed * (hidden + inter) * DTYPE_BYTES[str(at.get("compute", at["dtype"]))]
+        return flops, moved + inputs + routed * (hidden + matrices * inter) * width
     if template.kind == "state":
         return _state(at, values)
     elements = values[0] * int(at["width"])
     return elements, elements * width
+
+
+def converted(template: Template, values: tuple[int, ...]) -> float:
+    """Bytes moved, before a product, to make its inputs of the type it is computed in: they are read for their
+    scale, read again, and written. 0 where they have that type."""
+    at = template.attributes
+    if "compute" not in at:
+        return 0.0
+    inputs = values[0] * int(at["k"] if template.kind == "gemm" else at["hidden"])
+    if template.kind == "moe":
+        inputs += values[0] * int(at["top_k"]) * int(at["intermediate"])
+    return inputs * (2 * DTYPE_BYTES[str(at["dtype"])] + DTYPE_BYTES[str(at["compute"])])
 
 
 def _state(at: Mapping[str, Attribute], values: tuple[int, ...]) -> tuple[float, float]:
@@ -52,9 +67,21 @@ def _attention(at: Mapping[str, Attribute], values: tuple[int, ...]) -> tuple[fl
     context = context_sum + decodes  # each new token also attends to itself
     prompts = list(zip(values[4::2], values[5::2], strict=True))
     seen = sum(pairs_seen(new, cached, sees, chunk) for new, cached in prompts)
+    far = 0.0
+    if "compress" in at:
+        ratio, chosen = int(at["compress"]), int(at.get("top_k_tokens", 0))
+        seen += sum(pairs_seen(new, cached, chosen * ratio) / ratio for new, cached in prompts)
+        far = sum((new + cached) / ratio for new, cached in prompts)
     flops = 2.0 * context * heads * (size + v_size)
     flops += 2.0 * seen * heads * (int(at.get("prompt_head_size", size)) + int(at.get("prompt_v_head_size", v_size)))
-    read = context + sum(new + (min(cached, sees) if sees and not at.get("top_k_tokens") else cached) for new, cached in prompts)
+    read = (
+        context
+        + far
+        + sum(
+            new + (min(cached, sees) if sees and ("compress" in at or "top_k_tokens" not in at) else cached)
+            for new, cached in prompts
+        )
+    )
     queries = decodes + sum(new for new, _ in prompts)
     moved = queries * heads * (size + v_size) * DTYPE_BYTES[str(at["dtype"])]
     kept = size if at.get("shared_kv") else size + v_size

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..interface import DTYPE_BYTES
 
@@ -158,6 +158,14 @@ class DeviceFacts(BaseModel):
     idle_w: float = Field(default=0, ge=0)
     active_w: float = Field(default=0, ge=0)
     sources: dict[str, str] = {}
+
+    @field_validator("tflops")
+    @classmethod
+    def _dtypes(cls, value: dict[str, float]) -> dict[str, float]:
+        for dtype in value:
+            if dtype not in DTYPE_BYTES:
+                raise ValueError(f"'{dtype}' is none of {', '.join(DTYPE_BYTES)}")
+        return value
 
     def device(self, name: str) -> Device:
         return Device(

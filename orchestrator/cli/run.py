@@ -110,6 +110,8 @@ def run_one(
             check_trace()
         source = recorder = RecordingSource(source, output / "recording", scenario, inputs)
     with progress_bar(quiet) as progress, Simulation(scenario, inputs, source, progress) as simulation:
+        for text in simulation.warnings:
+            click.echo(f"warning: {text}", err=True)
         settle_memory()
         startup_s = time.perf_counter() - started
         try:

@@ -1,8 +1,8 @@
 """Running an engine step's operations over the ports.
 
-Operations on asked components between two operations on shared (stepped) ones are one *span*: their
+Operations on asked components between two operations on shared (stepped) ones are one *stretch*: their
 durations add up, and the kernel sees one event. Members of a data-parallel group run side by side; a
-span lasts as long as its slowest member. Where several steps are in flight, a stage does one at a time.
+stretch lasts as long as its slowest member. Where several steps are in flight, a stage does one at a time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Plan
 from ..serving.batch import Batch, joined
-from .port import AskedPort, Cost, Group, Item, Question
+from .port import AskedPort, Cost, Item, OperationSet, Question
 from .ports import Ports
-from .program import Enter, Leave, Segment, Shared, Span, SpanPart, Train, program
+from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
 
 NOTHING = Cost(0, 0, True, {}, {})  # of an operation whose numbers are all zero: it is left out
 AHEAD = 16  # steps a remote oracle is asked about in advance
@@ -40,7 +40,7 @@ class PartListener(Protocol):
         ...
 
     def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
-        """As `part`, for all repetitions of operations between those of a train: their sum from its start."""
+        """As `part`, for all repetitions of operations between chained collectives: their sum from its start."""
         ...
 
 
@@ -120,14 +120,14 @@ class Executor:
             segment = step.program[step.next]
             step.next += 1
             step.since_ps = self._kernel.now_ps
-            if isinstance(segment, Span):
-                self._span(step, segment)
+            if isinstance(segment, Stretch):
+                self._stretch(step, segment)
                 return
-            if isinstance(segment, Shared):
+            if isinstance(segment, SharedOperation):
                 self._shared(step, segment)
                 return
-            if isinstance(segment, Train):
-                self._train(step, segment)
+            if isinstance(segment, ChainedCollectives):
+                self._chained(step, segment)
                 return
             if isinstance(segment, Enter):
                 if segment.stage in self._queues:
@@ -151,14 +151,14 @@ class Executor:
     def _resume(self, time_ps: int, kind: str, step: InFlight) -> None:
         self._kernel.at(time_ps, Priority.COMPLETION, self._rank, kind, step.number, partial(self._advance, step))
 
-    def _shared(self, step: InFlight, segment: Shared) -> None:
+    def _shared(self, step: InFlight, segment: SharedOperation) -> None:
         step.open = len(segment.items)
         for i, (port, item) in enumerate(segment.items):
             batch = step.together if segment.joint else step.batches[i]
             done = partial(self._shared_done, step, i, port.link.name, item)
             if self.listener:
                 self.listener.begun(port.link.name, self._kernel.now_ps)
-            port.submit(item, segment.size.of(batch), done)
+            port.submit(item, segment.operands.of(batch), done)
 
     def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
         step.energy_pj += energy_pj
@@ -170,77 +170,81 @@ class Executor:
         if not step.open:
             self._advance(step)
 
-    def _train(self, step: InFlight, train: Train) -> None:
+    def _chained(self, step: InFlight, chain: ChainedCollectives) -> None:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
         batch = step.batches[0]
-        values = [train.repeat]
-        for parts, size in zip(train.gaps, train.sizes, strict=True):
+        values = [chain.repeat]
+        for portions, operands in zip(chain.gaps, chain.operands, strict=True):
             gap = 0
-            for part, values_of, cost in self._costs((parts,), False, step.batches):
+            for portion, values_of, cost in self._costs((portions,), False, step.batches):
                 if cost is NOTHING:
                     continue
                 gap += cost.duration_ps
-                step.energy_pj += cost.energy_pj * train.repeat
-                part.port.use(part.group, values_of, cost, train.repeat)
+                step.energy_pj += cost.energy_pj * chain.repeat
+                portion.port.use(portion.operations, values_of, cost, chain.repeat)
                 if self.listener:
-                    took = cost.duration_ps * train.repeat
-                    name = part.port.link.name
-                    self.listener.folded(step.number, name, part.group.items, step.since_ps, took)
-            values += (gap, *size.of(batch))
+                    took = cost.duration_ps * chain.repeat
+                    name = portion.port.link.name
+                    self.listener.folded(step.number, name, portion.operations.items, step.since_ps, took)
+            values += (gap, *operands.of(batch))
         step.open = 1
-        done = partial(self._shared_done, step, 0, train.port.link.name, train.item)
+        done = partial(self._shared_done, step, 0, chain.port.link.name, chain.item)
         if self.listener:
-            self.listener.begun(train.port.link.name, self._kernel.now_ps)
-        train.port.submit(train.item, tuple(values), done)
+            self.listener.begun(chain.port.link.name, self._kernel.now_ps)
+        chain.port.submit(chain.item, tuple(values), done)
 
-    def _span(self, step: InFlight, span: Span) -> None:
-        batches = (step.together,) if span.joint else step.batches
+    def _stretch(self, step: InFlight, stretch: Stretch) -> None:
+        batches = (step.together,) if stretch.joint else step.batches
         longest = 0
-        costs = self._costs(span.members, span.joint, batches)
-        for member, parts in enumerate(span.members):
+        costs = self._costs(stretch.members, stretch.joint, batches)
+        for member, portions in enumerate(stretch.members):
             duration = 0
-            for _ in parts:
-                part, values, cost = next(costs)
+            for _ in portions:
+                portion, values, cost = next(costs)
                 if cost is NOTHING:
                     continue
                 if self.listener:
-                    name, start = part.port.link.name, step.since_ps + duration
-                    self.listener.part(step.number, member, name, part.group.items, start, cost.duration_ps)
+                    name, start = portion.port.link.name, step.since_ps + duration
+                    self.listener.part(step.number, member, name, portion.operations.items, start, cost.duration_ps)
                 duration += cost.duration_ps
                 step.energy_pj += cost.energy_pj
-                part.port.use(part.group, values, cost)
+                portion.port.use(portion.operations, values, cost)
             longest = max(longest, duration)
         self._resume(self._kernel.now_ps + longest, "compute", step)
 
     def _costs(
-        self, members: Sequence[Sequence[SpanPart]], joint: bool, batches: Sequence[Batch]
-    ) -> Iterator[tuple[SpanPart, tuple[int, ...], Cost]]:
-        """Every part with its numbers and cost, member by member; what is not known is asked first."""
-        wanted = [(part, part.size.of(batch)) for parts, batch in zip(members, batches, strict=True) for part in parts]
-        costs = [part.group.known.get(values) for part, values in wanted]
+        self, members: Sequence[Sequence[Portion]], joint: bool, batches: Sequence[Batch]
+    ) -> Iterator[tuple[Portion, tuple[int, ...], Cost]]:
+        """Every portion with its numbers and cost, member by member; what is not known is asked first."""
+        wanted = [
+            (portion, portion.operands.of(batch))
+            for portions, batch in zip(members, batches, strict=True)
+            for portion in portions
+        ]
+        costs = [portion.operations.known.get(values) for portion, values in wanted]
         if None in costs:
             missing = [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None and any(pair[1])]
             if missing:
                 self._ask(joint, batches, missing)
-            costs = [part.group.known.get(values, NOTHING) for part, values in wanted]
-        return ((part, values, cost) for (part, values), cost in zip(wanted, costs, strict=True) if cost)
+            costs = [portion.operations.known.get(values, NOTHING) for portion, values in wanted]
+        return ((portion, values, cost) for (portion, values), cost in zip(wanted, costs, strict=True) if cost)
 
-    def _ask(self, joint: bool, batches: Sequence[Batch], missing: list[tuple[SpanPart, tuple[int, ...]]]) -> None:
+    def _ask(self, joint: bool, batches: Sequence[Batch], missing: list[tuple[Portion, tuple[int, ...]]]) -> None:
         """Everything missing in one message a component, all components at once."""
         questions: dict[AskedPort, dict[tuple[int, tuple[int, ...]], Question]] = {}
 
-        def ask(port: AskedPort, group: Group, values: tuple[int, ...]) -> None:
-            if values not in group.known and any(values):
-                questions.setdefault(port, {})[group.id, values] = Question(group, values)
+        def ask(port: AskedPort, operations: OperationSet, values: tuple[int, ...]) -> None:
+            if values not in operations.known and any(values):
+                questions.setdefault(port, {})[operations.id, values] = Question(operations, values)
 
         ahead = None
-        for part, values in missing:
-            ask(part.port, part.group, values)
-            if part.port.link.remote and len(batches) == 1 and not joint:
+        for portion, values in missing:
+            ask(portion.port, portion.operations, values)
+            if portion.port.link.remote and len(batches) == 1 and not joint:
                 if ahead is None:
                     ahead = self._ahead(batches[0])
                 for batch in ahead:
-                    ask(part.port, part.group, part.size.of(batch))
+                    ask(portion.port, portion.operations, portion.operands.of(batch))
         for port, wanted in questions.items():
             port.send(list(wanted.values()))
         for port in questions:

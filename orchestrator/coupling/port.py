@@ -41,7 +41,7 @@ def layers(items: Sequence[Item]) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class OperationSet:
     """Operations that always follow one another on one component with the same numbers.
 
     ``known`` is the memory of what they cost, by those numbers; ``uses`` how often that was needed.
@@ -52,14 +52,14 @@ class Group:
     known: dict[tuple[int, ...], Cost] = field(default_factory=dict)
     uses: dict[tuple[int, ...], int] = field(default_factory=dict)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Group:
-        copied = memo[id(self)] = Group(self.id, self.items, self.known.copy(), self.uses.copy())
+    def __deepcopy__(self, memo: dict[int, Any]) -> OperationSet:
+        copied = memo[id(self)] = OperationSet(self.id, self.items, self.known.copy(), self.uses.copy())
         return copied
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a group costs at given numbers.
+    """What a set of operations costs at given numbers.
 
     ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``answers`` and
     ``spent_ps`` say how many of its figures come from where, and how much of the time.
@@ -73,7 +73,7 @@ class Cost:
 
 
 class Question(NamedTuple):
-    group: Group
+    operations: OperationSet
     values: tuple[int, ...]
 
 
@@ -115,14 +115,14 @@ class AskedPort:
         self._distinct = 0  # answers in memory that were needed
         self._accounts = Feature.ACCOUNTS in link.description.features  # else nobody asks for its uses
         self._uses: dict[tuple[int, tuple[int, ...]], int] = {}
-        self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
+        self._sets: dict[tuple[tuple[int, int, int], ...], OperationSet] = {}
         self._sent: list[Question] = []
         self._asker = Asker(link)
 
-    def group(self, items: tuple[Item, ...]) -> Group:
-        """The group of these items; equal items give the same group, so instances share answers."""
+    def together(self, items: tuple[Item, ...]) -> OperationSet:
+        """The set of these items; equal items give the same set, so instances share answers."""
         key = tuple((item.template.id, item.repeat, item.copies) for item in items)
-        return self._groups.setdefault(key, Group(len(self._groups), items))
+        return self._sets.setdefault(key, OperationSet(len(self._sets), items))
 
     def send(self, questions: list[Question]) -> None:
         """Ask what memory lacks; :meth:`receive` puts the answers there."""
@@ -132,7 +132,7 @@ class AskedPort:
             [
                 Operation(item.template.id, question.values, next(ids))
                 for question in questions
-                for item in question.group.items
+                for item in question.operations.items
             ]
         )
 
@@ -144,7 +144,7 @@ class AskedPort:
             duration, energy, known = 0, 0, True
             answers: dict[Provenance, int] = {}
             spent: dict[Provenance, int] = {}
-            for _, repeat, copies in question.group.items:
+            for _, repeat, copies in question.operations.items:
                 completion = done[op_id]
                 op_id += 1
                 took = (completion.finish_ps - completion.start_ps) * repeat
@@ -156,29 +156,29 @@ class AskedPort:
                 how = completion.provenance
                 answers[how] = answers.get(how, 0) + 1
                 spent[how] = spent.get(how, 0) + took
-            question.group.known.setdefault(question.values, Cost(duration, energy, known, answers, spent))
+            question.operations.known.setdefault(question.values, Cost(duration, energy, known, answers, spent))
 
-    def use(self, group: Group, values: tuple[int, ...], cost: Cost, times: int = 1) -> None:
+    def use(self, operations: OperationSet, values: tuple[int, ...], cost: Cost, times: int = 1) -> None:
         """Count uses of an answer. Memory is emptied by what was needed, not by what was asked ahead, so that the
         counts are the same wherever the component runs."""
-        before = group.uses.get(values, 0)
+        before = operations.uses.get(values, 0)
         if not before:
             self._distinct += 1
-            group.known.setdefault(values, cost)  # may just have been forgotten
-        group.uses[values] = before + times
+            operations.known.setdefault(values, cost)  # may just have been forgotten
+        operations.uses[values] = before + times
         if self._distinct > CACHE_ENTRIES:
             self._forget()
 
     def _forget(self) -> None:
-        for group in self._groups.values():
-            for values, times in group.uses.items():
-                self._usage.add(group.known[values], times)
+        for operations in self._sets.values():
+            for values, times in operations.uses.items():
+                self._usage.add(operations.known[values], times)
                 if self._accounts:
-                    for item in group.items:
+                    for item in operations.items:
                         key = (item.template.id, values)
                         self._uses[key] = self._uses.get(key, 0) + times * item.repeat
-            group.known.clear()
-            group.uses.clear()
+            operations.known.clear()
+            operations.uses.clear()
         self._distinct = 0
 
     def uses(self) -> list[Use]:

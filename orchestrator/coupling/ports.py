@@ -60,8 +60,8 @@ class Ports:
             return self._stepped[work.component]
         return self._asked[work.component]
 
-    def does_train(self, work: Work | None) -> bool:
-        """Whether that train is one stepped operation (asked about alone its parts are cheaper)."""
+    def does_chain(self, work: Work | None) -> bool:
+        """Whether that chain of collectives is one stepped operation (asked about alone its parts are cheaper)."""
         return work is not None and work.template.id in self._shared[work.component]
 
     def start(self, work: Work, values: tuple[int, ...], done: Callable[[int], None]) -> None:
@@ -71,12 +71,12 @@ class Ports:
         if isinstance(port, SteppedPort):
             port.submit(item, values, done)
             return
-        group = port.group((item,))
-        if values not in group.known:
-            port.send([Question(group, values)])
+        operations = port.together((item,))
+        if values not in operations.known:
+            port.send([Question(operations, values)])
             port.receive()
-        cost = group.known[values]
-        port.use(group, values, cost)
+        cost = operations.known[values]
+        port.use(operations, values, cost)
         self._kernel.at(
             self._kernel.now_ps + cost.duration_ps,
             Priority.COMPLETION,

@@ -10,7 +10,7 @@ from metronome.hwmodels.interface import MAX_PS, Feature, Operation
 
 from ..coupling.executor import InFlight
 from ..coupling.link import Link
-from ..coupling.program import Shared, Span, Train
+from ..coupling.program import ChainedCollectives, SharedOperation, Stretch
 from ..errors import InputError
 from ..record.exchange import templates_of
 from ..record.link import TapedLink
@@ -77,21 +77,21 @@ class Inside:
     def parts_of(self, step: InFlight) -> list[tuple[str, str, str]]:
         """What a step in flight is at: (component, kind, layer)."""
         segment = step.segment
-        if isinstance(segment, Span):
+        if isinstance(segment, Stretch):
             return [
                 (part.port.link.name, item.template.kind, item.template.layer)
                 for parts in segment.members
                 for part in parts
-                for item in part.group.items
+                for item in part.operations.items
             ]
-        if isinstance(segment, Shared):
+        if isinstance(segment, SharedOperation):
             return [(port.link.name, item.template.kind, item.template.layer) for port, item in segment.items]
-        if isinstance(segment, Train):
+        if isinstance(segment, ChainedCollectives):
             inner = [
                 (part.port.link.name, item.template.kind, item.template.layer)
                 for gap in segment.gaps
                 for part in gap
-                for item in part.group.items
+                for item in part.operations.items
             ]
             train, name = segment.item.template, segment.port.link.name
             cars = [(name, *self.template(name, int(of))) for of in str(train.attributes["of"]).split(",")]

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from metronome.hwmodels.interface import DTYPE_BYTES
 
-from .models.parts import Attention, Experts, Latent, Layer, Linear, Mlp, State
+from .models.parts import Attention, Compressed, Experts, Latent, Layer, Linear, Mlp, State
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Architecture:
         return len(self.blocks)
 
     @cached_property
-    def attention(self) -> Attention | Latent | None:
+    def attention(self) -> Attention | Latent | Compressed | None:
         """That of the first layer with attention; None without any."""
-        return next((b.mixer for b in self.blocks if isinstance(b.mixer, Attention | Latent)), None)
+        return next((b.mixer for b in self.blocks if isinstance(b.mixer, Attention | Latent | Compressed)), None)
 
     @cached_property
     def routed(self) -> Experts | None:

@@ -79,10 +79,12 @@ class Builder:
         size = sum(linear.format.size(out, into, self.arch.dtype) for linear, out, into in shapes)
         names, computes = {one.name or self.arch.dtype for one in formats}, {one.compute for one in formats}
         compute = computes.pop() if len(computes) == 1 else ""
+        block = max(one.rows for one in formats)
         return {
             "weight_dtype": "+".join(sorted(names)),
             "weight_bits": round(8 * size / sum(out * into for _, out, into in shapes), 4),
             **({"compute": compute} if compute else {}),
+            **({"weight_block": block} if block > 1 else {}),
         }
 
     def light(self, kind: str, layer: str, width: int, operands: Operands = TOKENS) -> PlannedOperation:

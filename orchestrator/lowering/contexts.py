@@ -43,10 +43,36 @@ class SeenContext:
 
     def __str__(self) -> str:
         if self.counted == "context_sum":
-            return f"sum of {'contexts within chunks of' if self.chunk else 'min(context,'} {self.most + self.chunk}" + (
-                "" if self.chunk else ")"
+            return (
+                f"sum of {'contexts within chunks of' if self.chunk else 'min(context,'} {self.most + self.chunk}"
+                + ("" if self.chunk else ")")
             )
         return f"min({self.counted}, {self.most})"
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedContext:
+    """What decodes see where of every ``ratio`` tokens one vector is kept: the last ``window`` tokens, themselves
+    included, and ``most`` of these vectors (0 = all). Sums as in `SeenContext`; ``window`` 0 = the vectors alone."""
+
+    counted: Context
+    window: int
+    ratio: int
+    most: int = 0
+
+    def of(self, batch: Batch) -> int:
+        near = SeenContext(self.counted, self.window - 1).of(batch) if self.window else 0
+        if not self.ratio:
+            return near
+        far: int = getattr(batch, self.counted)
+        if self.most:
+            far = SeenContext(self.counted, self.most * self.ratio).of(batch)
+        return near + far // self.ratio
+
+    def __str__(self) -> str:
+        near = [f"{SeenContext(self.counted, self.window - 1)}"] if self.window else []
+        far = SeenContext(self.counted, self.most * self.ratio) if self.most else self.counted
+        return " + ".join([*near, *([f"({far}) / {self.ratio}"] if self.ratio else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +88,14 @@ class Unfolded:
 
 UNFOLDED = Operands((Unfolded(),))
 STATE = Operands((Quantity("tokens"), Quantity("sequences")))
+
+
+def compressed(window: int, ratio: int, most: int = 0) -> Operands:
+    """Attention over a window and compressed vectors; of prompts the model counts that."""
+    contexts: tuple[Context, ...] = ("context_sum", "context_max", "context_min")
+    return Operands(
+        (Quantity("decodes"), *(CompressedContext(one, window, ratio, most) for one in contexts)), prompts=True
+    )
 
 
 def seen(most: int, chunk: bool = False) -> Operands:

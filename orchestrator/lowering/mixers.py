@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from metronome.hwmodels.interface import Attribute
 
 from .builder import Builder
-from .models.parts import Attention, Index, Latent, Layer, Linear, State
-from .contexts import STATE, UNFOLDED, seen
+from .contexts import STATE, UNFOLDED, compressed, seen
+from .models.parts import Attention, Compressed, Index, Latent, Layer, Linear, State
 from .quantity import ATTENTION, PROMPT_ATTENTION, Operands
 from .work import PlannedOperation
 
@@ -18,8 +18,13 @@ def mixer(build: Builder, block: Layer) -> list[PlannedOperation]:
     of = block.mixer
     if of is None:
         return []
-    made = _latent if isinstance(of, Latent) else _state if isinstance(of, State) else _grouped
-    return [build.light("norm", "layernorm", 2 * build.arch.hidden), *made(build, of), *build.summed("o_proj")]  # type: ignore[operator]
+    if isinstance(of, Latent):
+        made = _latent(build, of)
+    elif isinstance(of, Compressed):
+        made = _compressed(build, of)
+    else:
+        made = _state(build, of) if isinstance(of, State) else _grouped(build, of)
+    return [build.light("norm", "layernorm", 2 * build.arch.hidden), *made, *build.summed("o_proj")]
 
 
 def _grouped(build: Builder, of: Attention) -> list[PlannedOperation]:
@@ -69,7 +74,7 @@ def _attend(build: Builder, of: Attention | Latent, shape: dict[str, Attribute])
 def _latent(build: Builder, of: Latent) -> list[PlannedOperation]:
     """Queries and the latent vector are projected down, queries up; keys and values of prompts are unfolded from
     the latent vectors, those of decodes absorbed (the same matrices and FLOPs), and all heads attend."""
-    tp, heads = build.layout.tp, of.heads // build.layout.tp
+    heads = of.heads // build.layout.tp
     by_name = {linear.path.rpartition(".")[2]: linear for linear in of.linears}
     key = of.nope + of.rope
     down: list[Linear] = [by_name["kv_a_proj_with_mqa"]]
@@ -111,7 +116,39 @@ def _gate(build: Builder, by_name: dict[str, Linear], width: int) -> list[Planne
     ]
 
 
-def _index(build: Builder, of: Index) -> list[PlannedOperation]:
+def _compressed(build: Builder, of: Compressed) -> list[PlannedOperation]:
+    """Queries and the shared vector, the vectors of several tokens, the scores of the index,
+    attention, and the output in groups."""
+    heads = of.heads // build.layout.tp
+    by_name = {linear.path.removeprefix("attn."): linear for linear in of.linears}
+    shape: dict[str, Attribute] = {
+        "heads": heads,
+        "kv_heads": 1,
+        "head_size": of.size,
+        "v_head_size": of.size,
+        "shared_kv": True,
+        "kv_dtype": build.kv_dtype,
+        "sees": of.window,
+        **({"compress": of.ratio} if of.ratio else {}),
+        **({"top_k_tokens": of.top_k} if of.index else {}),
+    }
+    rows = [linear for linear in of.linears if ".compressor." in linear.path]
+    inputs = [by_name["wq_a"], by_name["wkv"]]
+    wo_a = by_name["wo_a"]
+    return [
+        build.gemm("qkv_a_proj", sum(linear.out for linear in inputs), inputs),
+        build.light("norm", "latent_norm", 2 * (of.q_rank + of.size)),
+        build.gemm("q_b_proj", heads * of.size, [by_name["wq_b"]]),
+        build.light("elementwise", "rotary_emb", 2 * (heads + 1) * of.rope),
+        *([build.gemm("compressor", sum(linear.out for linear in rows), rows)] if rows else []),
+        *(_index(build, of.index, compressed(0, of.ratio)) if of.index else []),
+        build.on("accelerators", "attention", "attention", compressed(of.window, of.ratio, of.top_k), shape),
+        build.gemm("o_a_proj", wo_a.shape(build.layout.tp)[0], [wo_a]),
+        build.gemm("o_proj", build.arch.hidden, [by_name["wo_b"]]),
+    ]
+
+
+def _index(build: Builder, of: Index, operands: Operands = ATTENTION) -> list[PlannedOperation]:
     """Every rank's own: projections, then scores of all tokens before. Nothing where an earlier layer has chosen."""
     if not of.own:
         return []
@@ -127,7 +164,7 @@ def _index(build: Builder, of: Index) -> list[PlannedOperation]:
     return [
         *(build.gemm("index_q_proj", linear.out, [linear]) for linear in alone),
         build.gemm("index_proj", sum(linear.out for linear in together), together),
-        build.on("accelerators", "attention", "index_scores", ATTENTION, scores),
+        build.on("accelerators", "attention", "index_scores", operands, scores),
     ]
 
 
@@ -152,5 +189,3 @@ def _state(build: Builder, of: State) -> list[PlannedOperation]:
         build.light("norm", "gated_norm", 3 * of.heads * of.head_size // tp),
         build.gemm("out_proj", hidden, of.linears[-1:]),
     ]
-
-

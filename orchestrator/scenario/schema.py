@@ -221,7 +221,8 @@ class Instance(Devices):
     )
     dtype: Literal["auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float"] = "auto"
     quantization: str | None = Field(
-        default=None, description="vLLM's name of the checkpoint's method; of a plain checkpoint: fp8, bitsandbytes, ..."
+        default=None,
+        description="vLLM's name of the checkpoint's method; of a plain checkpoint: fp8, bitsandbytes, ...",
     )
     engine: EngineOptions = EngineOptions()
 

@@ -1,7 +1,1 @@
-"""Models: from a Hugging Face ``config.json`` to an :class:`Architecture`; one small file a kind of model."""
-
-from __future__ import annotations
-
-from .load import load
-
-__all__ = ["load"]
+"""Models: from a Hugging Face ``config.json`` to an `Architecture`; one small file a kind of model."""

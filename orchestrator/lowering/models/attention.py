@@ -38,7 +38,11 @@ def grouped(
     size: int | None = None,
     v_size: int | None = None,
     value_is_key: bool = False,
-    **more: object,
+    window: int = 0,
+    chunk: int = 0,
+    index: Index | None = None,
+    keeps: bool = True,
+    rotary: bool = True,
 ) -> Attention:
     """Attention with grouped queries; what is not given is as the fields say."""
     hidden = at.number("hidden_size")
@@ -49,14 +53,30 @@ def grouped(
     bias = at.flag("attention_bias", "use_qkv_bias", "qkv_bias", default=style.qkv_bias)
     o_bias = at.flag("attention_out_bias", default=bias if style.o_bias is None else style.o_bias)
     query = heads * size * (2 if style.gate else 1)
-    linears = [Linear(f"{path}.q_proj", query, hidden, bias=bias), Linear(f"{path}.k_proj", kv_heads * size, hidden, bias=bias)]
+    linears = [
+        Linear(f"{path}.q_proj", query, hidden, bias=bias),
+        Linear(f"{path}.k_proj", kv_heads * size, hidden, bias=bias),
+    ]
     if not value_is_key:
         linears.append(Linear(f"{path}.v_proj", kv_heads * v_size, hidden, bias=bias))
     linears.append(Linear(f"{path}.o_proj", hidden, heads * v_size, "in", bias=o_bias))
     norm = {"head": 2 * size, "all": (heads + kv_heads) * size}.get(style.qk_norm, 0)
     return Attention(
-        tuple(linears), heads, kv_heads, size, v_size, qk_norm=norm, gate=style.gate, sinks=style.sinks, **more
-    )  # type: ignore[arg-type]
+        tuple(linears),
+        heads,
+        kv_heads,
+        size,
+        v_size,
+        window=window,
+        chunk=chunk,
+        top_k=index.top_k if index else 0,
+        index=index,
+        keeps=keeps,
+        qk_norm=norm,
+        gate=style.gate,
+        sinks=style.sinks,
+        rotary=rotary,
+    )
 
 
 def windows(at: Fields, layers: int) -> list[int]:
@@ -90,7 +110,7 @@ def latent(at: Fields, *, path: str = "self_attn", index: Index | None = None, g
     return Latent(tuple(linears), heads, q_rank, rank, nope, rope, v_size, index)
 
 
-def index(at: Fields, layer: int, path: str = "self_attn.indexer") -> Index | None:
+def indexer(at: Fields, layer: int, path: str = "self_attn.indexer") -> Index | None:
     """The indexer of DeepSeek sparse attention: V3.2, GLM-5. Every layer has one, or those of ``indexer_types``."""
     top_k = at.number("index_topk", default=0, least=0)
     if not top_k:

@@ -13,6 +13,6 @@ def layers(at: Fields) -> list[Layer]:
     routed = plain.deepseek(at) if any(sparse) else None
     dense = None if all(sparse) else feedforward.mlp(at, at.number("intermediate_size"))
     return [
-        Layer(attention.latent(at, index=attention.index(at, layer)), routed if some else dense, 2 * hidden)
+        Layer(attention.latent(at, index=attention.indexer(at, layer)), routed if some else dense, 2 * hidden)
         for layer, some in enumerate(sparse)
     ]

@@ -55,6 +55,4 @@ def experts(
     chooser = [Linear(f"{path}.{router}", count, hidden, "", router_bias, quantisable=False)]
     if shared and shared_gate:
         chooser.append(Linear(f"{path}.shared_expert_gate", 1, hidden, "", quantisable=False))
-    return Experts(
-        one.linears, tuple(chooser), count, top_k, width, one.into, shared, around, vectors, gated, kernels
-    )
+    return Experts(one.linears, tuple(chooser), count, top_k, width, one.into, shared, around, vectors, gated, kernels)

@@ -94,8 +94,10 @@ class Fields:
         factor = scaling.get("factor") if kind in ("linear", "dynamic", "yarn", "ntk") else None
         if not isinstance(factor, int | float):
             return longest
-        return int(scaling.get("original_max_position_embeddings", longest) * factor) if kind == "yarn" else int(
-            longest * factor
+        return (
+            int(scaling.get("original_max_position_embeddings", longest) * factor)
+            if kind == "yarn"
+            else int(longest * factor)
         )
 
     def dtype(self) -> str:

@@ -15,7 +15,9 @@ def layers(at: Fields) -> list[Layer]:
         at, width=at.number("intermediate_size"), bias=True, router="router", router_bias=True
     )
     kinds = at.each("layer_types", count)
-    spans = attention.windows(at, count) if kinds else [
-        at.number("sliding_window") if layer % 2 == 0 else 0 for layer in range(count)
-    ]
+    spans = (
+        attention.windows(at, count)
+        if kinds
+        else [at.number("sliding_window") if layer % 2 == 0 else 0 for layer in range(count)]
+    )
     return [Layer(attention.grouped(at, style, window=span), experts, 2 * hidden) for span in spans]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import attention, feedforward, plain, state
 from .attention import Style
 from .fields import Fields
-from .parts import Layer, Linear
+from .parts import Experts, Layer, Linear, Mlp
 
 
 def granite(at: Fields) -> list[Layer]:
@@ -27,7 +27,7 @@ def granite(at: Fields) -> list[Layer]:
         at.flag("mamba_conv_bias", default=True),
     )
     shared = plain.shared_by_width(at, "shared_intermediate_size", "shared_mlp")
-    mlp = shared
+    mlp: Mlp | Experts | None = shared
     if at.number("num_local_experts", default=0, least=0):
         mlp = feedforward.experts(
             at,
@@ -74,7 +74,7 @@ def kimi(at: Fields) -> list[Layer]:
     full = set(at.get("linear_attn_config", default={}).get("full_attn_layers", ()))  # counted from 1
     narrow = at.number("routed_expert_hidden_size", default=0, least=0)
     if at.get("attn_res_block_size"):
-        at.warn(f"{at.where}: attn_res_block_size: attention over earlier blocks' outputs is not modelled")
+        at.warn("attn_res_block_size: attention over earlier blocks' outputs is not modelled")
     around = (
         (
             Linear("mlp.fc1_latent_proj", narrow, hidden, ""),

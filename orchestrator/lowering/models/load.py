@@ -13,7 +13,20 @@ from metronome.hwmodels import catalog
 
 from ...errors import InputError
 from ..architecture import Architecture
-from . import deepseek, gemma4, gpt_oss, hybrids, llama4, nemotron, plain, quantisation, qwen_next, sparse, vision
+from . import (
+    deepseek,
+    deepseek_v4,
+    gemma4,
+    gpt_oss,
+    hybrids,
+    llama4,
+    nemotron,
+    plain,
+    quantisation,
+    qwen_next,
+    sparse,
+    vision,
+)
 from .fields import Fields
 from .parts import Layer, Linear, formatted
 
@@ -32,6 +45,7 @@ SPECIAL: dict[str, Callable[[Fields], list[Layer]]] = {
         ),
         deepseek.layers,
     ),
+    **dict.fromkeys(("deepseek_v4", "deepseek_ref"), deepseek_v4.layers),
     **dict.fromkeys(("gemma4", "gemma4_text"), gemma4.layers),
     "gpt_oss": gpt_oss.layers,
     **dict.fromkeys(("llama4", "llama4_text"), llama4.layers),
@@ -122,7 +136,7 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
     bias = at.flag("lm_head_bias", default=bool(family and family.head_bias))
     seen = vision.parameters(at)
     if seen:
-        at.warn(f"{at.where}: vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its work is not")
+        at.warn(f"vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its work is not")
     return Architecture(
         name=name,
         family=kind,
@@ -136,7 +150,7 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
         final_norm=hidden * (2 if family and family.norm_bias else 1 if not family or family.norms else 0),
         encoder=seen,
         per_layer_embedding=_per_layer(at, len(layers)),
-        warnings=tuple(at.warnings),
+        warnings=tuple(f"{name}: {text}" for text in at.warnings),
     )
 
 
@@ -154,9 +168,7 @@ def _same_once(layers: list[Layer]) -> tuple[Layer, ...]:
     return tuple(known.setdefault(layer, layer) for layer in layers)
 
 
-def _choose(
-    at: Fields, quantised: Mapping[str, Any] | None, asked: str | None
-) -> quantisation.Quantisation | None:
+def _choose(at: Fields, quantised: Mapping[str, Any] | None, asked: str | None) -> quantisation.Quantisation | None:
     """The checkpoint's own quantisation, or the one asked for where it has none."""
     own = quantisation.read(at, quantised)
     if asked in (None, "auto"):

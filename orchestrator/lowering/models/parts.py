@@ -149,6 +149,44 @@ class Latent:
 
 
 @dataclass(frozen=True, slots=True)
+class Compressed:
+    """Attention of DeepSeek-V4: all heads share one vector of ``size`` a token as key and value.
+
+    The last ``window`` tokens are kept as they are, and of every ``ratio`` tokens one more vector made of them, for
+    good (0: the window only). A query sees the window and all of these, or those that ``index`` chooses. Queries come
+    from a vector of ``q_rank``; outputs pass ``groups`` of ``o_rank`` numbers. Every rank keeps the whole vectors.
+    """
+
+    linears: tuple[Linear, ...]
+    heads: int
+    size: int
+    rope: int
+    q_rank: int
+    groups: int
+    window: int
+    ratio: int
+    vectors: int
+    index: Index | None = None
+
+    chunk = sees = 0
+    keeps = True
+
+    @property
+    def top_k(self) -> int:
+        return self.index.top_k if self.index else 0
+
+    def kept(self, tp: int, kv_dtype: str) -> int:
+        """Bytes of one token on one device, in the compressed vectors."""
+        if not self.ratio:
+            return 0
+        return int((self.size * DTYPE_BYTES[kv_dtype] + (self.index.kept_bytes if self.index else 0)) / self.ratio)
+
+    def window_bytes(self, kv_dtype: str) -> int:
+        """Bytes of one of the last ``window`` tokens."""
+        return int(self.size * DTYPE_BYTES[kv_dtype])
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """A layer that keeps a state of fixed size a sequence instead of K and V: Mamba, gated delta net.
 
@@ -211,7 +249,7 @@ class Experts:
     kernels: int = 1
 
 
-Mixer = Attention | Latent | State
+Mixer = Attention | Latent | Compressed | State
 FormatOf = Callable[[Linear], Format]
 
 
@@ -255,7 +293,7 @@ def formatted(layer: Layer, choose: FormatOf) -> Layer:
     mixer, mlp = layer.mixer, layer.mlp
     if mixer is not None:
         mixer = replace(mixer, linears=all_of(mixer.linears))
-        if isinstance(mixer, Attention | Latent) and mixer.index:
+        if isinstance(mixer, Attention | Latent | Compressed) and mixer.index:
             mixer = replace(mixer, index=replace(mixer.index, linears=all_of(mixer.index.linears)))
     if isinstance(mlp, Experts):
         mlp = replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import attention, feedforward
@@ -14,6 +14,9 @@ from .parts import Experts, Layer, Mlp
 #: kernels in which vLLM chooses a token's experts, where that is not one fused top-k kernel: its phimoe routes
 #: by 21 tensor operations (`sparsemixer`, vLLM 0.12), out of the compiler's sight
 PHIMOE_ROUTING = 21
+
+
+PLAIN = Style()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Family:
         defaults: fields that files of the family leave out.
     """
 
-    style: Style = Style()
+    style: Style = PLAIN
     norms: int = 2
     norm_bias: bool = False
     gated: bool = True
@@ -73,7 +76,9 @@ def shared_by_count(at: Fields, path: str = "mlp.shared_experts") -> Mlp | None:
     return feedforward.mlp(at, width, path=path) if width else None
 
 
-def shared_by_width(at: Fields, field: str = "shared_expert_intermediate_size", path: str = "mlp.shared_expert") -> Mlp | None:
+def shared_by_width(
+    at: Fields, field: str = "shared_expert_intermediate_size", path: str = "mlp.shared_expert"
+) -> Mlp | None:
     width = at.number(field, default=0, least=0)
     return feedforward.mlp(at, width, path=path) if width else None
 
@@ -131,10 +136,10 @@ FAMILIES: dict[str, Family] = {
     "qwen3": Family(Style("head", o_bias=None), window=False, windows=after_max_window_layers),
     "qwen3_vl": Family(Style("head", o_bias=None), window=False),
     "phi3": Family(),
-    "phi": Family(Style(qkv_bias=True, o_bias=True), norms=1, norm_bias=True, gated=False, mlp_bias=True, head_bias=True),
-    "starcoder2": Family(
-        Style(qkv_bias=True, o_bias=True), norm_bias=True, gated=False, mlp_bias=True, tied=True
+    "phi": Family(
+        Style(qkv_bias=True, o_bias=True), norms=1, norm_bias=True, gated=False, mlp_bias=True, head_bias=True
     ),
+    "starcoder2": Family(Style(qkv_bias=True, o_bias=True), norm_bias=True, gated=False, mlp_bias=True, tied=True),
     "gemma": Family(Style(o_bias=None), tied=True),
     "gemma2": Family(Style(o_bias=None), norms=4, tied=True, windows=every("sliding_window_pattern", 2)),
     "gemma3": Family(
@@ -151,8 +156,8 @@ FAMILIES: dict[str, Family] = {
             "sliding_window": 4096,
         },
     ),
-    "glm": Family(QKV_BIAS),
-    "glm4": Family(QKV_BIAS, norms=4),
+    "glm": Family(),
+    "glm4": Family(norms=4),
     "olmo": Family(norms=0),
     "olmo2": Family(Style("all")),
     "olmo3": Family(Style("all"), windows=every("sliding_window_pattern", 4)),
@@ -166,16 +171,14 @@ FAMILIES: dict[str, Family] = {
     "hunyuan_v1_dense": Family(Style("head"), tied=True),
     "ernie4_5": Family(tied=True),
     "mixtral": Family(experts=_mixtral),
-    "phimoe": Family(
-        Style(o_bias=None), norm_bias=True, experts=_phimoe, head_bias=False
-    ),
+    "phimoe": Family(Style(o_bias=None), norm_bias=True, experts=_phimoe, head_bias=False),
     "qwen2_moe": Family(QKV_BIAS, window=False, windows=after_max_window_layers, experts=_qwen),
     "qwen3_moe": Family(Style("head", o_bias=None), window=False, experts=_qwen),
     "qwen3_vl_moe": Family(Style("head", o_bias=None), window=False, experts=_qwen),
     "olmoe": Family(Style("all", o_bias=None), experts=_qwen),
     "granitemoe": Family(tied=True, experts=_granite),
     "granitemoeshared": Family(tied=True, experts=_granite),
-    "glm4_moe": Family(QKV_BIAS, experts=deepseek),
+    "glm4_moe": Family(experts=deepseek),
     "dots1": Family(Style("head"), experts=deepseek),
     "minimax_m2": Family(Style("all"), experts=_minimax),
 }
@@ -202,7 +205,7 @@ def layers(at: Fields, family: Family) -> list[Layer]:
     if not style.qk_norm and at.flag("use_qk_norm"):
         per_head = {"per_layer": "all"}.get(at.get("qk_norm_type"), "head")
         wide = "all" if at.get("model_type") in ("cohere", "cohere2") else per_head
-        style = Style(wide, style.qkv_bias, style.o_bias, style.gate, style.sinks)
+        style = replace(style, qk_norm=wide)
     use = at.flag("use_sliding_window", default=family.window)
     spans = family.windows(at, count) if use else [0] * count
     norms = family.norms * at.number("hidden_size") * (2 if family.norm_bias else 1)
@@ -274,7 +277,7 @@ PLAIN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 
 
 def unknown(at: Fields, model_type: object, known: str) -> Family:
-    """A family for a ``model_type`` nobody knows: as its fields say, with a warning; refused by a field that says more."""
+    """A family for a ``model_type`` nobody knows, by its fields, with a warning; refused by a field that says more."""
     for name in STRUCTURE:
         value = at.get(name)
         if value not in (None, False, 0, [], {}):
@@ -284,7 +287,7 @@ def unknown(at: Fields, model_type: object, known: str) -> Family:
         raise at.refuse("layer_types", strange[0], f"of model_type {model_type!r} is not known; {known}")
     act = at.get("hidden_act", "hidden_activation", default="silu")
     at.warn(
-        f"{at.where}: model_type {model_type!r} is not known; it is served as a plain decoder by its fields "
+        f"model_type {model_type!r} is not known; it is served as a plain decoder by its fields "
         "(two norms a layer, biases as attention_bias and mlp_bias say): check its weights against the checkpoint"
     )
     return Family(Style("head" if at.flag("use_qk_norm") else "", o_bias=None), gated=act not in feedforward.UNGATED)

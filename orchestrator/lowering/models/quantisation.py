@@ -103,7 +103,7 @@ def _fp8(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     block = config.get("weight_block_size")
     if block is not None and (not isinstance(block, Sequence) or len(block) != 2):
         raise at.refuse("quantization_config.weight_block_size", block, "must be two integers")
-    rules: list[Rule] = [_all(formats.fp8(tuple(block) if block else None))]  # type: ignore[arg-type]
+    rules: list[Rule] = [_all(formats.fp8(tuple(block) if block else None))]
     if at.get("expert_dtype") == "fp4":
         rules.insert(0, lambda name: formats.mxfp4() if ".experts." in name else None)
     return Quantisation("fp8", tuple(rules), _excluded(config, "modules_to_not_convert", "ignored_layers"))
@@ -172,7 +172,7 @@ METHODS = {
 
 def _scheme(at: Fields, group: Mapping[str, Any], where: str) -> Format:
     """The format of a group of ``config_groups``: bits, type and strategy of weights, and whether inputs follow."""
-    weights, inputs = group.get("weights") or {}, group.get("input_activations")
+    weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
     bits, kind = weights.get("num_bits"), weights.get("type", "int")
     size, strategy = weights.get("group_size") or 0, weights.get("strategy")
     plain_inputs = not inputs

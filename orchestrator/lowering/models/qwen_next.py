@@ -18,9 +18,7 @@ def layers(at: Fields, fused: bool) -> list[Layer]:
     full = attention.grouped(at, Style("head", gate=at.flag("attn_output_gate", default=True)))
     routed = at.get("num_experts") is not None
     sparse = plain.with_experts(at, count) if routed else [False] * count
-    experts = (
-        feedforward.experts(at, shared=plain.shared_by_width(at), shared_gate=True) if routed else None
-    )
+    experts = feedforward.experts(at, shared=plain.shared_by_width(at), shared_gate=True) if routed else None
     dense = None if all(sparse) else feedforward.mlp(at, at.number("intermediate_size"))
     return [
         Layer(full if kind == "full_attention" else linear, experts if some else dense, 2 * hidden)

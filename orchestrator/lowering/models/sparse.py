@@ -37,7 +37,7 @@ def minimax_m3(at: Fields) -> list[Layer]:
     style = Style("head", gate=at.flag("attention_output_gate"))
     return [
         Layer(
-            attention.grouped(at, style, index=index, top_k=index.top_k) if chosen[layer] else attention.grouped(at, style),
+            attention.grouped(at, style, index=index) if chosen[layer] else attention.grouped(at, style),
             experts if some else dense,
             2 * hidden,
         )
@@ -51,9 +51,7 @@ def mimo(at: Fields) -> list[Layer]:
     local = at.each("hybrid_layer_pattern", count)
     if local is None:
         raise at.refuse("hybrid_layer_pattern", None, "is missing")
-    full = attention.grouped(
-        at, Style(sinks=at.flag("add_full_attention_sink_bias")), v_size=at.number("v_head_dim")
-    )
+    full = attention.grouped(at, Style(sinks=at.flag("add_full_attention_sink_bias")), v_size=at.number("v_head_dim"))
     windowed = attention.grouped(
         at,
         Style(sinks=at.flag("add_swa_attention_sink_bias")),
