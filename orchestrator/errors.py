@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import stdlib_module_names
+from traceback import extract_tb, walk_tb
+
+OURS = {*stdlib_module_names, "metronome", "numpy"}
 
 
 class MetronomeError(Exception):
-    """Root. ``exit_code`` is what the command line ends with."""
+    """Root. ``exit_code`` is what the command line ends with; ``result`` what a run has left that it ended early."""
 
     exit_code = 1
+    result: object = None
 
 
 class InputError(MetronomeError):
@@ -39,6 +44,30 @@ class ComponentFailure(MetronomeError):
         if last_words:
             text += "\n  its last words:\n" + "\n".join("    " + line for line in last_words.splitlines())
         super().__init__(text)
+
+
+class ExtensionFailure(MetronomeError):
+    """Code that is not ours raised in the middle of a run: a router, policy, engine or workload of the user's.
+
+    ``module`` is where; its author can fix it. With our own module's name it is a bug of ours.
+    """
+
+    exit_code = 3
+
+    def __init__(self, error: BaseException) -> None:
+        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+        names = [str(frame.f_globals.get("__name__", "?")) for frame in frames]
+        foreign = [name for name in names if not name.startswith("metronome.") and name.partition(".")[0] not in OURS]
+        self.module = foreign[-1] if foreign else "metronome"
+        place = f"\n  in {raised_at(error)}"
+        ours = "" if foreign else "; this is a bug of Metronome, please report it"
+        super().__init__(f"{self.module} raised {type(error).__name__}: {error}{ours}{place}")
+
+
+def raised_at(error: BaseException) -> str:
+    """Where an exception comes from, for people: file, line and function."""
+    frames = extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}, {frames[-1].name}" if frames else "?"
 
 
 class RecordingEndsError(MetronomeError):

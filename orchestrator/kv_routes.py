@@ -27,7 +27,7 @@ def kv_routes(
     for what, ours, theirs in (
         ("model", source.arch, target.arch),
         ("engine.kv_cache_dtype", source.kv_dtype, target.kv_dtype),
-        ("engine.block_size", source.scheduler.block_size, target.scheduler.block_size),
+        ("engine.block_size", source.options.engine.block_size, target.options.engine.block_size),
     ):
         if ours != theirs:
             shown = getattr(theirs, "name", theirs)

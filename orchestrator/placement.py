@@ -21,7 +21,6 @@ from .lowering.work import Plan, Templates
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.kv.capacity import Kept, num_blocks, working_bytes
-from .serving.vllm.config import SchedulerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,6 @@ class UnitPlan:
     arch: Architecture
     layout: Layout
     plan: Plan
-    scheduler: SchedulerConfig
     blocks: int
     max_model_len: int
     kv_dtype: str
@@ -193,15 +191,6 @@ class _Placement:
             self.arch,
             layout,
             plan,
-            SchedulerConfig(
-                max_num_seqs=engine.max_num_seqs,
-                max_num_batched_tokens=engine.max_num_batched_tokens,
-                long_prefill_token_threshold=engine.long_prefill_token_threshold,
-                block_size=engine.block_size,
-                enable_chunked_prefill=engine.enable_chunked_prefill,
-                enable_prefix_caching=engine.enable_prefix_caching,
-                scheduler_reserve_full_isl=engine.scheduler_reserve_full_isl,
-            ),
             engine.num_gpu_blocks_override or fit,
             engine.max_model_len or self.arch.max_positions,
             self.kv_dtype,

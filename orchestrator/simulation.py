@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -11,26 +12,31 @@ from typing import Protocol
 
 from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
+from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
-from .errors import MetronomeError
+from .errors import ExtensionFailure, MetronomeError
+from .instruments.recorder import Recorder
+from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
 from .kernel.queue import Event
 from .kv_routes import kv_routes
 from .lowering.work import Templates
 from .placement import UnitPlan, place
-from .report.recorder import Progress, Recorder
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
 from .serving.dispatcher import Dispatcher
-from .serving.engine import Engine, Role
-from .serving.host_costs import host_costs
-from .serving.kv.transfer import Handoff
+from .serving.engines import costs_of, kind_of
+from .serving.hooks import ServingHooks
+from .serving.interface import Role
+from .serving.kv.connector import PrefillDecodeConnector
 from .serving.loop import StepLoop
+from .serving.policies import make_policies
+from .serving.replica import Replica
 from .serving.router import make_router
-from .serving.vllm.scheduler import Scheduler
+from .serving.spec import EngineSpec
 from .workload import llmservingsim, synthetic
 from .workload.request import Request
 from .workload.rewindable import Rewindable
@@ -90,7 +96,7 @@ class Simulation:
     """One run of one scenario. Use as a context manager: leaving it ends what it started.
 
     Making it checks everything that can be checked before time 0; raises InputError. With ``rewindable``
-    deep copies of it can be run on their own (the debugger's checkpoints).
+    deep copies of it can be run on their own (the debugger's checkpoints). ``instruments`` look on.
     """
 
     def __init__(
@@ -98,7 +104,7 @@ class Simulation:
         scenario: Scenario,
         inputs: Inputs | Path,
         source: Source | None = None,
-        progress: Progress | None = None,
+        instruments: Sequence[object] = (),
         fold: bool = True,
         rewindable: bool = False,
     ) -> None:
@@ -114,15 +120,22 @@ class Simulation:
         self.workload = read_workload(scenario, self.inputs)
         if rewindable:
             self.workload = Rewindable(self.workload)
-        self.kernel = Kernel()
+        self.instruments = Instruments(lambda message: print(f"metronome: {message}", file=sys.stderr))
+        self.kernel = Kernel(self.instruments)
+        self._serving_hooks = ServingHooks(self.instruments)
+        self._coupling_hooks = CouplingHooks(self.instruments)
         self.wall_s = 0.0
         try:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
-            self._build_engines(progress, fold)
-            self.frontend = Dispatcher(self.kernel, self.workload, router, self.engines)
-            self._build_handoff(routes)
+            self.recorder = Recorder()
+            for instrument in (self.recorder, *instruments):
+                self.instruments.add(instrument)
+            self._build_replicas()
+            self.dispatcher = Dispatcher(self.kernel, self.workload, router, self.replicas, self._serving_hooks)
+            self._build_connector(routes)
+            self._build_loops(fold)
         except BaseException:
             self._stack.close()
             raise
@@ -151,77 +164,101 @@ class Simulation:
             *(unit.plan for unit in self.units),
         ]
 
-    def run(self, seen: Callable[[Event], None] | None = None) -> None:
+    def run(self, check: Callable[[Event], None] | None = None) -> None:
         """To the end of the workload. What was recorded stays usable if this raises.
 
-        ``seen`` is told of every event before it acts.
+        ``check`` may refuse an event before it acts, by raising.
 
-        Raises ComponentFailure, StalledError, InputError (a request or workload line that cannot be),
+        Raises ComponentFailure, ExtensionFailure, StalledError, InputError (a request or workload line that cannot be),
         KeyboardInterrupt.
         """
         start = time.perf_counter()
         try:
-            self.frontend.start()
-            self.kernel.run(seen)
-            self.frontend.check_done()
+            self.dispatcher.start()
+            self.kernel.run(check)
+            self.dispatcher.check_done()
+        except MetronomeError:
+            raise
+        except Exception as error:  # of a router, policy, engine or workload of the user's
+            raise ExtensionFailure(error) from error
         finally:
             self.wall_s = time.perf_counter() - start
 
-    def _build_engines(self, progress: Progress | None, fold: bool) -> None:
-        self.engines: list[Engine] = []
-        self.loops: list[StepLoop] = []  # one an instance, and
-        self.executors: list[Executor] = []  # what executes its steps
-        self.recorder = Recorder(progress)
+    def _build_replicas(self) -> None:
+        self.replicas: list[Replica] = []
+        self._members: list[list[Replica]] = []  # by unit
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
-            model = host_costs(options.version, options.cold_start)
-            servers = ApiServers(model.server, options.api_server_count)
-            members: list[Engine] = []
+            servers = ApiServers(costs_of(options.version, options.cold_start).server, options.api_server_count)
+            where = f"instances.{unit.rank}.engine"
+            members: list[Replica] = []
             for name in unit.names:
-                number = len(self.engines) + len(members)
-                scheduler = Scheduler(
-                    unit.scheduler,
+                spec = EngineSpec(
+                    name,
+                    options,
                     unit.blocks,
+                    unit.max_model_len,
                     unit.plan.lanes,
                     self.recorder.add_engine(unit.plan.lanes),
-                    hand_over=role is Role.PREFILL,
+                    role,
+                    *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
                 )
-                members.append(Engine(name, number, scheduler, unit.max_model_len, role, servers))
-            self.engines += members
+                members.append(
+                    Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
+                )
+            self.replicas += members
+            self._members.append(members)
+
+    def _build_loops(self, fold: bool) -> None:
+        self.loops: list[StepLoop] = []  # one an instance, and
+        self.executors: list[Executor] = []  # what executes its steps
+        for unit, members in zip(self.units, self._members, strict=True):
+            options = unit.options.engine
+            costs = costs_of(options.version, options.cold_start)
             # Instances rank after components: at one instant hardware comes first.
-            loop = StepLoop(self.kernel, unit.rank, members, unit.plan.lanes, self.recorder, model)
+            loop = StepLoop(
+                self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks
+            )
             self.loops.append(loop)
             loop.runner = executor = Executor(
-                self.kernel, len(self.specs) + unit.rank, unit.plan, self.ports, members[0].scheduler.steady, fold
+                self.kernel,
+                len(self.specs) + unit.rank,
+                unit.name,
+                unit.plan,
+                self.ports,
+                members[0].engine.steady,
+                self._coupling_hooks,
+                fold,
             )
             self.executors.append(executor)
 
-    def _routes(self, templates: Templates) -> dict[tuple[int, int], list[KvRoute]]:
-        """Between every prefill and every decode engine, by their numbers."""
+    def _routes(self, templates: Templates) -> dict[tuple[str, str], list[KvRoute]]:
+        """Between every prefill and every decode replica, by their names."""
         places = [(unit, member) for unit in self.units for member in range(len(unit.names))]
 
-        def of(role: str) -> list[tuple[int, UnitPlan, int]]:
-            return [(n, unit, member) for n, (unit, member) in enumerate(places) if unit.options.role == role]
+        def of(role: str) -> list[tuple[UnitPlan, int]]:
+            return [(unit, member) for unit, member in places if unit.options.role == role]
 
         return {
-            (n, m): kv_routes(self.scenario, unit, other, member, fellow, templates)
-            for n, unit, member in of("prefill")
-            for m, other, fellow in of("decode")
+            (unit.names[member], other.names[fellow]): kv_routes(self.scenario, unit, other, member, fellow, templates)
+            for unit, member in of("prefill")
+            for other, fellow in of("decode")
         }
 
-    def _build_handoff(self, routes: dict[tuple[int, int], list[KvRoute]]) -> None:
-        self.mover = KvMover(self.ports, routes)
-        self.handoff: Handoff | None = None
+    def _build_connector(self, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
+        self.mover = KvMover(self.ports, routes, self._coupling_hooks)
+        self.connector: PrefillDecodeConnector | None = None
         if routes:
             options = self.scenario.kv_transfer
-            self.handoff = self.frontend.handoff = Handoff(
-                self.engines,
+            self.connector = self.dispatcher.connector = PrefillDecodeConnector(
+                self.replicas,
                 self.mover,
-                self.frontend.decode_engine,
+                self.dispatcher.decode_replica,
                 options.mode == "push",
                 options.granularity == "layer",
+                self._serving_hooks,
+                self.kernel,
             )
-        self.recorder.attach(self.frontend, self.handoff)
 
 
 def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:

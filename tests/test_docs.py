@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -33,6 +35,23 @@ def test_a_command_of_the_docs_runs(arguments, cli, tmp_path, monkeypatch):
         assert cli("run", "-o", "out/a", "--record", "--quiet").exit_code == 0
     done = cli(*arguments)
     assert done.exit_code == 0, done.output
+
+
+PYTHON = re.compile(r"```python\n(.*?)```", re.S)
+
+
+def programs():
+    """Whole programs of the pages for Python: those that import the front door."""
+    for page in PAGES:
+        for number, code in enumerate(PYTHON.findall(page.read_text())):
+            if "import metronome\n" in code:
+                yield pytest.param(code, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("code", list(programs()))
+def test_a_program_of_the_docs_runs(code, tmp_path):
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -96,7 +96,8 @@ def open_session(
 
 def save(session: DebugSession, output: Path) -> None:
     """Results of the run as far as it has come, marked if it was edited."""
-    from ..report.results import Ending, write
+    from ..report.result import Ending
+    from ..report.results import write
 
     ending = Ending() if session.ended and not session.failure else Ending("interrupted", "left in the debugger")
     if session.failure:

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from ..api import execute
 from ..coupling.components import specify
 from ..errors import InputError
 from ..scenario.loading import validate
 from ..scenario.schema import Scenario
-from .run import run_one
+from .progress import progress_bar
 
 FIGURES = (
     ("TTFT (ms)", "mean_ttft_ms"),
@@ -36,13 +37,14 @@ def climb(scenario: Scenario, folder: Path, output: Path, ladder: str, quiet: bo
         if not quiet:
             click.echo(f"{which} = {model} ...", err=True)
         started = time.perf_counter()
-        data, failure = run_one(
-            _with(scenario, names, model), folder, output / model.replace(":", "-"), started, quiet=quiet
-        )
+        with progress_bar(quiet) as progress:
+            result, failure = execute(
+                _with(scenario, names, model), folder, output / model.replace(":", "-"), started, progress
+            )
         if failure:
             click.echo(f"metronome: with {which} = {model} the run did not end", err=True)
             raise failure
-        rungs.append((model, data))
+        rungs.append((model, result.metrics))
     _show(rungs, names)
     click.echo(f"results in {output}/MODEL")
 

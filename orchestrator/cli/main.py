@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from ..errors import MetronomeError
+from .signals import install
 
 #: command -> (module, what it does); the function has the command's name with _ for -.
 COMMANDS = {
@@ -54,25 +55,26 @@ def cli() -> None:
 
     Start with `metronome run`; it needs no data and no GPU.
 
-    Exit codes: 0 success, 2 bad usage or input, 3 a component failed, 130 interrupted.
+    Exit codes: 0 success, 2 bad usage or input, 3 a component failed, 130 interrupted, 143 terminated.
     """
 
 
 def main() -> None:
     """Entry point: every expected error is one message and an exit code, never a traceback."""
+    install()
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(130)
+    except click.exceptions.Abort as error:  # what click makes of a KeyboardInterrupt
+        sys.exit(getattr(error.__cause__, "exit_code", 130))
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except MetronomeError as error:
         click.echo(f"metronome: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        sys.exit(getattr(error, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(0)

@@ -9,7 +9,8 @@ import click
 
 from ..report.results import write
 from ..simulation import Simulation
-from .run import progress_bar, settle_memory
+from .progress import progress_bar
+from .run import settle_memory
 
 
 @click.command("replay")

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import gc
-import shutil
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ..errors import MetronomeError
-from ..report.recorder import Progress
-from ..report.results import Ending, write
-from ..scenario.inputs import Inputs
+from ..api import execute
 from ..scenario.loading import DEFAULT, load
-from ..scenario.schema import Scenario
-from ..simulation import LiveSource, Simulation, Source
-
-PS_PER_S = 10**12
+from .progress import progress_bar
 
 
 @click.command("run")
@@ -73,13 +62,16 @@ def command(
 
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
-    data, failure = run_one(loaded, folder, output, started, record, trace, quiet)
+    with progress_bar(quiet) as progress:
+        result, failure = execute(loaded, folder, output, started, progress, record, trace, settle_memory)
+    for text in result.metrics["metronome"].get("warnings", ()):
+        click.echo(f"warning: {text}", err=True)
     if not quiet:
         from rich.console import Console
 
         from ..report.table import show
 
-        show(data, Console(soft_wrap=True))
+        show(result.metrics, Console(soft_wrap=True))
         click.echo(f"results in {output}")
     if failure:
         what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
@@ -87,88 +79,7 @@ def command(
         raise failure
 
 
-def run_one(
-    scenario: Scenario,
-    folder: Path,
-    output: Path,
-    started: float,
-    record: bool = False,
-    trace: bool = False,
-    quiet: bool = False,
-) -> tuple[dict[str, Any], MetronomeError | KeyboardInterrupt | None]:
-    """One run and its files in ``output``; returns the content of result.json, and what ended the run early."""
-    ending = Ending()
-    failure: MetronomeError | KeyboardInterrupt | None = None
-    inputs = Inputs(folder)
-    source: Source = LiveSource(output / "logs")
-    recorder = None
-    if record or trace:
-        from ..record.recording import RecordingSource
-        from ..record.replay import check_trace
-
-        if trace:
-            check_trace()
-        source = recorder = RecordingSource(source, output / "recording", scenario, inputs)
-    with progress_bar(quiet) as progress, Simulation(scenario, inputs, source, progress) as simulation:
-        for text in simulation.warnings:
-            click.echo(f"warning: {text}", err=True)
-        settle_memory()
-        startup_s = time.perf_counter() - started
-        try:
-            simulation.run(recorder.writer.see if recorder and recorder.writer else None)
-        except KeyboardInterrupt as error:
-            ending, failure = Ending("interrupted"), error
-        except MetronomeError as error:
-            ending, failure = Ending("failed", str(error)), error
-        data = write(simulation, output, startup_s, ending)
-        if recorder and recorder.writer:
-            recorder.writer.close(ending.status, ending.error)
-    if recorder and trace:
-        _trace(output, recorder.folder, keep=record)
-    return data, failure
-
-
-def _trace(output: Path, folder: Path, keep: bool) -> None:
-    """Written from the recording, so that the run itself is not slowed."""
-    from ..record.recording import Recording
-    from ..record.replay import write_trace
-
-    write_trace(Recording(folder), output / "trace.pftrace")
-    if not keep:
-        shutil.rmtree(folder)
-
-
 def settle_memory() -> None:
     """What exists by now lives to the end, and the loop makes few cycles: saves a tenth of it."""
     gc.collect()
     gc.freeze()
-
-
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[Progress | None]:
-    """Simulated time, requests done and tokens per wall second, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    with Bar(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("starting")
-        started = time.perf_counter()
-
-        def update(now_ps: int, done: int, tokens: int) -> None:
-            wall = time.perf_counter() - started
-            bar.update(
-                task,
-                description=f"{now_ps / PS_PER_S:,.1f} s simulated, {done} requests, {tokens / wall:,.0f} tokens/s",
-            )
-
-        yield update

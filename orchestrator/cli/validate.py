@@ -8,7 +8,7 @@ import click
 
 from ..scenario.loading import load
 from ..scenario.schema import Scenario
-from ..serving.engine import Role
+from ..serving.interface import Role
 from ..simulation import Simulation
 
 
@@ -30,10 +30,10 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool) -> N
             click.echo(f"warning: {text}", err=True)
         click.echo(f"{loaded.name}: valid")
         models = [unit.arch.name for unit in simulation.units for _ in unit.names]
-        for model, engine in zip(models, simulation.engines, strict=True):
-            tokens = engine.scheduler.pool.size * engine.scheduler.config.block_size
-            role = "" if engine.role is Role.BOTH else f" ({engine.role})"
-            click.echo(f"  {engine.name}{role}: {model}, {engine.scheduler.pool.size} KV blocks ({tokens} tokens)")
+        for model, replica in zip(models, simulation.replicas, strict=True):
+            blocks, size = replica.engine.num_blocks, replica.engine.block_size
+            role = "" if replica.role is Role.BOTH else f" ({replica.role})"
+            click.echo(f"  {replica.name}{role}: {model}, {blocks} KV blocks ({blocks * size} tokens)")
         for spec in simulation.specs:
             own = spec.options.surrogate
             behind = f", behind a surrogate ({own.tolerance:.1%})" if own else ""

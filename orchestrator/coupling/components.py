@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..scenario.components import ComponentOptions
 from ..scenario.schema import Scenario
 from . import registry
-from .link import Link, LocalLink, refused
+from .link import Link, LocalLink, raised, refused
 
 DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency", "pim": "bank-gemv"}
 
@@ -134,3 +134,5 @@ def open_local(spec: ComponentSpec) -> Link:
         return LocalLink(spec.name, partial(registry.find(spec.model), spec.config, spec.seed))
     except ConfigError as error:
         raise refused(spec.name, error) from None
+    except Exception as error:
+        raise raised(spec.name, error, "being made") from error

@@ -10,38 +10,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Plan
 from ..serving.batch import Batch, joined
+from .hooks import CouplingHooks
 from .port import AskedPort, Cost, Item, OperationSet, Question
 from .ports import Ports
 from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
 
 NOTHING = Cost(0, 0, True, {}, {})  # of an operation whose numbers are all zero: it is left out
 AHEAD = 16  # steps a remote oracle is asked about in advance
-
-
-class PartListener(Protocol):
-    """Is told what each component does for the instance's ``step``, by number."""
-
-    def begun(self, component: str, now_ps: int) -> None:
-        """An operation has been handed to a component that shares the clock."""
-        ...
-
-    def ended(self, component: str, now_ps: int) -> None:
-        """Such an operation is done; `part` follows."""
-        ...
-
-    def part(self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
-        """``items`` one after another; told as soon as it is known, which may be before it has happened."""
-        ...
-
-    def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
-        """As `part`, for all repetitions of operations between chained collectives: their sum from its start."""
-        ...
 
 
 class InFlight:
@@ -89,15 +69,23 @@ class Executor:
     """
 
     def __init__(
-        self, kernel: Kernel, rank: int, plan: Plan, ports: Ports, steady: Callable[[int], int], fold: bool = True
+        self,
+        kernel: Kernel,
+        rank: int,
+        name: str,
+        plan: Plan,
+        ports: Ports,
+        steady: Callable[[int], int],
+        hooks: CouplingHooks,
+        fold: bool = True,
     ) -> None:
         self._kernel, self._rank, self._steady = kernel, rank, steady
+        self._name, self._hooks = name, hooks
         self._whole = program(plan, ports, "step" if fold else "operation")
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
         self._layered: list[Segment] | None = None  # made when first needed
         self._upcoming: Batch | None = None
         self._queues: dict[str, deque[InFlight]] = {}  # stage -> who waits for it, while it is busy
-        self.listener: PartListener | None = None
 
     def run(
         self,
@@ -156,24 +144,25 @@ class Executor:
         for i, (port, item) in enumerate(segment.items):
             batch = step.together if segment.joint else step.batches[i]
             done = partial(self._shared_done, step, i, port.link.name, item)
-            if self.listener:
-                self.listener.begun(port.link.name, self._kernel.now_ps)
+            if self._hooks.operation_began.listeners:
+                self._hooks.operation_began(port.link.name, self._kernel.now_ps)
             port.submit(item, segment.operands.of(batch), done)
 
     def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
         step.energy_pj += energy_pj
         step.open -= 1
-        if self.listener:
-            self.listener.ended(component, self._kernel.now_ps)
-            took = self._kernel.now_ps - step.since_ps
-            self.listener.part(step.number, member, component, (item,), step.since_ps, took)
+        now, since = self._kernel.now_ps, step.since_ps
+        if self._hooks.operation_ended.listeners:
+            self._hooks.operation_ended(component, now)
+        if self._hooks.operations.listeners:
+            self._hooks.operations(self._name, step.number, member, component, (item,), since, now - since)
         if not step.open:
             self._advance(step)
 
     def _chained(self, step: InFlight, chain: ChainedCollectives) -> None:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
         batch = step.batches[0]
-        values = [chain.repeat]
+        values, folded = [chain.repeat], self._hooks.operations_folded
         for portions, operands in zip(chain.gaps, chain.operands, strict=True):
             gap = 0
             for portion, values_of, cost in self._costs((portions,), False, step.batches):
@@ -182,20 +171,19 @@ class Executor:
                 gap += cost.duration_ps
                 step.energy_pj += cost.energy_pj * chain.repeat
                 portion.port.use(portion.operations, values_of, cost, chain.repeat)
-                if self.listener:
-                    took = cost.duration_ps * chain.repeat
-                    name = portion.port.link.name
-                    self.listener.folded(step.number, name, portion.operations.items, step.since_ps, took)
+                if folded.listeners:
+                    name, took = portion.port.link.name, cost.duration_ps * chain.repeat
+                    folded(self._name, step.number, name, portion.operations.items, step.since_ps, took)
             values += (gap, *operands.of(batch))
         step.open = 1
         done = partial(self._shared_done, step, 0, chain.port.link.name, chain.item)
-        if self.listener:
-            self.listener.begun(chain.port.link.name, self._kernel.now_ps)
+        if self._hooks.operation_began.listeners:
+            self._hooks.operation_began(chain.port.link.name, self._kernel.now_ps)
         chain.port.submit(chain.item, tuple(values), done)
 
     def _stretch(self, step: InFlight, stretch: Stretch) -> None:
         batches = (step.together,) if stretch.joint else step.batches
-        longest = 0
+        longest, told = 0, self._hooks.operations
         costs = self._costs(stretch.members, stretch.joint, batches)
         for member, portions in enumerate(stretch.members):
             duration = 0
@@ -203,9 +191,9 @@ class Executor:
                 portion, values, cost = next(costs)
                 if cost is NOTHING:
                     continue
-                if self.listener:
+                if told.listeners:
                     name, start = portion.port.link.name, step.since_ps + duration
-                    self.listener.part(step.number, member, name, portion.operations.items, start, cost.duration_ps)
+                    told(self._name, step.number, member, name, portion.operations.items, start, cost.duration_ps)
                 duration += cost.duration_ps
                 step.energy_pj += cost.energy_pj
                 portion.port.use(portion.operations, values, cost)

@@ -22,7 +22,8 @@ from metronome.hwmodels.interface import (
     Use,
 )
 
-from ..errors import ComponentFailure, InputError
+from ..errors import ComponentFailure, InputError, raised_at
+from ..kernel.loop import MAX_PS
 
 
 class Link(Protocol):
@@ -100,9 +101,11 @@ class LocalLink:
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         try:
             self.component.declare(templates)
+            return self.component.resources() if isinstance(self.component, Resources) else None
         except (ConfigError, UnsupportedOperation) as error:
             raise refused(self.name, error) from None
-        return self.component.resources() if isinstance(self.component, Resources) else None
+        except Exception as error:
+            raise raised(self.name, error, "being told what it will be asked") from error
 
     def again(self) -> Link:
         return LocalLink(self.name, self._make)
@@ -112,11 +115,16 @@ class LocalLink:
             return self.component.statistics(uses)
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), "being asked for its figures") from error
+        except Exception as error:
+            raise raised(self.name, error, "being asked for its figures") from error
 
     def inspect(self) -> dict[str, Any]:
         if not isinstance(self.component, Inspectable):
             raise ComponentFailure(self.name, "cannot be inspected: its model has no feature inspect")
-        return self.component.inspect()
+        try:
+            return self.component.inspect()
+        except Exception as error:
+            raise raised(self.name, error, "being inspected") from error
 
     def snapshot(self) -> dict[str, Any]:
         return self._snapshots().snapshot()
@@ -135,7 +143,9 @@ class LocalLink:
             self._answer = self.component.advance(grant_ps, operations, stop_at_first)
         except ComponentError as error:
             code = "late" if isinstance(error, LateOperation) else "fault"
-            raise ComponentFailure(self.name, str(error), f"advancing to {grant_ps} ps", code=code) from error
+            raise ComponentFailure(self.name, str(error), _doing(grant_ps), code=code) from error
+        except Exception as error:
+            raise raised(self.name, error, _doing(grant_ps)) from error
         self.wall_s += time.perf_counter() - start
 
     def receive(self) -> Advanced:
@@ -146,6 +156,15 @@ class LocalLink:
 
     def close(self) -> None:
         pass
+
+
+def _doing(grant_ps: int) -> str:
+    return "answering" if grant_ps == MAX_PS else f"advancing to {grant_ps} ps"
+
+
+def raised(component: str, error: Exception, doing: str) -> ComponentFailure:
+    """An exception out of a model, as a failure of that component."""
+    return ComponentFailure(component, f"{type(error).__name__}: {error}", doing, f"in {raised_at(error)}")
 
 
 def refused(component: str, error: ConfigError | UnsupportedOperation) -> InputError:

@@ -1,13 +1,13 @@
-"""K and V on their way from one engine's devices to another's, as sends over the network between them."""
+"""K and V on their way from one endpoint to another, as sends over what lies between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from ..lowering.work import Work
+from .hooks import CouplingHooks
 from .ports import Ports
 
 
@@ -24,28 +24,19 @@ class KvRoute:
     layer_bytes: float
 
 
-class SendListener(Protocol):
-    """Is told of every send, as it begins and at its end."""
-
-    def begun(self, component: str, now_ps: int) -> None: ...
-
-    def sent(self, work: Work, start_ps: int, took_ps: int) -> None: ...
-
-
 class KvMover:
-    """Knows the routes between every pair of prefill and decode engines, by their numbers."""
+    """As `serving.interface.KvTransfer`: knows the routes between endpoints, by their names."""
 
-    def __init__(self, ports: Ports, routes: dict[tuple[int, int], list[KvRoute]]) -> None:
-        self._ports, self._routes = ports, routes
+    def __init__(self, ports: Ports, routes: dict[tuple[str, str], list[KvRoute]], hooks: CouplingHooks) -> None:
+        self._ports, self._routes, self._hooks = ports, routes, hooks
         self.bytes = 0
         self.energy_pj = 0
-        self.listener: SendListener | None = None
 
-    def networks(self, source: int, target: int) -> set[str]:
+    def networks(self, source: str, target: str) -> set[str]:
         """Over which K and V go between the two."""
         return {route.work.component for route in self._routes[source, target]}
 
-    def move(self, source: int, target: int, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
+    def move(self, source: str, target: str, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
         """K and V of ``tokens`` tokens, of all layers or of some; ``done`` when the last byte is there."""
         sends: list[tuple[Work, int]] = []
         for route in self._routes[source, target]:
@@ -58,14 +49,13 @@ class KvMover:
         for work, size in sends:
             self.bytes += size * (work.copies // 2)
             since_ps = self._ports.now_ps
-            if self.listener:
-                self.listener.begun(work.component, since_ps)
+            self._hooks.operation_began(work.component, since_ps)
             self._ports.start(work, (size,), partial(self._one_done, move, work, since_ps))
 
     def _one_done(self, move: _Move, work: Work, since_ps: int, energy_pj: int) -> None:
         move.left -= 1
-        if self.listener:
-            self.listener.sent(work, since_ps, self._ports.now_ps - since_ps)
+        self._hooks.operation_ended(work.component, self._ports.now_ps)
+        self._hooks.sent(work, since_ps, self._ports.now_ps - since_ps)
         self.energy_pj += energy_pj
         if not move.left:
             move.done()

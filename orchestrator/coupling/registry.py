@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from metronome import hwmodels
-from metronome.hwmodels import base, interface
+from ..plugins import named
 
 GROUP = "metronome.components"
 
@@ -18,13 +15,8 @@ class UnknownComponent(LookupError):
     """No model of that name, or what it needs is not installed."""
 
 
-@cache
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
-
-
 def names() -> list[str]:
-    return sorted(_entries())
+    return sorted(named(GROUP))
 
 
 def find(name: str) -> Any:
@@ -34,8 +26,8 @@ def find(name: str) -> Any:
         if colon:
             _former_names()
             return getattr(import_module(module), attribute)
-        if name in _entries():
-            return _entries()[name].load()
+        if name in named(GROUP):
+            return named(GROUP)[name].load()
     except (ImportError, AttributeError) as error:
         raise UnknownComponent(f"cannot be loaded: {error}") from None
     raise UnknownComponent(f"one of {', '.join(names())}, or module:Class")
@@ -43,8 +35,8 @@ def find(name: str) -> Any:
 
 def _former_names() -> None:
     """Models written for version 0.1 import `hwmodels`, which is `metronome.hwmodels` now: the same classes."""
-    for former, module in (("hwmodels", hwmodels), ("hwmodels.base", base), ("hwmodels.interface", interface)):
-        sys.modules.setdefault(former, module)
+    for former in ("hwmodels", "hwmodels.base", "hwmodels.interface"):
+        sys.modules.setdefault(former, import_module(f"metronome.{former}"))
 
 
 def known(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from metronome.hwmodels.interface import MAX_PS, Feature, Operation
 
@@ -12,13 +12,12 @@ from ..coupling.executor import InFlight
 from ..coupling.link import Link
 from ..coupling.program import ChainedCollectives, SharedOperation, Stretch
 from ..errors import InputError
+from ..kernel.queue import Event
 from ..record.exchange import templates_of
 from ..record.link import TapedLink
+from ..simulation import Simulation
 from . import state
-from .tape import give
-
-if TYPE_CHECKING:
-    from .session import DebugSession
+from .tape import MemoryTape, give
 
 FIELDS = ("event", "time", "time_ps", "microstep", "priority", "rank", "kind", "about", "cause", "source")
 
@@ -30,10 +29,25 @@ def step_of(action: Any) -> InFlight | None:
     return action if isinstance(action, InFlight) else None
 
 
+class Resting(Protocol):
+    """What is looked into: a session that rests before an event."""
+
+    simulation: Simulation
+    tape: MemoryTape
+    event: Event | None
+
+    @property
+    def position(self) -> int: ...
+
+    def value(self, path: str) -> Any: ...
+
+    def taped_links(self) -> list[TapedLink]: ...
+
+
 class Inside:
     """What the present event is about, and what state a component is in."""
 
-    def __init__(self, session: DebugSession) -> None:
+    def __init__(self, session: Resting) -> None:
         self._session = session
         self._shadows: dict[str, tuple[Link, int]] = {}  # sessions rebuilt in the past, and how far
 

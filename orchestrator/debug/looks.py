@@ -222,22 +222,15 @@ def who(session: DebugSession) -> list[str]:
 def blocked(session: DebugSession) -> list[str]:
     """Requests that wait, and for what."""
     found = []
-    for engine in session.simulation.engines:
-        scheduler = engine.scheduler
-        queue = [*scheduler.waiting, *engine.arrived]
-        if queue:
-            first = queue[0]
-            if len(scheduler.running) >= scheduler.config.max_num_seqs:
-                reason = f"a place: max_num_seqs = {scheduler.config.max_num_seqs} are running"
-            elif scheduler.pool.free < scheduler.cache.blocks_for(first.num_tokens) - len(first.block_ids):
-                reason = f"KV blocks: {scheduler.pool.free} of {scheduler.pool.size} are free"
-            else:
-                reason = "its next step"
-            ids = ", ".join(str(s.request.id) for s in queue[:8]) + (", ..." if len(queue) > 8 else "")
-            found.append(f"{len(queue)} requests wait for {engine.name}, the first for {reason}: {ids}")
-        found += [f"request {s.request.id} is in an API server of {engine.name}" for s in engine.coming]
-        for request in scheduler.handed:
-            found.append(f"request {request} waits on {engine.name} for its K and V to be taken over")
+    for replica in session.simulation.replicas:
+        view = replica.engine.view()
+        if view.waiting:
+            ids = ", ".join(map(str, view.waiting[:8])) + (", ..." if len(view.waiting) > 8 else "")
+            count = len(view.waiting)
+            found.append(f"{count} requests wait for {replica.name}, the first for {view.blocked}: {ids}")
+        found += [f"request {state.request.id} is in an API server of {replica.name}" for state in replica.coming]
+        for request in view.handed:
+            found.append(f"request {request} waits on {replica.name} for its K and V to be taken over")
     return found or ["no request is blocked"]
 
 
@@ -256,9 +249,9 @@ def components(session: DebugSession) -> list[str]:
 
 def requests(session: DebugSession) -> list[str]:
     found = []
-    for engine in session.simulation.engines:
-        for sequence in engine.sequences():
-            found.append(_request(state.request(session.simulation, str(sequence.request.id)), sequence.request.id))
+    for replica in session.simulation.replicas:
+        for one in replica.requests():
+            found.append(_request(state.request(session.simulation, str(one.request.id)), one.request.id))
     done = len(session.simulation.recorder.done)
     return [*sorted(set(found), key=lambda text: int(text.split()[0])), f"{done} are done"]
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import DivergenceError, InputError, MetronomeError, StalledError
+from ..errors import DivergenceError, ExtensionFailure, InputError, MetronomeError, StalledError
 from ..kernel.queue import Event, Priority
 from ..record.journal import Row
 from ..record.link import TapedLink
 from ..record.recording import Recording, TapingSource
 from ..record.replay import describe, differences
-from ..report.recorder import Progress
 from ..scenario.inputs import Inputs
 from ..scenario.schema import Scenario
 from ..simulation import Simulation, Source
@@ -47,7 +46,6 @@ class DebugSession:
         source: Source,
         tape: MemoryTape | None = None,
         log: list[Row] | None = None,
-        progress: Progress | None = None,
     ) -> None:
         self.tape = tape or MemoryTape()
         self.log = list(log or [])  # every event so far, as it happened; number N at N - 1
@@ -57,14 +55,14 @@ class DebugSession:
         self.interrupted = False
         self.reason = "start"
         self.hit: list[Stop] = []
-        self.simulation = Simulation(scenario, inputs, source, progress, rewindable=True)
+        self.simulation = Simulation(scenario, inputs, source, rewindable=True)
         self.inside = Inside(self)
         self._spacing, self._aside = FIRST_SPACING, False
         self._checkpoints: dict[int, Any] = {}
         self.marks: dict[int, int] = {}  # the user's checkpoints: number -> event
         self.event: Event | None = None
         try:
-            self.simulation.frontend.start()
+            self.simulation.dispatcher.start()
             self._fetch()
             self._keep()
         except BaseException:
@@ -72,10 +70,10 @@ class DebugSession:
             raise
 
     @classmethod
-    def live(cls, scenario: Scenario, inputs: Inputs, source: Source, progress: Progress | None = None) -> DebugSession:
+    def live(cls, scenario: Scenario, inputs: Inputs, source: Source) -> DebugSession:
         """A run whose components answer."""
         tape = MemoryTape()
-        return cls(scenario, inputs, TapingSource(source, tape), tape, progress=progress)
+        return cls(scenario, inputs, TapingSource(source, tape), tape)
 
     @classmethod
     def recorded(cls, recording: Recording) -> DebugSession:
@@ -140,6 +138,9 @@ class DebugSession:
         except MetronomeError as failure:
             self.failure = failure
             return
+        except Exception as error:  # of a router, policy, engine or workload of the user's
+            self.failure = ExtensionFailure(error)
+            return
         if self.position % self._spacing == 0 and self.position not in self._checkpoints and not self._aside:
             self._keep()
 
@@ -149,7 +150,7 @@ class DebugSession:
         event = kernel.next()
         if event is None:
             self.event = None
-            self.simulation.frontend.check_done()
+            self.simulation.dispatcher.check_done()
             return
         number, row = kernel.events, Row.of(event)
         if number <= len(self.log):
@@ -321,7 +322,7 @@ class DebugSession:
         return state.resolve(state.tree(self.simulation, self.inside.component_state), path)
 
     def preemptions(self) -> int:
-        return sum(engine.scheduler.counts.preemptions for engine in self.simulation.engines)
+        return sum(replica.engine.counts.preemptions for replica in self.simulation.replicas)
 
     def tied(self) -> bool:
         pending = self.simulation.kernel.queue.head

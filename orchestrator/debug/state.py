@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..kernel.queue import Event, Priority
-from ..serving.engine import Engine
+from ..serving.interface import RequestView
+from ..serving.replica import Replica
 from ..serving.request_state import RequestState
 from ..simulation import Simulation
 
@@ -38,12 +39,15 @@ def tree(simulation: Simulation, component: Component) -> dict[str, Any]:
         "event": kernel.events,
         "microstep": kernel.microstep,
         "queue": lambda: queue(simulation),
-        "frontend": lambda: {"arrived": simulation.frontend.arrived, "outstanding": simulation.frontend.outstanding},
+        "frontend": lambda: {
+            "arrived": simulation.dispatcher.arrived,
+            "outstanding": simulation.dispatcher.outstanding,
+        },
         "router": lambda: _router(simulation),
-        "engines": {e.name: (lambda e=e: engine(e)) for e in simulation.engines},
+        "engines": {r.name: (lambda r=r: engine(r)) for r in simulation.replicas},
         "requests": Lazy(lambda: request_ids(simulation), lambda name: request(simulation, name)),
         "components": {name: (lambda name=name: _component(simulation, name, component)) for name in names},
-        **({"handoff": lambda: _handoff(simulation)} if simulation.handoff else {}),
+        **({"handoff": lambda: _handoff(simulation)} if simulation.connector else {}),
     }
 
 
@@ -99,9 +103,7 @@ def flat(node: Any) -> Any:
 
 def digest(simulation: Simulation) -> str:
     """A fingerprint of everything but the components: equal digests go on equally, given equal answers."""
-    pools = []
-    for one in simulation.engines:
-        pools.append(one.scheduler.pool.internals())
+    pools = [replica.engine.internals() for replica in simulation.replicas]
     rows = [event[:8] for event in simulation.kernel.queue.pending()]
     done = [(s.request.id, s.end_ps, s.token_steps) for s in simulation.recorder.done]
     logs = [
@@ -141,61 +143,50 @@ def queue(simulation: Simulation) -> list[dict[str, Any]]:
     ]
 
 
-def engine(of: Engine) -> dict[str, Any]:
-    scheduler = of.scheduler
-    pool, lanes = scheduler.pool, scheduler.lanes
+def engine(of: Replica) -> dict[str, Any]:
+    """A replica: its engine's view, and the API servers before it."""
+    view = of.engine.view()
     waiting, running = of.load
     return {
         "role": str(of.role),
         "waiting": waiting,
         "running": running,
-        "prefilling": [i for i, s in ((s.request.id, s) for s in scheduler.running.values()) if _prefills(of, s)],
-        "handed": sorted(scheduler.handed),
-        "waiting_requests": [s.request.id for s in (*scheduler.waiting, *of.arrived, *of.coming)],
-        "running_requests": [s.request.id for s in scheduler.running.values()],
+        "prefilling": list(view.prefilling),
+        "handed": sorted(view.handed),
+        "waiting_requests": [*view.waiting, *(state.request.id for state in of.coming)],
+        "running_requests": list(view.running),
         "api_servers": {"free_ps": of.servers.free_ps, "requests": of.servers.requests},
-        "kv": {"size": pool.size, "free": pool.free, "used": pool.used, "cached": pool.cached},
-        "counts": asdict(scheduler.counts),
-        "config": asdict(scheduler.config),
-        "lanes": [
-            {"step": lane.decoders.step, "decodes": lane.decoders.count, "in_flight": lane.in_flight} for lane in lanes
-        ],
+        "kv": asdict(view.kv),
+        "counts": asdict(view.counts),
+        "config": dict(view.config),
+        "lanes": [dict(slot) for slot in view.slots],
     }
-
-
-def _prefills(of: Engine, sequence: RequestState) -> bool:
-    return sequence.order in of.scheduler.prefilling
 
 
 def request_ids(simulation: Simulation) -> list[int]:
     """Of requests that have arrived, those not done first."""
-    alive = [s.request.id for one in simulation.engines for s in one.sequences()]
+    alive = [s.request.id for replica in simulation.replicas for s in replica.requests()]
     return sorted(set(alive)) + [s.request.id for s in simulation.recorder.done]
 
 
-def find(simulation: Simulation, request_id: int) -> tuple[RequestState, str] | None:
-    """A request's newest sequence and its state: waiting, moving, prefill, decode, handed or done."""
-    found: tuple[RequestState, str] | None = None
-    for one in simulation.engines:
-        for sequence in one.sequences():
-            if sequence.request.id == request_id and (found is None or sequence.origin is not None):
-                found = sequence, _state(one, sequence)
+def find(simulation: Simulation, request_id: int) -> tuple[RequestState, RequestView] | None:
+    """A request's newest record, and how it stands: as `RequestView.state`, or ``api-server``, or ``done``."""
+    found: tuple[RequestState, RequestView] | None = None
+    for replica in simulation.replicas:
+        for state in replica.requests():
+            if state.request.id == request_id and (found is None or state.origin is not None):
+                seen = _still(state, "api-server") if state in replica.coming else replica.engine.look(state)
+                found = state, seen
     if found is None:
-        for sequence in reversed(simulation.recorder.done):
-            if sequence.request.id == request_id:
-                return sequence, "done"
+        for state in reversed(simulation.recorder.done):
+            if state.request.id == request_id:
+                return state, _still(state, "done")
     return found
 
 
-def _state(one: Engine, sequence: RequestState) -> str:
-    scheduler = one.scheduler
-    if sequence in one.coming:
-        return "api-server"
-    if sequence.order in scheduler.running and scheduler.running[sequence.order] is sequence:
-        return "prefill" if _prefills(one, sequence) else "decode"
-    if sequence.request.id in scheduler.handed and sequence.origin is None:
-        return "handed"
-    return "moving" if scheduler.inbound.has(sequence) else "waiting"
+def _still(state: RequestState, where: str) -> RequestView:
+    """Of a request that no engine has now."""
+    return RequestView(state.request.id, where, state.num_computed_tokens, state.num_output_tokens, 0)
 
 
 def request(simulation: Simulation, name: str) -> dict[str, Any]:
@@ -203,51 +194,48 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
     found = find(simulation, int(name)) if name.isdigit() else None
     if found is None:
         raise InputError("state", "request", name, "has not arrived yet, or there is none of that id")
-    sequence, state = found
-    one = simulation.engines[sequence.place]
-    computed, produced = sequence.num_computed_tokens, sequence.num_output_tokens
-    for lane in one.scheduler.lanes:
-        if state == "decode" and sequence in lane.decoders:
-            computed = lane.decoders.context(sequence)
-            produced += lane.decoders.step - sequence.since
+    state, view = found
     # While its K and V are on their way, what it has got so far it has on the engine that computed its prompt.
-    timed = sequence.origin if sequence.origin is not None and sequence.first_token_ps < 0 else sequence
+    timed = state.origin if state.origin is not None and state.first_token_ps < 0 else state
     times = {
         name: getattr(timed, name) if getattr(timed, name) >= 0 else None
         for name in ("received_ps", "queued_ps", "scheduled_ps", "first_token_ps", "end_ps")
     }
-    produced = max(produced, timed.num_output_tokens)
-    asked = sequence.request
+    asked = state.request
     return {
-        "state": state,
-        "engine": one.name,
+        "state": view.state,
+        "engine": simulation.replicas[state.place].name,
         "input_tokens": asked.input_tokens,
         "output_tokens": asked.output_tokens,
         "arrival_ps": asked.arrival_ps,
         **times,
-        "computed": computed,
-        "produced": produced,
-        "blocks": len(sequence.block_ids),
-        "hit_tokens": sequence.num_cached_tokens,
-        "preemptions": sequence.num_preemptions,
+        "computed": view.num_computed_tokens,
+        "produced": max(view.num_output_tokens, timed.num_output_tokens),
+        "blocks": view.blocks,
+        "hit_tokens": state.num_cached_tokens,
+        "preemptions": state.num_preemptions,
     }
 
 
+def _dispatcher(simulation: Simulation) -> dict[str, Any]:
+    return {"arrived": simulation.dispatcher.arrived, "outstanding": simulation.dispatcher.outstanding}
+
+
 def _router(simulation: Simulation) -> dict[str, Any]:
-    own = {name.lstrip("_"): str(value) for name, value in vars(simulation.frontend.router).items()}
-    return {"policy": simulation.scenario.router.policy, "class": type(simulation.frontend.router).__name__, **own}
+    own = {name.lstrip("_"): str(value) for name, value in vars(simulation.dispatcher.router).items()}
+    return {"policy": simulation.scenario.router.policy, "class": type(simulation.dispatcher.router).__name__, **own}
 
 
 def _handoff(simulation: Simulation) -> dict[str, Any]:
-    handoff = simulation.handoff
-    if handoff is None:
+    connector = simulation.connector
+    if connector is None:
         return {}
     return {
-        "requests": handoff.transfers,
-        "tokens": handoff.tokens,
+        "requests": connector.transfers,
+        "tokens": connector.tokens,
         "open": {
             str(number): {"missing": t.missing, "sent": t.sent, "moving": t.moving, "prompt_done": t.prompt_done}
-            for number, t in handoff.open.items()
+            for number, t in connector.open.items()
         },
     }
 

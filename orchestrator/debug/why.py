@@ -1,6 +1,6 @@
 """Where a request's latency came from: every picosecond from its arrival to its end, by who took it.
 
-The run is played again from the arrival with an onlooker that notes the steps the request rides in and
+The run is played again from the arrival with an instrument that notes the steps the request is computed in and
 what each component does in them. A step's time goes to its longest chain of operations (of several
 data-parallel members the slowest); what is left between steps is waiting or host work. The parts add up
 to the latency exactly. While its first token is on its way to the client the request is computed further:
@@ -10,14 +10,13 @@ that time counts for the token.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..coupling.port import Item, layers
 from ..errors import InputError
 from ..serving.request_state import RequestState
-from ..simulation import Simulation
 from . import state
 from .session import DebugSession
 
@@ -65,29 +64,37 @@ class Step:
 
 
 class Collector:
-    """Onlooker of one instance: all its steps' times, and the parts of those the request rides in."""
+    """Instrument: all steps' times, the parts of those the request is computed in, and when its K and V moved."""
 
-    def __init__(self, instance: str, request: int) -> None:
-        self.instance, self._request = instance, request
-        self.spans: dict[int, tuple[int, int]] = {}  # every step: start, end
-        self.mine: dict[int, Step] = {}
+    def __init__(self, request: int, networks: Callable[[str, str], set[str]]) -> None:
+        self._request, self._networks_between = request, networks
+        self.spans: dict[tuple[str, int], tuple[int, int]] = {}  # every step: start, end
+        self.mine: dict[tuple[str, int], Step] = {}
+        self.moves: list[tuple[int, int]] = []
+        self.networks: set[str] = set()
+        self._moving_since = -1
 
-    def launched(self, step: int, now_ps: int, starts_ps: int, riders: Sequence[int]) -> None:
-        self.spans[step] = (now_ps, now_ps)
-        if self._request in riders:
-            self.mine[step] = Step(self.instance, step, now_ps, starts_ps)
+    def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
+        self.spans[instance, number] = (now_ps, now_ps)
+        if self._request in requests:
+            self.mine[instance, number] = Step(instance, number, now_ps, starts_ps)
 
-    def landed(self, step: int, now_ps: int, energy_pj: int) -> None:
-        self.spans[step] = (self.spans.get(step, (now_ps, 0))[0], now_ps)
-        if step in self.mine:
-            self.mine[step].end_ps = now_ps
+    def step_landed(self, instance: str, number: int, now_ps: int, energy_pj: int) -> None:
+        self.spans[instance, number] = (self.spans.get((instance, number), (now_ps, 0))[0], now_ps)
+        if (instance, number) in self.mine:
+            self.mine[instance, number].end_ps = now_ps
 
-    def begun(self, component: str, now_ps: int) -> None: ...
-
-    def ended(self, component: str, now_ps: int) -> None: ...
-
-    def part(self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
-        mine = self.mine.get(step)
+    def operations(
+        self,
+        instance: str,
+        step: int,
+        member: int,
+        component: str,
+        items: Sequence[Item],
+        start_ps: int,
+        took_ps: int,
+    ) -> None:
+        mine = self.mine.get((instance, step))
         if mine is None:
             return
         if items[0].template.kind == "train" and mine.folded:
@@ -104,34 +111,34 @@ class Collector:
                 return
         mine.chains.append((start_ps, -start_ps - took_ps, member, [part]))
 
-    def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
-        if step in self.mine:
-            self.mine[step].folded.append(Part(component, layers(items), took_ps))
+    def operations_folded(
+        self, instance: str, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
+    ) -> None:
+        if (instance, step) in self.mine:
+            self.mine[instance, step].folded.append(Part(component, layers(items), took_ps))
 
-
-class Moves:
-    """Onlooker of the handoff: when the request's K and V were on their way."""
-
-    def __init__(self, request: int, simulation: Simulation) -> None:
-        self._request, self._simulation = request, simulation
-        self.spans: list[tuple[int, int]] = []
-        self.networks: set[str] = set()
-        self._since = -1
-
-    def moving(self, request: int, source: int, target: int) -> None:
+    def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
         if request == self._request:
-            self._since = self._simulation.kernel.now_ps
-            self.networks |= self._simulation.mover.networks(source, target)
+            self._moving_since = now_ps
+            self.networks |= self._networks_between(source, target)
 
-    def moved(self, request: int) -> None:
+    def transfer_ended(self, request: int, now_ps: int) -> None:
         if request == self._request:
-            self.spans.append((self._since, self._simulation.kernel.now_ps))
-            self._since = -1
+            self.moves.append((self._moving_since, now_ps))
+            self._moving_since = -1
 
-    def close(self) -> None:
+    def close(self, now_ps: int) -> None:
         """What is on its way has been so until now."""
-        if self._since >= 0:
-            self.moved(self._request)
+        if self._moving_since >= 0:
+            self.transfer_ended(self._request, now_ps)
+
+    def steps(self) -> list[Step]:
+        """Those that are done, as they began."""
+        return sorted((step for step in self.mine.values() if step.end_ps >= 0), key=lambda step: step.start_ps)
+
+    def others(self, instance: str) -> list[tuple[int, int]]:
+        """When the instance was in steps without the request."""
+        return sorted(span for who, span in self.spans.items() if who[0] == instance and who not in self.mine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +163,8 @@ def why(session: DebugSession, request: int) -> Answer:
         raise InputError("debugger", "request", request, "has not arrived yet, or there is none of that id")
     with session.aside(arrival) as simulation:
         kinds = {spec.name: spec.kind for spec in simulation.specs}
-        collectors = []
-        for unit, loop, executor in zip(simulation.units, simulation.loops, simulation.executors, strict=True):
-            collectors.append(Collector(unit.name, request))
-            loop.onlooker = executor.listener = collectors[-1]
-        moves = Moves(request, simulation)
-        if simulation.handoff:
-            simulation.handoff.onlooker = moves
+        collector = Collector(request, simulation.mover.networks)
+        simulation.instruments.add(collector)
         end = None
         while session.position < here and end is None:
             session.step()
@@ -172,13 +174,13 @@ def why(session: DebugSession, request: int) -> Answer:
             raise AssertionError("it has arrived")
         sequence = found[0]
         finish = sequence.end_ps if end else simulation.kernel.now_ps
-        moves.close()
+        collector.close(simulation.kernel.now_ps)
         logs = simulation.recorder.logs
     if sequence.origin is not None and sequence.first_token_ps < 0:
         sequence = sequence.origin  # what it has got so far it has there
     first = sequence.first_token_ps if 0 <= sequence.first_token_ps <= finish else None
-    steps = sorted((s for c in collectors for s in c.mine.values() if s.end_ps >= 0), key=lambda s: s.start_ps)
-    timeline = _timeline(sequence, finish, steps, collectors, moves, kinds)
+    steps = collector.steps()
+    timeline = _timeline(sequence, finish, steps, collector, kinds)
     if sequence.first_token_ps >= 0:
         log, step, _ = sequence.token_steps[0]
         timeline = _delivered(timeline, logs[log].end_ps[step], min(sequence.first_token_ps, finish))
@@ -211,8 +213,7 @@ def _timeline(
     sequence: RequestState,
     finish: int,
     steps: list[Step],
-    collectors: list[Collector],
-    moves: Moves,
+    collector: Collector,
     kinds: dict[str, str],
 ) -> Timeline:
     """What the engine's clock says, from arrival to finish."""
@@ -222,7 +223,6 @@ def _timeline(
     if received > reached:
         found.append((reached, *SERVER, received - reached))
         reached = received
-    others = {c.instance: sorted(span for n, span in c.spans.items() if n not in c.mine) for c in collectors}
     for before, step in enumerate([*steps, None]):
         until = step.start_ps if step else finish
         if until > reached:
@@ -231,7 +231,7 @@ def _timeline(
                 early = min(queued, until)
                 found.append((reached, "waiting", "to be looked at: the engine is in a step", early - reached))
                 reached = early
-            found += _gap(reached, until, others.get(engine or "", []), moves, running=before > 0)
+            found += _gap(reached, until, collector.others(engine or ""), collector, running=before > 0)
         if step is None:
             break
         at = step.start_ps
@@ -255,11 +255,11 @@ def _what(kinds: dict[str, str], component: str) -> str:
     return "compute" if kind in ("accelerator", "pim") else kind
 
 
-def _gap(start: int, end: int, others: list[tuple[int, int]], moves: Moves, running: bool) -> Timeline:
+def _gap(start: int, end: int, others: list[tuple[int, int]], collector: Collector, running: bool) -> Timeline:
     """The time between two of its steps: moving, behind others' steps, or the host's work."""
     found: Timeline = []
     reached = start
-    covers = [(*span, "network", f"K and V over {', '.join(sorted(moves.networks))}") for span in moves.spans]
+    covers = [(*span, "network", f"K and V over {', '.join(sorted(collector.networks))}") for span in collector.moves]
     covers += [(*span, "waiting", "for others' steps: no budget, blocks or place") for span in others]
     for begin, finish, what, who in sorted(covers):
         begin, finish = max(begin, reached), min(finish, end)

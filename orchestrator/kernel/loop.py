@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import StalledError, TimeError
+from .instrument import Hook, Instruments
 from .queue import Event, EventQueue, Priority
 
 MAX_PS = 2**63 - 1
@@ -39,10 +40,12 @@ class Stepped(Protocol):
 class Kernel:
     """Owns ``now``. Single-threaded; actions run one after another in the queue's order.
 
-    ``events`` counts those taken from the queue; it is the number of the present one, from 1.
+    ``events`` counts those taken from the queue; it is the number of the present one, from 1. Instruments are
+    told of each before it acts (hook ``event``).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, instruments: Instruments | None = None) -> None:
+        self.told: Hook[[Event]] = (instruments or Instruments()).hook("event")
         self.now_ps = 0
         self.microstep = 0
         self.events = 0
@@ -83,14 +86,14 @@ class Kernel:
             time_ps, microstep, priority, rank, kind, about, self.events if cause is None else cause, action
         )
 
-    def run(self, seen: Callable[[Event], None] | None = None) -> None:
-        """Until nothing is left to happen. ``seen`` is told of every event before it acts.
+    def run(self, check: Callable[[Event], None] | None = None) -> None:
+        """Until nothing is left to happen. ``check`` may refuse an event before it acts by raising.
 
-        Raises StalledError when work is left over.
+        Raises StalledError when work is left over, and what ``check`` raises.
         """
         while (event := self.next()) is not None:
-            if seen is not None:
-                seen(event)
+            if check is not None:
+                check(event)
             event.action()
 
     def next(self) -> Event | None:
@@ -114,6 +117,8 @@ class Kernel:
             self.microstep = event.microstep
             self._current = (event.priority, event.rank)
             self.events += 1
+            if self.told.listeners:
+                self.told(event)
             return event
 
     def _next_stepped(self, head: int | None) -> tuple[Stepped | None, int]:

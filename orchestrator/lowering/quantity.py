@@ -7,7 +7,7 @@ the batch. A new one is one line: ``Quantity("tokens", per=4096, split=8)``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..serving.batch import Batch
 from .routing import Routing
@@ -53,7 +53,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class ExpertsHit:
-    """``max(least, round(h))`` where h of the experts from ``first`` to ``end`` are expected to be picked by any token."""
+    """``max(least, round(h))``: h experts of those from ``first`` up to ``end`` are expected to be picked."""
 
     routing: Routing
     first: int
@@ -67,11 +67,17 @@ class ExpertsHit:
         return f"max({self.least}, round({self.routing.hit_formula(self.first, self.end, 'tokens')}))"
 
 
+class Number(Protocol):
+    """What a number of an operation is in a batch; its text is its formula."""
+
+    def of(self, batch: Batch) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """The numbers of an operation, in the order of `OPERATION_VALUES`; then, with ``prompts``, a pair for each prompt."""
+    """The numbers of an operation, in the order of `OPERATION_VALUES`; ``prompts`` adds a pair for each prompt."""
 
-    quantities: tuple[Quantity | ExpertsHit, ...]
+    quantities: tuple[Number, ...]
     prompts: bool = False
 
     def of(self, batch: Batch) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class PlannedOperation:
-    """An operation of a step: the same work on every data-parallel member at once, or (``joint``) one of all members."""
+    """An operation of a step: the same on every data-parallel member at once, or (``joint``) one of all members."""
 
     works: tuple[Work, ...]
     joint: bool = False

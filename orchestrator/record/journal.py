@@ -76,6 +76,7 @@ class JournalWriter:
         self._kinds: dict[str, int] = {}
         self._exchanges: list[Any] = []
         self._numbers, self._first = 0, 1
+        self._broken = False  # the disk is full, or the like: nothing more is kept
         self._index: list[tuple[int, int]] = []  # first event, offset
         self._frame(b"H", json.dumps(header).encode(), 0)
 
@@ -91,25 +92,31 @@ class JournalWriter:
         return None
 
     def add(self, exchange: Exchange) -> None:
+        if self._broken:
+            return
         self._exchanges.append(pack(exchange))
         self._numbers += len(exchange.asked) + (len(exchange.asked[1]) if exchange.verb == "advance" else 0)
 
     def flush(self) -> None:
-        """Write what there is as a block."""
+        """Write what there is as a block. Raises OSError where it cannot be written."""
         if not self._rows and not self._exchanges:
             return
         rows = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), len(COLUMNS)).T
         rows[0] = np.diff(rows[0], prepend=0)
         rows[6] = np.arange(self._first, self._first + len(self._rows)) - rows[6]
         payload = self._packer.pack((self._first, list(self._kinds), rows.tobytes(), self._exchanges))
-        self._index.append((self._first, self._file.tell()))
-        self._frame(b"B", self._compressor.compress(payload), self._first)
-        self._file.flush()
+        try:
+            self._index.append((self._first, self._file.tell()))
+            self._frame(b"B", self._compressor.compress(payload), self._first)
+            self._file.flush()
+        except OSError:
+            self._broken, self._exchanges = True, []
+            raise
         self._first += len(self._rows)
         self._rows, self._exchanges, self._numbers, self._kinds = [], [], 0, {}
 
     def close(self, status: str, error: str) -> None:
-        """How the run ended; the recording is whole."""
+        """How the run ended; the recording is whole. Raises OSError where it cannot be written."""
         self.flush()
         offset = self._file.tell()
         ending = {"status": status, "error": error, "events": self.event, "blocks": self._index}

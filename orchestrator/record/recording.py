@@ -20,6 +20,7 @@ from metronome.hwmodels.interface import Description, Feature, TimePolicy
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
 from ..errors import InputError
+from ..kernel.queue import Event
 from ..scenario.components import ComponentOptions
 from ..scenario.inputs import Inputs
 from ..scenario.loading import validate
@@ -63,14 +64,20 @@ class RecordingSource:
     @contextmanager
     def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
         with self._source.open(specs) as links:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            self._make_room()
             components = {spec.name: _component(spec, links[spec.name]) for spec in specs}
             self.writer = JournalWriter(self.folder / JOURNAL, self._header(components))
             yield {
                 name: TapedLink(name, link.description, link.remote, self.writer, Live(None, link), image=link.image)
                 for name, link in links.items()
             }
+
+    def _make_room(self) -> None:
+        """An earlier recording in its place is replaced; anything else is not touched. Raises InputError."""
+        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / JOURNAL).is_file():
+            raise InputError(str(self.folder), "recording", None, "is there already and is no recording; move it away")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
 
     def _header(self, components: Mapping[str, Any]) -> dict[str, Any]:
         copies: dict[str, str] = {}
@@ -91,6 +98,16 @@ class RecordingSource:
             "inputs": copies,
             "components": components,
         }
+
+
+class EventsRecorded:
+    """Instrument that writes every event down."""
+
+    def __init__(self, writer: JournalWriter) -> None:
+        self._writer = writer
+
+    def event(self, event: Event) -> None:
+        self._writer.see(event)
 
 
 class RecordedSource:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ComponentFailure, DivergenceError, InputError, RecordingEndsError
 from ..kernel.queue import Event
-from ..report.results import Ending
+from ..report.result import Ending
 from ..simulation import Simulation
 from .exchange import Exchange
 from .journal import Journal, Row
@@ -65,17 +65,23 @@ def differences(a: Row, b: Row) -> dict[str, tuple[object, object]]:
 
 
 def write_trace(recording: Recording, path: Path) -> None:
-    """A recorded run as a Perfetto trace: it is replayed with an onlooker. Raises InputError, DivergenceError."""
-    from ..report.perfetto import Trace, Watcher
+    """A recorded run, replayed with an instrument that writes a Perfetto trace.
+
+    Raises InputError, DivergenceError.
+    """
+    from ..instruments.perfetto import Trace, Watcher
+    from ..power.energy import static_watts
 
     tape = ReplayTape(recording.journal)
     with (
         Simulation(recording.scenario, recording.inputs, recording.source(tape)) as simulation,
         Trace(path) as trace,
     ):
-        watcher = Watcher(simulation, trace)
+        members = {loop.name: loop.members for loop in simulation.loops}
+        watcher = Watcher(trace, members, static_watts(recording.scenario) or 0)
+        simulation.instruments.add(watcher)
         replay(simulation, recording.journal, tape)
-        watcher.finish()
+        watcher.finish(simulation.kernel.now_ps)
 
 
 def check_trace() -> None:

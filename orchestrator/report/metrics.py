@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..instruments.recorder import StepLog
 from ..serving.request_state import RequestState
-from .recorder import StepLog
 
 PS_PER_MS = 10**9
 Floats = NDArray[np.float64]

@@ -9,7 +9,6 @@ which it does between steps.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 
 from ..errors import InputError
 from .metrics import PERCENTILES, Floats, summary
+from .result import Cell, Result, Table
 
 METRICS = ("ttft_ms", "tpot_ms", "e2el_ms")
 
@@ -74,26 +74,36 @@ def _of_times(times: Times) -> Reference:
     return Reference(figures, times)
 
 
+def of_result(result: Result, anchor: str) -> Reference:
+    """A run's result, as `read` of its folder."""
+    return _of_times(_of_run(result.requests, anchor, "result"))
+
+
 def _read_run(folder: Path, anchor: str) -> Times:
     path = folder / "requests.csv"
     if not path.is_file():
         raise InputError(str(folder), "requests.csv", None, "is missing: not the folder of a run")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    return _of_run(Table.read(path), anchor, str(path))
+
+
+def _of_run(requests: Table, anchor: str, where: str) -> Times:
+    def seconds(row: dict[str, Cell], column: str) -> float:
+        return int(row[column] or 0) / 1e9
+
     start = "arrival" if anchor == "arrival" else "queued"
     return _times(
         [
             (
-                row["id"],
-                int(row[start]) / 1e9,
-                int(row["first_token"]) / 1e9,
-                int(row["end"]) / 1e9,
-                int(row["output"]),
-                int(row["arrival"]) / 1e9,
+                str(row["id"]),
+                seconds(row, start),
+                seconds(row, "first_token"),
+                seconds(row, "end"),
+                int(row["output"] or 0),
+                seconds(row, "arrival"),
             )
-            for row in rows
+            for row in requests
         ],
-        str(path),
+        where,
     )
 
 

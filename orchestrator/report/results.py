@@ -1,13 +1,10 @@
-"""The result files of a run: result.json, requests.csv, timeseries.csv (docs/results.md).
+"""From a run to its result (docs/results.md).
 
 Everything but ``startup_s`` and the ``wall_s`` figures is a function of scenario and seed.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,13 @@ from metronome.hwmodels.interface import PROVENANCE_ORDER
 from numpy.typing import NDArray
 
 from ..coupling.components import ComponentSpec
-from ..errors import ComponentFailure
+from ..errors import ComponentFailure, RecordingEndsError
+from ..instruments.recorder import StepLog
 from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
 from .metrics import Latencies, latencies, summary
-from .recorder import StepLog
+from .result import Cell, Ending, Result, Table
 from .uncertainty import error_bars, relative_error
 
 PS_PER_S = 10**12
@@ -30,27 +28,21 @@ PS_PER_NS = 1000
 PJ_PER_J = 10**12
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended: ``complete``, ``interrupted`` or ``failed``, and why."""
-
-    status: str = "complete"
-    error: str = ""
+def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
+    """The result of a run as far as it has come."""
+    for log in simulation.recorder.logs:
+        log.trim()
+    return Result(_metrics(simulation, startup_s, ending), _requests(simulation), _series(simulation))
 
 
 def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending) -> dict[str, Any]:
-    """Write the result files into ``folder``; returns the content of result.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for log in simulation.recorder.logs:
-        log.trim()
-    data = result(simulation, startup_s, ending)
-    (folder / "result.json").write_text(json.dumps(data, indent=1) + "\n")
-    _write_requests(simulation, folder / "requests.csv")
-    _write_timeseries(simulation, folder / "timeseries.csv")
-    return data
+    """Collect it and write its files into ``folder``; returns the content of result.json."""
+    result = collect(simulation, startup_s, ending)
+    result.write(folder)
+    return result.metrics
 
 
-def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str, Any]:
+def _metrics(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str, Any]:
     """The content of result.json: the keys of `vllm bench serve --save-result`, and ours."""
     scenario, recorder = simulation.scenario, simulation.recorder
     done = recorder.done
@@ -66,10 +58,10 @@ def result(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str
     data: dict[str, Any] = {
         "backend": "metronome",
         "model_id": scenario.instances[0].model,
-        "num_prompts": simulation.frontend.arrived,
+        "num_prompts": simulation.dispatcher.arrived,
         "duration": duration,
         "completed": len(done),
-        "failed": simulation.frontend.outstanding,
+        "failed": simulation.dispatcher.outstanding,
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
         "request_throughput": rate(len(done)),
@@ -87,8 +79,13 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
     """What a real server would not say: how the run went, its hardware, how far off the figures in ``data`` may be."""
     scenario, recorder = simulation.scenario, simulation.recorder
     energy, outputs = energy_j(simulation), data["total_output_tokens"]
-    counts = [engine.scheduler.counts for engine in simulation.engines]
-    components = {spec.name: _component(simulation, spec, ending.status == "complete") for spec in simulation.specs}
+    counts = [replica.engine.counts for replica in simulation.replicas]
+    complete = ending.status == "complete"
+    components = {}
+    for spec in simulation.specs:
+        # One behind a transport that was interrupted in the middle of an answer cannot be asked any more.
+        able = complete or not simulation.ports.root(spec.name).remote
+        components[spec.name] = _component(simulation, spec, able)
     return {
         "version": version("metronome-cosim"),
         "status": ending.status,
@@ -105,7 +102,7 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
         "preemptions": sum(c.preemptions for c in counts),
         "recomputed_tokens": sum(c.recomputed_tokens for c in counts),
         "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
-        "kv_blocks": {engine.name: engine.scheduler.pool.size for engine in simulation.engines},
+        "kv_blocks": {replica.name: replica.engine.num_blocks for replica in simulation.replicas},
         "energy_j": energy,
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
@@ -123,11 +120,13 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
     }
 
 
-def _component(simulation: Simulation, spec: ComponentSpec, finished: bool) -> dict[str, Any]:
+def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[str, Any]:
     name, link = spec.name, simulation.ports.root(spec.name)
     usage = simulation.ports.usage(name)
     try:
-        statistics = simulation.ports.statistics(name) if finished else {}
+        statistics = simulation.ports.statistics(name) if able else {}
+    except RecordingEndsError:  # a replay of a run that was interrupted
+        statistics = {}
     except ComponentFailure as failure:  # it has answered everything: the run is whole, only its own figures are lost
         statistics = {"error": str(failure)}
     return {
@@ -143,10 +142,10 @@ def _component(simulation: Simulation, spec: ComponentSpec, finished: bool) -> d
 
 def _transfers(simulation: Simulation) -> dict[str, int] | None:
     """K and V moved from prefill to decode engines; None where no instance is split."""
-    handoff = simulation.handoff
-    if handoff is None:
+    connector = simulation.connector
+    if connector is None:
         return None
-    return {"requests": handoff.transfers, "tokens": handoff.tokens, "bytes": simulation.mover.bytes}
+    return {"requests": connector.transfers, "tokens": connector.tokens, "bytes": simulation.mover.bytes}
 
 
 def without_energy(simulation: Simulation) -> list[str]:
@@ -201,54 +200,26 @@ REQUEST_COLUMNS = (
 )
 
 
-def _write_requests(simulation: Simulation, path: Path) -> None:
+def _requests(simulation: Simulation) -> Table:
     """One row a finished request, by id; times in ns, rounded down."""
-    rows = []
-    for s in simulation.recorder.done:
+    rows: list[tuple[Cell, ...]] = []
+    for s in sorted(simulation.recorder.done, key=lambda s: s.request.id):
         r = s.request
-        arrival, queued, scheduled, first, end = (
-            t // PS_PER_NS for t in (r.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
-        )
-        tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else ""
+        times = (r.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
+        tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else None
         ttft, e2el = (s.first_token_ps - r.arrival_ps) // PS_PER_NS, (s.end_ps - r.arrival_ps) // PS_PER_NS
         places = [s.place] if s.origin is None else [s.origin.place, s.place]
-        name = ">".join(simulation.engines[place].name for place in places)
-        rows.append(
-            (
-                r.id,
-                name,
-                r.input_tokens,
-                r.output_tokens,
-                arrival,
-                queued,
-                scheduled,
-                first,
-                end,
-                ttft,
-                tpot,
-                e2el,
-                s.num_preemptions,
-                s.num_cached_tokens,
-            )
-        )
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(REQUEST_COLUMNS)
-        writer.writerows(sorted(rows))
+        name = ">".join(simulation.replicas[place].name for place in places)
+        sizes = (r.id, name, r.input_tokens, r.output_tokens)
+        latencies = (ttft, tpot, e2el, s.num_preemptions, s.num_cached_tokens)
+        rows.append((*sizes, *(time // PS_PER_NS for time in times), *latencies))
+    return Table(REQUEST_COLUMNS, rows)
 
 
-SERIES_COLUMNS = (
-    "t",
-    "prompt_throughput",
-    "generation_throughput",
-    "running",
-    "waiting",
-    "kv_used",
-    "power_w",
-)
+SERIES_COLUMNS = ("t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w")
 
 
-def _write_timeseries(simulation: Simulation, path: Path) -> None:
+def _series(simulation: Simulation) -> Table:
     """1 s bins, all instances together: tokens of the steps that ended in a bin, states at its end.
 
     ``kv_used`` is the share of all KV blocks; power is the bin's static draw and its steps' energy.
@@ -257,7 +228,6 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
     edges = np.arange(1, bins + 1, dtype=np.int64) * PS_PER_S
     columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
     static = static_watts(simulation.scenario) or 0
-    with_power = power_known(simulation)
     for lanes in simulation.recorder.lanes_of:
         logs = [simulation.recorder.logs[lane] for lane in lanes]
         ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])
@@ -276,20 +246,8 @@ def _write_timeseries(simulation: Simulation, path: Path) -> None:
         for name in ("running", "waiting", "kv_used"):
             columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
         columns["power_w"] += np.bincount(which, column("energy_pj") / PJ_PER_J, minlength=bins)
-    columns["kv_used"] /= sum(engine.scheduler.pool.size for engine in simulation.engines)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(SERIES_COLUMNS)
-        for i in range(bins):
-            power = f"{columns['power_w'][i] + static:.3f}" if with_power else ""
-            writer.writerow(
-                (
-                    i + 1,
-                    int(columns["prompt_throughput"][i]),
-                    int(columns["generation_throughput"][i]),
-                    int(columns["running"][i]),
-                    int(columns["waiting"][i]),
-                    f"{columns['kv_used'][i]:.6f}",
-                    power,
-                )
-            )
+    columns["kv_used"] /= sum(replica.engine.num_blocks for replica in simulation.replicas)
+    counts = [columns[name].astype(np.int64).tolist() for name in SERIES_COLUMNS[1:5]]
+    power = (columns["power_w"] + static).tolist() if power_known(simulation) else [None] * bins
+    rows = list(zip(range(1, bins + 1), *counts, columns["kv_used"].tolist(), power, strict=True))
+    return Table(SERIES_COLUMNS, rows, {"kv_used": ".6f", "power_w": ".3f"})

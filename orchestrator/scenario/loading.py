@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import InputError
+from ..serving.engines import kinds
 from .schema import Scenario
 
 DEFAULT = "quickstart"
@@ -24,20 +27,41 @@ def bundled() -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
-def load(source: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None) -> tuple[Scenario, Path]:
+Overrides = Sequence[str] | Mapping[str, Any]
+
+
+def load(source: str | None = None, overrides: Overrides = (), seed: int | None = None) -> tuple[Scenario, Path]:
     """The scenario at a path, or the bundled one of that name, and the folder its paths start from.
 
-    ``overrides`` are ``path.to.field=value`` with YAML values. Raises InputError.
+    ``overrides`` are values by path, or texts ``path.to.field=value`` with YAML values. Raises InputError.
     """
     path, text = _find(source or DEFAULT)
     data = _parse(str(path), text)
-    for override in overrides:
-        _override(data, override)
-    if seed is not None:
-        data["seed"] = seed
+    _change(data, overrides, seed)
     if isinstance(data.get("devices"), str):
         data["devices"] = _devices(path.parent / data["devices"])
     return validate(data, str(path), text), path.parent
+
+
+def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int | None = None) -> Scenario:
+    """The scenario of a file's content. Raises InputError."""
+    data = deepcopy(dict(content))
+    _change(data, overrides, seed)
+    return validate(data, "scenario")
+
+
+def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
+    if isinstance(overrides, Mapping):
+        for path, value in overrides.items():
+            _set(data, path, value)
+    else:
+        for override in overrides:
+            path, separator, text = override.partition("=")
+            if not separator or not path:
+                raise InputError("--set", override, None, "must be path.to.field=value")
+            _set(data, path, _parse_value(text))
+    if seed is not None:
+        data["seed"] = seed
 
 
 def _devices(path: Path) -> dict[str, Any]:
@@ -54,7 +78,7 @@ def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
         return Scenario.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(part for part in first["loc"] if part not in ("llmservingsim", "synthetic"))
+        loc = tuple(part for part in first["loc"] if part not in ("llmservingsim", "synthetic", *kinds()))
         line = _line_of(text, loc)
         message = first["msg"].removeprefix("Value error, ")
         value = first.get("input")
@@ -103,10 +127,7 @@ def _parse(where: str, text: str) -> dict[str, Any]:
     return data
 
 
-def _override(data: dict[str, Any], text: str) -> None:
-    path, separator, value = text.partition("=")
-    if not separator or not path:
-        raise InputError("--set", text, None, "must be path.to.field=value")
+def _set(data: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = _keys(path)
     spot: Any = data
     for key in parents:
@@ -114,7 +135,7 @@ def _override(data: dict[str, Any], text: str) -> None:
         if isinstance(spot, dict) and not isinstance(spot.get(index), dict | list):
             spot[index] = {}
         spot = spot[index]
-    spot[_index(spot, last, path)] = _parse_value(value)
+    spot[_index(spot, last, path)] = value
 
 
 def _keys(path: str) -> list[str]:

@@ -4,12 +4,16 @@ prints it as JSON Schema for editors. Field names are vLLM's and Hugging Face's 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from metronome.hwmodels import catalog
 from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from ..serving import engines
+from ..serving.options import EngineOptions
+from ..serving.vllm.options import VllmOptions
 from ..workload.synthetic import Synthetic
 from .base import Part
 from .components import ComponentOptions
@@ -134,33 +138,6 @@ class Cluster(Part):
         return self
 
 
-class EngineOptions(Part):
-    """The flags of `vllm serve`, by their names; ``version`` chooses what host work costs."""
-
-    version: Literal["vllm-0.19", "vllm-0.11", "ideal"] = "vllm-0.19"
-    cold_start: bool = Field(default=False, description="nothing has been served yet: the first step warms up")
-    api_server_count: int = Field(
-        default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"
-    )
-    max_num_seqs: int = Field(default=256, ge=1)
-    max_num_batched_tokens: int = Field(default=8192, ge=1)
-    long_prefill_token_threshold: int = Field(default=0, ge=0, description="0 = no limit")
-    block_size: int = Field(default=16, ge=1)
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    reserve_working_memory: bool = Field(
-        default=True, description="activations, logits and context, as vLLM's profile run finds them"
-    )
-    num_gpu_blocks_override: int | None = Field(default=None, ge=1)
-    enable_chunked_prefill: bool = True
-    enable_prefix_caching: bool = True
-    scheduler_reserve_full_isl: bool = True
-    kv_cache_dtype: Literal[
-        "auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float", "fp8", "fp8_e4m3", "fp8_e5m2"
-    ] = Field(default="auto", description="auto: the checkpoint's own if it names one, else the model's dtype")
-    max_model_len: int | None = Field(default=None, ge=1, description="default: the model's own limit")
-    all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
-
-
 SELECTION = re.compile(r"^(?P<node>[A-Za-z0-9][A-Za-z0-9_-]*)\[(?P<first>\d+)(:(?P<end>\d+))?\]$")
 
 
@@ -204,6 +181,20 @@ class ExpertRouting(Part):
     histogram: list[Annotated[float, Field(ge=0)]] = Field(default=[], description="recorded counts, one an expert")
 
 
+def _kind(data: Any) -> str:
+    """The kind of engine whose flags these are."""
+    version = data.get("version") if isinstance(data, dict) else getattr(data, "version", None)
+    return engines.kind_name(EngineOptions().version if version is None else version)
+
+
+if TYPE_CHECKING:
+    EngineFlags = EngineOptions
+else:  # flags of the engine that ``version`` names: each kind may have some of its own
+    EngineFlags = Annotated[
+        Union[*(Annotated[kind.options, Tag(name)] for name, kind in engines.kinds().items())], Discriminator(_kind)
+    ]
+
+
 class Instance(Devices):
     """One served deployment of a model: data-parallel members of pipeline stages of tensor-parallel ranks."""
 
@@ -224,7 +215,18 @@ class Instance(Devices):
         default=None,
         description="vLLM's name of the checkpoint's method; of a plain checkpoint: fp8, bitsandbytes, ...",
     )
-    engine: EngineOptions = EngineOptions()
+    engine: EngineFlags = VllmOptions()
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _version(cls, value: Any) -> Any:
+        version = value.get("version") if isinstance(value, dict) else None
+        known = engines.versions()
+        if version is not None and version not in known:
+            near = get_close_matches(str(version), known, 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ValueError(f"version: there is no engine '{version}'; {hint}known: {', '.join(known)}")
+        return value
 
 
 class RouterOptions(Part):

@@ -1,4 +1,4 @@
-"""A request as one engine sees it: progress, blocks, and when its tokens came."""
+"""A request as one engine sees it: how far it is, and when its tokens came."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from ..workload.request import Request
 
 
 class RequestState:
-    """Mutable state of one request in one instance.
+    """Mutable state of one request on one engine; engines keep what they need beside it in a class of their own.
 
-    ``num_tokens`` tokens exist (prompt and produced), ``num_computed_tokens`` of them are in the KV cache or being
-    put there by the step in flight. While a sequence decodes, both are derived by `Decoders`, which
-    moves all of them at once; they are brought up to date when it leaves.
+    Times of tokens are not stored one by one.
 
-    Times of tokens are not stored one by one: ``token_steps`` holds (log, first, end): each of the
-    steps [first, end) of that step log gave one token. ``first_token_ps`` and ``end_ps`` are the client's,
-    ``received_ps`` (it is in the engine's queue), ``queued_ps`` (the engine has looked at it) and
-    ``scheduled_ps`` the engine's. ``place`` is the engine that has it, by number;
-    with prefill and decode apart, ``origin`` is the same request on the engine that has computed its
-    prompt.
+    Attributes:
+        num_computed_tokens: tokens whose K and V are in the cache, or being put there by a step in flight; while it
+            decodes an engine may bring this and ``num_output_tokens`` up to date only when it stops to.
+        num_output_tokens: tokens produced.
+        num_cached_tokens: tokens of its prompt that were in the prefix cache when it was first admitted.
+        num_preemptions: how often it lost its K and V.
+        received_ps, queued_ps, scheduled_ps: when it was in the engine's queue, was looked at there, and was first
+            admitted; -1 before.
+        first_token_ps, end_ps: when its first and its last token were with the client; -1 before.
+        token_steps: (log, first, end): each of the steps [first, end) of that step log gave one token.
+        place: the replica that has it, by number.
+        origin: with prefill and decode apart, the same request on the engine that has computed its prompt.
+        remote: its prompt's K and V come from another engine.
+        aborted: it was dropped; what is still on its way of it counts for nobody.
     """
 
     __slots__ = (
-        "block_hashes",
-        "block_ids",
+        "aborted",
         "end_ps",
         "first_token_ps",
-        "num_cached_blocks",
         "num_cached_tokens",
         "num_computed_tokens",
-        "num_in_flight",
         "num_output_tokens",
         "num_preemptions",
-        "offset",
-        "order",
         "origin",
         "place",
         "queued_ps",
@@ -43,7 +44,6 @@ class RequestState:
         "remote",
         "request",
         "scheduled_ps",
-        "since",
         "token_steps",
     )
 
@@ -51,25 +51,19 @@ class RequestState:
         self.request = request
         self.num_output_tokens = 0
         self.num_computed_tokens = 0
-        self.block_ids: list[int] = []
-        self.block_hashes: list[bytes] = []  # hashes of its full blocks, as far as needed so far
-        self.num_cached_blocks = 0  # blocks already findable by hash
-        self.order = -1  # place in the running list
-        self.offset = 0  # while decoding: context = offset + step
-        self.since = 0  # while decoding: first step of this stretch
-        self.num_in_flight = 0  # chunks, or tokens of a life that was cut short, in steps in flight
         self.num_preemptions = 0
         self.num_cached_tokens = 0
         self.received_ps = self.queued_ps = self.scheduled_ps = self.first_token_ps = self.end_ps = -1
         self.token_steps: list[tuple[int, int, int]] = []
         self.place = 0
         self.origin: RequestState | None = None
-        self.remote = False  # its prompt's K and V come from another engine
+        self.remote = False
+        self.aborted = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RequestState:
-        """A copy shares what is never changed in place: the request and the names of its blocks."""
+        """A copy shares what is never changed in place."""
         copied = memo[id(self)] = copy(self)
-        copied.block_ids, copied.token_steps = list(self.block_ids), list(self.token_steps)
+        copied.token_steps = list(self.token_steps)
         copied.origin = deepcopy(self.origin, memo)
         return copied
 

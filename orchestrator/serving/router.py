@@ -1,6 +1,6 @@
-"""Which engine gets a request.
+"""Which replica gets a request.
 
-With prefill and decode apart a router is asked twice: for the engine that computes the prompt, then
+With prefill and decode apart a router is asked twice: for the replica that computes the prompt, then
 for the one that decodes.
 """
 
@@ -14,13 +14,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..workload.request import Request
-from .engine import Engine, Role
+from .interface import Role
+from .replica import Replica
 
 
 class Router(Protocol):
-    """Chooses among the engines that can take a request, given in the scenario's order."""
+    """Chooses among the replicas that can take a request, given in the scenario's order."""
 
-    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine: ...
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica: ...
 
 
 class RoundRobin:
@@ -29,11 +30,11 @@ class RoundRobin:
     def __init__(self) -> None:
         self._next: dict[Role, int] = {}
 
-    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
-        role = engines[0].role
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
+        role = replicas[0].role
         turn = self._next.get(role, 0)
         self._next[role] = turn + 1
-        return engines[turn % len(engines)]
+        return replicas[turn % len(replicas)]
 
 
 class Random:
@@ -42,38 +43,38 @@ class Random:
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
 
-    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
-        return engines[int(self._random.integers(len(engines)))]
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
+        return replicas[int(self._random.integers(len(replicas)))]
 
 
 class LeastLoaded:
     """The least 4 x waiting + running, the score of vLLM's data-parallel balancer; ties to the first."""
 
-    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
-        return min(engines, key=score)
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
+        return min(replicas, key=score)
 
 
-def score(engine: Engine) -> int:
-    waiting, running = engine.load
+def score(replica: Replica) -> int:
+    waiting, running = replica.load
     return 4 * waiting + running
 
 
 class PrefixAware:
-    """The longest cached prefix, as long as that engine is not much busier than the least busy.
+    """The longest cached prefix, as long as that replica is not much busier than the least busy.
 
-    A request goes to the engine with most of its prompt in the cache if that is at least a tenth of
-    it and the engine's score is within ``slack`` of the lowest; else to the least loaded.
+    A request goes to the replica with most of its prompt in the cache if that is at least a tenth of
+    it and the replica's score is within ``slack`` of the lowest; else to the least loaded.
     """
 
     def __init__(self, slack: int = 32) -> None:
         self._slack = slack
 
-    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
-        lowest = min(map(score, engines))
-        near = [engine for engine in engines if score(engine) <= lowest + self._slack]
-        hits = [engine.cached_tokens(request) for engine in near]
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
+        lowest = min(map(score, replicas))
+        near = [replica for replica in replicas if score(replica) <= lowest + self._slack]
+        hits = [replica.cached_tokens(request) for replica in near]
         if max(hits) * 10 < request.input_tokens:
-            return min(engines, key=score)
+            return min(replicas, key=score)
         return max(zip(near, hits, strict=True), key=lambda pair: (pair[1], -score(pair[0])))[0]
 
 
@@ -81,24 +82,24 @@ class Session:
     """A session's later turns go where its first went; sessions go to the least loaded."""
 
     def __init__(self) -> None:
-        self._home: dict[tuple[str, Role], Engine] = {}
+        self._home: dict[tuple[str, Role], Replica] = {}
 
-    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
         if request.session is None:
-            return min(engines, key=score)
-        key = (request.session, engines[0].role)
-        if self._home.get(key) not in engines:
-            self._home[key] = min(engines, key=score)
+            return min(replicas, key=score)
+        key = (request.session, replicas[0].role)
+        if self._home.get(key) not in replicas:
+            self._home[key] = min(replicas, key=score)
         return self._home[key]
 
 
 class PrefillDecodeAware:
-    """A prompt to the engine with fewest prompt tokens before it, decoding to the one with most free KV."""
+    """A prompt to the replica with fewest prompt tokens before it, decoding to the one with most free KV."""
 
-    def choose(self, request: Request, engines: Sequence[Engine]) -> Engine:
-        if engines[0].role is Role.DECODE:
-            return min(engines, key=lambda e: (e.load[0], e.scheduler.pool.used / e.scheduler.pool.size))
-        return min(engines, key=lambda e: (e.queued_tokens, score(e)))
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
+        if replicas[0].role is Role.DECODE:
+            return min(replicas, key=lambda r: (r.load[0], r.kv_use))
+        return min(replicas, key=lambda r: (r.queued_tokens, score(r)))
 
 
 POLICIES = ("least-loaded", "round-robin", "random", "prefix-aware", "session", "pd-aware")
@@ -126,5 +127,5 @@ def make_router(policy: str, random: np.random.Generator) -> Router:
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError("scenario", "router.policy", policy, f"cannot be loaded: {error}") from None
     if not callable(getattr(made, "choose", None)):
-        raise InputError("scenario", "router.policy", policy, "has no method choose(request, engines)")
+        raise InputError("scenario", "router.policy", policy, "has no method choose(request, replicas)")
     return made

@@ -18,6 +18,7 @@ class Request:
         session: the session it is a turn of, for routing and follow-ups.
         next_turn: the session's next prompt, which arrives ``think_ps`` after this one's last token.
         think_ps: how long the session is busy elsewhere (a tool call) after this request.
+        priority: smaller is more urgent, as vLLM's; only scheduling policies that ask for it look at it.
     """
 
     id: int
@@ -28,6 +29,7 @@ class Request:
     session: str | None = None
     next_turn: Request | None = None
     think_ps: int = 0
+    priority: int = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Request:
         return self

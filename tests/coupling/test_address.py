@@ -15,7 +15,8 @@ import pytest
 import trustme
 from metronome.orchestrator.coupling.launch.certificates import make_certificates
 from metronome.orchestrator.errors import ComponentFailure, InputError
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import LiveSource, Simulation
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from metronome.orchestrator.errors import ComponentFailure, MetronomeError
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import LiveSource, Simulation
 

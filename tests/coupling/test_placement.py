@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import LiveSource, Simulation
 

@@ -12,7 +12,8 @@ from metronome.orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
 from metronome.orchestrator.debug.why import why
 from metronome.orchestrator.errors import ComponentFailure, InputError
 from metronome.orchestrator.record.recording import Recording
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load, validate
 from metronome.orchestrator.simulation import LiveSource, Simulation
@@ -37,7 +38,7 @@ def stepped_about(session, seed=1):
     """Stops, watches, steps, going back and looking, at random."""
     rng = random.Random(seed)
     stops, simulation = session.stops, session.simulation
-    engine = simulation.engines[0].name
+    engine = simulation.replicas[0].name
     stops.add(Break(number=stops.number(), kind="schedule", condition=parse("rank == 0"), ignore=40))
     stops.add(Watch(number=stops.number(), path=f"engines/{engine}/counts/admissions"))
     stops.add(RequestBreak(number=stops.number(), request=5))
@@ -89,7 +90,7 @@ def test_a_thousand_random_seeks_come_to_where_a_fresh_run_was(small, tmp_path):
     scenario = validate(small, "test")
     fresh = {}
     with Simulation(scenario, tmp_path) as simulation:
-        simulation.frontend.start()
+        simulation.dispatcher.start()
         while (event := simulation.kernel.next()) is not None:
             fresh[simulation.kernel.events] = state.digest(simulation)
             event.action()

@@ -8,7 +8,8 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.simulation import Simulation
 
@@ -48,8 +49,8 @@ def test_every_block_comes_back_and_every_token_comes_once(name, tmp_path):
     assert len(rows) == result["completed"] == 10
     produced = sum(sum(log.output_tokens) for log in simulation.recorder.logs)
     assert produced == sum(int(row["output"]) for row in rows)
-    for engine in simulation.engines:
-        assert engine.scheduler.pool.free == engine.scheduler.pool.size
+    for engine in (replica.engine for replica in simulation.replicas):
+        assert engine.used_blocks == 0
 
 
 @pytest.mark.parametrize("name", ["tensor-parallel", "expert-parallel", "tensor-pipeline-parallel"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from metronome.orchestrator.kernel.instrument import Instruments
 from metronome.orchestrator.kernel.loop import Kernel
 from metronome.orchestrator.kernel.queue import Priority
 from metronome.orchestrator.serving.batch import Batch
-from metronome.orchestrator.serving.engine import Engine
+from metronome.orchestrator.serving.hooks import ServingHooks
 from metronome.orchestrator.serving.host_costs import host_costs, names
 from metronome.orchestrator.serving.loop import StepLoop
-from metronome.orchestrator.serving.request_state import RequestState
+from metronome.orchestrator.serving.replica import Replica
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
-from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Request
+
+from .engines import vllm
 
 MS = 10**9
 STEP = 10 * MS
@@ -45,36 +49,28 @@ class Fixed:
         self.kernel.at(self.kernel.now_ps + STEP, Priority.COMPLETION, 0, "compute", number, lambda: done(0))
 
 
-class Listener:
+class Ends:
+    """In place of a dispatcher."""
+
+    connector = None
+
     def __init__(self):
         self.ended = {}
 
-    def step_ended(self, engine, lane, batch, tokens, energy_pj, now_ps, delivered_ps): ...
-
-    def request_ended(self, engine, sequence):
-        self.ended[sequence.request.id] = sequence
-
-    def prompt_ended(self, engine, sequence): ...
-
-    def layer_hook(self, engine, chunks): ...
+    def request_ended(self, state):
+        self.ended[state.request.id] = state
 
 
 def serve(version, requests, **config):
-    kernel, listener = Kernel(), Listener()
-    engine = Engine("e", 0, Scheduler(SchedulerConfig(block_size=4, **config), 1000), 10_000)
-    loop = StepLoop(kernel, 0, [engine], 1, listener, host_costs(version))
+    kernel, ends = Kernel(), Ends()
+    engine = Replica("e", 0, vllm(SchedulerConfig(block_size=4, **config)))
+    loop = StepLoop(kernel, 0, "e", [engine], 1, ends, host_costs(version), ServingHooks(Instruments()))
     loop.runner = Fixed(kernel)
     for request in requests:
-        kernel.at(
-            request.arrival_ps,
-            Priority.ARRIVAL,
-            0,
-            "arrival",
-            request.id,
-            lambda r=request: engine.submit(RequestState(r)),
-        )
+        submit = partial(engine.submit, engine.new_request(request))
+        kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, submit)
     kernel.run()
-    return listener.ended, loop.runner.batches
+    return ends.ended, loop.runner.batches
 
 
 FIRST, SECOND = Request(0, 1, 8, 20), Request(1, 1 + 3 * STEP // 2, 8, 2)

@@ -6,7 +6,8 @@ import csv
 import json
 
 import pytest
-from metronome.orchestrator.report.results import Ending, write
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import Simulation
 
@@ -75,8 +76,8 @@ def test_the_first_token_comes_from_the_prefill_engine_and_all_come_once(tmp_pat
     )
     assert prefill == len(rows)
     assert prefill + decode == sum(int(row["output"]) for row in rows)
-    for engine in simulation.engines:
-        assert engine.scheduler.pool.free == engine.scheduler.pool.size, "blocks were lost"
+    for engine in (replica.engine for replica in simulation.replicas):
+        assert engine.used_blocks == 0, "blocks were lost"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -89,8 +90,8 @@ def test_a_full_decode_side_makes_the_prefill_side_wait_and_nothing_aborts(tmp_p
     roomy, _, _ = run(tmp_path / "roomy", kv_transfer=MODES[mode])
     waited = sum(int(row["ttft"]) for row in rows)
     assert waited > 1.2 * sum(int(row["ttft"]) for row in roomy), "the prefill side did not feel it"
-    for engine in simulation.engines:
-        assert engine.scheduler.pool.free == engine.scheduler.pool.size
+    for engine in (replica.engine for replica in simulation.replicas):
+        assert engine.used_blocks == 0
 
 
 def test_by_layer_hides_most_of_the_transfer(tmp_path):

@@ -7,18 +7,18 @@ from array import array
 import numpy as np
 import pytest
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.serving.engine import Engine, Role
-from metronome.orchestrator.serving.request_state import RequestState
+from metronome.orchestrator.serving.interface import Role
+from metronome.orchestrator.serving.replica import Replica
 from metronome.orchestrator.serving.router import POLICIES, make_router
-from metronome.orchestrator.serving.vllm.config import SchedulerConfig
-from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Request
+
+from .engines import complete, vllm
 
 
 def engine(number, waiting=0, role=Role.BOTH):
-    made = Engine(f"e{number}", number, Scheduler(SchedulerConfig(block_size=4), 1000), 1000, role)
+    made = Replica(f"e{number}", number, vllm(role=role))
     for i in range(waiting):
-        made.submit(RequestState(Request(1000 * number + i, 0, 8, 2)))
+        made.submit(made.new_request(Request(1000 * number + i, 0, 8, 2)))
     return made
 
 
@@ -33,8 +33,8 @@ def request(number, session=None, ids=None):
 class First:
     """A user's own policy, as the documentation shows it."""
 
-    def choose(self, request, engines):
-        return engines[0]
+    def choose(self, request, replicas):
+        return replicas[0]
 
 
 @pytest.mark.parametrize("policy", [*POLICIES, "tests.serving.test_router:First"])
@@ -66,14 +66,13 @@ def test_round_robin_counts_each_role_of_its_own():
 def test_prefix_aware_follows_the_cache_until_that_engine_is_much_busier():
     ids = list(range(14))
     warm, cold = engine(0), engine(1)
-    warm.scheduler.add(RequestState(request(0, ids=ids)))
-    warm.scheduler.schedule(0)
-    warm.scheduler.complete(0)
+    warm.submit(warm.new_request(request(0, ids=ids)))
+    complete(warm.engine, warm.engine.schedule(0))
     aware = router("prefix-aware")
     assert aware.choose(request(1, ids=ids), [cold, warm]) is warm
     assert aware.choose(request(2, ids=list(range(50, 64))), [cold, warm]) is cold
     for i in range(20):
-        warm.submit(RequestState(request(100 + i)))
+        warm.submit(warm.new_request(request(100 + i)))
     assert aware.choose(request(3, ids=ids), [cold, warm]) is cold
 
 
@@ -82,7 +81,7 @@ def test_a_session_stays_where_it_began():
     home = router("session")
     first = home.choose(request(0, "s"), engines)
     for i in range(5):
-        first.submit(RequestState(request(10 + i)))
+        first.submit(first.new_request(request(10 + i)))
     assert home.choose(request(1, "s"), engines) is first
     assert home.choose(request(2, "other"), engines) is not first
 
@@ -90,10 +89,10 @@ def test_a_session_stays_where_it_began():
 def test_pd_aware_looks_at_prompts_before_and_at_free_kv_after():
     aware = router("pd-aware")
     many_short, one_long = engine(0, 2), engine(1)
-    one_long.submit(RequestState(Request(9, 0, 500, 2)))
+    one_long.submit(one_long.new_request(Request(9, 0, 500, 2)))
     assert aware.choose(request(0), [one_long, many_short]) is many_short
     full, empty = engine(0, role=Role.DECODE), engine(1, role=Role.DECODE)
-    full.scheduler.pool.get_new_blocks(500)
+    full.engine.scheduler.pool.get_new_blocks(500)
     assert aware.choose(request(1), [full, empty]) is empty
 
 

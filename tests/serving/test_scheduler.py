@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metronome.orchestrator.serving.request_state import RequestState
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
-from metronome.orchestrator.serving.vllm.scheduler import Scheduler
+from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.workload.request import Request
 
+from .engines import complete, vllm
 from .naive import Naive, shape
 
 CONFIG = SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=64, block_size=4)
@@ -51,49 +51,51 @@ configs = st.builds(
 def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes):
     """With several lanes, steps end in the order they began, as in a pipeline."""
     least = max(-(-(r.input_tokens + r.output_tokens) // config.block_size) for _, r in requests)
-    fast, plain = Scheduler(config, least + spare, lanes), Naive(config, least + spare)
+    fast, plain = vllm(config, least + spare, lanes), Naive(config, least + spare)
     ended, step, flying = [], 0, []
     while len(ended) < len(requests):
         for when, arriving in requests:
             if when == step:
-                fast.add(RequestState(arriving))
+                fast.submit(VllmRequestState(arriving))
                 plain.add(arriving)
         for _ in range(lanes - len(flying)):
-            batch, expected = fast.schedule(step), plain.schedule()
-            assert (batch[:5] if batch else None) == (shape(expected) if expected else None), f"step {step}"
-            if batch:
-                flying.append((fast.lane, expected))
+            scheduled, expected = fast.schedule(step), plain.schedule()
+            assert (scheduled.batch[:5] if scheduled else None) == (shape(expected) if expected else None), (
+                f"step {step}"
+            )
+            if scheduled:
+                flying.append((scheduled, expected))
         if flying:
-            lane, expected = flying.pop(0)
-            done, due = [s.request.id for s in fast.complete(step, lane)], plain.complete(expected)
+            scheduled, expected = flying.pop(0)
+            done, due = [s.request.id for s in complete(fast, scheduled, step)], plain.complete(expected)
             assert sorted(done) == sorted(due)
             ended += done
-        assert fast.pool.free == len(plain.free)
+        assert fast.scheduler.pool.free == len(plain.free)
         assert fast.counts.preemptions == plain.preemptions
         assert fast.counts.prefix_hit_tokens == plain.hits
         step += 1
         assert step < 5000, "does not end"
-    assert fast.pool.free == fast.pool.size, "blocks were lost"
-    assert not fast.running and not fast.waiting
+    assert fast.scheduler.pool.free == fast.scheduler.pool.size, "blocks were lost"
+    assert fast.load == (0, 0)
 
 
 def run(scheduler, sequences, steps=1000):
     """All arrive at once; returns each step's batch."""
     for sequence in sequences:
-        scheduler.add(sequence)
+        scheduler.submit(sequence)
     batches = []
     for step in range(steps):
-        batch = scheduler.schedule(step)
-        if batch is None:
+        scheduled = scheduler.schedule(step)
+        if scheduled is None:
             return batches
-        batches.append(batch)
-        scheduler.complete(step)
+        batches.append(scheduled.batch)
+        complete(scheduler, scheduled, step)
     raise AssertionError("does not end")
 
 
 def test_a_request_takes_its_prompt_and_one_step_a_further_token():
-    sequence = RequestState(request(0, 10, 5))
-    batches = run(Scheduler(CONFIG, 100), [sequence])
+    sequence = VllmRequestState(request(0, 10, 5))
+    batches = run(vllm(CONFIG, 100), [sequence])
     assert [batch.prompts for batch in batches] == [(10, 0), (), (), (), ()]
     assert [batch.context_sum for batch in batches[1:]] == [10, 11, 12, 13]
     assert sequence.token_steps == [(0, 0, 5)]
@@ -101,31 +103,31 @@ def test_a_request_takes_its_prompt_and_one_step_a_further_token():
 
 
 def test_a_long_prompt_is_cut_by_the_budget_and_by_the_threshold():
-    batches = run(Scheduler(CONFIG, 100), [RequestState(request(0, 150, 1))])
+    batches = run(vllm(CONFIG, 100), [VllmRequestState(request(0, 150, 1))])
     assert [batch.prompts for batch in batches] == [(64, 0), (64, 64), (22, 128)]
-    batches = run(Scheduler(replace(CONFIG, long_prefill_token_threshold=50), 100), [RequestState(request(0, 150, 1))])
+    batches = run(vllm(replace(CONFIG, long_prefill_token_threshold=50), 100), [VllmRequestState(request(0, 150, 1))])
     assert [batch.prompts for batch in batches] == [(50, 0), (50, 50), (50, 100)]
 
 
 def test_without_chunking_a_prompt_waits_for_a_whole_budget():
     config = replace(CONFIG, enable_chunked_prefill=False)
-    batches = run(Scheduler(config, 100), [RequestState(request(0, 40, 2)), RequestState(request(1, 40, 2))])
+    batches = run(vllm(config, 100), [VllmRequestState(request(0, 40, 2)), VllmRequestState(request(1, 40, 2))])
     assert [batch.prompts for batch in batches] == [(40, 0), (40, 0), ()]
 
 
 def test_the_first_admission_waits_until_the_whole_prompt_fits():
-    reserve, eager = Scheduler(CONFIG, 20), Scheduler(replace(CONFIG, scheduler_reserve_full_isl=False), 20)
+    reserve, eager = vllm(CONFIG, 20), vllm(replace(CONFIG, scheduler_reserve_full_isl=False), 20)
     for scheduler in (reserve, eager):
-        scheduler.add(RequestState(request(0, 40, 3)))
-        scheduler.add(RequestState(request(1, 70, 3)))
+        scheduler.submit(VllmRequestState(request(0, 40, 3)))
+        scheduler.submit(VllmRequestState(request(1, 70, 3)))
         scheduler.schedule(0)
-    assert len(reserve.running) == 1  # 70 tokens take 18 blocks, 10 are left
-    assert len(eager.running) == 2  # its first 24 tokens take 6
+    assert len(reserve.scheduler.running) == 1  # 70 tokens take 18 blocks, 10 are left
+    assert len(eager.scheduler.running) == 2  # its first 24 tokens take 6
 
 
 def test_preemption_takes_the_last_admitted_and_recomputes_it():
-    first, last = RequestState(request(0, 8, 20)), RequestState(request(1, 8, 20))
-    scheduler = Scheduler(CONFIG, 9)
+    first, last = VllmRequestState(request(0, 8, 20)), VllmRequestState(request(1, 8, 20))
+    scheduler = vllm(CONFIG, 9)
     run(scheduler, [first, last])
     assert (first.num_preemptions, last.num_preemptions) == (0, 1)
     assert last.end_ps > first.end_ps
@@ -135,9 +137,9 @@ def test_preemption_takes_the_last_admitted_and_recomputes_it():
 
 def test_a_prefix_is_hit_in_whole_blocks_and_one_token_is_always_computed():
     ids = list(range(12))
-    scheduler = Scheduler(CONFIG, 100)
-    first = RequestState(request(0, 12, 1, [*ids, 99]))
-    again = RequestState(request(1, 12, 1, [*ids, 99]))
+    scheduler = vllm(CONFIG, 100)
+    first = VllmRequestState(request(0, 12, 1, [*ids, 99]))
+    again = VllmRequestState(request(1, 12, 1, [*ids, 99]))
     run(scheduler, [first])
     batches = run(scheduler, [again])
     assert again.num_cached_tokens == 8  # 3 full blocks, but the last token has to be computed
@@ -146,35 +148,33 @@ def test_a_prefix_is_hit_in_whole_blocks_and_one_token_is_always_computed():
 
 def test_sequences_admitted_in_one_step_share_what_the_first_indexes():
     ids = [*range(12), 99]
-    scheduler = Scheduler(CONFIG, 100)
-    scheduler.add(RequestState(request(0, 12, 1, ids)))
-    scheduler.add(RequestState(request(1, 12, 1, ids)))
-    assert scheduler.schedule(0).prompts == (12, 0, 4, 8)
+    scheduler = vllm(CONFIG, 100)
+    scheduler.submit(VllmRequestState(request(0, 12, 1, ids)))
+    scheduler.submit(VllmRequestState(request(1, 12, 1, ids)))
+    assert scheduler.schedule(0).batch.prompts == (12, 0, 4, 8)
 
 
 def test_the_cost_of_a_step_does_not_grow_with_what_runs(monkeypatch):
     """Counts the sequences looked at in a steady decode step: those at either edge of a block, no others."""
     config = SchedulerConfig(max_num_seqs=1000, max_num_batched_tokens=100_000, block_size=16)
-    scheduler = Scheduler(config, 100_000)
+    scheduler = vllm(config, 100_000)
     for number in range(960):
-        scheduler.add(RequestState(request(number, 16 + number % 16, 100)))
-    scheduler.schedule(0)
-    scheduler.complete(0)
+        scheduler.submit(VllmRequestState(request(number, 16 + number % 16, 100)))
+    complete(scheduler, scheduler.schedule(0))
     looked_at = []
-    grow = scheduler._grow_decoder
-    monkeypatch.setattr(scheduler, "_grow_decoder", lambda s: looked_at.append(s) or grow(s))
+    grow = scheduler.scheduler._grow_decoder
+    monkeypatch.setattr(scheduler.scheduler, "_grow_decoder", lambda s: looked_at.append(s) or grow(s))
     for step in range(1, 17):
         before = len(looked_at)
-        scheduler.schedule(step)
-        scheduler.complete(step)
+        complete(scheduler, scheduler.schedule(step), step)
         assert len(looked_at) - before == 2 * 960 / 16
 
 
 @pytest.mark.parametrize("blocks", [1, 7])
 def test_a_pool_gives_back_what_it_took_last_block_first(blocks):
-    scheduler = Scheduler(CONFIG, 8)
-    taken = scheduler.pool.get_new_blocks(blocks)
-    scheduler.pool.free_blocks(taken)
-    rest = scheduler.pool.get_new_blocks(8 - blocks)
+    scheduler = vllm(CONFIG, 8)
+    taken = scheduler.scheduler.pool.get_new_blocks(blocks)
+    scheduler.scheduler.pool.free_blocks(taken)
+    rest = scheduler.scheduler.pool.get_new_blocks(8 - blocks)
     assert rest == list(range(blocks, 8))
-    assert scheduler.pool.get_new_blocks(blocks) == taken[::-1]
+    assert scheduler.scheduler.pool.get_new_blocks(blocks) == taken[::-1]

@@ -130,7 +130,7 @@ def test_why_tells_it_apart_and_still_adds_up(name):
         end = session.position
         for position in range(10, end, end // 7):  # in the middle of everything
             session.seek(position)
-            for one in session.simulation.engines:
+            for one in session.simulation.replicas:
                 blocked = looks.blocked(session)
                 assert all(f"request {s.request.id} is in an API server of {one.name}" in blocked for s in one.coming)
                 assert {s.request.id for s in one.coming} <= set(state.engine(one)["waiting_requests"])
@@ -152,7 +152,7 @@ def test_a_request_that_has_come_through_waits_for_the_engine():
             session.seek(position + 1)
             if (
                 next(
-                    s for one in session.simulation.engines for s in one.sequences() if s.request.id == row.about
+                    s for one in session.simulation.replicas for s in one.requests() if s.request.id == row.about
                 ).queued_ps
                 < 0
             ):
@@ -165,7 +165,7 @@ def test_a_request_that_has_come_through_waits_for_the_engine():
 
 
 def open_requests(session):
-    return {s.request.id for engine in session.simulation.engines for s in engine.sequences()}
+    return {s.request.id for engine in session.simulation.replicas for s in engine.requests()}
 
 
 def test_a_turn_follows_the_clients_last_token(tmp_path):

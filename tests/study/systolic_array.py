@@ -36,7 +36,7 @@ def main(requests: int = 100) -> int:
                 simulation.run()
                 link = simulation.ports.root(NAME)
                 report = link.statistics(())["surrogate"]
-            print(f"{state}: {time.monotonic() - start:.1f} s, {simulation.frontend.arrived} requests")
+            print(f"{state}: {time.monotonic() - start:.1f} s, {simulation.dispatcher.arrived} requests")
             print("  " + ", ".join(f"{name} {value}" for name, value in report.items()))
     if not isinstance(link, SurrogateLink):
         raise AssertionError("the scenario has a surrogate")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -42,6 +42,10 @@ class HostCosts:
     graph_sizes: tuple[int, ...]
     server: ServerModel
 
+    def warm(self) -> HostCosts:
+        """The same of an engine that has served before."""
+        return replace(self, warm_up_ps=0)
+
     def next_start(self, now_ps: int, last_end_ps: int, sequences: int) -> int:
         """When another step can start after one that ends ``now_ps`` and the one before it ended ``last_end_ps``.
 
@@ -64,21 +68,35 @@ class HostCosts:
         return batch.padded_to(self.graph_sizes[place])
 
 
+@cache
 def names() -> list[str]:
+    """Versions with a file here."""
     return sorted(f.name.removesuffix(".yaml") for f in files(__name__).iterdir() if f.name.endswith(".yaml"))
+
+
+@cache
+def scheduler(name: str) -> str:
+    """The kind of engine whose rules that version follows; KeyError if there is none of that name."""
+    kind: str = _facts(name)["scheduler"]
+    return kind
+
+
+@cache
+def _facts(name: str) -> dict[str, Any]:
+    if name not in names():
+        raise KeyError(name)
+    facts: dict[str, Any] = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text())
+    return facts
 
 
 @cache
 def host_costs(name: str, cold: bool = False) -> HostCosts:
     """The engine of that name, warm unless it starts ``cold``; KeyError if there is none."""
-    if name not in names():
-        raise KeyError(name)
-    facts = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text())
+    facts = _facts(name)
     times, server = _times(facts), _times(facts["api_server"])
-    if not cold:
-        times["warm_up_ps"] = 0
     sizes = tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step))
-    return HostCosts(name, facts["async_scheduling"], **times, graph_sizes=sizes, server=ServerModel(**server))
+    costs = HostCosts(name, facts["async_scheduling"], **times, graph_sizes=sizes, server=ServerModel(**server))
+    return costs if cold else costs.warm()
 
 
 def _times(facts: dict[str, Any]) -> dict[str, int]:

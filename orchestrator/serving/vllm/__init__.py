@@ -1,1 +1,9 @@
-"""vLLM's scheduler (V1), by version."""
+"""vLLM's engine core (V1), by version."""
+
+from __future__ import annotations
+
+from ..spec import EngineKind
+from .engine import VllmEngine
+from .options import VllmOptions
+
+KIND = EngineKind(options=VllmOptions, make=VllmEngine)

@@ -1,4 +1,4 @@
-"""What a scheduler is told, and what it counts."""
+"""What a scheduler is told."""
 
 from __future__ import annotations
 
@@ -16,13 +16,3 @@ class SchedulerConfig:
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = True
     scheduler_reserve_full_isl: bool = True
-
-
-@dataclass(slots=True)
-class SchedulerCounts:
-    """Totals of a run."""
-
-    preemptions: int = 0
-    recomputed_tokens: int = 0
-    prefix_hit_tokens: int = 0
-    admissions: int = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from ..request_state import RequestState
+from .request_state import VllmRequestState
 
 
 class Decoders:
@@ -24,13 +24,13 @@ class Decoders:
         self.step = 0
         self.count = 0
         self._offsets = 0  # sum
-        self._rows: list[dict[int, RequestState]] = [{} for _ in range(block_size)]  # by step of next block
-        self._ends: dict[int, dict[int, RequestState]] = {}  # by last step
-        self._members: dict[int, RequestState] = {}  # by place in the running list
+        self._rows: list[dict[int, VllmRequestState]] = [{} for _ in range(block_size)]  # by step of next block
+        self._ends: dict[int, dict[int, VllmRequestState]] = {}  # by last step
+        self._members: dict[int, VllmRequestState] = {}  # by place in the running list
         self._low: list[tuple[int, int]] = []  # heaps of (offset, order), cleaned when looked at
         self._high: list[tuple[int, int]] = []
 
-    def join(self, sequence: RequestState) -> None:
+    def join(self, sequence: VllmRequestState) -> None:
         """From this step on it decodes; ``computed`` is its context."""
         order = sequence.order
         offset = sequence.offset = sequence.num_computed_tokens - self.step
@@ -45,7 +45,7 @@ class Decoders:
         if len(self._low) > 4 * self.count + 64:
             self._compact()
 
-    def leave(self, sequence: RequestState) -> None:
+    def leave(self, sequence: VllmRequestState) -> None:
         """It no longer decodes from this step on: bring its own counts up to date."""
         order, offset = sequence.order, sequence.offset
         self.count -= 1
@@ -61,10 +61,10 @@ class Decoders:
         sequence.num_output_tokens += self.step - sequence.since
         sequence.add_token_steps(self.log, sequence.since, self.step)
 
-    def members(self) -> list[RequestState]:
+    def members(self) -> list[VllmRequestState]:
         return list(self._members.values())
 
-    def __contains__(self, sequence: RequestState) -> bool:
+    def __contains__(self, sequence: VllmRequestState) -> bool:
         return sequence.order in self._members
 
     def at_block_edge(self) -> list[int]:
@@ -73,11 +73,11 @@ class Decoders:
         ends = self._rows[(self.step + 1) % self.block_size]
         return [*begins, *ends]
 
-    def ending(self) -> list[RequestState]:
+    def ending(self) -> list[VllmRequestState]:
         """Whose token of this step is their last."""
         return list(self._ends.get(self.step, {}).values())
 
-    def context(self, sequence: RequestState) -> int:
+    def context(self, sequence: VllmRequestState) -> int:
         """Its tokens in the cache before this step."""
         return sequence.offset + self.step
 

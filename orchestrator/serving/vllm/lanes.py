@@ -1,4 +1,4 @@
-"""Lanes: the steps an engine has in flight."""
+"""Lanes: the steps an engine has in flight (vLLM: its batch queue)."""
 
 from __future__ import annotations
 
@@ -7,29 +7,21 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..batch import Batch
+from ..interface import PromptChunk, Step
 from ..request_state import RequestState
 from .decoders import Decoders
+from .request_state import VllmRequestState
 
 
 class Chunk(NamedTuple):
-    """Prompt tokens of a sequence in a step, up to ``end``. ``last``: the prompt is whole with them.
-    ``life`` tells whether the sequence has been preempted since."""
+    """``tokens`` of a request's prompt in a step, up to ``end``; ``last``: the prompt is whole with them.
+    ``life`` tells whether it has been preempted since."""
 
-    sequence: RequestState
+    state: VllmRequestState
     tokens: int
     end: int
     last: bool
     life: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a step gives: ``tokens`` in all, to whom the ``first``, who ``ended``, whose prompt is ``handed`` over."""
-
-    tokens: int
-    first: list[RequestState]
-    ended: list[RequestState]
-    handed: list[RequestState]
 
 
 @dataclass(slots=True)
@@ -42,7 +34,7 @@ class Lane:
     decoders: Decoders
     chunks: list[Chunk] = field(default_factory=list)
     in_flight: bool = False
-    landing: list[RequestState] = field(default_factory=list)
+    landing: list[VllmRequestState] = field(default_factory=list)
 
     def batch(self) -> Batch:
         """The shape of the step that has been put together."""
@@ -61,27 +53,48 @@ class Lane:
                 decodes, total = decodes + 1, total + cached
         return Batch(tuple(prompts), decodes, total, high, low)
 
-    def riders(self) -> list[RequestState]:
-        """Whose tokens the step computes; before it is settled."""
-        return [*self.decoders.members(), *(chunk.sequence for chunk in self.chunks)]
+    def members(self) -> list[VllmRequestState]:
+        """Requests computed in the step; before it is settled."""
+        return [*self.decoders.members(), *(chunk.state for chunk in self.chunks)]
 
-    def first_tokens(self) -> list[RequestState]:
-        """Whose prompt is whole with the step that ends; those preempted since go to ``landing``."""
+    def first_tokens(self) -> list[VllmRequestState]:
+        """Requests whose prompt is whole with the step that ends; those preempted since go to ``landing``."""
         whole = []
         for chunk in self.chunks:
-            alive = chunk.life == chunk.sequence.num_preemptions
-            if chunk.last and not alive:
-                self.landing.append(chunk.sequence)
+            state = chunk.state
+            if state.aborted:
                 continue
-            chunk.sequence.num_in_flight -= 1
+            if chunk.last and chunk.life != state.num_preemptions:
+                self.landing.append(state)
+                continue
+            state.num_in_flight -= 1
             if chunk.last:
-                whole.append(chunk.sequence)
+                whole.append(state)
         return whole
 
 
-def gather(lanes: Iterable[Lane]) -> Lane:
-    """An idle lane with every decoder that has no token on its way."""
+@dataclass(slots=True)
+class VllmStep(Step):
+    """The step of a lane. ``life`` tells whether the engine has failed since."""
+
+    lane: Lane = field(kw_only=True)
+    life: int = 0
+    first: list[VllmRequestState] = field(default_factory=list)
+    ended: list[VllmRequestState] = field(default_factory=list)
+    handed: list[VllmRequestState] = field(default_factory=list)
+
+    def members(self) -> list[RequestState]:
+        return list(self.lane.members())
+
+    def prompt_chunks(self) -> list[PromptChunk]:
+        return [PromptChunk(chunk.state, chunk.tokens, chunk.end) for chunk in self.lane.chunks]
+
+
+def gather(lanes: Iterable[Lane]) -> Lane | None:
+    """An idle lane with every decoder that has no token on its way; None if none is idle."""
     idle = [lane for lane in lanes if not lane.in_flight]
+    if not idle:
+        return None
     chosen = max(idle, key=lambda lane: lane.decoders.count)
     for lane in idle:
         if lane is not chosen:

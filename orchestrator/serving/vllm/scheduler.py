@@ -15,55 +15,66 @@ token waits for its lane; prompts may have chunks in several.
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import islice
 
-from ..batch import Batch
+from ...errors import InputError
+from ..interface import AdmissionPolicy, EngineCounts, VictimPolicy
 from ..kv.cache import KvCache
-from ..request_state import RequestState
-from .config import SchedulerConfig, SchedulerCounts
+from .config import SchedulerConfig
 from .decoders import Decoders
-from .lanes import Chunk, Lane, Outcome, gather
+from .lanes import Chunk, Lane, VllmStep, gather
+from .request_state import VllmRequestState
 from .waiting_for_remote_kvs import WaitingForRemoteKvs
+from .waiting_queue import ByKey, FirstCome, WaitingQueue
 
 
 class Scheduler:
     """Waiting queue, running list and KV pool of one engine.
 
-    ``hand_over``: sequences leave with their first token, for another engine to decode; their blocks
-    stay until :meth:`release`.
+    ``hand_over``: requests leave with their first token, for another engine to decode; their blocks
+    stay until :meth:`release`. ``admission`` orders the waiting (default: first come first served),
+    ``victims`` chooses who is preempted (default: the last admitted).
     """
 
     def __init__(
-        self, config: SchedulerConfig, num_blocks: int, lanes: int = 1, first_log: int = 0, hand_over: bool = False
+        self,
+        config: SchedulerConfig,
+        num_blocks: int,
+        lanes: int = 1,
+        first_log: int = 0,
+        hand_over: bool = False,
+        admission: AdmissionPolicy | None = None,
+        victims: VictimPolicy | None = None,
     ) -> None:
         self.config = config
         self.cache = KvCache(num_blocks, config.block_size, config.enable_prefix_caching)
         self.pool = self.cache.pool
-        self.counts = SchedulerCounts()
-        self.waiting: deque[RequestState] = deque()
-        self.running: dict[int, RequestState] = {}  # by order, hence in order
+        self.counts = EngineCounts()
+        self.waiting: WaitingQueue = FirstCome() if admission is None else ByKey(admission)
+        self._victims = victims
+        self.running: dict[int, VllmRequestState] = {}  # by order, hence in order
         self.lanes = [Lane(Decoders(config.block_size, first_log + i)) for i in range(lanes)]
-        self.inbound = WaitingForRemoteKvs(self.cache)
-        self.handed: dict[int, RequestState] = {}  # by request: prompt computed, blocks still held
+        self.remote_kvs = WaitingForRemoteKvs(self.cache)
+        self.handed: dict[int, VllmRequestState] = {}  # by request: prompt computed, blocks still held
         self._hand_over = hand_over
-        self.prefilling: dict[int, RequestState] = {}  # running, prompt not yet whole
-        self._skipped: list[RequestState] = []  # decoders without budget in an earlier step
+        self.prefilling: dict[int, VllmRequestState] = {}  # running, prompt not yet whole
+        self._skipped: list[VllmRequestState] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
         self._order = 0
+        self.has_aborted = False  # any, ever
         self._leaving: set[int] = set()  # running, by order, whose last token is on its way
 
     @property
     def load(self) -> tuple[int, int]:
         """(waiting, running) sequences."""
-        return len(self.waiting) + len(self.inbound), len(self.running)
+        return len(self.waiting) + len(self.remote_kvs), len(self.running)
 
     @property
     def unfinished_tokens(self) -> int:
         """Tokens of running sequences' prompts that no step computes yet."""
         return sum(sequence.num_tokens - sequence.num_computed_tokens for sequence in self.prefilling.values())
 
-    def add(self, sequence: RequestState) -> None:
+    def add(self, sequence: VllmRequestState) -> None:
         """Queue a new arrival."""
         self.waiting.append(sequence)
 
@@ -71,22 +82,12 @@ class Scheduler:
         """For how many steps after the one just scheduled its sequences stay the same, if nobody joins."""
         return self._lane.decoders.steady(most)
 
-    @property
-    def lane(self) -> int:
-        """The lane of the last step scheduled."""
-        return self.lanes.index(self._lane)
-
-    @property
-    def chunks(self) -> list[Chunk]:
-        """Prompt tokens of the last step scheduled."""
-        return self._lane.chunks
-
-    def schedule(self, now_ps: int) -> Batch | None:
-        """Decide the next step, in an idle lane; None when there is nothing to do.
-
-        Ends with :meth:`complete` of that :attr:`lane`.
-        """
-        self._lane = gather(self.lanes)
+    def schedule(self, now_ps: int) -> VllmStep | None:
+        """Decide the next step, in an idle lane; None when there is nothing to do, or no lane is idle."""
+        lane = gather(self.lanes)
+        if lane is None:
+            return None
+        self._lane = lane
         for sequence in self._skipped:
             self._lane.decoders.join(sequence)
         self._skipped.clear()
@@ -98,22 +99,19 @@ class Scheduler:
         if not self._lane.chunks and not self._lane.decoders.count:
             return None
         self._lane.in_flight = True
-        return self._lane.batch()
+        return VllmStep(self._lane.batch(), self.lanes.index(self._lane), lane=self._lane)
 
-    def complete(self, now_ps: int, lane: int = 0) -> list[RequestState]:
-        """A lane's tokens are out: returns the sequences that ended, their blocks given back."""
-        return self.finish(self.settle(lane), now_ps)
-
-    def settle(self, lane: int = 0) -> Outcome:
-        """Count on the tokens of a lane's step, which may still be in flight, so that the next can be
-        scheduled: who gets a token, who ends. :meth:`finish` must follow when they are out."""
-        self._lane = current = self.lanes[lane]
+    def settle(self, done: VllmStep) -> None:
+        """Count on the tokens of a step, which may still be in flight, so that the next can be scheduled."""
+        self._lane = current = done.lane
         decoders = current.decoders
         step, ended = decoders.step, decoders.ending()
         current.in_flight = False
         whole = current.first_tokens()
-        outcome = Outcome(decoders.count + len(whole) + len(current.landing), [*whole, *current.landing], ended, [])
+        done.tokens = decoders.count + len(whole) + len(current.landing)
+        done.first = [*whole, *current.landing] if current.landing else whole
         decoders.step += 1
+        handed: list[VllmRequestState] = []
         for sequence in ended:
             decoders.leave(sequence)
         for sequence in whole:
@@ -122,7 +120,7 @@ class Scheduler:
             if not sequence.remaining:
                 ended.append(sequence)
             elif self._hand_over:
-                outcome.handed.append(sequence)
+                handed.append(sequence)
             else:
                 decoders.join(sequence)
         for sequence in current.landing:
@@ -133,31 +131,60 @@ class Scheduler:
                 self._withdraw(sequence)
         current.landing.clear()
         ended.sort(key=lambda sequence: sequence.order)
-        self._leaving.update(sequence.order for sequence in (*ended, *outcome.handed))
-        return outcome
+        self._leaving.update(sequence.order for sequence in (*ended, *handed))
+        done.ended, done.handed = ended, handed
 
-    def finish(self, outcome: Outcome, delivered_ps: int) -> list[RequestState]:
-        """A settled step's tokens are out, and then with the clients: returns who ended, their blocks given back."""
-        for sequence in outcome.first:
-            if sequence.first_token_ps < 0:
-                sequence.first_token_ps = delivered_ps
-        for sequence in outcome.handed:
+    def finish(self, done: VllmStep) -> None:
+        """A settled step's tokens are out: who ended gives its blocks back, whose prompt is whole is handed over."""
+        for sequence in done.handed:
             self._leaving.discard(sequence.order)
             del self.running[sequence.order]
             self.handed[sequence.request.id] = sequence
-        for sequence in outcome.ended:
-            # Another engine's servers, which the first token came through, may be busier.
-            sequence.end_ps = max(delivered_ps, sequence.first_token_ps)
+        for sequence in done.ended:
             self._leaving.discard(sequence.order)
             self.running.pop(sequence.order, None)
             self.cache.free(sequence)
-        return outcome.ended
+            sequence.block_hashes = []
 
-    def _produce(self, sequence: RequestState, step: int) -> None:
+    def _produce(self, sequence: VllmRequestState, step: int) -> None:
         sequence.num_output_tokens += 1
         sequence.add_token_steps(self._lane.decoders.log, step, step + 1)
 
-    def _withdraw(self, sequence: RequestState) -> None:
+    def abort(self, sequence: VllmRequestState) -> None:
+        """Drop one that waits, runs, or whose K and V come from or go to another engine."""
+        sequence.aborted = self.has_aborted = True
+        for lane in self.lanes:
+            if sequence in lane.landing:
+                lane.landing.remove(sequence)
+        if self.remote_kvs.has(sequence):
+            self.remote_kvs.drop(sequence)
+        elif self.running.get(sequence.order) is sequence:
+            self._leaving.discard(sequence.order)
+            self._stop_running(sequence)
+        elif sequence in self.waiting:
+            self.waiting.remove(sequence)
+
+    def _stop_running(self, sequence: VllmRequestState) -> Lane | None:
+        """Take it from the running, its blocks back; returns the lane it was decoding in, if it was."""
+        decoding = None
+        if sequence.order in self.prefilling:
+            del self.prefilling[sequence.order]
+            # A chunk of the step being put together is not computed; one in flight is, and counts for nobody.
+            mine = [c for c in self._lane.chunks if c.state is sequence] if not self._lane.in_flight else []
+            for chunk in mine:
+                self._lane.chunks.remove(chunk)
+                sequence.num_in_flight -= 1
+        elif sequence in self._skipped:
+            self._skipped.remove(sequence)
+        else:
+            decoding = next((lane for lane in self.lanes if sequence in lane.decoders), None)
+            if decoding is not None:
+                decoding.decoders.leave(sequence)
+        del self.running[sequence.order]
+        self.cache.free(sequence)
+        return decoding
+
+    def _withdraw(self, sequence: VllmRequestState) -> None:
         """Its last token landed after it had been preempted: it need not be computed again."""
         if sequence in self.waiting:
             self.waiting.remove(sequence)
@@ -165,15 +192,15 @@ class Scheduler:
 
     # Prefill and decode on different engines ------------------------------------------------------
 
-    def release(self, sequence: RequestState) -> None:
-        """The K and V of a handed-over sequence have left: its blocks are free (and can still be hit)."""
+    def release(self, sequence: VllmRequestState) -> None:
+        """The K and V of a handed-over request have left: its blocks are free (and can still be hit)."""
         del self.handed[sequence.request.id]
         self.cache.free(sequence)
 
     def _start_loaded(self, budget: int) -> int:
         """What has arrived starts to decode; returns the budget left."""
-        while self.inbound.ready and budget > 0 and len(self.running) < self.config.max_num_seqs:
-            sequence = self.inbound.ready.popleft()
+        while self.remote_kvs.ready and budget > 0 and len(self.running) < self.config.max_num_seqs:
+            sequence = self.remote_kvs.ready.popleft()
             sequence.remote = False  # if it is preempted it computes its prompt here
             self._run(sequence)
             self._lane.decoders.join(sequence)
@@ -208,10 +235,11 @@ class Scheduler:
     def _grow_in_order(self, budget: int) -> int:
         """Phase A one sequence at a time, for when the budget does not reach every decoder."""
         decoders = self._lane.decoders
-        left = budget
+        left, grown = budget, []
         for sequence in list(self.running.values()):
             if sequence.order not in self.running:
                 continue
+            preempted = self.counts.preemptions
             if sequence in decoders:
                 if not left:
                     decoders.leave(sequence)
@@ -219,19 +247,22 @@ class Scheduler:
                     continue
                 if not self._grow_decoder(sequence):
                     break
+                grown.append(sequence)
                 left -= 1
             elif left and sequence.order in self.prefilling:
                 tokens = min(self._wanted(sequence), left)
                 if tokens and not self._grow(sequence, tokens):
                     break
                 left -= tokens
+            if self._victims and self.counts.preemptions > preempted:  # one before it may have given its tokens back
+                left = budget - self._chunk_tokens() - sum(one in decoders for one in grown)
         return left
 
     def _prefills_come_last(self) -> bool:
         tail = islice(reversed(self.running), len(self.prefilling))
         return all(order in self.prefilling for order in tail)
 
-    def _wanted(self, sequence: RequestState) -> int:
+    def _wanted(self, sequence: VllmRequestState) -> int:
         tokens = sequence.num_tokens - sequence.num_computed_tokens
         threshold = self.config.long_prefill_token_threshold
         return min(tokens, threshold) if threshold else tokens
@@ -239,7 +270,7 @@ class Scheduler:
     def _chunk_tokens(self) -> int:
         return sum(chunk.tokens for chunk in self._lane.chunks)
 
-    def _grow(self, sequence: RequestState, tokens: int) -> bool:
+    def _grow(self, sequence: VllmRequestState, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
         need = self.cache.blocks_for(sequence.num_computed_tokens + tokens) - len(sequence.block_ids)
         if not self._make_room(sequence, need):
@@ -248,14 +279,14 @@ class Scheduler:
         self._add_chunk(sequence, tokens)
         return True
 
-    def _add_chunk(self, sequence: RequestState, tokens: int) -> None:
+    def _add_chunk(self, sequence: VllmRequestState, tokens: int) -> None:
         sequence.num_computed_tokens += tokens
         self.cache.cache_blocks(sequence, sequence.num_computed_tokens)
         last = sequence.num_computed_tokens == sequence.num_tokens
         sequence.num_in_flight += 1
         self._lane.chunks.append(Chunk(sequence, tokens, sequence.num_computed_tokens, last, sequence.num_preemptions))
 
-    def _grow_decoder(self, sequence: RequestState) -> bool:
+    def _grow_decoder(self, sequence: VllmRequestState) -> bool:
         """One more token: a block where one begins, a name where one ends; False if it preempted itself."""
         block_size = self.config.block_size
         context = self._lane.decoders.context(sequence)
@@ -267,50 +298,51 @@ class Scheduler:
             self.cache.cache_blocks(sequence, context + 1)
         return True
 
-    def _make_room(self, sequence: RequestState, need: int) -> bool:
+    def _make_room(self, sequence: VllmRequestState, need: int) -> bool:
         """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went."""
         while self.pool.free < need:
-            # Whoever is about to leave gives its blocks back anyway.
-            victim = self.running[next(order for order in reversed(self.running) if order not in self._leaving)]
+            victim = self._victim()
             self._preempt(victim)
             if victim is sequence:
                 return False
         return True
 
-    def _preempt(self, sequence: RequestState) -> None:
-        if sequence.order in self.prefilling:
-            del self.prefilling[sequence.order]
-        elif sequence in self._skipped:
-            self._skipped.remove(sequence)
-        else:
-            lane = next(lane for lane in self.lanes if sequence in lane.decoders)
-            lane.decoders.leave(sequence)
-            if lane.in_flight:
-                lane.landing.append(sequence)
-                sequence.num_in_flight += 1
-        del self.running[sequence.order]
-        self.cache.free(sequence)
+    def _victim(self) -> VllmRequestState:
+        """Whoever is about to leave gives its blocks back anyway."""
+        staying = (self.running[order] for order in reversed(self.running) if order not in self._leaving)
+        if self._victims is None:
+            return next(staying)
+        chosen = self._victims.victim(list(staying)[::-1])
+        if not isinstance(chosen, VllmRequestState) or chosen.order not in self.running:
+            raise InputError("engine.scheduling_policy", "victim", chosen, "must be one of the running requests")
+        return chosen
+
+    def _preempt(self, sequence: VllmRequestState) -> None:
+        lane = self._stop_running(sequence)
+        if lane is not None and lane.in_flight:
+            lane.landing.append(sequence)
+            sequence.num_in_flight += 1
         sequence.num_computed_tokens = 0
         sequence.num_preemptions += 1
         self.counts.preemptions += 1
-        self.waiting.appendleft(sequence)
+        self.waiting.prepend(sequence)
 
     # Phase B ------------------------------------------------------------------------------------
 
     def _admit(self, budget: int, now_ps: int) -> None:
         config = self.config
-        if self.inbound.ready:
+        if self.remote_kvs.ready:
             budget = self._start_loaded(budget)
         while self.waiting and budget > 0 and len(self.running) < config.max_num_seqs:
-            sequence = self.waiting[0]
+            sequence = self.waiting.peek()
             if sequence.num_in_flight:  # preempted, and part of its last life is still in a pipeline
                 break
             if sequence.remote:
-                hit_tokens = self.inbound.reserve(sequence)
+                hit_tokens = self.remote_kvs.reserve(sequence)
                 if hit_tokens is None:
                     break
                 self.counts.prefix_hit_tokens += hit_tokens
-                self.waiting.popleft()
+                self.waiting.pop_first()
                 continue
             # One token is always left to compute.
             hit = self.cache.get_computed_blocks(
@@ -324,11 +356,11 @@ class Scheduler:
             whole = sequence.num_tokens if config.scheduler_reserve_full_isl else sequence.num_computed_tokens + tokens
             if not self.cache.fits(whole, hit):
                 break
-            self.waiting.popleft()
+            self.waiting.pop_first()
             self._start(sequence, hit, tokens, now_ps)
             budget -= tokens
 
-    def _start(self, sequence: RequestState, hit: list[int], tokens: int, now_ps: int) -> None:
+    def _start(self, sequence: VllmRequestState, hit: list[int], tokens: int, now_ps: int) -> None:
         self.cache.allocate_slots(sequence, hit, sequence.num_computed_tokens + tokens)
         self.counts.prefix_hit_tokens += sequence.num_computed_tokens
         if sequence.num_preemptions:
@@ -340,7 +372,7 @@ class Scheduler:
         self.prefilling[sequence.order] = sequence
         self._add_chunk(sequence, tokens)
 
-    def _run(self, sequence: RequestState) -> None:
+    def _run(self, sequence: VllmRequestState) -> None:
         """Append to the running list."""
         self.counts.admissions += 1
         sequence.order = self._order

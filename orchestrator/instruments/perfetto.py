@@ -1,6 +1,6 @@
 """A run as a Perfetto trace: tracks of requests, instances and components, flows along causes, counters.
 
-An onlooker writes packets as the run goes, so memory does not grow with it. Writing a slice takes some
+An instrument writes packets as the run goes, so memory does not grow with it. Writing a slice takes some
 10 us, which is why the run looked at is a replay, not the run that is timed. Perfetto's times are whole
 nanoseconds: picoseconds are rounded down, begin and end alike, and every slice of an operation carries
 its exact length as `took_ps`.
@@ -8,7 +8,7 @@ its exact length as `took_ps`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,8 @@ from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
 from ..coupling.port import Item, layers
 from ..lowering.work import Work
-from ..power.energy import static_watts
-from ..serving.engine import Engine
+from ..serving.replica import Replica
 from ..serving.request_state import RequestState
-from ..simulation import Simulation
 
 PS_PER_NS = 1000
 STEP_FLOW, REQUEST_FLOW = 1 << 60, 1 << 61  # flow ids of steps and of requests never meet
@@ -105,60 +103,46 @@ class Trace:
 
 
 class Watcher:
-    """Onlooker of a whole simulation; `finish` closes what the end of the run has left open."""
+    """Instrument that writes a trace; `finish` closes what the end of the run has left open."""
 
-    def __init__(self, simulation: Simulation, trace: Trace) -> None:
-        self._simulation, self.trace = simulation, trace
-        self._done = 0
-        self._riding: set[int] = set()  # requests that have been computed in a step
+    def __init__(self, trace: Trace, members: Mapping[str, Sequence[Replica]], static_w: float) -> None:
+        """``members`` are the replicas of every instance; ``static_w`` is drawn whatever they do."""
+        self.trace, self._members = trace, members
+        self._seen: set[int] = set()  # requests that have been computed in a step
         self._moving: dict[int, list[tuple[int, int]]] = {}  # K and V of a request on their way
         self._open: dict[str, int] = {}  # operations in flight, by component
-        self._instances = []
-        for number, (unit, loop) in enumerate(zip(simulation.units, simulation.loops, strict=True)):
-            watcher = _Instance(self, number, unit.name, loop.members)
-            loop.onlooker = simulation.executors[number].listener = watcher
-            self._instances.append(watcher)
-        if simulation.handoff:
-            simulation.handoff.onlooker = self
-            simulation.mover.listener = self
-        trace.count(0, static_watts(simulation.scenario) or 0, "W", "power", "static")
+        self._flying: dict[tuple[str, int], tuple[int, int]] = {}  # (instance, step) -> track, launched at
+        self._folded_ps: dict[tuple[str, int], int] = {}
+        self._numbers = {instance: number for number, instance in enumerate(members)}
+        trace.count(0, static_w, "W", "power", "static")
 
-    def first_rides(self, riders: Sequence[int]) -> list[int]:
-        """Those that are computed for the first time: arrows lead from them to that step."""
-        fresh = [rider for rider in riders if rider not in self._riding]
-        self._riding.update(fresh)
-        return fresh
+    def finish(self, now_ps: int) -> None:
+        """Close what is open at the end of the run."""
+        for track, _ in self._flying.values():
+            self.trace.end(track, now_ps)
+        for replica in (one for members in self._members.values() for one in members):
+            for state in replica.requests():
+                if state.origin is None and state.request.id in self._seen:
+                    self._request(state, now_ps)
 
-    def catch_up(self) -> None:
-        """Requests that have ended since."""
-        done = self._simulation.recorder.done
-        for sequence in done[self._done :]:
-            self._request(sequence, sequence.end_ps)
-        self._done = len(done)
+    # Requests
 
-    def finish(self) -> None:
-        self.catch_up()
-        now = self._simulation.kernel.now_ps
-        for instance in self._instances:
-            instance.finish(now)
-        for engine in self._simulation.engines:
-            for sequence in engine.sequences():
-                if sequence.origin is None and sequence.request.id in self._riding:
-                    self._request(sequence, now)
+    def request_ended(self, state: RequestState) -> None:
+        self._request(state, state.end_ps)
 
-    def _request(self, sequence: RequestState, end_ps: int) -> None:
-        request = sequence.request
+    def _request(self, state: RequestState, end_ps: int) -> None:
+        request = state.request
         track = self.trace.track("requests", f"request {request.id}")
-        flows = [REQUEST_FLOW + request.id] if request.id in self._riding else []
-        self._riding.discard(request.id)
+        flows = [REQUEST_FLOW + request.id] if request.id in self._seen else []
+        self._seen.discard(request.id)
         facts = {"input_tokens": request.input_tokens, "output_tokens": request.output_tokens}
         begin, end = self.trace.begin, self.trace.end
         begin(track, request.arrival_ps, f"request {request.id}", flows, took_ps=end_ps - request.arrival_ps, **facts)
         marks = [
             ("API server", request.arrival_ps),
-            ("waiting", sequence.received_ps),
-            ("prefill", sequence.scheduled_ps),
-            ("decode", sequence.first_token_ps),
+            ("waiting", state.received_ps),
+            ("prefill", state.scheduled_ps),
+            ("decode", state.first_token_ps),
         ]
         reached = [(name, start) for name, start in marks if 0 <= start <= end_ps]
         for (name, start), finish in zip(reached, [*(s for _, s in reached[1:]), end_ps], strict=True):
@@ -173,30 +157,83 @@ class Watcher:
             end(track, finish)
         end(track, end_ps)
 
-    # Of the handoff and of sends
+    # Steps
 
-    def moving(self, request: int, source: int, target: int) -> None:
-        self._moving.setdefault(request, []).append((self._simulation.kernel.now_ps, -1))
+    def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
+        track = self.trace.row(now_ps, 1 << 62, "instances", instance)
+        self._flying[instance, number] = track, now_ps
+        # Arrows lead from requests that are computed for the first time to that step.
+        fresh = [request for request in requests if request not in self._seen]
+        self._seen.update(fresh)
+        flows = [self._flow(instance, number), *(REQUEST_FLOW + request for request in fresh)]
+        self.trace.begin(track, now_ps, f"step {number}", flows, requests=len(requests))
 
-    def moved(self, request: int) -> None:
-        moves = self._moving[request]
-        moves[-1] = (moves[-1][0], self._simulation.kernel.now_ps)
+    def step_landed(self, instance: str, number: int, now_ps: int, energy_pj: int) -> None:
+        trace = self.trace
+        track, since = self._flying.pop((instance, number))
+        trace.end(track, now_ps)
+        trace.release(now_ps, track, "instances", instance)
+        self._folded_ps.pop((instance, number), None)
+        for member in self._members[instance]:
+            waiting, running = member.load
+            for what, unit, value in (
+                ("waiting", "requests", waiting),
+                ("running", "requests", running),
+                ("KV use", "%", 100 * member.kv_use),
+            ):
+                trace.count(now_ps, value, unit, member.name, what)
+        if now_ps > since:
+            trace.count(since, energy_pj / (now_ps - since), "W", "power", instance)  # pJ/ps = W
+            trace.count(now_ps, 0, "W", "power", instance)
 
-    def begun(self, component: str, now_ps: int) -> None:
+    def _flow(self, instance: str, step: int) -> int:
+        return STEP_FLOW + (self._numbers[instance] << 40) + step
+
+    # Operations
+
+    def operation_began(self, component: str, now_ps: int) -> None:
         self._in_flight(component, now_ps, 1)
 
-    def ended(self, component: str, now_ps: int) -> None:
+    def operation_ended(self, component: str, now_ps: int) -> None:
         self._in_flight(component, now_ps, -1)
 
     def _in_flight(self, component: str, now_ps: int, change: int) -> None:
         self._open[component] = self._open.get(component, 0) + change
         self.trace.count(now_ps, self._open[component], "operations", component, "in flight")
 
-    def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
-        self.ended(work.component, start_ps + took_ps)
-        self.slice(work.component, "transfers", work.template.layer, start_ps, took_ps, [], work.template.kind)
+    def operations(
+        self,
+        instance: str,
+        step: int,
+        member: int,
+        component: str,
+        items: Sequence[Item],
+        start_ps: int,
+        took_ps: int,
+    ) -> None:
+        user = instance + (f" member {member}" if member else "")
+        self._slice(component, user, layers(items), start_ps, took_ps, [self._flow(instance, step)], _kinds(items))
 
-    def slice(
+    def operations_folded(
+        self, instance: str, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
+    ) -> None:
+        """Shown as one slice from the first's start; in truth its repetitions alternate with the collectives."""
+        start_ps += self._folded_ps.get((instance, step), 0)
+        self._folded_ps[instance, step] = self._folded_ps.get((instance, step), 0) + took_ps
+        name = layers(items) + " (folded)"
+        self._slice(component, instance, name, start_ps, took_ps, [self._flow(instance, step)], _kinds(items))
+
+    def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
+        self._moving.setdefault(request, []).append((now_ps, -1))
+
+    def transfer_ended(self, request: int, now_ps: int) -> None:
+        moves = self._moving[request]
+        moves[-1] = (moves[-1][0], now_ps)
+
+    def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
+        self._slice(work.component, "transfers", work.template.layer, start_ps, took_ps, [], work.template.kind)
+
+    def _slice(
         self, component: str, user: str, name: str, start_ps: int, took_ps: int, flows: Sequence[int], kind: str
     ) -> None:
         track = self.trace.row(start_ps, start_ps + took_ps, component, user)
@@ -204,65 +241,5 @@ class Watcher:
         self.trace.end(track, start_ps + took_ps)
 
 
-class _Instance:
-    """Onlooker of one instance's loop and executor."""
-
-    def __init__(self, watcher: Watcher, number: int, name: str, members: Sequence[Engine]) -> None:
-        self._watcher, self._number, self._name, self._members = watcher, number, name, members
-        self._flying: dict[int, tuple[int, int]] = {}  # step -> track, launched at
-        self._folded_ps: dict[int, int] = {}
-
-    def launched(self, step: int, now_ps: int, starts_ps: int, riders: Sequence[int]) -> None:
-        trace = self._watcher.trace
-        track = trace.row(now_ps, 1 << 62, "instances", self._name)
-        self._flying[step] = track, now_ps
-        flows = [self._flow(step), *(REQUEST_FLOW + rider for rider in self._watcher.first_rides(riders))]
-        trace.begin(track, now_ps, f"step {step}", flows, requests=len(riders))
-
-    def landed(self, step: int, now_ps: int, energy_pj: int) -> None:
-        trace = self._watcher.trace
-        track, since = self._flying.pop(step)
-        trace.end(track, now_ps)
-        trace.release(now_ps, track, "instances", self._name)
-        self._folded_ps.pop(step, None)
-        for member in self._members:
-            waiting, running = member.load
-            pool = member.scheduler.pool
-            for what, unit, value in (
-                ("waiting", "requests", waiting),
-                ("running", "requests", running),
-                ("KV use", "%", 100 * pool.used / pool.size),
-            ):
-                trace.count(now_ps, value, unit, member.name, what)
-        if now_ps > since:
-            trace.count(since, energy_pj / (now_ps - since), "W", "power", self._name)  # pJ/ps = W
-            trace.count(now_ps, 0, "W", "power", self._name)
-        self._watcher.catch_up()
-
-    def begun(self, component: str, now_ps: int) -> None:
-        self._watcher.begun(component, now_ps)
-
-    def ended(self, component: str, now_ps: int) -> None:
-        self._watcher.ended(component, now_ps)
-
-    def part(self, step: int, member: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
-        self._slice(step, self._name + (f" member {member}" if member else ""), component, items, start_ps, took_ps)
-
-    def folded(self, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int) -> None:
-        """Shown as one slice from the train's start; in truth its repetitions alternate with the train's."""
-        start_ps += self._folded_ps.get(step, 0)
-        self._folded_ps[step] = self._folded_ps.get(step, 0) + took_ps
-        self._slice(step, self._name, component, items, start_ps, took_ps, " (folded)")
-
-    def _slice(
-        self, step: int, user: str, component: str, items: Sequence[Item], start_ps: int, took_ps: int, tag: str = ""
-    ) -> None:
-        kinds = ",".join(sorted({item.template.kind for item in items}))
-        self._watcher.slice(component, user, layers(items) + tag, start_ps, took_ps, [self._flow(step)], kinds)
-
-    def _flow(self, step: int) -> int:
-        return STEP_FLOW + (self._number << 40) + step
-
-    def finish(self, now_ps: int) -> None:
-        for track, _ in self._flying.values():
-            self._watcher.trace.end(track, now_ps)
+def _kinds(items: Sequence[Item]) -> str:
+    return ",".join(sorted({item.template.kind for item in items}))

@@ -134,7 +134,7 @@ def test_every_step_is_there(traced):
 
 def test_counters(traced):
     trace, _, simulation = traced
-    for engine in simulation.engines:
+    for engine in simulation.replicas:
         for what in ("running", "waiting", "KV use"):
             values = [value for _, value in trace.counters[engine.name, what]]
             assert values and min(values) >= 0

@@ -1,0 +1,173 @@
+"""The front door for Python: `metronome.run`, `load`, `compare` and what they give.
+
+Nothing here changes the process it is called in: usable in a notebook, a sweep's worker, somebody else's test.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from .errors import InputError, MetronomeError
+from .report import reference
+from .report.result import Ending, Result
+from .report.results import collect
+from .scenario import loading
+from .scenario.inputs import Inputs
+from .scenario.schema import Scenario
+from .simulation import LiveSource, Simulation, Source
+
+__all__ = ["compare", "load", "run"]
+
+WRITTEN = ("result.json", "requests.csv", "timeseries.csv", "trace.pftrace")
+
+
+def load(
+    source: str | Path | Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> Scenario:
+    """A scenario: of a file, of a bundled one's name, or of the content of one; None = the bundled quick start.
+
+    ``overrides`` are values by path: ``{"instances.0.engine.max_num_seqs": 64}``. Paths within a file start from its
+    folder, which `run` needs to be told for a scenario loaded apart. Raises InputError.
+    """
+    return _load(source, overrides, seed)[0]
+
+
+def _load(
+    source: str | Path | Mapping[str, Any] | None, overrides: Mapping[str, Any] | None, seed: int | None
+) -> tuple[Scenario, Path]:
+    if isinstance(source, Mapping):
+        return loading.of_mapping(source, overrides or {}, seed), Path()
+    return loading.load(None if source is None else str(source), overrides or {}, seed)
+
+
+def run(
+    scenario: Scenario | str | Path | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    instruments: Sequence[object] = (),
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    seed: int | None = None,
+    folder: str | Path | None = None,
+    record: bool = False,
+    trace: bool = False,
+) -> Result:
+    """Run a scenario to its end.
+
+    ``out`` is where result files go; without it nothing is written. ``instruments`` look on
+    (`metronome.Instrument`). ``folder`` is where relative paths of a scenario given as a value start from (default:
+    the working directory). ``record`` and ``trace`` need ``out``.
+
+    Raises InputError for a scenario that cannot be, ComponentFailure, StalledError and the like for a run that ends
+    early: the error's ``result`` then holds what there is until then, which is also written.
+    """
+    started = time.perf_counter()
+    if isinstance(scenario, Scenario):
+        if overrides or seed is not None:
+            raise InputError("run", "overrides", None, "go with a scenario that is yet to be loaded")
+        loaded, base = scenario, Path()
+    else:
+        loaded, base = _load(scenario, overrides, seed)
+    target = None if out is None else Path(out)
+    if target is None and (record or trace):
+        raise InputError("run", "record, trace", None, "need a folder to write to: out")
+    result, failure = execute(loaded, Path(folder or base), target, started, instruments, record, trace)
+    if failure is not None:
+        if isinstance(failure, MetronomeError):
+            failure.result = result
+        raise failure
+    return result
+
+
+def compare(
+    run: Result | str | Path, against: Result | str | Path, anchor: str = "arrival"
+) -> tuple[list[reference.Row], dict[str, float]]:
+    """Errors of a run against a real server's log or another run, metric by metric, and per-request MAPE.
+
+    Folders and files as `metronome compare` takes them. Raises InputError.
+    """
+    one, other = (
+        reference.of_result(side, anchor) if isinstance(side, Result) else reference.read(Path(side), anchor)
+        for side in (run, against)
+    )
+    return reference.compare(one, other)
+
+
+def execute(
+    scenario: Scenario,
+    folder: Path,
+    out: Path | None,
+    started: float,
+    instruments: Sequence[object] = (),
+    record: bool = False,
+    trace: bool = False,
+    prepared: Callable[[], None] = lambda: None,
+) -> tuple[Result, MetronomeError | KeyboardInterrupt | None]:
+    """One run, and its files in ``out`` if given; returns its result, and what ended it early.
+
+    ``prepared`` is called when everything is built. Raises InputError for what is found before time 0.
+    """
+    ending = Ending()
+    failure: MetronomeError | KeyboardInterrupt | None = None
+    if out:
+        _clear(out)
+    inputs = Inputs(folder)
+    source: Source = LiveSource(out / "logs" if out else None)
+    recorder = None
+    if out and (record or trace):
+        from .record.recording import EventsRecorded, RecordingSource
+        from .record.replay import check_trace
+
+        if trace:
+            check_trace()
+        source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
+    with Simulation(scenario, inputs, source, instruments) as simulation:
+        prepared()
+        startup_s = time.perf_counter() - started
+        try:
+            if recorder and recorder.writer:
+                simulation.instruments.add(EventsRecorded(recorder.writer))
+            simulation.run()
+        except KeyboardInterrupt as error:
+            ending, failure = Ending("interrupted"), error
+        except MetronomeError as error:
+            ending, failure = Ending("failed", str(error)), error
+        result = collect(simulation, startup_s, ending)
+        try:
+            if out:
+                result.write(out)
+            if recorder and recorder.writer:
+                recorder.writer.close(ending.status, ending.error)
+        except OSError as error:
+            raise InputError(str(out), "results", None, f"cannot be written: {error}") from None
+    if out and recorder and trace:
+        _trace(out, recorder.folder, keep=record)
+    return result, failure
+
+
+def _clear(out: Path) -> None:
+    """An earlier run's files never pose as this one's. Raises InputError for a folder that cannot be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in WRITTEN:
+            (out / name).unlink(missing_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(str(out), "output", None, f"cannot be written to: {error}") from None
+
+
+def _trace(out: Path, folder: Path, keep: bool) -> None:
+    """Written from the recording, so that the run itself is not slowed."""
+    from .record.recording import Recording
+    from .record.replay import write_trace
+
+    write_trace(Recording(folder), out / "trace.pftrace")
+    if not keep:
+        shutil.rmtree(folder)

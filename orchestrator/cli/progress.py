@@ -1,0 +1,42 @@
+"""A progress bar on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..instruments.progress import Progress
+
+PS_PER_S = 10**12
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[list[Progress]]:
+    """Simulated time, requests done and tokens per wall second, on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield []
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("starting")
+        started = time.perf_counter()
+
+        def update(now_ps: int, done: int, tokens: int) -> None:
+            wall = time.perf_counter() - started
+            bar.update(
+                task,
+                description=f"{now_ps / PS_PER_S:,.1f} s simulated, {done} requests, {tokens / wall:,.0f} tokens/s",
+            )
+
+        yield [Progress(update)]

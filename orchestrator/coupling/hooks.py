@@ -1,0 +1,29 @@
+"""What instruments are told of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..kernel.instrument import Hook, Hooks
+from ..lowering.work import Work
+from .port import Item
+
+
+class CouplingHooks(Hooks):
+    """Times are picoseconds.
+
+    Attributes:
+        operation_began: (component, now): an operation has been handed to a component that shares the clock.
+        operation_ended: (component, now): such an operation is done.
+        operations: (instance, step, member, component, operations, start, took): what a component does for a step,
+            one operation after another; told as soon as it is known, which may be before it has happened.
+        operations_folded: (instance, step, component, operations, start, took): all repetitions of operations that
+            alternate with chained collectives; their sum, from the start of the first.
+        sent: (send, start, took): K and V have gone one way.
+    """
+
+    operation_began: Hook[[str, int]]
+    operation_ended: Hook[[str, int]]
+    operations: Hook[[str, int, int, str, Sequence[Item], int, int]]
+    operations_folded: Hook[[str, int, str, Sequence[Item], int, int]]
+    sent: Hook[[Work, int, int]]

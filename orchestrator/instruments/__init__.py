@@ -1,0 +1,82 @@
+"""Those who look on: `Instrument` says what they can be told of; recorder, trace and progress are of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..coupling.port import Item
+    from ..kernel.queue import Event
+    from ..lowering.work import Work
+    from ..serving.interface import Step
+    from ..serving.replica import Replica
+    from ..serving.request_state import RequestState
+
+
+class Instrument:
+    """Everything there is to be told of. Any object with some of these methods is an instrument; it need not derive
+    from this class, and is called for those it has only. Times are picoseconds, energies picojoules.
+
+    An instrument looks and changes nothing. One that raises is dropped with a message, and the run goes on.
+    With ``rewinds = True`` it is copied with the run when a debugger goes back in time.
+    """
+
+    rewinds = False
+
+    def event(self, event: Event) -> None:
+        """An event is about to act: its time, kind, what it is about and which event caused it."""
+
+    def request_arrived(self, state: RequestState, now_ps: int) -> None:
+        """A request has been sent to the replica that its ``place`` names."""
+
+    def request_received(self, state: RequestState, now_ps: int) -> None:
+        """It is in the engine's queue."""
+
+    def prompt_computed(self, state: RequestState, now_ps: int) -> None:
+        """Its first token is out, and another replica is to decode it."""
+
+    def request_ended(self, state: RequestState) -> None:
+        """Its last token is, or will be at its ``end_ps``, with the client."""
+
+    def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
+        """A step of an instance begins; its operations start at ``starts_ps``, when its inputs are there."""
+
+    def step_landed(self, instance: str, number: int, now_ps: int, energy_pj: int) -> None:
+        """It is done, with all its members."""
+
+    def engine_stepped(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
+        """One engine's part of a step is done; its tokens are with their clients at ``delivered_ps``."""
+
+    def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
+        """K and V of a request begin to move between two replicas."""
+
+    def transfer_ended(self, request: int, now_ps: int) -> None:
+        """Nothing of it moves any more."""
+
+    def operation_began(self, component: str, now_ps: int) -> None:
+        """An operation has been handed to a component that shares the clock."""
+
+    def operation_ended(self, component: str, now_ps: int) -> None:
+        """Such an operation is done."""
+
+    def operations(
+        self,
+        instance: str,
+        step: int,
+        member: int,
+        component: str,
+        items: Sequence[Item],
+        start_ps: int,
+        took_ps: int,
+    ) -> None:
+        """What a component does for a member of a step, one operation after another; told as soon as it is known,
+        which may be before it has happened."""
+
+    def operations_folded(
+        self, instance: str, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
+    ) -> None:
+        """All repetitions of operations that alternate with chained collectives: their sum, from the first's start."""
+
+    def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
+        """K and V have gone one way."""

@@ -1,0 +1,112 @@
+"""What a run leaves behind, as a value: figures, requests, a time series. It knows nothing of the run that made it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+Cell = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: ``complete``, ``interrupted`` or ``failed``, and why."""
+
+    status: str = "complete"
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under named columns; ``formats`` says how a column's numbers are written, if not as they are.
+
+    ``table["ttft"]`` is a column, ``for row in table`` gives rows as dictionaries.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, column: str) -> list[Cell]:
+        place = self.columns.index(column)
+        return [row[place] for row in self.rows]
+
+    def __iter__(self) -> Iterator[dict[str, Cell]]:
+        return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def write(self, path: Path) -> None:
+        """As CSV; nothing for None."""
+        formats = [self.formats.get(column, "") for column in self.columns]
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(self.columns)
+            for row in self.rows:
+                writer.writerow("" if cell is None else format(cell, f) for cell, f in zip(row, formats, strict=True))
+
+    @classmethod
+    def read(cls, path: Path) -> Table:
+        """Of a CSV file; cells that are numbers become numbers. Raises InputError."""
+        try:
+            with path.open(newline="") as file:
+                header, *rows = list(csv.reader(file))
+        except (OSError, ValueError, csv.Error) as error:
+            raise InputError(str(path), "table", None, f"cannot be read: {error}") from None
+        return cls(tuple(header), [tuple(_cell(text) for text in row) for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of one run; docs/results.md says what the figures mean.
+
+    Attributes:
+        metrics: the content of result.json: the keys of `vllm bench serve --save-result`, ours under ``metronome``.
+        requests: one row a finished request, by id; times in ns.
+        series: 1 s bins of throughput, requests, KV use and power.
+    """
+
+    metrics: dict[str, Any]
+    requests: Table
+    series: Table
+
+    def __getitem__(self, name: str) -> Any:
+        """A figure by its key in result.json."""
+        return self.metrics[name]
+
+    @property
+    def status(self) -> str:
+        """``complete``, ``interrupted`` or ``failed``."""
+        return str(self.metrics["metronome"]["status"])
+
+    def write(self, folder: Path) -> None:
+        """result.json, requests.csv and timeseries.csv in ``folder``, which is made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps(self.metrics, indent=1) + "\n")
+        self.requests.write(folder / "requests.csv")
+        self.series.write(folder / "timeseries.csv")
+
+    @classmethod
+    def read(cls, folder: Path) -> Result:
+        """The result that a run has written into ``folder``. Raises InputError."""
+        try:
+            metrics = json.loads((folder / "result.json").read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(str(folder), "result.json", None, f"cannot be read: {error}") from None
+        return cls(metrics, Table.read(folder / "requests.csv"), Table.read(folder / "timeseries.csv"))
+
+
+def _cell(text: str) -> Cell:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None

@@ -1,0 +1,36 @@
+"""What instruments are told of the serving side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..kernel.instrument import Hook, Hooks
+from .interface import Step
+from .replica import Replica
+from .request_state import RequestState
+
+
+class ServingHooks(Hooks):
+    """Times are picoseconds.
+
+    Attributes:
+        request_arrived: (request, now): it has been sent to the replica that its ``place`` names.
+        request_received: (request, now): it is in the engine's queue.
+        prompt_computed: (request, now): its first token is out, and another replica is to decode it.
+        request_ended: (request): its last token is, or will be at its ``end_ps``, with the client.
+        step_launched: (instance, number of the step, now, when its operations start, requests computed in it).
+        step_landed: (instance, number of the step, now, energy in pJ): all its members' parts of it are done.
+        engine_stepped: (replica, step, energy in pJ, now, when its tokens are with their clients): of each member.
+        transfer_began: (request, source, target, now): K and V of it begin to move between two replicas.
+        transfer_ended: (request, now): nothing of it moves any more.
+    """
+
+    request_arrived: Hook[[RequestState, int]]
+    request_received: Hook[[RequestState, int]]
+    prompt_computed: Hook[[RequestState, int]]
+    request_ended: Hook[[RequestState]]
+    step_launched: Hook[[str, int, int, int, Sequence[int]]]
+    step_landed: Hook[[str, int, int, int]]
+    engine_stepped: Hook[[Replica, Step, int, int, int]]
+    transfer_began: Hook[[int, str, str, int]]
+    transfer_ended: Hook[[int, int]]

@@ -1,0 +1,40 @@
+"""The flags that every engine has, by vLLM's names."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..scenario.base import Part
+
+
+class EngineOptions(Part):
+    """One instance's engine; ``version`` chooses its rules and what its host work costs (docs/engines.md).
+
+    Engines with flags of their own add them in a class derived from this one.
+    """
+
+    version: str = Field(default="vllm-0.19", description="the engine and its version; metronome engines lists them")
+    cold_start: bool = Field(default=False, description="nothing has been served yet: the first step warms up")
+    api_server_count: int = Field(
+        default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"
+    )
+    max_num_seqs: int = Field(default=256, ge=1)
+    max_num_batched_tokens: int = Field(default=8192, ge=1)
+    block_size: int = Field(default=16, ge=1)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    reserve_working_memory: bool = Field(
+        default=True, description="activations, logits and context, as vLLM's profile run finds them"
+    )
+    num_gpu_blocks_override: int | None = Field(default=None, ge=1)
+    enable_prefix_caching: bool = True
+    kv_cache_dtype: Literal[
+        "auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float", "fp8", "fp8_e4m3", "fp8_e5m2"
+    ] = Field(default="auto", description="auto: the checkpoint's own if it names one, else the model's dtype")
+    max_model_len: int | None = Field(default=None, ge=1, description="default: the model's own limit")
+    all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
+    scheduling_policy: str = Field(
+        default="fcfs",
+        description="order of admission: fcfs, priority, shortest-job-first, deadline, or module:Class",
+    )

@@ -1,0 +1,70 @@
+"""One engine in its place: its name and number in the scenario, and the API servers before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..workload.request import Request
+from .api_server import ApiServers, ServerModel
+from .interface import Engine, Role
+from .request_state import RequestState
+
+DIRECT = ApiServers(ServerModel(), 0)
+
+
+class Replica:
+    """One data-parallel rank of an instance: what routers choose among.
+
+    Attributes:
+        name: of the instance, or of this rank of it.
+        number: its place among all replicas of the scenario.
+        engine: the serving engine.
+        servers: the instance's API servers, between it and the clients.
+        coming: requests sent to it that are still in an API server.
+        wake: makes its step loop look for work; set by that loop.
+    """
+
+    def __init__(self, name: str, number: int, engine: Engine, servers: ApiServers = DIRECT) -> None:
+        self.name, self.number, self.engine, self.servers = name, number, engine, servers
+        self.coming: list[RequestState] = []
+        self.wake: Callable[[], None] = lambda: None
+
+    @property
+    def role(self) -> Role:
+        return self.engine.role
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """(waiting, running) requests; those still in an API server wait."""
+        waiting, running = self.engine.load
+        return waiting + len(self.coming), running
+
+    @property
+    def queued_tokens(self) -> int:
+        """Prompt tokens that wait to be computed."""
+        return sum(state.num_tokens for state in self.coming) + self.engine.queued_tokens
+
+    @property
+    def kv_use(self) -> float:
+        """Share of its KV blocks that requests hold."""
+        return self.engine.used_blocks / self.engine.num_blocks
+
+    def cached_tokens(self, request: Request) -> int:
+        """Tokens of its prompt that are in the prefix cache now."""
+        return self.engine.cached_tokens(request)
+
+    def requests(self) -> list[RequestState]:
+        """All it has, in no order that matters."""
+        return [*self.coming, *self.engine.requests()]
+
+    def new_request(self, request: Request) -> RequestState:
+        """A record of a request that this replica gets."""
+        state = self.engine.new_request(request)
+        state.place = self.number
+        return state
+
+    def submit(self, state: RequestState) -> None:
+        """A request reaches the engine now. Raises InputError for one that could never be served."""
+        self.engine.check(state.request)
+        self.engine.submit(state)
+        self.wake()

@@ -1,0 +1,233 @@
+"""vLLM's engine core behind the serving interface: an input queue before the scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from ...errors import InputError
+from ...workload.request import Request
+from ..interface import EngineView, KvConnector, KvView, RequestView, Role, Step
+from ..kv.hashing import hash_blocks
+from ..request_state import RequestState
+from ..spec import EngineSpec
+from .config import SchedulerConfig
+from .lanes import VllmStep
+from .request_state import VllmRequestState
+from .scheduler import Scheduler
+
+FIXED = ("block_size", "enable_prefix_caching")  # the cache was built for them
+
+
+class VllmEngine:
+    """As `metronome.orchestrator.serving.interface.Engine`."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec = spec
+        self.role = spec.role
+        options = {field.name: getattr(spec.options, field.name) for field in fields(SchedulerConfig)}
+        self._config = SchedulerConfig(**options)
+        self.block_size, self.num_blocks = self._config.block_size, spec.num_blocks
+        self._life = 0  # how often it has failed
+        self.scheduler = self._new_scheduler()
+        self.counts = self.scheduler.counts
+        self._arrived: list[VllmRequestState] = []  # not looked at yet
+
+    def _new_scheduler(self) -> Scheduler:
+        spec = self._spec
+        hand_over = self.role is Role.PREFILL
+        return Scheduler(
+            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, spec.admission, spec.victims
+        )
+
+    @property
+    def connector(self) -> KvConnector | None:
+        return self.scheduler.remote_kvs.connector
+
+    @connector.setter
+    def connector(self, connector: KvConnector | None) -> None:
+        self.scheduler.remote_kvs.connector = connector
+
+    # A request's way ------------------------------------------------------------------------------
+
+    def new_request(self, request: Request) -> RequestState:
+        return VllmRequestState(request)
+
+    def check(self, request: Request) -> None:
+        outputs = 1 if self.role is Role.PREFILL else request.output_tokens
+        tokens = request.input_tokens + outputs
+        need = -(-(tokens - 1) // self.block_size)  # the last token's K and V are never computed
+        if self.role is Role.DECODE:  # blocks for the prompt and the token after it are reserved at once
+            need = max(need, -(-(request.input_tokens + 1) // self.block_size))
+        where, name = f"request {request.id}", self._spec.name
+        if tokens > self._spec.max_model_len:
+            limit = f"instance {name} takes at most {self._spec.max_model_len} (max_model_len)"
+            raise InputError(where, "input + output tokens", tokens, limit)
+        if need > self.num_blocks:
+            limit = f"instance {name} has {self.num_blocks} blocks of {self.block_size} tokens"
+            raise InputError(where, "KV blocks", need, limit)
+
+    def submit(self, state: RequestState) -> None:
+        self._arrived.append(_own(state))
+
+    def schedule(self, now_ps: int) -> Step | None:
+        for state in self._arrived:
+            if state.queued_ps < 0:
+                state.queued_ps = now_ps
+            self.scheduler.waiting.append(state)
+        self._arrived.clear()
+        step = self.scheduler.schedule(now_ps)
+        if step is not None:
+            step.life = self._life
+        return step
+
+    def settle(self, step: Step) -> None:
+        if isinstance(step, VllmStep) and step.life == self._life:
+            self.scheduler.settle(step)
+
+    def finish(self, step: Step, delivered_ps: int) -> None:
+        if not isinstance(step, VllmStep) or step.life != self._life:  # it has failed since
+            step.tokens = 0
+            step.first, step.ended, step.handed = [], [], []
+            return
+        if self.scheduler.has_aborted:
+            step.ended = [state for state in step.ended if not state.aborted]
+            step.handed = [state for state in step.handed if not state.aborted]
+        self.scheduler.finish(step)
+        for state in step.first:
+            if state.first_token_ps < 0:
+                state.first_token_ps = delivered_ps
+        for state in step.ended:
+            # Another engine's servers, which the first token came through, may be busier.
+            state.end_ps = max(delivered_ps, state.first_token_ps)
+
+    def abort(self, state: RequestState) -> None:
+        if state in self._arrived:
+            self._arrived.remove(_own(state))
+            state.aborted = True
+            return
+        self.scheduler.abort(_own(state))
+
+    def stop(self) -> list[RequestState]:
+        lost = self.requests()
+        connector = self.connector
+        self._arrived = []
+        self._life += 1
+        self.scheduler = self._new_scheduler()
+        self.scheduler.counts = self.counts
+        self.connector = connector
+        return lost
+
+    def restart(self) -> None:
+        """Its scheduler is new since it failed."""
+
+    def finished_sending(self, state: RequestState) -> None:
+        self.scheduler.release(_own(state))
+
+    def finished_recving(self, state: RequestState) -> None:
+        self.scheduler.remote_kvs.loaded(_own(state))
+
+    # Looked at from outside -----------------------------------------------------------------------
+
+    @property
+    def load(self) -> tuple[int, int]:
+        waiting, running = self.scheduler.load
+        return waiting + len(self._arrived), running
+
+    @property
+    def queued_tokens(self) -> int:
+        waiting: list[VllmRequestState] = [*self._arrived, *self.scheduler.waiting]
+        tokens = sum(state.num_tokens for state in waiting)
+        return tokens + self.scheduler.unfinished_tokens
+
+    @property
+    def used_blocks(self) -> int:
+        return self.scheduler.pool.used
+
+    def cached_tokens(self, request: Request) -> int:
+        if request.token_ids is None or not self._config.enable_prefix_caching:
+            return 0
+        hashes = hash_blocks(request.token_ids[: request.input_tokens], self.block_size)
+        return len(self.scheduler.pool.get_cached_blocks(hashes, len(hashes))) * self.block_size
+
+    def steady(self, most: int) -> int:
+        return self.scheduler.steady(most)
+
+    def requests(self) -> list[RequestState]:
+        scheduler = self.scheduler
+        return [
+            *self._arrived,
+            *scheduler.waiting,
+            *scheduler.remote_kvs.sequences(),
+            *scheduler.running.values(),
+            *scheduler.handed.values(),
+        ]
+
+    def look(self, state: RequestState) -> RequestView:
+        own = _own(state)
+        where = self._where(own)
+        computed, produced = own.num_computed_tokens, own.num_output_tokens
+        for lane in self.scheduler.lanes:
+            if where == "decode" and own in lane.decoders:
+                computed = lane.decoders.context(own)
+                produced += lane.decoders.step - own.since
+        waits = self._blocked(own) if where == "waiting" else ""
+        return RequestView(own.request.id, where, computed, produced, len(own.block_ids), waits)
+
+    def _where(self, state: VllmRequestState) -> str:
+        scheduler = self.scheduler
+        if scheduler.running.get(state.order) is state:
+            return "prefill" if state.order in scheduler.prefilling else "decode"
+        if scheduler.handed.get(state.request.id) is state:
+            return "handed"
+        return "moving" if scheduler.remote_kvs.has(state) else "waiting"
+
+    def _blocked(self, state: VllmRequestState) -> str:
+        """What it would wait for at the head of the queue."""
+        scheduler, pool = self.scheduler, self.scheduler.pool
+        if len(scheduler.running) >= scheduler.config.max_num_seqs:
+            return f"a place: max_num_seqs = {scheduler.config.max_num_seqs} are running"
+        if pool.free < scheduler.cache.blocks_for(state.num_tokens) - len(state.block_ids):
+            return f"KV blocks: {pool.free} of {pool.size} are free"
+        return "its next step"
+
+    def view(self) -> EngineView:
+        scheduler, pool = self.scheduler, self.scheduler.pool
+        waiting = [*scheduler.waiting, *self._arrived]
+        return EngineView(
+            waiting=tuple(state.request.id for state in waiting),
+            running=tuple(state.request.id for state in scheduler.running.values()),
+            prefilling=tuple(s.request.id for s in scheduler.running.values() if s.order in scheduler.prefilling),
+            handed=tuple(scheduler.handed),
+            kv=KvView(pool.size, pool.free, pool.used, pool.cached),
+            counts=replace(self.counts),
+            config=asdict(scheduler.config),
+            slots=tuple(
+                {"step": lane.decoders.step, "decodes": lane.decoders.count, "in_flight": lane.in_flight}
+                for lane in scheduler.lanes
+            ),
+            blocked=self._blocked(waiting[0]) if waiting else "",
+        )
+
+    def configure(self, field: str, value: object) -> None:
+        known: dict[str, Any] = {name: was for name, was in asdict(self._config).items() if name not in FIXED}
+        if field not in known:
+            raise InputError("engine", field, value, f"cannot be set; of a config {', '.join(known)} can")
+        before = known[field]
+        if type(value) is not type(before) or (type(value) is int and value < 0):
+            kind = "true or false" if isinstance(before, bool) else "a whole number, not negative"
+            raise InputError("engine", field, value, f"must be {kind}")
+        if field.startswith("max_") and isinstance(value, int) and value < 1:
+            raise InputError("engine", field, value, "must be at least 1")
+        change: dict[str, Any] = {field: value}
+        self._config = self.scheduler.config = replace(self._config, **change)
+
+    def internals(self) -> list[object]:
+        return self.scheduler.pool.internals()
+
+
+def _own(state: RequestState) -> VllmRequestState:
+    """A record that `new_request` has made."""
+    if not isinstance(state, VllmRequestState):
+        raise TypeError(f"request {state.request.id} was made by another engine")
+    return state

@@ -1,0 +1,83 @@
+"""However a run ends, what there is until then is written, and says how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from ..conftest import wait_until_under_way
+
+
+@pytest.fixture
+def long(small, tmp_path):
+    """A scenario that takes minutes."""
+    small["workload"]["num_requests"] = 1_000_000
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(small))
+    return tmp_path / "long.yaml"
+
+
+def start(long, tmp_path, **options):
+    command = [sys.executable, "-m", "metronome", "run", long, "-o", tmp_path / "out", "--quiet", "--record"]
+    return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_leaves_results_so_far_marked(long, tmp_path, number, code):
+    process = start(long, tmp_path, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+    wait_until_under_way(tmp_path / "out", process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "interrupted" in said and "Traceback" not in said
+    own = json.loads((tmp_path / "out/result.json").read_text())["metronome"]
+    assert own["status"] == "interrupted" and own["error_bars"] is not None
+    assert len((tmp_path / "out/requests.csv").read_text().splitlines()) > 1
+    replayed = subprocess.run(
+        [sys.executable, "-m", "metronome", "replay", str(tmp_path / "out"), "-o", str(tmp_path / "again"), "--quiet"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in replayed.stderr and (tmp_path / "again/requests.csv").is_file(), replayed.stderr
+
+
+def test_an_earlier_result_never_poses_as_this_runs(long, tmp_path, cli):
+    assert cli("run", "--set", "workload.num_requests=2", "-o", tmp_path / "out", "--quiet").exit_code == 0
+    process = start(long, tmp_path)
+    wait_until_under_way(tmp_path / "out", process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not (tmp_path / "out/result.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_the_run(tmp_path, cli):
+    (tmp_path / "file").write_text("")
+    done = cli("run", "--set", "workload.num_requests=2", "-o", tmp_path / "file" / "out", "--quiet")
+    assert done.exit_code == 2 and "cannot be written to" in done.output, done.output
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_full_disk_is_one_message(tmp_path, cli, monkeypatch):
+    from metronome.orchestrator.report.result import Table
+
+    def full(self, path):
+        with open("/dev/full", "w") as file:  # noqa: PTH123
+            file.write("x" * 100_000)
+
+    monkeypatch.setattr(Table, "write", full)
+    done = cli("run", "--set", "workload.num_requests=2", "-o", tmp_path / "out", "--quiet")
+    assert done.exit_code == 2 and "results: cannot be written" in done.output, done.output
+
+
+def test_a_recording_never_replaces_what_is_none(tmp_path, cli):
+    (tmp_path / "out/recording").mkdir(parents=True)
+    (tmp_path / "out/recording/thesis.tex").write_text("years of work")
+    done = cli("run", "--set", "workload.num_requests=2", "-o", tmp_path / "out", "--quiet", "--record")
+    assert done.exit_code == 2 and "is no recording" in done.output, done.output
+    assert (tmp_path / "out/recording/thesis.tex").read_text() == "years of work"
