@@ -23,6 +23,29 @@ from .interface import (
     check_operation,
 )
 
+#: Attributes that change what an operation does or moves; a model that does not heed one refuses the template.
+#:
+#: A gemm or moe whose weights are not of its ``dtype`` has ``weight_dtype``, ``weight_bits`` (of one weight, its scales
+#: included), ``weight_block`` (rows that share a scale, if more than one and fewer than all), and ``compute``, the type
+#: of the products if it is not ``dtype``. ``gated`` = False: experts without a gate.
+#:
+#: Attention: ``sees`` = tokens a query sees at most, itself included (decodes' contexts are bounded already, prompts
+#: are not); ``chunk`` = they are those of its own chunk; ``top_k_tokens`` = they are chosen among all; ``compress`` =
+#: so many tokens before the ``sees`` last ones are one key (``top_k_tokens`` of these are attended to);
+#: ``v_head_size``, if values are of another size than keys; ``shared_kv`` = values are the first part of the keys, kept
+#: once; ``prompt_head_size`` and ``prompt_v_head_size``: prompts are computed with a key and value of these sizes for
+#: each head, as latent attention does.
+ALTERATIONS: Mapping[str, str] = {
+    "weight_dtype": "weights of another type than the activations",
+    "sees": "queries that see a part of their context",
+    "top_k_tokens": "queries that choose what they attend to",
+    "compress": "contexts of which one vector is kept for several tokens",
+    "v_head_size": "values of another size than keys",
+    "shared_kv": "values that are part of the keys",
+    "prompt_head_size": "prompts computed with other heads than decodes",
+    "gated": "experts without a gate",
+}
+
 
 class Config(BaseModel):
     """Base of every model's configuration: unknown keys refused, NaN and infinity too."""
@@ -42,9 +65,13 @@ class Estimate(NamedTuple):
 
 
 class Model(Generic[C]):
-    """A configured component: ``Model(config, seed)``; subclasses name their Config as parameter."""
+    """A configured component: ``Model(config, seed)``; subclasses name their Config as parameter.
+
+    ``heeds``: the `ALTERATIONS` it takes into account; templates with others are refused.
+    """
 
     description: ClassVar[Description]
+    heeds: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         try:
@@ -82,6 +109,9 @@ class Model(Generic[C]):
             for name in OPERATION_ATTRIBUTES[template.kind]:
                 if name not in template.attributes:
                     raise UnsupportedOperation(self.description.name, template, f"the template lacks '{name}'")
+            for name, meaning in ALTERATIONS.items():
+                if name in template.attributes and name not in self.heeds:
+                    raise UnsupportedOperation(self.description.name, template, f"it has no figures for {meaning}")
             self.check_template(template)
             self.templates[template.id] = template
 

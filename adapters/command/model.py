@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from metronome.hwmodels.base import Config, Estimate, OracleModel
+from metronome.hwmodels.base import ALTERATIONS, Config, Estimate, OracleModel
 from metronome.hwmodels.interface import (
     OPERATION_VALUES,
     Description,
@@ -75,6 +75,8 @@ class CommandConfig(Config):
 
 class Command(OracleModel[CommandConfig]):
     """What the four kinds have in common. An answer of the tool counts as modelled."""
+
+    heeds = frozenset(ALTERATIONS)  # the tool is given every attribute
 
     description: ClassVar[Description]
 

@@ -84,8 +84,10 @@ class RecordingSource:
         for number, (name, path) in enumerate(self._inputs.found.items()):
             if path.is_dir():
                 path = path / "config.json"
-            # A model is named after its file and the folder it is in.
-            kept = Path("inputs") / str(number) / path.parent.name / path.name
+            if not path.is_file():  # asked for, and not there
+                continue
+            # A model is named after its file and the folder it is in, or two folders.
+            kept = Path("inputs", str(number), *path.resolve().parts[1:][-3:])
             (self.folder / kept).parent.mkdir(parents=True)
             shutil.copyfile(path, self.folder / kept)
             copies[name] = str(kept)

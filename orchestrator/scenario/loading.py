@@ -38,6 +38,8 @@ def load(source: str | None = None, overrides: Overrides = (), seed: int | None 
     path, text = _find(source or DEFAULT)
     data = _parse(str(path), text)
     _change(data, overrides, seed)
+    if isinstance(data.get("devices"), str):
+        data["devices"] = _devices(path.parent / data["devices"])
     return validate(data, str(path), text), path.parent
 
 
@@ -60,6 +62,14 @@ def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> Non
             _set(data, path, _parse_value(text))
     if seed is not None:
         data["seed"] = seed
+
+
+def _devices(path: Path) -> dict[str, Any]:
+    """The content of a file of devices: a mapping of names to facts."""
+    try:
+        return _parse(str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), "devices", None, f"cannot be read: {error}") from None
 
 
 def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:

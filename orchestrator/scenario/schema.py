@@ -7,7 +7,8 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from metronome.hwmodels.catalog import interconnect_names
+from metronome.hwmodels import catalog
+from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ..serving import engines
@@ -208,7 +209,11 @@ class Instance(Devices):
     decode_attention: Literal["accelerator", "pim"] = Field(
         default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
     )
-    dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    dtype: Literal["auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float"] = "auto"
+    quantization: str | None = Field(
+        default=None,
+        description="vLLM's name of the checkpoint's method; of a plain checkpoint: fp8, bitsandbytes, ...",
+    )
     engine: EngineFlags = engines.kind_of(EngineOptions().version).options()
 
     @field_validator("engine", mode="before")
@@ -267,6 +272,13 @@ class Scenario(Part):
     kv_transfer: KvTransfer = KvTransfer()
     components: dict[str, ComponentOptions] = {}
     slo: Slo = Slo()
+    devices: dict[Name, DeviceFacts] = Field(
+        default={}, description="devices of one's own by name, as in the catalog; or a YAML file of them"
+    )
+
+    def device(self, name: str) -> catalog.Device:
+        """One's own device of that name, else the catalog's; KeyError says what there is."""
+        return self.devices[name].device(name) if name in self.devices else catalog.device(name)
 
     @model_validator(mode="after")
     def _references(self) -> Scenario:
