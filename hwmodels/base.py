@@ -56,7 +56,8 @@ class Model(Generic[C]):
         try:
             self.config: C = self._config_type().model_validate(dict(config or {}))
         except ValidationError as error:
-            first = error.errors()[0]
+            found = error.errors()
+            first = next((one for one in found if one["type"] != "missing"), found[0])
             path = ".".join(str(part) for part in first["loc"]) or "config"
             allowed = first["msg"]
             if first["type"] == "extra_forbidden":

@@ -63,6 +63,8 @@ class ToolConfig(Config):
 class _Asked(OracleModel[ToolConfig]):
     """What both kinds share: one process of the tool a session."""
 
+    tools: ClassVar[frozenset[str]] = frozenset({"aiconfigurator"})
+
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         own = self.config

@@ -73,6 +73,8 @@ class Open(NamedTuple):
 class Ns3(Model[Ns3Config]):
     """A session is one process of the tool, which knows one network."""
 
+    tools: ClassVar[frozenset[str]] = frozenset({"ns3"})
+
     description = Description(
         name="ns3",
         kind="network",

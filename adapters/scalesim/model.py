@@ -34,6 +34,8 @@ class ScaleSimConfig(SystolicConfig):
 class ScaleSim(Array[ScaleSimConfig]):
     """SCALE-Sim 3.0.0 in its stall-free mode; the vector unit is `systolic`'s formula."""
 
+    tools: ClassVar[frozenset[str]] = frozenset({"scalesim"})
+
     description = replace(
         Systolic.description,
         name="scalesim",

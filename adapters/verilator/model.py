@@ -36,6 +36,8 @@ class RtlArrayConfig(SystolicConfig):
 class RtlArray(Array[RtlArrayConfig]):
     """An 8 x 8 output-stationary array for int8; other types take as long. The vector unit is `systolic`'s formula."""
 
+    tools: ClassVar[frozenset[str]] = frozenset({"verilator"})
+
     description = replace(
         Systolic.description,
         name="verilator",

@@ -25,9 +25,11 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from metronome.component.v1.server_side import server_side
 
 from ...errors import ComponentFailure
 from ...scenario.components import ContainerOptions
+from .. import registry
 from ..components import ComponentSpec
 from ..link import Link
 from ..remote import RemoteLink, Watchdog
@@ -219,7 +221,7 @@ class _Run:
         """The folder that is mounted into the container, for its socket or its certificates."""
         shared = self._folder / str(spec.rank)
         shared.mkdir(mode=0o700)
-        (shared / OWN).write_text(json.dumps(dict(spec.config), default=str))
+        (shared / OWN).write_text(json.dumps(_own(spec), default=str))
         if tls:
             make_certificates(self._folder / f"{spec.rank}.tls", [spec.name])
             for name, target in (
@@ -319,6 +321,14 @@ def sweep(client: Any) -> list[str]:
                 network.remove()
             found.append(network.name)
     return found
+
+
+def _own(spec: ComponentSpec) -> dict[str, Any]:
+    """What no client may choose, so the component must have it; all, where its model is known to its image alone."""
+    if spec.facts is not None:
+        return dict(spec.config)
+    fields = server_side(registry.find(spec.model))
+    return {field: value for field, value in spec.config.items() if field in fields}
 
 
 def _gpus(count: int) -> dict[str, Any]:
