@@ -79,6 +79,7 @@ def command(
 
 def _own(model: Any, path: Path | None, settings: tuple[str, ...]) -> dict[str, Any]:
     """The server's own configuration; what is in it must be right, what is missing clients may send."""
+    from metronome.adapters.host.server import COOKIE
     from metronome.hwmodels.interface import ConfigError
 
     own = read_mapping(path) if path else {}
@@ -88,7 +89,7 @@ def _own(model: Any, path: Path | None, settings: tuple[str, ...]) -> dict[str, 
             raise InputError("serve-component", "--set", setting, "must be FIELD=VALUE")
         own[field] = parse_value("--set", text)
     try:
-        if own:
+        if own and COOKIE not in os.environ:  # an orchestrator asks for a session, and says what is wrong itself
             model(own, 0)
     except ConfigError as error:
         if error.allowed != MISSING:
