@@ -26,6 +26,7 @@ ALLOWED = {
         "orchestrator.kernel",
         "orchestrator.errors",
         "orchestrator.scenario.base",
+        "orchestrator.plugins",
     ),
     "orchestrator/lowering": (
         "orchestrator.lowering",

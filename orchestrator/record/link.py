@@ -149,6 +149,9 @@ class TapedLink:
 
     def _known_answer(self, verb: str, asked: tuple[Any, ...]) -> Exchange | None:
         known = self.tape.get(self.session, self.position)
+        if known is not None and known.verb == "statistics" != verb:
+            # A run that was interrupted in the middle of an event asks for figures where it would have gone on.
+            raise RecordingEndsError(f"the recorded run was interrupted in event {self.tape.event}")
         if known is not None and (known.verb not in (verb, "send") or known.asked != asked):
             raise DivergenceError(
                 self.tape.event,

@@ -14,7 +14,7 @@ from metronome.hwmodels.interface import PROVENANCE_ORDER
 from numpy.typing import NDArray
 
 from ..coupling.components import ComponentSpec
-from ..errors import ComponentFailure
+from ..errors import ComponentFailure, RecordingEndsError
 from ..instruments.recorder import StepLog
 from ..power.energy import static_watts
 from ..scenario.loading import digest
@@ -124,6 +124,8 @@ def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[
     usage = simulation.ports.usage(name)
     try:
         statistics = simulation.ports.statistics(name) if able else {}
+    except RecordingEndsError:  # a replay of a run that was interrupted
+        statistics = {}
     except ComponentFailure as failure:  # it has answered everything: the run is whole, only its own figures are lost
         statistics = {"error": str(failure)}
     return {
