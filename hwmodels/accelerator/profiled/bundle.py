@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from ...interface import PS_PER_US, ConfigError, Provenance, Template, worse
 from . import files
@@ -101,15 +102,19 @@ class Bundle:
         if not all(isinstance(part, dict) for part in parts):
             raise ConfigError(f"{meta}: skew_fit.bucket_axes", parts, "must be a mapping")
         axes = {name: files.edges(meta, {**parts[0], **parts[1]}, name) for name in SKEW_AXES}
-        default = per_tp.get("alpha_default")
+        default: Any = per_tp.get("alpha_default")
         if type(default) not in (int, float) or not math.isfinite(default):
             raise ConfigError(f"{meta}: skew_fit.per_tp.{self.tp}.alpha_default", default, "a finite number")
-        labels = ("n_label", "skew_rate_label", "kv_big_label", "kp_label")
+        needed = ("pc", "n_label", "skew_rate_label", "kv_big_label", "kp_label", "alpha")
         buckets = {
-            (files.count(path, line, row, "pc"), *(row[label] for label in labels)): files.number(
-                path, line, row, "alpha"
-            )
-            for line, row in files.rows(path, ("pc", *labels, "alpha"))
+            (
+                files.count(path, line, row, "pc"),
+                row["n_label"],
+                row["skew_rate_label"],
+                row["kv_big_label"],
+                row["kp_label"],
+            ): files.number(path, line, row, "alpha")
+            for line, row in files.rows(path, needed)
         }
         return SkewTable(
             {name: bins for name, (bins, _) in axes.items()},
