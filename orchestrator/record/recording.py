@@ -183,6 +183,7 @@ class Recording:
             original = Path(header["folder"])
             for said in header["components"].values():
                 _described(said["description"])
+                bool(said["remote"])
                 for field in ("kind", "model", "image"):
                     said[field].encode()
         self.scenario = validate(scenario, f"{folder / JOURNAL}")
