@@ -48,9 +48,15 @@ ALTERATIONS: Mapping[str, str] = {
 
 
 class Config(BaseModel):
-    """Base of every model's configuration: unknown keys refused, NaN and infinity too."""
+    """Base of every model's configuration: unknown keys refused, NaN and infinity too.
+
+    ``server_side`` names the fields that say what runs on the component's host, or what is read or written there.
+    A client of a component server cannot set them (`metronome.component.v1.server_side`); fields of type Path count
+    as named.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    server_side: ClassVar[frozenset[str]] = frozenset()
 
 
 C = TypeVar("C", bound=Config)
@@ -77,7 +83,8 @@ class Model(Generic[C]):
         try:
             self.config: C = self._config_type().model_validate(dict(config or {}))
         except ValidationError as error:
-            first = error.errors()[0]
+            found = error.errors()
+            first = next((one for one in found if one["type"] != "missing"), found[0])
             path = ".".join(str(part) for part in first["loc"]) or "config"
             allowed = first["msg"]
             if first["type"] == "extra_forbidden":
@@ -100,6 +107,11 @@ class Model(Generic[C]):
     @classmethod
     def config_schema(cls) -> dict[str, Any]:
         return cls._config_type().model_json_schema()
+
+    @classmethod
+    def server_side(cls) -> frozenset[str]:
+        """The fields that its Config, or a base of that, declares as the server's own."""
+        return frozenset().union(*(vars(base).get("server_side", ()) for base in cls._config_type().__mro__))
 
     def declare(self, templates: Sequence[Template]) -> None:
         for template in templates:

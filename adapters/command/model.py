@@ -40,6 +40,9 @@ PS = {"ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
 class CommandConfig(Config):
     """How the tool is run and read. ``refuse``: output that matches means failure, whatever the exit code."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset(
+        {"command", "inputs", "value", "refuse", "ok_exit_codes", "keep_scratch"}
+    )
     command: list[str] = Field(min_length=1)
     kinds: list[str] | None = Field(default=None, description="operations it can do; default: all of this kind")
     inputs: dict[str, str] = Field(

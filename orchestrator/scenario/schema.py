@@ -17,6 +17,7 @@ from ..strict import Part
 from ..workload.synthetic import Synthetic
 from .components import ComponentOptions
 
+MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
 
 
@@ -35,7 +36,7 @@ class Accelerators(Part):
     """``count`` equal devices of a node; ``type`` names a catalog device unless all is given."""
 
     type: str
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=MOST_DEVICES)
     memory_gib: float | None = Field(default=None, gt=0, description="of one device; default: the catalog's")
 
 
@@ -51,7 +52,7 @@ class Dram(Part):
 class Pim(Part):
     """Memory that computes, beside each accelerator of a node; what is not given is the model's default."""
 
-    devices_per_accelerator: int = Field(ge=1)
+    devices_per_accelerator: int = Field(ge=1, le=MOST_DEVICES)
     size_gib: float = Field(default=1, gt=0, description="of one device, for K and V")
     bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device, decimal")
     tflops: float | None = Field(default=None, gt=0)
@@ -149,8 +150,11 @@ class Devices(Part):
     @classmethod
     def _selection(cls, value: str | list[str]) -> str | list[str]:
         for text in [value] if isinstance(value, str) else value:
-            if not SELECTION.match(text):
+            match = SELECTION.match(text)
+            if not match:
                 raise ValueError("must be NODE[FIRST:END] or NODE[INDEX], e.g. n0[0:4], or a list of these")
+            if max(len(match["first"]), len(match["end"] or "")) > 6 or int(match["end"] or 0) > MOST_DEVICES:
+                raise ValueError(f"a node has at most {MOST_DEVICES} accelerators")
         return value
 
     @property
