@@ -36,7 +36,9 @@ from .serving.policies import make_policies
 from .serving.replica import Replica
 from .serving.router import make_router
 from .serving.spec import EngineSpec
-from .workload import llmservingsim, synthetic
+from .workload import reading
+from .workload.randomness import stream
+from .workload.registry import Reading
 from .workload.request import Request
 from .workload.rewindable import Rewindable
 
@@ -106,6 +108,7 @@ class Simulation:
         instruments: Sequence[object] = (),
         fold: bool = True,
         rewindable: bool = False,
+        strict: bool = False,
     ) -> None:
         self.scenario = scenario
         self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
@@ -115,8 +118,9 @@ class Simulation:
         templates = Templates()
         self.units = place(scenario, self.inputs, templates)
         routes = self._routes(templates)
-        router = make_router(scenario.router.policy, synthetic.stream(scenario.seed, "router"))
-        self.workload = read_workload(scenario, self.inputs)
+        router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
+        self.reading = Reading(self.inputs.path, scenario.seed, strict)
+        self.workload = read_workload(scenario, self.reading)
         if rewindable:
             self.workload = Rewindable(self.workload)
         self.instruments = Instruments(lambda message: print(f"metronome: {message}", file=sys.stderr))
@@ -255,12 +259,9 @@ class Simulation:
             )
 
 
-def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:
+def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:
     """The scenario's requests, not yet read beyond the first: a missing or empty file is found now."""
-    spec = scenario.workload
-    if isinstance(spec, synthetic.Synthetic):
-        return synthetic.generate(spec, scenario.seed)
-    requests = llmservingsim.read(inputs.path(spec.path), spec.limit)
+    requests = reading.read(scenario.workload, reader)
     return chain([next(requests)], requests)
 
 

@@ -19,7 +19,12 @@ ALLOWED = {
     "proto/metronome": ("component", "hwmodels.interface", "orchestrator"),
     "orchestrator": ("orchestrator", "hwmodels.interface", "hwmodels.catalog", "component"),
     "orchestrator/kernel": ("orchestrator.kernel", "orchestrator.errors"),
-    "orchestrator/workload": ("orchestrator.workload", "orchestrator.errors"),
+    "orchestrator/workload": (
+        "orchestrator.workload",
+        "orchestrator.errors",
+        "orchestrator.scenario.base",
+        "orchestrator.plugins",
+    ),
     "orchestrator/serving": (
         "orchestrator.serving",
         "orchestrator.workload",
