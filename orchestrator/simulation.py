@@ -26,6 +26,7 @@ from .placement import UnitPlan, kv_routes, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
+from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
@@ -136,7 +137,9 @@ class Simulation:
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
             self._build_replicas()
-            self.dispatcher = Dispatcher(self.kernel, self.workload, router, self.replicas, self._serving_hooks)
+            self.dispatcher = Dispatcher(
+                self.kernel, self.workload, router, self.replicas, self._serving_hooks, clients(scenario), strict
+            )
             self._build_connector(routes)
             self._build_loops(fold)
         except BaseException:
@@ -257,6 +260,14 @@ class Simulation:
                 self._serving_hooks,
                 self.kernel,
             )
+
+
+def clients(scenario: Scenario) -> Clients | None:
+    """Who sends, where it is a closed loop."""
+    options = scenario.workload
+    if options.max_concurrency is None:
+        return None
+    return Clients(options.max_concurrency, options.client, stream(scenario.seed, "workload.client"))
 
 
 def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:

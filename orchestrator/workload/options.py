@@ -11,14 +11,14 @@ from .arrivals import Pace
 class Client(Part):
     """What happens at the client between the last token of one request and the next it sends.
 
-    Only a closed loop (``max_concurrency``) has it: an open one sends by the clock. The spread is uniform over
+    Only a closed loop (``max_concurrency``) has it: an open one sends by the clock. Each time is drawn evenly from
     mean x (1 - jitter) to mean x (1 + jitter). Where the defaults come from: docs/workload.md, "Closed loop".
     """
 
-    think_ms: float = Field(default=0.0, ge=0, description="after the last token, before the next request is made")
+    think_ms: float = Field(default=0.0, ge=0, description="after the last token, before the next is to be sent")
     network_ms: float = Field(default=0.0, ge=0, description="on the way to the server, each request")
-    turnaround_ms: float = Field(default=0.6, ge=0, description="the client program itself, from last token to send")
-    jitter: float = Field(default=0.5, ge=0, le=1, description="share of all three by which it varies; 0 = never")
+    send_ms: float = Field(default=0.5, ge=0, description="what the client program takes a request, one after another")
+    jitter: float = Field(default=0.5, ge=0, le=1, description="share by which these times vary; 0 = never")
 
 
 class WorkloadOptions(Pace):

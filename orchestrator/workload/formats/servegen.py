@@ -15,7 +15,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from heapq import merge
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -96,7 +96,7 @@ def _trace(path: Path) -> tuple[float, list[tuple[float, float]], list[Law]]:
                 rows.append((start, rate, (kind, shape)))
     except OSError as error:
         raise InputError(str(path), "workload", None, f"cannot be read: {error.strerror}") from None
-    if not rows or any(one[0] >= other[0] for one, other in zip(rows, rows[1:], strict=False)):
+    if not rows or any(one[0] >= other[0] for one, other in pairwise(rows)):
         raise InputError(str(path), "workload", None, "must have rows, in order of time")
     width = rows[1][0] - rows[0][0] if len(rows) > 1 else 600.0
     ends = [row[0] for row in rows[1:]] + [rows[-1][0] + width]
@@ -118,7 +118,7 @@ Table = tuple[list[int], list[float]]  # lengths, and how probable each or a sma
 
 
 class _Dataset:
-    """Lengths as a client's dataset has them, from each of its seconds on."""
+    """Lengths as a client's dataset has them, from each of its seconds on; windows without any are passed over."""
 
     def __init__(self, starts: list[float], tables: list[tuple[Table, Table]]) -> None:
         self._starts, self._tables = starts, tables
@@ -143,10 +143,10 @@ def _lengths(path: Path, options: ServeGenOptions, reading: Reading) -> _Drawn |
         return _Drawn(options.input_tokens, options.output_tokens)
     try:
         windows = json.loads(path.read_text())
-        rows = sorted((float(start), window) for start, window in windows.items())
+        rows = sorted((float(start), window) for start, window in windows.items() if window["input_tokens"] != "{}")
         tables = [(_table(w["input_tokens"]), _table(w["output_tokens"])) for _, w in rows]
         if not rows:
-            raise ValueError("it is empty")
+            raise ValueError("no window of it has lengths")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(str(path), "dataset", None, f"is no dataset of ServeGen's: {error!r}") from None
     return _Dataset([start for start, _ in rows], tables)
