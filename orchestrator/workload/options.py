@@ -6,6 +6,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from ..scenario.base import Part
 from .arrivals import Pace
+from .slo import Slo
 
 
 class Client(Part):
@@ -17,8 +18,8 @@ class Client(Part):
 
     think_ms: float = Field(default=0.0, ge=0, description="after the last token, before the next is to be sent")
     network_ms: float = Field(default=0.0, ge=0, description="on the way to the server, each request")
-    send_ms: float = Field(default=0.5, ge=0, description="what the client program takes a request, one after another")
-    jitter: float = Field(default=0.5, ge=0, le=1, description="share by which these times vary; 0 = never")
+    send_ms: float = Field(default=1.1, ge=0, description="what the client program takes a request, one after another")
+    jitter: float = Field(default=1.0, ge=0, le=1, description="share by which these times vary; 0 = never")
 
 
 class WorkloadOptions(Pace):
@@ -39,6 +40,11 @@ class WorkloadOptions(Pace):
     def guessed(self) -> bool:
         """Whether the format was guessed from the file."""
         return self._guessed
+
+    @property
+    def class_slos(self) -> dict[str, Slo]:
+        """What each class of traffic is promised, by name, where the workload says."""
+        return {}
 
     def mark_guessed(self, guessed: bool) -> None:
         self._guessed = guessed

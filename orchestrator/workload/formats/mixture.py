@@ -44,6 +44,10 @@ class MixtureOptions(WorkloadOptions):
     format: Literal["mixture"] = "mixture"
     classes: list[TrafficClass] = Field(min_length=1)
 
+    @property
+    def class_slos(self) -> dict[str, Slo]:
+        return {one.name: one.slo for one in self.classes if one.slo is not None}
+
     @model_validator(mode="after")
     def _names(self) -> MixtureOptions:
         names = [one.name for one in self.classes]
