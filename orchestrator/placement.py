@@ -19,7 +19,9 @@ from .lowering.routing import Routing, routing
 from .lowering.work import TOKENS, Plan, Templates, Work
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
+from .serving.engines import kind_of
 from .serving.kv.capacity import num_blocks, working_bytes
+from .serving.spec import Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,10 @@ class _Placement:
             self._routing(),
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
+        length = engine.max_model_len or self.arch.max_positions
+        refused = kind_of(engine.version).refuse_start(engine, Start(length, self.arch.max_positions, fit))
+        if refused is not None:
+            raise self._refuse(f"engine.{refused[0]}", *refused[1:])
         return UnitPlan(
             options,
             self.index,
@@ -168,7 +174,7 @@ class _Placement:
             layout,
             plan,
             engine.num_gpu_blocks_override or fit,
-            engine.max_model_len or self.arch.max_positions,
+            length,
             self.kv_dtype,
         )
 

@@ -13,11 +13,10 @@ from ..workload.request import Request
 from .clients import Clients
 from .hooks import ServingHooks
 from .interface import KvConnector, Role
+from .refusals import refusal
 from .replica import Replica
 from .request_state import RequestState
-from .refusals import refusal
 from .router import Router
-
 
 PS_PER_S = 10**12
 

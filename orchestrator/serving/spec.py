@@ -37,9 +37,26 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What an engine finds when it starts: tokens a request may have, what the model allows, and the KV blocks that
+    fit the memory."""
+
+    max_model_len: int
+    max_positions: int
+    blocks: int
+
+
+StartRule = Callable[[Any, Start], tuple[str, object, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One kind of engine: its flags, how one is made, and its host work where no file of ours has it."""
+    """One kind of engine: its flags, how one is made, and its host work where no file of ours has it.
+
+    ``refuse_start`` says which flag keeps it from starting, its value, and what is allowed; None if nothing does.
+    """
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
     costs: HostCosts | None = None
+    refuse_start: StartRule = lambda options, start: None

@@ -5,5 +5,6 @@ from __future__ import annotations
 from ..spec import EngineKind
 from .engine import VllmEngine
 from .options import VllmOptions
+from .start import refuse_start
 
-KIND = EngineKind(options=VllmOptions, make=VllmEngine)
+KIND = EngineKind(options=VllmOptions, make=VllmEngine, refuse_start=refuse_start)
