@@ -50,13 +50,31 @@ StartRule = Callable[[Any, Start], tuple[str, object, str] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineKind:
-    """One kind of engine: its flags, how one is made, and its host work where no file of ours has it.
+class DeviceFacts:
+    """What defaults depend on: the accelerator's name and memory, and the longest request the model takes."""
 
-    ``refuse_start`` says which flag keeps it from starting, its value, and what is allowed; None if nothing does.
-    """
+    name: str
+    memory_bytes: int
+    max_model_len: int
+
+
+def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
+    """The same limits on every device."""
+    change = {
+        "max_num_seqs": options.max_num_seqs or 256,
+        "max_num_batched_tokens": options.max_num_batched_tokens or 8192,
+    }
+    return options.model_copy(update=change)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """One kind of engine: its flags, how one is made, its host work where no file of ours has it, what it takes where
+    flags are left open (``resolve``), and which flag keeps it from starting, its value and what is allowed
+    (``refuse_start``; None if nothing does)."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
     costs: HostCosts | None = None
+    resolve: Callable[[EngineOptions, DeviceFacts], EngineOptions] = _plain
     refuse_start: StartRule = lambda options, start: None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..spec import EngineKind
+from .defaults import resolve
 from .engine import VllmEngine
 from .options import VllmOptions
 from .start import refuse_start
 
-KIND = EngineKind(options=VllmOptions, make=VllmEngine, refuse_start=refuse_start)
+KIND = EngineKind(options=VllmOptions, make=VllmEngine, resolve=resolve, refuse_start=refuse_start)
