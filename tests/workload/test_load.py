@@ -86,14 +86,14 @@ def spread(result):
     return float(np.median(waves[:, -1] - waves[:, 0]))
 
 
-FIXED = {"format": "random", "num_prompts": 320, "max_concurrency": 32, "random_output_len": 64}
+FIXED = {"format": "random", "num_prompts": 320, "max_concurrency": 32, "random_input_len": 128}
 
 
 def test_equal_lengths_are_not_kept_in_step_by_a_client_that_takes_no_time(tmp_path):
     still = run(tmp_path, **FIXED, client={"send_ms": 0, "jitter": 0})
     real = run(tmp_path, **FIXED)
     assert spread(still) == 0 and spread(real) > 10
-    assert real["mean_ttft_ms"] < 0.7 * still["mean_ttft_ms"]
+    assert real["mean_ttft_ms"] < 0.8 * still["mean_ttft_ms"]
 
 
 def test_a_client_thinks_and_its_network_takes_time(tmp_path):
