@@ -190,7 +190,7 @@ def test_clients_give_up_between_prefill_and_decode(tmp_path, mode, after_ms):
         "workload": {"format": "llmservingsim", "path": "w.jsonl"},
         "cluster": {
             "nodes": [{"name": "n0", "accelerators": {"type": "h100-sxm", "count": 2}}],
-            "networks": [{"name": "net", "connects": ["n0.accelerators"], "type": "pcie5"}],
+            "networks": [{"name": "net", "connects": ["n0.accelerators"], "type": "pcie5-x16"}],
         },
         "instances": [
             {**instance, "name": "p", "role": "prefill"},
