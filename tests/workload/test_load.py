@@ -131,7 +131,7 @@ def thousand(folder, kinds):
     rows = []
     for number in range(1000):
         row = {"arrival_time_ns": number * 2 * 10**7, "input_toks": 100 + number % 50, "output_toks": 20}
-        if number % 33 == 5 and number < 960 and kinds:
+        if number % 33 == 5 and number < 970 and kinds:
             row = odd(kinds[number // 33 % len(kinds)], row)
         rows.append(row)
     (folder / "w.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -181,7 +181,8 @@ class PrefillDecodeConnector:
     def send_layers(self, leaving: Sequence[tuple[Handover, int]], layers: range) -> None:
         """K and V of those layers of so many tokens each are computed: send them."""
         for handover, tokens in leaving:
-            self._send(handover, tokens, layers)
+            if not handover.aborted:
+                self._send(handover, tokens, layers)
 
     def _held(self, handover: Handover, computed: int) -> int:
         """Of ``computed`` tokens at the prompt's beginning, those the target lacks."""
