@@ -28,6 +28,7 @@ from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
+from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
@@ -38,7 +39,9 @@ from .serving.policies import make_policies
 from .serving.replica import Replica
 from .serving.router import make_router
 from .serving.spec import EngineSpec
-from .workload import llmservingsim, synthetic
+from .workload import reading
+from .workload.randomness import stream
+from .workload.registry import Reading
 from .workload.request import Request
 from .workload.rewindable import Rewindable
 
@@ -108,6 +111,7 @@ class Simulation:
         instruments: Sequence[object] = (),
         fold: bool = True,
         rewindable: bool = False,
+        strict: bool = False,
     ) -> None:
         self.scenario = scenario
         self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
@@ -117,8 +121,9 @@ class Simulation:
         templates = Templates()
         self.units = place(scenario, self.inputs, templates)
         routes = self._routes(templates)
-        router = make_router(scenario.router.policy, synthetic.stream(scenario.seed, "router"))
-        self.workload = read_workload(scenario, self.inputs)
+        router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
+        self.reading = Reading(self.inputs.path, scenario.seed, strict)
+        self.workload = read_workload(scenario, self.reading)
         if rewindable:
             self.workload = Rewindable(self.workload)
         self.instruments = Instruments(lambda message: print(f"metronome: {message}", file=sys.stderr))
@@ -134,7 +139,9 @@ class Simulation:
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
             self._build_replicas()
-            self.dispatcher = Dispatcher(self.kernel, self.workload, router, self.replicas, self._serving_hooks)
+            self.dispatcher = Dispatcher(
+                self.kernel, self.workload, router, self.replicas, self._serving_hooks, clients(scenario), strict
+            )
             self._build_connector(routes)
             self._build_loops(fold)
         except BaseException:
@@ -265,12 +272,17 @@ class Simulation:
             )
 
 
-def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:
+def clients(scenario: Scenario) -> Clients | None:
+    """Who sends, where it is a closed loop."""
+    options = scenario.workload
+    if options.max_concurrency is None:
+        return None
+    return Clients(options.max_concurrency, options.client, stream(scenario.seed, "workload.client"))
+
+
+def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:
     """The scenario's requests, not yet read beyond the first: a missing or empty file is found now."""
-    spec = scenario.workload
-    if isinstance(spec, synthetic.Synthetic):
-        return synthetic.generate(spec, scenario.seed)
-    requests = llmservingsim.read(inputs.path(spec.path), spec.limit)
+    requests = reading.read(scenario.workload, reader)
     return chain([next(requests)], requests)
 
 

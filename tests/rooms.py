@@ -17,6 +17,7 @@ ENGINE = (
     *(f"orchestrator.serving.{name}" for name in ("interface", "request_state", "batch", "options", "spec")),
     "orchestrator.serving.kv",
     "orchestrator.workload.request",
+    "orchestrator.workload.tokens",
 )
 SEAM = ("hwmodels.interface", "hwmodels.catalog")
 MODEL = ("hwmodels", "hwmodels.catalog")

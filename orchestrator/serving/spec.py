@@ -39,6 +39,19 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What an engine finds when it starts: tokens a request may have, what the model allows, and the KV blocks that
+    fit the memory."""
+
+    max_model_len: int
+    max_positions: int
+    blocks: int
+
+
+StartRule = Callable[[Any, Start], tuple[str, object, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """What defaults depend on: the accelerator's name and memory, and the longest request the model takes."""
 
@@ -59,10 +72,12 @@ def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One kind of engine: its flags, how one is made, its host work where no file of ours has it, and what it takes
-    where flags are left open (``resolve``)."""
+    """One kind of engine: its flags, how one is made, its host work where no file of ours has it, what it takes where
+    flags are left open (``resolve``), and which flag keeps it from starting, its value and what is allowed
+    (``refuse_start``; None if nothing does)."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
     costs: HostCosts | None = None
     resolve: Callable[[EngineOptions, DeviceFacts], EngineOptions] = _plain
+    refuse_start: StartRule = lambda options, start: None
