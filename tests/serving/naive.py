@@ -39,7 +39,9 @@ class Naive:
             block, _ = self.free.popitem(last=False)
             name = self.hash_of.pop(block, None)
             if name is not None:
-                del self.by_hash[name]
+                self.by_hash[name].remove(block)
+                if not self.by_hash[name]:
+                    del self.by_hash[name]
             self.refs[block] = 1
             taken.append(block)
         return taken
@@ -62,8 +64,8 @@ class Naive:
         full = computed // self.c.block_size
         for block in range(s["named"], full):  # each block once, when it becomes full
             name = self.name_of(s, block)
-            if name is not None and name not in self.by_hash:
-                self.by_hash[name] = s["blocks"][block]
+            if name is not None:
+                self.by_hash.setdefault(name, []).append(s["blocks"][block])
                 self.hash_of[s["blocks"][block]] = name
         s["named"] = full
 
@@ -111,7 +113,7 @@ class Naive:
                     name = self.name_of(s, block)
                     if name is None or name not in self.by_hash:
                         break
-                    hit.append(self.by_hash[name])
+                    hit.append(self.by_hash[name][0])
             s["computed"], s["named"] = len(hit) * bs, len(hit)
             n = self.want(s, 10**9)
             if not self.c.enable_chunked_prefill and n > budget:

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metronome.orchestrator.serving.kv.pool import BlockPool
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.workload.request import Request
@@ -178,3 +179,14 @@ def test_a_pool_gives_back_what_it_took_last_block_first(blocks):
     rest = scheduler.scheduler.pool.get_new_blocks(8 - blocks)
     assert rest == list(range(blocks, 8))
     assert scheduler.scheduler.pool.get_new_blocks(blocks) == taken[::-1]
+
+
+def test_a_second_block_of_one_hash_is_found_when_the_first_is_taken():
+    pool = BlockPool(3)
+    first, second = pool.get_new_blocks(2)
+    pool.cache_block(first, b"a")
+    pool.cache_block(second, b"a")
+    assert pool.get_cached_blocks([b"a"], 1) == [first]
+    pool.free_blocks([first])
+    assert pool.get_new_blocks(2)[1] == first
+    assert (pool.get_cached_blocks([b"a"], 1), pool.cached) == ([second], 1)
