@@ -7,11 +7,10 @@ a verb and its arguments.
 - ``["add", id, prompt ids, output tokens, priority, remote]``: a request comes. ``remote``: the K and V of its prompt
   come from elsewhere, as with a KV connector that loads asynchronously.
 - ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
-  was preempted, then the state: free blocks, and the orders of the waiting and of the running.
+  was preempted, then the state: free blocks, names that can be found, and the orders of the waiting and of the running.
 - ``["update", number, {id: token}, [ids whose K and V have arrived]]``: a step's tokens are out. Answers who got a
   token, who ended, and the state.
 - ``["abort", id]``.
-- ``["blocks"]``: the block ids of every request, and how many names can be found.
 
 The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
 read (a decoder without images, its length) and the tokens.
@@ -176,17 +175,12 @@ class Driver:
     def abort(self, name):
         self.scheduler.finish_requests(str(name), RequestStatus.FINISHED_ABORTED)
 
-    def blocks(self):
-        held = {}
-        for name in self.scheduler.requests:
-            held[name] = self.scheduler.kv_cache_manager.get_block_ids(name)[0]
-        found = self.scheduler.kv_cache_manager.block_pool.cached_block_hash_to_block
-        return [held, len(getattr(found, "_cache", found))]
-
     def _state(self):
-        """Free blocks, the waiting and the running."""
-        free = self.scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
-        return [free, self._waiting(), [int(request.request_id) for request in self.scheduler.running]]
+        """Free blocks, names that can be found, the waiting and the running."""
+        pool = self.scheduler.kv_cache_manager.block_pool
+        found = pool.cached_block_hash_to_block
+        running = [int(request.request_id) for request in self.scheduler.running]
+        return [pool.get_num_free_blocks(), len(getattr(found, "_cache", found)), self._waiting(), running]
 
     def _waiting(self):
         scheduler = self.scheduler

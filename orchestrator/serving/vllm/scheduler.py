@@ -231,13 +231,22 @@ class Scheduler:
             if tokens and not self._grow(sequence, tokens):
                 break
         return budget - decoders.count - self._chunk_tokens()
+                    self._skip_from(order)
 
     def _grow_in_order(self, budget: int) -> int:
         """Phase A one sequence at a time, for when the budget does not reach every decoder."""
         decoders = self._lane.decoders
+                self._skip_from(order)
         left, grown = budget, []
         for sequence in list(self.running.values()):
             if sequence.order not in self.running:
+    def _skip_from(self, order: int) -> None:
+        """Nobody behind one that preempted itself gets a token in this step; only with a victim policy is there any."""
+        for behind in [] if self._victims is None else list(self.running.values()):
+            if behind.order > order and behind in self._lane.decoders:
+                self._lane.decoders.leave(behind)
+                self._skipped.append(behind)
+
                 continue
             preempted = self.counts.preemptions
             if sequence in decoders:
@@ -252,12 +261,14 @@ class Scheduler:
             elif left and sequence.order in self.prefilling:
                 tokens = min(self._wanted(sequence), left)
                 if tokens and not self._grow(sequence, tokens):
+                    self._skip_from(sequence.order)
                     break
                 left -= tokens
             if self._victims and self.counts.preemptions > preempted:  # one before it may have given its tokens back
                 left = budget - self._chunk_tokens() - sum(one in decoders for one in grown)
         return left
 
+                    self._skip_from(sequence.order)
     def _prefills_come_last(self) -> bool:
         tail = islice(reversed(self.running), len(self.prefilling))
         return all(order in self.prefilling for order in tail)
