@@ -131,7 +131,7 @@ class Scheduler:
                 self._withdraw(sequence)
         current.landing.clear()
         ended.sort(key=lambda sequence: sequence.order)
-        self._leaving.update(sequence.order for sequence in (*ended, *handed))
+        self._leaving.update(sequence.order for sequence in handed)
         done.ended, done.handed = ended, handed
 
     def finish(self, done: VllmStep) -> None:
@@ -141,8 +141,8 @@ class Scheduler:
             del self.running[sequence.order]
             self.handed[sequence.request.id] = sequence
         for sequence in done.ended:
-            self._leaving.discard(sequence.order)
-            self.running.pop(sequence.order, None)
+            if self.running.pop(sequence.order, None) is None and sequence in self.waiting:
+                self.waiting.remove(sequence)  # preempted with its last token on its way
             self.cache.free(sequence)
             sequence.block_hashes = []
 
@@ -319,7 +319,7 @@ class Scheduler:
         return True
 
     def _victim(self) -> VllmRequestState:
-        """Whoever is about to leave gives its blocks back anyway."""
+        """Whatever it waits for; not one whose K and V another engine is about to fetch."""
         staying = (self.running[order] for order in reversed(self.running) if order not in self._leaving)
         if self._victims is None:
             return next(staying)
