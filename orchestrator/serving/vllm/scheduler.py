@@ -62,7 +62,9 @@ class Scheduler:
         self._lane = self.lanes[0]
         self._order = 0
         self.has_aborted = False  # any, ever
-        self._leaving: set[int] = set()  # running, by order, whose last token is on its way
+        self._leaving: set[int] = set()  # running, by order, whose prompt is computed for another engine
+        self._filled: list[tuple[VllmRequestState, int, int]] = []  # of the step being put together
+        self._known: set[int] = set()  # decoders, by order, whose last token is out though steps are in flight
 
     @property
     def load(self) -> tuple[int, int]:
@@ -88,6 +90,7 @@ class Scheduler:
         if lane is None:
             return None
         self._lane = lane
+        self._filled, self._known = [], {sequence.order for sequence in self._skipped}
         for sequence in self._skipped:
             self._lane.decoders.join(sequence)
         self._skipped.clear()
@@ -99,7 +102,7 @@ class Scheduler:
         if not self._lane.chunks and not self._lane.decoders.count:
             return None
         self._lane.in_flight = True
-        return VllmStep(self._lane.batch(), self.lanes.index(self._lane), lane=self._lane)
+        return VllmStep(self._lane.batch(), self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
 
     def settle(self, done: VllmStep) -> None:
         """Count on the tokens of a step, which may still be in flight, so that the next can be scheduled."""
@@ -136,6 +139,9 @@ class Scheduler:
 
     def finish(self, done: VllmStep) -> None:
         """A settled step's tokens are out: who ended gives its blocks back, whose prompt is whole is handed over."""
+        for sequence, computed, life in done.filled:
+            if sequence.num_preemptions == life and not sequence.aborted:
+                self.cache.cache_blocks(sequence, computed)
         for sequence in done.handed:
             self._leaving.discard(sequence.order)
             del self.running[sequence.order]
@@ -225,21 +231,15 @@ class Scheduler:
                 continue  # preempted for a sequence before it
             if sequence in decoders:
                 if not self._grow_decoder(sequence):
+                    self._skip_from(order)
                     break
                 continue
             tokens = min(self._wanted(sequence), budget - decoders.count - self._chunk_tokens())
             if tokens and not self._grow(sequence, tokens):
+                self._skip_from(order)
                 break
         return budget - decoders.count - self._chunk_tokens()
-                    self._skip_from(order)
 
-    def _grow_in_order(self, budget: int) -> int:
-        """Phase A one sequence at a time, for when the budget does not reach every decoder."""
-        decoders = self._lane.decoders
-                self._skip_from(order)
-        left, grown = budget, []
-        for sequence in list(self.running.values()):
-            if sequence.order not in self.running:
     def _skip_from(self, order: int) -> None:
         """Nobody behind one that preempted itself gets a token in this step; only with a victim policy is there any."""
         for behind in [] if self._victims is None else list(self.running.values()):
@@ -247,6 +247,12 @@ class Scheduler:
                 self._lane.decoders.leave(behind)
                 self._skipped.append(behind)
 
+    def _grow_in_order(self, budget: int) -> int:
+        """Phase A one sequence at a time, for when the budget does not reach every decoder."""
+        decoders = self._lane.decoders
+        left, grown = budget, []
+        for sequence in list(self.running.values()):
+            if sequence.order not in self.running:
                 continue
             preempted = self.counts.preemptions
             if sequence in decoders:
@@ -255,6 +261,7 @@ class Scheduler:
                     self._skipped.append(sequence)
                     continue
                 if not self._grow_decoder(sequence):
+                    self._skip_from(sequence.order)
                     break
                 grown.append(sequence)
                 left -= 1
@@ -268,7 +275,6 @@ class Scheduler:
                 left = budget - self._chunk_tokens() - sum(one in decoders for one in grown)
         return left
 
-                    self._skip_from(sequence.order)
     def _prefills_come_last(self) -> bool:
         tail = islice(reversed(self.running), len(self.prefilling))
         return all(order in self.prefilling for order in tail)
@@ -298,15 +304,26 @@ class Scheduler:
         self._lane.chunks.append(Chunk(sequence, tokens, sequence.num_computed_tokens, last, sequence.num_preemptions))
 
     def _grow_decoder(self, sequence: VllmRequestState) -> bool:
-        """One more token: a block where one begins, a name where one ends; False if it preempted itself."""
-        block_size = self.config.block_size
+        """One more token: a block where one begins, a name where one ends; False if it preempted itself.
+
+        A name takes the ids of all tokens, and with asynchronous scheduling that of the last is still on its way. The
+        block is named with the token after it, or when its own is out, whichever comes first
+        (`v1/core/kv_cache_manager.py`, allocate_slots; `v1/core/sched/async_scheduler.py`).
+        """
+        block_size, late = self.config.block_size, self.config.async_scheduling and sequence.order not in self._known
         context = self._lane.decoders.context(sequence)
-        if context % block_size == 0 and len(sequence.block_ids) * block_size == context:
-            if not self.pool.free and not self._make_room(sequence, 1):
-                return False
-            sequence.block_ids.append(self.pool.get_new_block())
+        if context % block_size == 0:
+            if len(sequence.block_ids) * block_size == context:
+                if not self.pool.free and not self._make_room(sequence, 1):
+                    return False
+                sequence.block_ids.append(self.pool.get_new_block())
+            if late:
+                self.cache.cache_blocks(sequence, context)
         if (context + 1) % block_size == 0:
-            self.cache.cache_blocks(sequence, context + 1)
+            if late:
+                self._filled.append((sequence, context + 1, sequence.num_preemptions))
+            else:
+                self.cache.cache_blocks(sequence, context + 1)
         return True
 
     def _make_room(self, sequence: VllmRequestState, need: int) -> bool:
