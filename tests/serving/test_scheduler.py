@@ -48,32 +48,44 @@ configs = st.builds(
 
 
 @settings(max_examples=400, deadline=None)
-@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3))
-def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes):
-    """With several lanes, steps end in the order they began, as in a pipeline."""
+@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans())
+def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous):
+    """With several lanes, steps end in the order they began, as in a pipeline; asynchronously two are in flight."""
     least = max(-(-(r.input_tokens + r.output_tokens) // config.block_size) for _, r in requests)
-    fast, plain = vllm(config, least + spare, lanes), Naive(config, least + spare)
-    ended, step, flying = [], 0, []
+    config = replace(config, async_scheduling=asynchronous)
+    lanes, most = (1, 2) if asynchronous else (lanes, lanes)
+    fast = vllm(config, least + spare, lanes, async_scheduling=asynchronous)
+    plain = Naive(config, least + spare)
+    ended, step, flying, last = [], 0, [], None
     while len(ended) < len(requests):
         for when, arriving in requests:
             if when == step:
                 fast.submit(VllmRequestState(arriving))
                 plain.add(arriving)
-        for _ in range(lanes - len(flying)):
+        for _ in range(most - len(flying)):
+            if asynchronous and last:
+                fast.settle(last)
+                last = None
             scheduled, expected = fast.schedule(step), plain.schedule()
             assert (scheduled.batch[:5] if scheduled else None) == (shape(expected) if expected else None), (
                 f"step {step}"
             )
             if scheduled:
                 flying.append((scheduled, expected))
+                last = scheduled
         if flying:
             scheduled, expected = flying.pop(0)
-            done, due = [s.request.id for s in complete(fast, scheduled, step)], plain.complete(expected)
+            if not asynchronous or scheduled is last:
+                fast.settle(scheduled)
+                last = None
+            fast.finish(scheduled, step)
+            done, due = [s.request.id for s in scheduled.ended], plain.complete(expected)
             assert sorted(done) == sorted(due)
             ended += done
         assert fast.scheduler.pool.free == len(plain.free)
         assert fast.counts.preemptions == plain.preemptions
         assert fast.counts.prefix_hit_tokens == plain.hits
+        assert fast.scheduler.pool.cached == len(plain.by_hash)
         step += 1
         assert step < 5000, "does not end"
     assert fast.scheduler.pool.free == fast.scheduler.pool.size, "blocks were lost"
