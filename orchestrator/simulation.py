@@ -184,7 +184,7 @@ class Simulation:
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
             servers = ApiServers(costs_of(options.version, options.cold_start).server, options.api_server_count)
-            where = f"instances.{unit.rank}.engine"
+            where, slots = f"instances.{unit.rank}.engine", _slots(unit)
             members: list[Replica] = []
             for name in unit.names:
                 spec = EngineSpec(
@@ -192,10 +192,11 @@ class Simulation:
                     options,
                     unit.blocks,
                     unit.max_model_len,
-                    unit.plan.lanes,
-                    self.recorder.add_engine(unit.plan.lanes),
+                    slots,
+                    self.recorder.add_engine(slots),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
+                    async_scheduling=slots == 1 and costs_of(options.version, options.cold_start).asynchronous,
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
@@ -211,7 +212,7 @@ class Simulation:
             costs = costs_of(options.version, options.cold_start)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
-                self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks
+                self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks
             )
             self.loops.append(loop)
             loop.runner = executor = Executor(
@@ -265,3 +266,12 @@ def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:
 
 
 __all__ = ["MetronomeError", "Simulation"]
+
+
+def _slots(unit: UnitPlan) -> int:
+    """Steps an instance may have in flight. With asynchronous scheduling every running request is in every batch, so
+    the first pipeline stage of a step waits for the tokens that the last gives in the step before: one after another
+    (`vllm/v1/worker/gpu_model_runner.py`, _pp_receive_prev_sampled_token_ids_to_input_batch)."""
+    options = unit.options
+    serial = options.pipeline_parallel_size > 1 and costs_of(options.engine.version, False).asynchronous
+    return 1 if serial else unit.plan.lanes

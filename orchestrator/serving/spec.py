@@ -22,6 +22,7 @@ class EngineSpec:
         max_model_len: tokens a request may have, prompt and output.
         slots: steps that may be in flight at once: pipeline stages, or micro-batches.
         first_log: number of the step log of its first slot; the others' follow.
+        async_scheduling: the next step is scheduled while one is in flight, before its tokens are known.
         admission, victims: policies where the scenario names them; None leaves it to the engine's own.
     """
 
@@ -34,6 +35,7 @@ class EngineSpec:
     role: Role = Role.BOTH
     admission: AdmissionPolicy | None = None
     victims: VictimPolicy | None = None
+    async_scheduling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
