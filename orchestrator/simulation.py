@@ -183,20 +183,21 @@ class Simulation:
         self._members: list[list[Replica]] = []  # by unit
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
-            servers = ApiServers(costs_of(options.version, options.cold_start).server, options.api_server_count)
+            costs = costs_of(options.version, options.cold_start)
+            servers = ApiServers(costs.server, options.api_server_count)
             where, slots = f"instances.{unit.rank}.engine", _slots(unit)
             members: list[Replica] = []
             for name in unit.names:
                 spec = EngineSpec(
                     name,
                     options,
-                    unit.blocks,
+                    unit.blocks - costs.reserved_blocks,
                     unit.max_model_len,
                     slots,
                     self.recorder.add_engine(slots),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
-                    async_scheduling=slots == 1 and costs_of(options.version, options.cold_start).asynchronous,
+                    async_scheduling=slots == 1 and costs.asynchronous,
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
