@@ -143,7 +143,9 @@ class Driver:
         preempted = sorted(int(r.request_id) for r in flying if r.num_preemptions > before[r])
         self.number += 1
         cached = {r.req_id: r.num_computed_tokens for r in out.scheduled_new_reqs}
-        cached.update(zip(out.scheduled_cached_reqs.req_ids, out.scheduled_cached_reqs.num_computed_tokens, strict=True))
+        cached.update(
+            zip(out.scheduled_cached_reqs.req_ids, out.scheduled_cached_reqs.num_computed_tokens, strict=True)
+        )
         batch = [[int(name), tokens, cached[name]] for name, tokens in out.num_scheduled_tokens.items()]
         whole = set()  # who samples a token: its last known one, or one on its way, is computed
         for name, tokens in out.num_scheduled_tokens.items():
@@ -206,8 +208,15 @@ def _hash(value):
 
 
 def _request(name, prompt, params, arrival, priority, hasher):
-    given = dict(request_id=name, prompt_token_ids=prompt, sampling_params=params, pooling_params=None,
-                 arrival_time=arrival, priority=priority, block_hasher=hasher)
+    given = {
+        "request_id": name,
+        "prompt_token_ids": prompt,
+        "sampling_params": params,
+        "pooling_params": None,
+        "arrival_time": arrival,
+        "priority": priority,
+        "block_hasher": hasher,
+    }
     try:
         return Request(**given)
     except TypeError:  # before 0.13 or so, end of sequence was the request's

@@ -33,7 +33,7 @@ def list_tools() -> None:
 
 @command.command("install")
 @click.argument("name", required=False)
-@click.option("--missing", is_flag=True, help="All that are not installed yet; those named with a version only by their names.")
+@click.option("--missing", is_flag=True, help="All that are not installed yet and have no version in their name.")
 def install(name: str | None, missing: bool) -> None:
     """Make the environment of the tool NAME, or build it."""
     from metronome.adapters.tools import environment

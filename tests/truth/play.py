@@ -21,7 +21,7 @@ ROUNDS = 5000
 class Theirs:
     def __init__(self, real: RealScheduler, workload: Workload) -> None:
         self._real = real
-        real.ask("open", workload.flags)
+        self.absent: list[str] = real.ask("open", workload.flags)  # flags that this version has not
         self._jobs = {job.id: job for job in workload.jobs}
         self._given = dict.fromkeys(self._jobs, 0)
 
@@ -50,10 +50,9 @@ class Theirs:
         self._real.ask("abort", job.id)
 
 
-
 class Ours:
-    def __init__(self, workload: Workload) -> None:
-        flags = workload.flags
+    def __init__(self, workload: Workload, absent: list[str]) -> None:
+        flags = {**workload.flags, **dict.fromkeys(absent, False)}
         names = SchedulerConfig.__dataclass_fields__
         config = SchedulerConfig(**{name: value for name, value in flags.items() if name in names})
         policy = Priority() if flags["policy"] == "priority" else None
@@ -106,7 +105,8 @@ class Ours:
 
 def play(real: RealScheduler, workload: Workload) -> str:
     """Where the two differ first, in words; empty if they never do."""
-    theirs, ours = Theirs(real, workload), Ours(workload)
+    theirs = Theirs(real, workload)
+    ours = Ours(workload, theirs.absent)
     flights: list[tuple[Any, Any]] = []
     left = max(job.comes for job in workload.jobs)
     for round in range(ROUNDS):

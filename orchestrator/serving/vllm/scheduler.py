@@ -131,7 +131,6 @@ class Scheduler:
             self._produce(sequence, step)
             if not sequence.remaining:
                 ended.append(sequence)
-                self._withdraw(sequence)
         current.landing.clear()
         ended.sort(key=lambda sequence: sequence.order)
         self._leaving.update(sequence.order for sequence in handed)
@@ -189,12 +188,6 @@ class Scheduler:
         del self.running[sequence.order]
         self.cache.free(sequence)
         return decoding
-
-    def _withdraw(self, sequence: VllmRequestState) -> None:
-        """Its last token landed after it had been preempted: it need not be computed again."""
-        if sequence in self.waiting:
-            self.waiting.remove(sequence)
-        self.prefilling.pop(sequence.order, None)
 
     # Prefill and decode on different engines ------------------------------------------------------
 
@@ -373,9 +366,7 @@ class Scheduler:
                 self.waiting.pop_first()
                 continue
             # One token is always left to compute.
-            hit = self.cache.get_computed_blocks(
-                sequence, sequence.num_tokens - 1
-            )  # one token is always left to compute
+            hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
             sequence.num_computed_tokens = len(hit) * config.block_size
             tokens = self._wanted(sequence)
             if not config.enable_chunked_prefill and tokens > budget:
