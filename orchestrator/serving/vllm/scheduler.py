@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from itertools import islice
 
-from ...errors import InputError
 from ..interface import AdmissionPolicy, EngineCounts, VictimPolicy
 from ..kv.cache import KvCache
 from .config import SchedulerConfig
 from .decoders import Decoders
 from .lanes import Chunk, Lane, VllmStep, gather
 from .request_state import VllmRequestState
+from .victims import victim as choose_victim
 from .waiting_for_remote_kvs import WaitingForRemoteKvs
 from .waiting_queue import ByKey, FirstCome, WaitingQueue
 
@@ -90,6 +90,7 @@ class Scheduler:
         if lane is None:
             return None
         self._lane = lane
+        self._passed: set[int] = set()  # by order, who gets no token in this step
         self._filled, self._known = [], {sequence.order for sequence in self._skipped}
         for sequence in self._skipped:
             self._lane.decoders.join(sequence)
@@ -220,32 +221,33 @@ class Scheduler:
         # In running order, as a block taken may be the one an earlier sequence has just been found by.
         for order in sorted({*decoders.at_block_edge(), *self.prefilling}):
             sequence = self.running.get(order)
-            if sequence is None:
+            if sequence is None or order in self._passed:
                 continue  # preempted for a sequence before it
             if sequence in decoders:
                 if not self._grow_decoder(sequence):
-                    self._skip_from(order)
+                    self._pass_over(order)
                     break
                 continue
             tokens = min(self._wanted(sequence), budget - decoders.count - self._chunk_tokens())
             if tokens and not self._grow(sequence, tokens):
-                self._skip_from(order)
+                self._pass_over(order)
                 break
         return budget - decoders.count - self._chunk_tokens()
 
-    def _skip_from(self, order: int) -> None:
-        """Nobody behind one that preempted itself gets a token in this step; only with a victim policy is there any."""
-        for behind in [] if self._victims is None else list(self.running.values()):
-            if behind.order > order and behind in self._lane.decoders:
-                self._lane.decoders.leave(behind)
-                self._skipped.append(behind)
+    def _pass_over(self, order: int, most: int | None = None) -> None:
+        """So many behind that one get no token in this step; without a victim policy there is nobody behind."""
+        for behind in islice([one for one in self.running if one > order] if self._victims else [], most):
+            self._passed.add(behind)
+            if (sequence := self.running[behind]) in self._lane.decoders:
+                self._lane.decoders.leave(sequence)
+                self._skipped.append(sequence)
 
     def _grow_in_order(self, budget: int) -> int:
         """Phase A one sequence at a time, for when the budget does not reach every decoder."""
         decoders = self._lane.decoders
         left, grown = budget, []
         for sequence in list(self.running.values()):
-            if sequence.order not in self.running:
+            if sequence.order not in self.running or sequence.order in self._passed:
                 continue
             preempted = self.counts.preemptions
             if sequence in decoders:
@@ -254,14 +256,14 @@ class Scheduler:
                     self._skipped.append(sequence)
                     continue
                 if not self._grow_decoder(sequence):
-                    self._skip_from(sequence.order)
+                    self._pass_over(sequence.order)
                     break
                 grown.append(sequence)
                 left -= 1
             elif left and sequence.order in self.prefilling:
                 tokens = min(self._wanted(sequence), left)
                 if tokens and not self._grow(sequence, tokens):
-                    self._skip_from(sequence.order)
+                    self._pass_over(sequence.order)
                     break
                 left -= tokens
             if self._victims and self.counts.preemptions > preempted:  # one before it may have given its tokens back
@@ -320,23 +322,22 @@ class Scheduler:
         return True
 
     def _make_room(self, sequence: VllmRequestState, need: int) -> bool:
-        """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went."""
+        """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went.
+
+        vLLM counts places in its list: where one goes that is before it and has no token in this step, as many behind
+        it are passed over (`v1/core/sched/scheduler.py`, schedule: ``req_index``).
+        """
+        moved = 0
         while self.pool.free < need:
-            victim = self._victim()
+            victim = choose_victim(self.running, self._leaving, self._victims)
+            computed = victim in self._lane.decoders or any(chunk.state is victim for chunk in self._lane.chunks)
+            moved += victim.order < sequence.order and not computed
             self._preempt(victim)
             if victim is sequence:
                 return False
+        if moved:
+            self._pass_over(sequence.order, moved)
         return True
-
-    def _victim(self) -> VllmRequestState:
-        """Whatever it waits for; not one whose K and V another engine is about to fetch."""
-        staying = (self.running[order] for order in reversed(self.running) if order not in self._leaving)
-        if self._victims is None:
-            return next(staying)
-        chosen = self._victims.victim(list(staying)[::-1])
-        if not isinstance(chosen, VllmRequestState) or chosen.order not in self.running:
-            raise InputError("engine.scheduling_policy", "victim", chosen, "must be one of the running requests")
-        return chosen
 
     def _preempt(self, sequence: VllmRequestState) -> None:
         lane = self._stop_running(sequence)
