@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +22,9 @@ from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
 from .kernel.queue import Event
+from .kv_routes import kv_routes
 from .lowering.work import Templates
-from .placement import UnitPlan, kv_routes, place
+from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
@@ -125,7 +127,7 @@ class Simulation:
         self._coupling_hooks = CouplingHooks(self.instruments)
         self.wall_s = 0.0
         try:
-            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
+            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
             self.recorder = Recorder()
@@ -144,6 +146,11 @@ class Simulation:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know although nothing is wrong, each once, in the scenario's order."""
+        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
 
     @property
     def constant(self) -> list[object]:
@@ -197,7 +204,8 @@ class Simulation:
                     self.recorder.add_engine(slots),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
-                    async_scheduling=slots == 1 and costs.asynchronous,
+                    self.scenario.seed,
+                    async_scheduling=slots == 1 and _asynchronous(unit),
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
@@ -211,6 +219,7 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
+            costs = replace(costs, asynchronous=_asynchronous(unit))
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks
@@ -269,10 +278,14 @@ def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:
 __all__ = ["MetronomeError", "Simulation"]
 
 
+def _asynchronous(unit: UnitPlan) -> bool:
+    """Whether its engine schedules a step while one is in flight: as the scenario says, else as the version does."""
+    engine = unit.options.engine
+    return costs_of(engine.version, False).asynchronous if engine.async_scheduling is None else engine.async_scheduling
+
+
 def _slots(unit: UnitPlan) -> int:
     """Steps an instance may have in flight. With asynchronous scheduling every running request is in every batch, so
     the first pipeline stage of a step waits for the tokens that the last gives in the step before: one after another
     (`vllm/v1/worker/gpu_model_runner.py`, _pp_receive_prev_sampled_token_ids_to_input_batch)."""
-    options = unit.options
-    serial = options.pipeline_parallel_size > 1 and costs_of(options.engine.version, False).asynchronous
-    return 1 if serial else unit.plan.lanes
+    return 1 if unit.options.pipeline_parallel_size > 1 and _asynchronous(unit) else unit.plan.lanes

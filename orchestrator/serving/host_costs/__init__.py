@@ -11,10 +11,9 @@ from typing import Any
 
 import yaml
 
+from ...units import PS_PER_US
 from ..api_server import ServerModel
 from ..batch import Batch
-
-PS_PER_US = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def host_costs(name: str, cold: bool = False) -> HostCosts:
         **times,
         graph_sizes=sizes,
         server=ServerModel(**server),
-        reserved_blocks=facts["reserved_blocks"],
+        reserved_blocks=facts.get("reserved_blocks", 0),
     )
     return costs if cold else costs.warm()
 
