@@ -197,20 +197,22 @@ class Simulation:
         self._members: list[list[Replica]] = []  # by unit
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
-            servers = ApiServers(costs_of(options.version, options.cold_start).server, options.api_server_count)
-            where = f"instances.{unit.rank}.engine"
+            costs = costs_of(options.version, options.cold_start)
+            servers = ApiServers(costs.server, options.api_server_count)
+            where, slots = f"instances.{unit.rank}.engine", _slots(unit)
             members: list[Replica] = []
             for name in unit.names:
                 spec = EngineSpec(
                     name,
                     options,
-                    unit.blocks,
+                    unit.blocks - costs.reserved_blocks,
                     unit.max_model_len,
-                    unit.plan.lanes,
-                    self.recorder.add_engine(unit.plan.lanes),
+                    slots,
+                    self.recorder.add_engine(slots),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
                     self.scenario.seed,
+                    async_scheduling=slots == 1 and _asynchronous(unit),
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
@@ -224,11 +226,10 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
-            if options.async_scheduling is not None:
-                costs = replace(costs, asynchronous=options.async_scheduling)
+            costs = replace(costs, asynchronous=_asynchronous(unit))
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
-                self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks
+                self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks
             )
             self.loops.append(loop)
             loop.runner = executor = Executor(
@@ -287,3 +288,16 @@ def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:
 
 
 __all__ = ["MetronomeError", "Simulation"]
+
+
+def _asynchronous(unit: UnitPlan) -> bool:
+    """Whether its engine schedules a step while one is in flight: as the scenario says, else as the version does."""
+    engine = unit.options.engine
+    return costs_of(engine.version, False).asynchronous if engine.async_scheduling is None else engine.async_scheduling
+
+
+def _slots(unit: UnitPlan) -> int:
+    """Steps an instance may have in flight. With asynchronous scheduling every running request is in every batch, so
+    the first pipeline stage of a step waits for the tokens that the last gives in the step before: one after another
+    (`vllm/v1/worker/gpu_model_runner.py`, _pp_receive_prev_sampled_token_ids_to_input_batch)."""
+    return 1 if unit.options.pipeline_parallel_size > 1 and _asynchronous(unit) else unit.plan.lanes

@@ -63,6 +63,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.user_built": ADAPTER,
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.vllm": ADAPTER,
     # what knows nobody
     "orchestrator": ("metronome",),
     "orchestrator.errors": (),

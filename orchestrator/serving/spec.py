@@ -23,6 +23,7 @@ class EngineSpec:
         slots: steps that may be in flight at once: pipeline stages, or micro-batches.
         first_log: number of the step log of its first slot; the others' follow.
         seed: of what it draws, if it draws anything.
+        async_scheduling: the next step is scheduled while one is in flight, before its tokens are known.
         admission, victims: policies where the scenario names them; None leaves it to the engine's own.
     """
 
@@ -36,6 +37,7 @@ class EngineSpec:
     admission: AdmissionPolicy | None = None
     victims: VictimPolicy | None = None
     seed: int = 0
+    async_scheduling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
