@@ -19,6 +19,7 @@ from .schema import Scenario
 
 DEFAULT = "quickstart"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def bundled() -> list[str]:
@@ -78,6 +79,12 @@ def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
             None if isinstance(value, dict | list) or first["type"] == "missing" else value,
             message,
         ) from None
+
+
+def as_yaml(scenario: Scenario) -> str:
+    """The scenario with every default written out, to be loaded again: what a run leaves as scenario.yaml."""
+    data = scenario.model_dump(mode="json", exclude_none=True)
+    return yaml.dump(data, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=120)
 
 
 def digest(scenario: Scenario) -> str:
