@@ -59,13 +59,13 @@ def number(value: float | None) -> str:
 
 
 def distributions(runs: list[Run]) -> list[Chart]:
-    """TTFT, TPOT and latency: the share of requests that took at most so long."""
+    """TTFT, TPOT and latency: the share of requests that took at most so long; and TTFT by arrival."""
     names = (
         ("ttft", "Time to first token (TTFT)"),
         ("tpot", "Time per output token (TPOT)"),
         ("e2el", "Latency, arrival to last token (E2EL)"),
     )
-    charts = [_distribution(runs, name, title) for name, title in names]
+    charts = [*(_distribution(runs, name, title) for name, title in names), by_arrival(runs)]
     return [chart for chart in charts if chart]
 
 
@@ -80,7 +80,7 @@ def _distribution(runs: list[Run], name: str, title: str) -> Chart | None:
     grid[0], grid[-1] = low, max(high, grid[-1])
     lines = [
         Series(
-            run.label,
+            run.label if len(runs) > 1 else "requests",
             place,
             0,
             _rounded(np.searchsorted(values, grid, side="right") / len(values) * 100)
@@ -128,7 +128,7 @@ def _columns(runs: list[Run], unit: str) -> list[str]:
 
 
 def over_time(runs: list[Run]) -> list[Chart]:
-    """Throughput, requests, KV blocks and power over simulated time, and TTFT by arrival."""
+    """Throughput, requests, KV blocks and power over simulated time."""
     wanted = (
         (
             "throughput",
@@ -142,7 +142,7 @@ def over_time(runs: list[Run]) -> list[Chart]:
         ("power", "Power of the cluster", "W", {"power_w": "power"}, 1),
     )
     charts = [_over_time(runs, *each) for each in wanted]
-    return [chart for chart in (*charts, by_arrival(runs)) if chart]
+    return [chart for chart in charts if chart]
 
 
 def _over_time(
@@ -203,7 +203,7 @@ def by_arrival(runs: list[Run]) -> Chart | None:
     return Chart(
         "arrival",
         "TTFT by time of arrival",
-        f"{about}; of requests that arrive within {number(last / spans)} s of one another",
+        f"{about}; a point is the requests of {number(last / spans)} s",
         "arrival, simulated s",
         "ms",
         [v or 0.0 for v in x],

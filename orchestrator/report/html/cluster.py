@@ -83,9 +83,13 @@ def picture(run: Run) -> Picture | None:
     lines = [_network(network, i, places, y) for i, network in enumerate(networks)]
     height = y + LINE * len(lines) + 6
     devices = sum(int(node["accelerators"]["count"]) for node in all_nodes)
-    summary = (
-        f"{len(all_nodes)} nodes with {devices} accelerators, {len(instances)} instances, {len(networks)} networks"
+    parts = (
+        (len(all_nodes), "node"),
+        (devices, "accelerator"),
+        (len(instances), "instance"),
+        (len(networks), "network"),
     )
+    summary = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in parts)
     width = WIDTH + 8 + max(BUS * len(lines) + 20, 20)
     return Picture(
         width,

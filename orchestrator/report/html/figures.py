@@ -22,9 +22,11 @@ TOTALS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("metronome.energy_j", "Energy", "J", False),
     ("metronome.joules_per_output_token", "Energy per output token", "J", False),
     ("metronome.preemptions", "Preemptions", "", False),
+    ("metronome.kv_transfers.bytes", "K and V moved to decode instances", "bytes", None),
     ("metronome.prefix_hit_tokens", "Tokens found in the prefix cache", "", None),
 )
 SAME = 0.0005  # a relative difference that rounds to 0.0 %
+NOTABLE = 0.01  # a relative difference that is called better or worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,9 @@ class Row:
 
 def value(run: Run, key: str) -> float | None:
     """A number of result.json; None where it is not known."""
-    where: Any = run.own if key.startswith("metronome.") else run.result.metrics
-    found = where.get(key.removeprefix("metronome."))
+    found: Any = run.result.metrics
+    for part in key.split("."):
+        found = (found or {}).get(part)
     return float(found) if isinstance(found, int | float) else None
 
 
@@ -94,7 +97,7 @@ def _change(first: float | None, here: float | None, more_is_better: bool | None
     relative = (here - first) / first
     if abs(relative) < SAME:
         return "same", ""
-    return f"{relative:+.1%}", _verdict(relative > 0, more_is_better)
+    return f"{relative:+.1%}", _verdict(relative > 0, more_is_better) if abs(relative) >= NOTABLE else ""
 
 
 def _verdict(more: bool, more_is_better: bool | None) -> str:

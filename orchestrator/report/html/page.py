@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .charts import Chart, distributions, number, over_time
+from .charts import distributions, number, over_time
 from .cluster import picture
 from .figures import cards, latency_rows, scenario_differences, total_rows
 from .keys import MEANINGS, PROVENANCE
@@ -27,7 +27,7 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 def render(runs: list[Run]) -> str:
     """The report of one run, or of several side by side. Needs at least one."""
-    charts = [*distributions(runs), *over_time(runs)]
+    shares, series = distributions(runs), over_time(runs)
     scripts = [_asset("uPlot.iife.min.js"), _asset("report.js")]
     several = len(runs) > 1
     return (
@@ -44,12 +44,12 @@ def render(runs: list[Run]) -> str:
             latencies=latency_rows(runs),
             totals=total_rows(runs),
             differences=scenario_differences(runs) if several else [],
-            distributions=charts_of(charts, "cdf-"),
-            others=[chart for chart in charts if not chart.id.startswith("cdf-")],
-            data=[chart.data() for chart in charts],
+            distributions=shares,
+            series=series,
+            data=[chart.data() for chart in (*shares, *series)],
             phases=PHASES,
             breakdowns=breakdowns(runs),
-            slowest=[(run, slowest(run)) for run in runs],
+            slowest=[(run, slowest(run, "ttft"), slowest(run, "e2el")) for run in runs],
             pictures=[(run, picture(run)) for run in runs],
             components=[(run, _components(run)) for run in runs],
             scenarios=[(run, _text(run.scenario)) for run in runs if run.scenario],
@@ -57,11 +57,6 @@ def render(runs: list[Run]) -> str:
             provenance=PROVENANCE,
         )
     )
-
-
-def charts_of(charts: list[Chart], prefix: str) -> list[Chart]:
-    """Those whose id starts so."""
-    return [chart for chart in charts if chart.id.startswith(prefix)]
 
 
 @cache

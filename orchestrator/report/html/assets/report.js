@@ -12,6 +12,14 @@
     const digits = size >= 100 || value === 0 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
     return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   };
+  // 1, 2, 5, 10, 20, ...: ticks of a logarithmic axis
+  const ticks = (low, high) => {
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+      for (const digit of [1, 2, 5]) found.push(digit * 10 ** power);
+    }
+    return found.filter((value) => value >= low * 0.999 && value <= high * 1.001);
+  };
   const compact = (value) => value.toLocaleString("en-US", { notation: "compact", maximumSignificantDigits: 3 });
   // One run: a colour a line. Several: a colour a run. The dash tells the lines of one run apart in both.
   const colour = (series) => style(`--line-${(runs > 1 ? series.run : series.kind) % 6}`);
@@ -68,11 +76,11 @@
     element.replaceChildren();
     const axis = { stroke: style("--muted"), grid: { stroke: style("--grid"), width: 1 }, ticks: { stroke: style("--grid"), width: 1 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 18 };
     const options = {
-      width: Math.max(200, element.clientWidth), height: HEIGHT, legend: { show: false }, padding: [10, 12, 0, 0],
+      width: Math.max(200, element.clientWidth), height: HEIGHT, legend: { show: false }, padding: [10, 22, 0, 0],
       cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
-      scales: { x: { time: false, distr: chart.log ? 3 : 1 }, y: { range: (_, low, high) => (chart.percent ? [0, 100] : [0, high > 0 ? high * 1.05 : 1]) } },
+      scales: { x: { time: false, distr: chart.log ? 3 : 1, range: [chart.x[0], chart.x.at(-1) > chart.x[0] ? chart.x.at(-1) : chart.x[0] + 1] }, y: { range: (_, low, high) => (chart.percent ? [0, 100] : [0, high > 0 ? high * 1.05 : 1]) } },
       axes: [
-        { ...axis, label: chart.x_label, size: 36, values: (_, ticks) => ticks.map((v) => (v === null ? "" : compact(v))), ...(chart.log ? { space: 44 } : {}) },
+        { ...axis, label: chart.x_label, size: 36, values: (_, ticks) => ticks.map((v) => (v === null ? "" : compact(v))), ...(chart.log ? { splits: (_, axisIndex, low, high) => ticks(low, high), filter: (_, found) => found } : {}) },
         { ...axis, label: chart.y_label, size: 50, values: (_, ticks) => ticks.map((v) => (v === null ? "" : compact(v))) },
       ],
       series: [{}, ...chart.series.map((s) => ({ label: s.label, stroke: colour(s), width: 2, dash: DASHES[s.kind % 3], points: { show: chart.x.length < 3 }, spanGaps: false }))],
