@@ -19,7 +19,10 @@ from .lowering.routing import Routing, routing
 from .lowering.work import TOKENS, Plan, Templates, Work
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
+from .serving.engines import kind_of
 from .serving.kv.capacity import num_blocks, working_bytes
+from .serving.options import EngineOptions
+from .serving.spec import DeviceFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class UnitPlan:
     blocks: int
     max_model_len: int
     kv_dtype: str
+    given: EngineOptions  # the scenario's flags, before any that are left open were filled in
 
     @property
     def name(self) -> str:
@@ -64,6 +68,15 @@ class _Placement:
         self.kv_dtype = self.arch.dtype if choice == "auto" else DTYPES[choice]
         self.layout = self._layout()
         self._check()
+        self.options = self.options.model_copy(update={"engine": self._engine()})
+
+    def _engine(self) -> EngineOptions:
+        """Its engine's flags, those left open as its version and device have them."""
+        engine = self.options.engine
+        device = self.nodes[self.layout.devices[0][0]].accelerators.type
+        longest = engine.max_model_len or self.arch.max_positions
+        facts = DeviceFacts(device, self._memory(self.layout.devices), longest)
+        return kind_of(engine.version).resolve(engine, facts)
 
     def _refuse(self, field: str, value: object, allowed: str) -> InputError:
         return InputError("scenario", f"{self.where}.{field}", value, allowed)
@@ -170,6 +183,7 @@ class _Placement:
             engine.num_gpu_blocks_override or fit,
             engine.max_model_len or self.arch.max_positions,
             self.kv_dtype,
+            self.scenario.instances[self.index].engine,
         )
 
     def _routing(self) -> Routing | None:
@@ -218,13 +232,12 @@ class _Placement:
     def _working(self, layout: Layout, last: bool) -> int:
         """Bytes a device works in beside weights and KV; the logits are on the last stage only."""
         arch, engine = self.arch, self.options.engine
-        if not engine.reserve_working_memory:
+        tokens, sequences = engine.max_num_batched_tokens, engine.max_num_seqs
+        if not engine.reserve_working_memory or tokens is None or sequences is None:
             return 0
         width = (arch.intermediate * max(arch.top_k, 1) + arch.shared_intermediate) // layout.tp
         vocab = arch.vocab // layout.tp if last else 0
-        return working_bytes(
-            engine.max_num_batched_tokens, engine.max_num_seqs, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype]
-        )
+        return working_bytes(tokens, sequences, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype])
 
     def _memory(self, devices: Sequence[Device]) -> int:
         return min(device_memory(f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices)

@@ -20,8 +20,8 @@ class EngineOptions(Part):
     api_server_count: int = Field(
         default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"
     )
-    max_num_seqs: int = Field(default=256, ge=1)
-    max_num_batched_tokens: int = Field(default=8192, ge=1)
+    max_num_seqs: int | None = Field(default=None, ge=1, description="default: by version and device")
+    max_num_batched_tokens: int | None = Field(default=None, ge=1, description="default: by version and device")
     block_size: int = Field(default=16, ge=1)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     reserve_working_memory: bool = Field(

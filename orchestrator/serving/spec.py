@@ -37,9 +37,29 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What defaults depend on: the accelerator's name and memory, and the longest request the model takes."""
+
+    name: str
+    memory_bytes: int
+    max_model_len: int
+
+
+def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
+    """The same limits on every device."""
+    change = {
+        "max_num_seqs": options.max_num_seqs or 256,
+        "max_num_batched_tokens": options.max_num_batched_tokens or 8192,
+    }
+    return options.model_copy(update=change)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One kind of engine: its flags, how one is made, and its host work where no file of ours has it."""
+    """One kind of engine: its flags, how one is made, its host work where no file of ours has it, and what it takes
+    where flags are left open (``resolve``)."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
     costs: HostCosts | None = None
+    resolve: Callable[[EngineOptions, DeviceFacts], EngineOptions] = _plain

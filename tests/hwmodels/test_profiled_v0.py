@@ -146,3 +146,25 @@ def test_what_is_not_there_is_named(root):
         cost(root, "gemm", "o_proj", (1,), n=1, k=1, tp=2)
     with pytest.raises(UnsupportedOperation, match="no rows of experts"):
         cost(root, "moe", "moe", (1, 1), hidden=1, intermediate=1, experts=4, top_k=2)
+
+
+def test_experts_of_a_tensor_parallel_group_are_slices_of_the_whole_ones_that_were_measured(root):
+    """Rows of experts are of whole ones in every tp folder; a rank computes 1/tp of each, the gate is not cut."""
+    import shutil
+
+    rows = "\n".join(
+        f"{layer},{n},0,1,{(2 if layer == 'gate' else 500) * 1000}"
+        for layer in ("gate", "expert.w1", "expert.w3", "expert.w2")
+        for n in (1, 10)
+    )
+    path = root / "me/mine/tp1/layers.csv"
+    path.write_text(path.read_text() + "\n" + rows)
+    shutil.copytree(root / "me/mine/tp1", root / "me/mine/tp4")
+    shape = {"hidden": 40, "intermediate": 10, "experts": 4, "top_k": 2}
+    whole, _ = cost(root, "moe", "moe", (1, 2), **shape)
+    sliced, how = cost(root, "moe", "moe", (1, 2), tp=4, **shape)
+    spread, _ = cost(root, "moe", "moe", (1, 2), tp=4, expert_ranks=4, **shape)
+    experts = 2 * (3 * 500_000_000 + 1_101_000)  # two active, the activation of one token beside
+    start = 30_000_000
+    assert whole - sliced == pytest.approx(experts - (start + (experts - start) / 4), abs=2)
+    assert how is Provenance.MODELLED and spread == whole

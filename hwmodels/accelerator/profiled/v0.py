@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...interface import PS_PER_NS, Attribute, ConfigError, Provenance, Template, worse
+from .experts import slices_of_experts
 from .tables import Curve, Surface
 from .v0_attention import OldAttention, SummedDecodes
 
@@ -40,20 +41,32 @@ SORT_KERNELS = 2
 
 class OldExperts:
     """time(active experts, tokens): the gate, then each active expert with its share of the pairs, and
-    what is ``around`` them (tokens)."""
+    what is ``around`` them (tokens).
+
+    The rows are of whole experts whatever ``tp<N>`` they are in; each device of a tensor-parallel group of ``tp``
+    computes a slice of each.
+    """
 
     def __init__(
-        self, gate: Curve, parts: list[Curve], top_k: int, around: Callable[[float], tuple[float, Provenance]]
+        self,
+        gate: Curve,
+        parts: list[Curve],
+        top_k: int,
+        around: Callable[[float], tuple[float, Provenance]],
+        tp: int = 1,
     ) -> None:
-        self._gate, self._parts, self._top_k, self._around = gate, parts, top_k, around
+        self._gate, self._parts, self._top_k, self._around, self._tp = gate, parts, top_k, around, tp
 
     def __call__(self, active: float, tokens: float) -> tuple[float, Provenance]:
-        (gate, how), (time, how_around) = self._gate(tokens), self._around(tokens)
-        time, how = time + gate, worse(how, how_around)
+        (gate, how), (around, how_around) = self._gate(tokens), self._around(tokens)
+        how, experts = worse(how, how_around), []
         for part in self._parts:
             one, how_one = part(max(1.0, tokens * self._top_k / active))
-            time, how = time + active * one, worse(how, how_one)
-        return time, how
+            experts.append(active * one)
+            how = worse(how, how_one)
+        if self._tp == 1:
+            return sum(experts, around + gate), how
+        return around + gate + slices_of_experts(sum(experts), self._tp), worse(how, Provenance.MODELLED)
 
     def left_out(self) -> list[float]:
         return [error for part in self._parts for error in part.left_out()]
@@ -125,7 +138,8 @@ class OldBundle:
         if not all(name in self._curves for name in ("gate", *EXPERT)):
             return None
         parts = [self._curves[name] for name in EXPERT]
-        return OldExperts(self._curves["gate"], parts, int(self._moe["top_k"]), self._around_experts)
+        tp = int(self._moe.get("tp", 1)) if int(self._moe.get("expert_ranks", 1)) == 1 else 1
+        return OldExperts(self._curves["gate"], parts, int(self._moe["top_k"]), self._around_experts, tp)
 
     def _around_experts(self, tokens: float) -> tuple[float, Provenance]:
         """Choosing the experts, sorting the pairs, summing what the experts gave, which were not measured.
