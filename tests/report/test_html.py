@@ -312,13 +312,24 @@ def test_every_key_of_result_json_is_explained(runs):
         assert missing == []
 
 
+def _swap(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
         (lambda folder: (folder / "result.json").unlink(), "result.json: is missing: not the folder of a run"),
         (lambda folder: (folder / "result.json").write_text("{"), "result.json: cannot be read"),
         (lambda folder: (folder / "result.json").write_text("{}"), "metronome: is missing: not the result of a run"),
-        (lambda folder: (folder / "scenario.yaml").write_text("a: ["), "scenario.yaml: scenario: cannot be read"),
+        (lambda folder: (folder / "scenario.yaml").write_text("a: ["), "scenario.yaml:2: YAML: is malformed"),
+        (lambda folder: (folder / "scenario.yaml").write_text("a: 1"), "scenario.yaml"),
+        (
+            lambda folder: (folder / "timeseries.csv").write_text("t\n1\n"),
+            "timeseries.csv: prompt_throughput, generation_throughput, ",
+        ),
+        (lambda folder: _swap(folder / "requests.csv", "chat-0,", "chat-0,x"), "input: must be numbers"),
+        (lambda folder: _swap(folder / "result.json", '"seed"', '"sead"'), "metronome.seed: is missing"),
         (lambda folder: (folder / "requests.csv").unlink(), "requests.csv: table: cannot be read"),
     ],
 )

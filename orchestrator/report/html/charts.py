@@ -120,7 +120,8 @@ def _spread(label: str, values: Floats, runs: int) -> str:
 
 def _limits(runs: list[Run], name: str) -> list[tuple[float, str]]:
     found = {((run.scenario or {}).get("slo") or {}).get(f"{name}_ms") for run in runs}
-    return [(float(limit), f"SLO {number(limit)} ms") for limit in sorted(found - {None})]
+    limits = sorted(float(limit) for limit in found if limit is not None)
+    return [(limit, f"SLO {number(limit)} ms") for limit in limits]
 
 
 def _columns(runs: list[Run], unit: str) -> list[str]:

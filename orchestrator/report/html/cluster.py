@@ -130,7 +130,7 @@ def _node(
     rows = -(-count // PER_ROW)
     texts = _memories(node)
     height = max(38 + rows * (SIDE + GAP) + 8, 42 + LINE * len(texts))
-    left = 2 * PAD + min(count, PER_ROW) * (SIDE + GAP)
+    left = 2.0 * PAD + min(count, PER_ROW) * (SIDE + GAP)
     lines = [(left, y + 52 + i * LINE, text) for i, text in enumerate(texts)]
     return NodeBox(y, height, f"{name}: {count} x {group['type']}", lines, devices)
 

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ..result import Result
+from ...scenario.loading import load
+from ..result import Result, Table
 
 Floats = NDArray[np.float64]
 SCENARIO_FILE = "scenario.yaml"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+REQUESTS = "id instance input output arrival queued scheduled first_token end ttft tpot e2el preemptions prefix_hit"
+SERIES = "prompt_throughput generation_throughput running waiting kv_used power_w"
+#: what a page needs of result.json's ``metronome``
+OWN = ("version", "status", "error", "seed", "scenario", "scenario_digest", "simulated_s", "components", "error_bars")
 
 #: phases of a request: name, from which stamp to which, what it is
 PHASES = (
@@ -68,22 +71,30 @@ def _result(folder: Path) -> Result:
     if not (folder / "result.json").is_file():
         raise InputError(str(folder), "result.json", None, "is missing: not the folder of a run")
     result = Result.read(folder)
-    if not isinstance(result.metrics, dict) or "metronome" not in result.metrics:
+    own = result.metrics.get("metronome") if isinstance(result.metrics, dict) else None
+    if not isinstance(own, dict):
         raise InputError(str(folder / "result.json"), "metronome", None, "is missing: not the result of a run")
+    for name in OWN:
+        if name not in own:
+            raise InputError(str(folder / "result.json"), f"metronome.{name}", None, "is missing")
+    _check(folder / "requests.csv", result.requests, REQUESTS, texts=("id", "instance"))
+    _check(folder / "timeseries.csv", result.series, SERIES)
     return result
+
+
+def _check(path: Path, table: Table, columns: str, texts: tuple[str, ...] = ()) -> None:
+    if missing := [name for name in columns.split() if name not in table.columns]:
+        raise InputError(str(path), ", ".join(missing), None, "columns are missing")
+    for name in columns.split():
+        try:
+            _floats([] if name in texts else table[name])
+        except ValueError as error:
+            raise InputError(str(path), name, None, f"must be numbers: {error}") from None
 
 
 def _scenario(folder: Path) -> dict[str, Any] | None:
     path = folder / SCENARIO_FILE
-    if not path.is_file():
-        return None
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(str(path), "scenario", None, f"cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(str(path), "scenario", data, "must be a mapping")
-    return data
+    return load(str(path))[0].model_dump(mode="json", exclude_none=True) if path.is_file() else None
 
 
 def _labels(folders: list[Path]) -> list[str]:
