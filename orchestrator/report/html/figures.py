@@ -174,11 +174,12 @@ def cards(run: Run) -> list[Card]:
 
 
 def scenario_differences(runs: list[Run]) -> list[tuple[str, list[str]]]:
-    """Fields of the scenarios that are not the same in every run, by path."""
+    """Fields of the scenarios that are not the same in every run, by path; no values of container environments."""
     flat = [dict(_leaves(run.scenario or {})) for run in runs]
     paths = sorted({path for each in flat for path in each})
     rows = [(path, [str(each.get(path, "-")) for each in flat]) for path in paths]
-    return [row for row in rows if len(set(row[1])) > 1]
+    differing = [(path, values) for path, values in rows if len(set(values)) > 1]
+    return [(path, ["(not shown)"] * len(runs) if ".environment." in path else values) for path, values in differing]
 
 
 def _leaves(part: Any, path: str = "") -> list[tuple[str, Any]]:
