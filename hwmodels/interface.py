@@ -223,15 +223,11 @@ class Description:
 
 
 class ComponentError(Exception):
-    """Root of what a component may raise; carries who can fix it."""
-
-    fixed_by = "the author of the component"
+    """Root of what a component may raise."""
 
 
 class ConfigError(ComponentError):
     """The configuration is wrong: ``field`` holds ``value``; ``allowed`` says what would do."""
-
-    fixed_by = "whoever wrote the scenario"
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         super().__init__(f"{field} = {value!r}: {allowed}")
@@ -241,8 +237,6 @@ class ConfigError(ComponentError):
 class UnsupportedOperation(ComponentError):
     """The component cannot do an operation of this kind or shape; raised before time 0."""
 
-    fixed_by = "whoever wrote the scenario (choose another model), or the author of the component"
-
     def __init__(self, component: str, template: Template, why: str) -> None:
         super().__init__(f"{component} cannot do {template.kind} '{template.layer}': {why}")
         self.component, self.template, self.why = component, template, why
@@ -250,8 +244,6 @@ class UnsupportedOperation(ComponentError):
 
 class LateOperation(ComponentError):
     """An operation older than the component's time; refused, never silently moved."""
-
-    fixed_by = "the author of the orchestrator"
 
     def __init__(self, operation: Operation, reached_ps: int) -> None:
         super().__init__(

@@ -1,4 +1,5 @@
-"""Every error the orchestrator raises on purpose: one tree, with fields, and who can fix it."""
+"""Every error the orchestrator raises on purpose: one tree, with fields. The exit code says whose it is to mend: 2 the
+user's input, 3 a component, 1 this program."""
 
 from __future__ import annotations
 
@@ -14,6 +15,10 @@ class MetronomeError(Exception):
 
     exit_code = 1
     result: object = None
+
+
+class NoEffectWarning(UserWarning):
+    """Something the scenario says is read by nobody in this run."""
 
 
 class InputError(MetronomeError):

@@ -75,7 +75,7 @@ class _Placement:
         engine = self.options.engine
         device = self.nodes[self.layout.devices[0][0]].accelerators.type
         longest = engine.max_model_len or self.arch.max_positions
-        facts = DeviceFacts(device, self._memory(self.layout.devices), longest)
+        facts = DeviceFacts(device, self._memory(self.layout.devices), longest, self.layout.tp * self.layout.pp)
         return kind_of(engine.version).resolve(engine, facts)
 
     def _refuse(self, field: str, value: object, allowed: str) -> InputError:

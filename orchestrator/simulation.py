@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -196,6 +197,7 @@ class Simulation:
                     self.recorder.add_engine(unit.plan.lanes),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
+                    self.scenario.seed,
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
@@ -209,6 +211,8 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
+            if options.async_scheduling is not None:
+                costs = replace(costs, asynchronous=options.async_scheduling)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks

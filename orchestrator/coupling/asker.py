@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from metronome.hwmodels.interface import Completion, Operation, TimePolicy
 
 from ..errors import ComponentFailure
-from ..kernel.loop import MAX_PS
+from ..units import MAX_PS
 from .link import Link, checked
 
 

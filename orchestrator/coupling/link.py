@@ -23,7 +23,7 @@ from metronome.hwmodels.interface import (
 )
 
 from ..errors import ComponentFailure, InputError, raised_at
-from ..kernel.loop import MAX_PS
+from ..units import MAX_PS
 
 
 class Link(Protocol):

@@ -16,7 +16,7 @@ from metronome.component.v1 import component_pb2_grpc as pb_grpc
 from metronome.hwmodels.interface import Advanced, Description, Feature, Operation, Template, Use
 
 from ..errors import ComponentFailure, InputError
-from .components import ComponentSpec
+from .components import ComponentSpec, warn_of_unread
 from .launch.endpoint import Endpoint
 
 UNARY_S = 20.0  # deadline of Describe, Configure, Close
@@ -129,6 +129,7 @@ class RemoteLink:
             if self._spec.facts is not None:
                 self._check_kind(found)
                 fields = codec.from_struct(answer.config_schema).get("properties", {})
+                warn_of_unread(self.name, found.name, self._spec.stated, fields)
                 facts = {name: value for name, value in self._spec.facts.items() if name in fields}
                 self._config = facts | self._config
             return found

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
+from ..units import PS_PER_MS, PS_PER_NS, PS_PER_S, PS_PER_US
 
-UNITS = {"ps": 1, "ns": 10**3, "us": 10**6, "ms": 10**9, "s": 10**12}
+UNITS = {"ps": 1, "ns": PS_PER_NS, "us": PS_PER_US, "ms": PS_PER_MS, "s": PS_PER_S}
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>-?\d+(?:\.\d+)?)(?P<unit>ps|ns|us|ms|s)?(?![\w./])|(?P<text>'[^']*'|\"[^\"]*\")"
     r"|(?P<op>==|!=|<=|>=|<|>|\(|\)|&&|\|\|)|(?P<word>/?[A-Za-z_][\w.#/:\-]*))"

@@ -238,10 +238,10 @@ _SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 def _dram(where: str, spot: str, node: dict[str, Any]) -> dict[str, Any]:
     memory = node.get("cpu_mem")
-    if not isinstance(memory, dict) or "mem_size" not in memory or "mem_bw" not in memory:
-        raise InputError(where, spot, memory, "needs mem_size and mem_bw")
+    if not isinstance(memory, dict) or "mem_bw" not in memory:
+        raise InputError(where, spot, memory, "needs mem_bw")
     dram = {
-        "size_gib": memory["mem_size"],
+        **({"size_gib": memory["mem_size"]} if "mem_size" in memory else {}),
         "bandwidth_gb_s": memory["mem_bw"],
         "latency_ns": memory.get("mem_latency", 0),
     }

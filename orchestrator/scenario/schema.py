@@ -12,9 +12,8 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ..serving import engines
 from ..serving.options import EngineOptions
-from ..serving.vllm.options import VllmOptions
+from ..strict import Part
 from ..workload.synthetic import Synthetic
-from .base import Part
 from .components import ComponentOptions
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
@@ -42,7 +41,7 @@ class Accelerators(Part):
 class Dram(Part):
     """Host memory of a node."""
 
-    size_gib: float = Field(gt=0)
+    size_gib: float | None = Field(default=None, gt=0, description="for models that ask; none of ours does")
     bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
     latency_ns: float = Field(default=0, ge=0)
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
@@ -210,7 +209,7 @@ class Instance(Devices):
         default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
     )
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    engine: EngineFlags = VllmOptions()
+    engine: EngineFlags = engines.kind_of(EngineOptions().version).options()
 
     @field_validator("engine", mode="before")
     @classmethod

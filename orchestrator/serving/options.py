@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..scenario.base import Part
+from ..strict import Part
 
 
 class EngineOptions(Part):
@@ -20,6 +20,7 @@ class EngineOptions(Part):
     api_server_count: int = Field(
         default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"
     )
+    async_scheduling: bool | None = Field(default=None, description="default: the version's")
     max_num_seqs: int | None = Field(default=None, ge=1, description="default: by version and device")
     max_num_batched_tokens: int | None = Field(default=None, ge=1, description="default: by version and device")
     block_size: int = Field(default=16, ge=1)

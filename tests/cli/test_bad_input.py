@@ -307,7 +307,7 @@ CLUSTER = {
         ("nodes/0/instances/0/pd_type", "prefill", "a prefill instance but no decode instance"),
         ("nodes/0/instances/0/tp_size", 2, "num_npus = 1: must equal tp_size x pp_size"),
         ("nodes/0/instances/0/model_name", "q/r", "model_name = 'q/r'"),
-        ("nodes/0/cpu_mem", DROP, "cpu_mem: needs mem_size"),
+        ("nodes/0/cpu_mem", DROP, "cpu_mem: needs mem_bw"),
         ("link_bw", "fast", "must be numbers"),
         ("nodes/0/instances/0/enable_attn_offloading", True, "enable_attn_offloading = True: is not supported"),
     ],

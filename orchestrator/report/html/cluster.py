@@ -138,7 +138,8 @@ def _node(
 def _memories(node: dict[str, Any]) -> list[str]:
     memory, found = node.get("memory") or {}, []
     if dram := memory.get("dram"):
-        found.append(f"DRAM {dram['size_gib']:g} GiB, {dram['bandwidth_gb_s']:g} GB/s")
+        size = f"{dram['size_gib']:g} GiB, " if dram.get("size_gib") else ""
+        found.append(f"DRAM {size}{dram['bandwidth_gb_s']:g} GB/s")
     if pim := memory.get("pim"):
         found.append(f"PIM: {pim['devices_per_accelerator']} devices an accelerator")
     if base := (node.get("power") or {}).get("base_w"):
