@@ -110,6 +110,7 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "sampler": ("sequences",),
     "attention": ("decodes", "context_sum", "context_max", "context_min"),
     "moe": ("tokens", "active_experts"),
+    "state": ("tokens", "sequences"),
     "read": ("bytes",),
     "write": ("bytes",),
     "copy": ("bytes",),
@@ -130,8 +131,9 @@ PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": 
 #: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
 #: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
 #: ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how many kernels a ``moe``
-#: chooses its experts (else one). ``of`` names the templates of a train's
-#: operations, declared before it, comma-separated. A model that does not do ``train`` is never sent one.
+#: chooses its experts (else one). A ``state`` is ``heads`` x ``head_size`` x ``depth`` numbers a sequence, and the last
+#: inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's operations, declared before it,
+#: comma-separated. A model that does not do ``train`` is never sent one. What else there may be: `base.ALTERATIONS`.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
     "norm": ("width", "dtype"),
@@ -140,6 +142,7 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "sampler": ("width", "dtype"),
     "attention": ("heads", "kv_heads", "head_size", "dtype", "kv_dtype"),
     "moe": ("hidden", "intermediate", "experts", "top_k", "dtype"),
+    "state": ("heads", "head_size", "depth", "conv_width", "dtype", "state_dtype"),
     "read": (),
     "write": (),
     "copy": (),

@@ -22,8 +22,9 @@ from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
 from .kernel.queue import Event
+from .kv_routes import kv_routes
 from .lowering.work import Templates
-from .placement import UnitPlan, kv_routes, place
+from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
@@ -126,7 +127,7 @@ class Simulation:
         self._coupling_hooks = CouplingHooks(self.instruments)
         self.wall_s = 0.0
         try:
-            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
+            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
             self.recorder = Recorder()
@@ -145,6 +146,11 @@ class Simulation:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know although nothing is wrong, each once, in the scenario's order."""
+        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
 
     @property
     def constant(self) -> list[object]:

@@ -90,7 +90,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.options",
         "orchestrator.workload",
     ),
-    "orchestrator.lowering": (*LEAVES, *SEAM, "orchestrator.serving.batch"),
+    "orchestrator.lowering": (*LEAVES, *SEAM, "orchestrator.serving.batch", "orchestrator.lowering.models"),
+    "orchestrator.lowering.models": (*LEAVES, *SEAM),
     "orchestrator.coupling": (
         *LEAVES,
         *SEAM,

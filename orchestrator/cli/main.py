@@ -83,6 +83,11 @@ def main() -> None:
         sys.exit(getattr(error, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:  # a file of the user's that no reader or writer has a word of its own for
+        if error.filename is None:
+            raise
+        click.echo(f"metronome: {error.filename}: cannot be read or written: {error.strerror}", err=True)
+        sys.exit(2)
 
 
 def _show(message: Warning | str, *where: Any, **more: Any) -> None:

@@ -67,6 +67,8 @@ def command(
         return
     with progress_bar(quiet) as progress:
         result, failure = execute(loaded, folder, output, started, progress, record, trace, settle_memory)
+    for text in result.metrics["metronome"].get("warnings", ()):
+        click.echo(f"warning: {text}", err=True)
     if not quiet:
         from rich.console import Console
 

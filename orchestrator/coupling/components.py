@@ -107,9 +107,12 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
     """name -> (kind, facts, where each fact stands that is written down; what others read of it is left out)."""
     found: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {}
     for node in scenario.cluster.nodes:
-        facts: dict[str, Any] = {"device": node.accelerators.type}
-        if node.accelerators.type in catalog.device_names():
-            device = catalog.device(node.accelerators.type)
+        name = node.accelerators.type
+        facts: dict[str, Any] = {"device": name}
+        if name in scenario.devices:
+            facts["device"] = scenario.devices[name].model_dump(exclude_none=True)
+        if name in scenario.devices or catalog.canonical(name):
+            device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "active_w": device.active_w}
         found[f"{node.name}.accelerators"] = ("accelerator", facts, {})
         if node.memory.dram:

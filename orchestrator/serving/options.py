@@ -30,7 +30,9 @@ class EngineOptions(Part):
     )
     num_gpu_blocks_override: int | None = Field(default=None, ge=1)
     enable_prefix_caching: bool = True
-    kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8", "fp32"] = "auto"
+    kv_cache_dtype: Literal[
+        "auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float", "fp8", "fp8_e4m3", "fp8_e5m2"
+    ] = Field(default="auto", description="auto: the checkpoint's own if it names one, else the model's dtype")
     max_model_len: int | None = Field(default=None, ge=1, description="default: the model's own limit")
     all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
     scheduling_policy: str = Field(

@@ -339,7 +339,7 @@ def test_a_set_up_that_cannot_be_imported(cli, tmp_path, path, value, message):
     ("arguments", "message"),
     [
         (("serve-component", "nothing"), "NAME = 'nothing': one of aiconfigurator"),
-        (("serve-component", "roofline", "--listen", "0.0.0.0:5000"), "without TLS"),
+        (("serve-component", "roofline", "--listen", "127.0.0.1:5000"), "open to whoever reaches it"),
         (("compare", "absent", "absent"), "no such file or folder"),
         (("run", "--seed", "-1"), "Invalid value for '--seed'"),
         (("fly",), "No such command 'fly'"),
