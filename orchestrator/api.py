@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import InputError, MetronomeError
 from .report import reference
+from .report.html import write as write_report
 from .report.result import Ending, Result
 from .report.results import collect
 from .scenario import loading
@@ -23,7 +24,15 @@ from .simulation import LiveSource, Simulation, Source
 
 __all__ = ["compare", "load", "run"]
 
-WRITTEN = ("result.json", "requests.csv", "timeseries.csv", "failed.csv", "trace.pftrace")
+WRITTEN = (
+    "result.json",
+    "requests.csv",
+    "timeseries.csv",
+    "failed.csv",
+    "scenario.yaml",
+    "report.html",
+    "trace.pftrace",
+)
 
 
 def load(
@@ -145,6 +154,7 @@ def execute(
         try:
             if out:
                 result.write(out)
+                write_report(result, scenario, out)
             if recorder and recorder.writer:
                 recorder.writer.close(ending.status, ending.error)
         except OSError as error:

@@ -29,8 +29,8 @@ def test_a_command_of_the_docs_runs(arguments, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "out/quickstart" in arguments:
         assert cli("run", "-o", "out/quickstart", "--quiet").exit_code == 0
-    if "out/a" in arguments and "compare" in arguments:
-        assert cli("run", "-o", "out/a", "--quiet", "--set", "router.policy=round-robin").exit_code == 0
+    for other in {"out/a", "out/b"} & set(arguments) if arguments[0] in ("compare", "report") else ():
+        assert cli("run", "-o", other, "--quiet", "--set", "router.policy=round-robin").exit_code == 0
     if "out/a" in arguments and arguments[0] in ("replay", "diff"):
         assert cli("run", "-o", "out/a", "--record", "--quiet").exit_code == 0
     done = cli(*arguments)

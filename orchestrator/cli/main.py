@@ -15,6 +15,7 @@ from .signals import install
 #: command -> (module, what it does); the function has the command's name with _ for -.
 COMMANDS = {
     "run": ("run", "Run a scenario, print the table, write the results."),
+    "report": ("report", "Write a run's report.html, or several runs side by side."),
     "debug": ("debug", "Step through a run both ways, and ask why."),
     "replay": ("replay", "Run a recording again without its components."),
     "diff": ("diff", "Find where two recordings first differ."),

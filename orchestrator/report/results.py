@@ -21,6 +21,7 @@ from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
 from ..workload.slo import Slo
+from . import html
 from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
 from .uncertainty import error_bars, relative_error
@@ -43,6 +44,7 @@ def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending
     """Collect it and write its files into ``folder``; returns the content of result.json."""
     result = collect(simulation, startup_s, ending)
     result.write(folder)
+    html.write(result, simulation.scenario, folder)
     return result.metrics
 
 

@@ -22,6 +22,7 @@ from .yaml import parse, parse_value
 
 DEFAULT = "quickstart"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def bundled() -> list[str]:
@@ -104,6 +105,12 @@ def _guessed(data: dict[str, Any], where: str, folder: Path, text: str = "") -> 
     scenario = validate(data, where, text)
     scenario.workload.mark_guessed(found is not None)
     return scenario
+
+
+def as_yaml(scenario: Scenario) -> str:
+    """The scenario with every default written out, to be loaded again: what a run leaves as scenario.yaml."""
+    data = scenario.model_dump(mode="json", exclude_none=True)
+    return yaml.dump(data, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=120)
 
 
 def digest(scenario: Scenario) -> str:

@@ -1,0 +1,70 @@
+"""``metronome report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+
+
+@click.command("report")
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["html", "aiperf", "prometheus"]),
+    default="html",
+    show_default=True,
+    help="The page; AIPerf's profile_export files; Prometheus text with vLLM's names.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write (aiperf: folder) [default: in DIR; a page of several runs in the working directory].",
+)
+def command(folders: tuple[Path, ...], shape: str, output: Path | None) -> None:
+    """Write report.html of the run in DIR, or of several runs side by side.
+
+    \b
+      metronome report out/a
+      metronome report out/a out/b -o a-b.html
+      metronome report --format aiperf out/a
+
+    The page is one file, needs no network, and is made from what the run has left in DIR. Differences are from
+    the first run named. The other formats take one DIR.
+    """
+    if shape != "html" and len(folders) > 1:
+        raise InputError("report", "DIR", " ".join(map(str, folders)), f"must be one folder with --format {shape}")
+    try:
+        written = {"html": _page, "aiperf": _aiperf, "prometheus": _prometheus}[shape](folders, output)
+    except OSError as error:
+        raise InputError(str(output or folders[0]), "output", None, f"cannot be written: {error}") from None
+    for path in written:
+        click.echo(f"report in {path}")
+
+
+def _page(folders: tuple[Path, ...], output: Path | None) -> list[Path]:
+    from ..report.html import read, render
+
+    target = output or (folders[0] if len(folders) == 1 else Path()) / "report.html"
+    target.write_text(render(read(list(folders))), encoding="utf-8")
+    return [target]
+
+
+def _aiperf(folders: tuple[Path, ...], output: Path | None) -> list[Path]:
+    from ..report.exports.aiperf import write
+    from ..report.html import read
+
+    return write(read(list(folders))[0].result, output or folders[0])
+
+
+def _prometheus(folders: tuple[Path, ...], output: Path | None) -> list[Path]:
+    from ..report.exports.prometheus import text
+    from ..report.html import read
+
+    target = output or folders[0] / "metrics.prom"
+    target.write_text(text(read(list(folders))[0].result), encoding="utf-8")
+    return [target]
