@@ -70,7 +70,14 @@ def scenario(tmp_path, model, **changes):
             "output_tokens": {"distribution": "fixed", "mean": 8},
         },
         "cluster": {"nodes": [{"name": "n0", "accelerators": {"type": "H100", "count": 1}}]},
-        "instances": [{"name": "i", "model": model, "accelerators": "n0[0]", "engine": {"max_model_len": 8192}}],
+        "instances": [
+            {
+                "name": "i",
+                "model": model,
+                "accelerators": "n0[0]",
+                "engine": {"max_model_len": 8192, "max_num_seqs": 256},
+            }
+        ],
     }
     for key, value in changes.items():
         spot = data
