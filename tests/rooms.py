@@ -71,7 +71,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.strict": (),
     "orchestrator.units": (),
     "orchestrator.kernel": LEAVES,
-    "orchestrator.workload": LEAVES,
+    "orchestrator.workload": (*LEAVES, "orchestrator.workload.formats"),
+    "orchestrator.workload.formats": (*LEAVES, "orchestrator.workload"),
     # serving: no transport, no component
     "orchestrator.serving": (
         *LEAVES,
@@ -93,7 +94,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.workload",
     ),
     "orchestrator.lowering": (*LEAVES, *SEAM, "orchestrator.serving.batch", "orchestrator.lowering.models"),
-    "orchestrator.lowering.models": (*LEAVES, *SEAM),
+    "orchestrator.lowering.models": (*LEAVES, *SEAM, "orchestrator.lowering"),
     "orchestrator.coupling": (
         *LEAVES,
         *SEAM,
@@ -105,7 +106,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.batch",
         "orchestrator.coupling.launch.endpoint",
     ),
-    "orchestrator.coupling.launch": (*LEAVES, "orchestrator.coupling", "orchestrator.scenario"),
+    "orchestrator.coupling.launch": (*LEAVES, "component.v1", "orchestrator.coupling", "orchestrator.scenario"),
     "orchestrator.coupling.surrogate": (
         *LEAVES,
         "hwmodels.interface",
@@ -115,6 +116,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.power": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
     "orchestrator.deployment": (
         *LEAVES,
+        "component.v1",
         "orchestrator.coupling",
         "orchestrator.coupling.launch",
         "orchestrator.scenario",
@@ -122,13 +124,22 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
-        "orchestrator.coupling.mover",
         "orchestrator.lowering",
+        "orchestrator.lowering.models",
         "orchestrator.scenario",
         "orchestrator.serving.engines",
         "orchestrator.serving.options",
         "orchestrator.serving.spec",
         "orchestrator.serving.kv.capacity",
+    ),
+    "orchestrator.kv_routes": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling.mover",
+        "orchestrator.lowering",
+        "orchestrator.lowering.models",
+        "orchestrator.placement",
+        "orchestrator.scenario",
     ),
     # who looks on
     "orchestrator.instruments": (
@@ -147,6 +158,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.kv",
         "orchestrator.scenario",
         "orchestrator.lowering",
+        "orchestrator.kv_routes",
         "orchestrator.placement",
         "orchestrator.coupling",
         "orchestrator.coupling.launch",
@@ -164,6 +176,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.report.html",
         "orchestrator.scenario",
         "orchestrator.simulation",
+        "orchestrator.workload.slo",
     ),
     "orchestrator.report.html": (*LEAVES, "orchestrator.report.result", "orchestrator.scenario"),
     "orchestrator.report.exports": ("orchestrator.report.result",),
@@ -189,7 +202,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
         "orchestrator.serving.router",  # `set router/policy` makes one
         "orchestrator.simulation",
-        "orchestrator.workload.synthetic",  # its seeded streams
+        "orchestrator.lowering.work",  # what a step is made of
+        "orchestrator.workload.randomness",  # seeded streams
     ),
     "orchestrator.api": (
         *LEAVES,
@@ -220,7 +234,9 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.report.exports",
         "orchestrator.report.html",
         "orchestrator.scenario",
+        "orchestrator.serving.refusals",  # `validate` says which requests cannot be served
         "orchestrator.simulation",
+        "orchestrator.workload.request",
     ),
 }
 

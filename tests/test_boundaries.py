@@ -195,10 +195,6 @@ def test_files_stay_readable(module):
     assert ast.get_docstring(ast.parse(text)) or module.endswith("__main__")
 
 
-#: Still with units of their own.
-TO_MOVE = {"report.results", "workload.llmservingsim", "workload.synthetic"}
-
-
 def test_units_are_written_once():
     """In `orchestrator/units.py`; `hwmodels` and `adapters` may import nothing of it."""
     own = {
@@ -207,4 +203,4 @@ def test_units_are_written_once():
         if module.startswith("metronome.orchestrator.")
         and re.search(r"^(PS_PER_\w+|MAX_PS|PJ_PER_J|GIB) *=", source.text, re.M)
     }
-    assert own - {"units"} <= TO_MOVE
+    assert own == {"units"}

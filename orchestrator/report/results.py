@@ -20,15 +20,12 @@ from ..instruments.recorder import StepLog
 from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
+from ..units import PJ_PER_J, PS_PER_NS, PS_PER_S
 from ..workload.slo import Slo
 from . import html
 from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
 from .uncertainty import error_bars, relative_error
-
-PS_PER_S = 10**12
-PS_PER_NS = 1000
-PJ_PER_J = 10**12
 
 
 def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:

@@ -7,9 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ..units import PS_PER_MS
 from ..workload.request import Request
-
-PS_PER_MS = 10**9
 
 
 class ClientOptions(Protocol):

@@ -9,6 +9,7 @@ from functools import partial
 from ..errors import InputError, StalledError
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
+from ..units import PS_PER_S
 from ..workload.request import Request
 from .clients import Clients
 from .hooks import ServingHooks
@@ -17,8 +18,6 @@ from .refusals import refusal
 from .replica import Replica
 from .request_state import RequestState
 from .router import Router
-
-PS_PER_S = 10**12
 
 
 class Dispatcher:

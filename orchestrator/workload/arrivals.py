@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import Field, WrapValidator, model_validator
 
 from ..strict import Part
-
-PS_PER_S = 10**12
+from ..units import PS_PER_S
 
 
 def _or_inf(value: Any, _: Any) -> float | str:

@@ -17,12 +17,12 @@ from typing import Any, Literal
 import orjson
 
 from ...errors import InputError
+from ...units import PS_PER_NS
 from ..options import TimedTraceOptions
 from ..registry import Format, Reading, unlike
 from ..request import Request
 from ..rows import empty, open_file
 
-PS_PER_NS = 1000
 MAX_ARRIVAL_NS = 2**53  # 104 days: within int64 picoseconds
 
 
