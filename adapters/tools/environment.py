@@ -155,7 +155,7 @@ TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
         ),
         "g++, make and Debian's verilator",
     ),
-    **{f"vllm@{version}": Vllm(version) for version in ("0.12.0", "0.19.0", "0.33.0")},
+    **{f"vllm@{version}": Vllm(version) for version in ("0.12.0", "0.19.0")},
 }
 
 
