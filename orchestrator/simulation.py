@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +22,9 @@ from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
 from .kernel.queue import Event
+from .kv_routes import kv_routes
 from .lowering.work import Templates
-from .placement import UnitPlan, kv_routes, place
+from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
@@ -130,7 +132,7 @@ class Simulation:
         self._coupling_hooks = CouplingHooks(self.instruments)
         self.wall_s = 0.0
         try:
-            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.trains]]
+            works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
             self.recorder = Recorder()
@@ -151,6 +153,11 @@ class Simulation:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know although nothing is wrong, each once, in the scenario's order."""
+        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
 
     @property
     def constant(self) -> list[object]:
@@ -203,6 +210,7 @@ class Simulation:
                     self.recorder.add_engine(unit.plan.lanes),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
+                    self.scenario.seed,
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
@@ -216,6 +224,8 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
+            if options.async_scheduling is not None:
+                costs = replace(costs, asynchronous=options.async_scheduling)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks

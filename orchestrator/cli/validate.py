@@ -36,6 +36,8 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, stri
         return
     loaded, folder = load(scenario, overrides)
     with Simulation(loaded, folder, strict=strict) as simulation:
+        for text in simulation.warnings:
+            click.echo(f"warning: {text}", err=True)
         click.echo(f"{loaded.name}: valid")
         models = [unit.arch.name for unit in simulation.units for _ in unit.names]
         for model, replica in zip(models, simulation.replicas, strict=True):

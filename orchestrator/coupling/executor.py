@@ -1,26 +1,25 @@
 """Running an engine step's operations over the ports.
 
-Operations on asked components between two operations on shared (stepped) ones are one *span*: their
+Operations on asked components between two operations on shared (stepped) ones are one *stretch*: their
 durations add up, and the kernel sees one event. Members of a data-parallel group run side by side; a
-span lasts as long as its slowest member. Where several steps are in flight, a stage does one at a time.
+stretch lasts as long as its slowest member. Where several steps are in flight, a stage does one at a time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
-from ..lowering.work import Plan
+from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
 from .hooks import CouplingHooks
-from .port import AskedPort, Cost, Group, Item, Question
+from .port import Asked, AskedPort, Cost, SteppedPort
 from .ports import Ports
-from .program import Enter, Leave, Segment, Shared, Span, SpanPart, Train, program
+from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
 
-NOTHING = Cost(0, 0, True, {}, {})  # of an operation whose numbers are all zero: it is left out
 AHEAD = 16  # steps a remote oracle is asked about in advance
 
 
@@ -108,14 +107,14 @@ class Executor:
             segment = step.program[step.next]
             step.next += 1
             step.since_ps = self._kernel.now_ps
-            if isinstance(segment, Span):
-                self._span(step, segment)
+            if isinstance(segment, Stretch):
+                self._stretch(step, segment)
                 return
-            if isinstance(segment, Shared):
+            if isinstance(segment, SharedOperation):
                 self._shared(step, segment)
                 return
-            if isinstance(segment, Train):
-                self._train(step, segment)
+            if isinstance(segment, ChainedCollectives):
+                self._chained(step, segment)
                 return
             if isinstance(segment, Enter):
                 if segment.stage in self._queues:
@@ -139,100 +138,101 @@ class Executor:
     def _resume(self, time_ps: int, kind: str, step: InFlight) -> None:
         self._kernel.at(time_ps, Priority.COMPLETION, self._rank, kind, step.number, partial(self._advance, step))
 
-    def _shared(self, step: InFlight, segment: Shared) -> None:
-        step.open = len(segment.items)
-        for i, (port, item) in enumerate(segment.items):
-            batch = step.together if segment.joint else step.batches[i]
-            done = partial(self._shared_done, step, i, port.link.name, item)
-            if self._hooks.operation_began.listeners:
-                self._hooks.operation_began(port.link.name, self._kernel.now_ps)
-            port.submit(item, segment.size.of(batch), done)
+    def _shared(self, step: InFlight, segment: SharedOperation) -> None:
+        step.open = len(segment.works)
+        for member, (port, work) in enumerate(segment.works):
+            batch = step.together if segment.joint else step.batches[member]
+            self._submit(step, member, port, work, segment.operands.of(batch))
 
-    def _shared_done(self, step: InFlight, member: int, component: str, item: Item, energy_pj: int) -> None:
+    def _submit(self, step: InFlight, member: int, port: SteppedPort, work: Work, values: tuple[int, ...]) -> None:
+        if self._hooks.operation_began.listeners:
+            self._hooks.operation_began(work.component, self._kernel.now_ps)
+        port.submit(work, values, partial(self._shared_done, step, member, work))
+
+    def _shared_done(self, step: InFlight, member: int, work: Work, energy_pj: int) -> None:
         step.energy_pj += energy_pj
         step.open -= 1
         now, since = self._kernel.now_ps, step.since_ps
         if self._hooks.operation_ended.listeners:
-            self._hooks.operation_ended(component, now)
+            self._hooks.operation_ended(work.component, now)
         if self._hooks.operations.listeners:
-            self._hooks.operations(self._name, step.number, member, component, (item,), since, now - since)
+            self._hooks.operations(self._name, step.number, member, work.component, (work,), since, now - since)
         if not step.open:
             self._advance(step)
 
-    def _train(self, step: InFlight, train: Train) -> None:
+    def _chained(self, step: InFlight, chain: ChainedCollectives) -> None:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
-        batch = step.batches[0]
-        values, folded = [train.repeat], self._hooks.operations_folded
-        for parts, size in zip(train.gaps, train.sizes, strict=True):
+        values, folded = [chain.repeat], self._hooks.operations_folded
+        for portions, operands in zip(chain.gaps, chain.operands, strict=True):
             gap = 0
-            for part, values_of, cost in self._costs((parts,), False, step.batches):
-                if cost is NOTHING:
-                    continue
+            for portion, numbers, cost in self._costs((portions,), False, step.batches)[0]:
                 gap += cost.duration_ps
-                step.energy_pj += cost.energy_pj * train.repeat
-                part.port.use(part.group, values_of, cost, train.repeat)
+                step.energy_pj += cost.energy_pj * chain.repeat
+                portion.port.use(portion.operations, numbers, cost, chain.repeat)
                 if folded.listeners:
-                    name, took = part.port.link.name, cost.duration_ps * train.repeat
-                    folded(self._name, step.number, name, part.group.items, step.since_ps, took)
-            values += (gap, *size.of(batch))
+                    name, took = portion.port.name, cost.duration_ps * chain.repeat
+                    folded(self._name, step.number, name, portion.operations.works, step.since_ps, took)
+            values += (gap, *operands.of(step.batches[0]))
         step.open = 1
-        done = partial(self._shared_done, step, 0, train.port.link.name, train.item)
-        if self._hooks.operation_began.listeners:
-            self._hooks.operation_began(train.port.link.name, self._kernel.now_ps)
-        train.port.submit(train.item, tuple(values), done)
+        self._submit(step, 0, chain.port, chain.work, tuple(values))
 
-    def _span(self, step: InFlight, span: Span) -> None:
-        batches = (step.together,) if span.joint else step.batches
+    def _stretch(self, step: InFlight, stretch: Stretch) -> None:
+        batches = (step.together,) if stretch.joint else step.batches
         longest, told = 0, self._hooks.operations
-        costs = self._costs(span.members, span.joint, batches)
-        for member, parts in enumerate(span.members):
+        for member, costs in enumerate(self._costs(stretch.members, stretch.joint, batches)):
             duration = 0
-            for _ in parts:
-                part, values, cost = next(costs)
-                if cost is NOTHING:
-                    continue
+            for portion, values, cost in costs:
                 if told.listeners:
-                    name, start = part.port.link.name, step.since_ps + duration
-                    told(self._name, step.number, member, name, part.group.items, start, cost.duration_ps)
+                    name, start = portion.port.name, step.since_ps + duration
+                    told(self._name, step.number, member, name, portion.operations.works, start, cost.duration_ps)
                 duration += cost.duration_ps
                 step.energy_pj += cost.energy_pj
-                part.port.use(part.group, values, cost)
+                portion.port.use(portion.operations, values, cost)
             longest = max(longest, duration)
         self._resume(self._kernel.now_ps + longest, "compute", step)
 
     def _costs(
-        self, members: Sequence[Sequence[SpanPart]], joint: bool, batches: Sequence[Batch]
-    ) -> Iterator[tuple[SpanPart, tuple[int, ...], Cost]]:
-        """Every part with its numbers and cost, member by member; what is not known is asked first."""
-        wanted = [(part, part.size.of(batch)) for parts, batch in zip(members, batches, strict=True) for part in parts]
-        costs = [part.group.known.get(values) for part, values in wanted]
-        if None in costs:
-            missing = [pair for pair, cost in zip(wanted, costs, strict=True) if cost is None and any(pair[1])]
-            if missing:
-                self._ask(joint, batches, missing)
-            costs = [part.group.known.get(values, NOTHING) for part, values in wanted]
-        return ((part, values, cost) for (part, values), cost in zip(wanted, costs, strict=True) if cost)
+        self, members: Sequence[Sequence[Portion]], joint: bool, batches: Sequence[Batch]
+    ) -> list[list[tuple[Portion, tuple[int, ...], Cost]]]:
+        """Of each member every portion with its numbers and cost; what is not known is asked first.
 
-    def _ask(self, joint: bool, batches: Sequence[Batch], missing: list[tuple[SpanPart, tuple[int, ...]]]) -> None:
-        """Everything missing in one message a component, all components at once."""
-        questions: dict[AskedPort, dict[tuple[int, tuple[int, ...]], Question]] = {}
+        Portions whose numbers are all zero are left out: there is nothing to do.
+        """
+        wanted, missing = [], []
+        for portions, batch in zip(members, batches, strict=True):
+            mine = []
+            for portion in portions:
+                values = portion.operands.of(batch)
+                if any(values):
+                    mine.append((portion, values))
+                    if values not in portion.operations.known:
+                        missing.append((portion, values))
+            wanted.append(mine)
+        if missing:
+            self._ask(missing, batches[0] if len(batches) == 1 and not joint else None)
+        return [[(portion, values, portion.operations.known[values]) for portion, values in mine] for mine in wanted]
 
-        def ask(port: AskedPort, group: Group, values: tuple[int, ...]) -> None:
-            if values not in group.known and any(values):
-                questions.setdefault(port, {})[group.id, values] = Question(group, values)
-
-        ahead = None
-        for part, values in missing:
-            ask(part.port, part.group, values)
-            if part.port.link.remote and len(batches) == 1 and not joint:
-                if ahead is None:
-                    ahead = self._ahead(batches[0])
+    def _ask(self, missing: Sequence[tuple[Portion, tuple[int, ...]]], alone: Batch | None) -> None:
+        """Everything missing in one message a component, all components at once; ``alone``: the only member's batch."""
+        asked: dict[AskedPort, dict[Asked, None]] = {}  # in order, each once
+        ahead: list[Batch] | None = None
+        for portion, values in missing:
+            port, operations = portion.port, portion.operations
+            asked.setdefault(port, {})[operations, values] = None
+            if port.elsewhere and alone:
+                ahead = self._ahead(alone) if ahead is None else ahead
                 for batch in ahead:
-                    ask(part.port, part.group, part.size.of(batch))
-        for port, wanted in questions.items():
-            port.send(list(wanted.values()))
-        for port in questions:
-            port.receive()
+                    later = portion.operands.of(batch)
+                    if later not in operations.known and any(later):
+                        asked[port][operations, later] = None
+        for port, wanted in asked.items():
+            if port.elsewhere:
+                port.send(list(wanted))
+        for port, wanted in asked.items():
+            if port.elsewhere:
+                port.receive()
+            else:
+                port.ask(list(wanted))
 
     def _ahead(self, batch: Batch) -> list[Batch]:
         """Steps that are known to follow, or will if nobody joins."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from ..kernel.instrument import Hook, Hooks
 from ..lowering.work import Work
-from .port import Item
 
 
 class CouplingHooks(Hooks):
@@ -24,6 +23,6 @@ class CouplingHooks(Hooks):
 
     operation_began: Hook[[str, int]]
     operation_ended: Hook[[str, int]]
-    operations: Hook[[str, int, int, str, Sequence[Item], int, int]]
-    operations_folded: Hook[[str, int, str, Sequence[Item], int, int]]
+    operations: Hook[[str, int, int, str, Sequence[Work], int, int]]
+    operations_folded: Hook[[str, int, str, Sequence[Work], int, int]]
     sent: Hook[[Work, int, int]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from metronome.hwmodels.interface import (
     Advanced,
@@ -23,11 +23,12 @@ from metronome.hwmodels.interface import (
 )
 
 from ..errors import ComponentFailure, InputError, raised_at
-from ..kernel.loop import MAX_PS
+from ..units import MAX_PS
+from .figures import check_energy
 
 
 class Link(Protocol):
-    """One session with one component. ``send`` then ``receive``, so that several can answer at once."""
+    """One session with one component."""
 
     name: str
 
@@ -46,7 +47,7 @@ class Link(Protocol):
 
     @property
     def remote(self) -> bool:
-        """Whether a question costs a round trip."""
+        """Whether a question costs a round trip; such a link is a `SplitLink`."""
         ...
 
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
@@ -56,10 +57,8 @@ class Link(Protocol):
         """
         ...
 
-    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None: ...
-
-    def receive(self) -> Advanced:
-        """The answer to the last send; raises ComponentFailure."""
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
+        """As `Component.advance`; raises ComponentFailure."""
         ...
 
     def again(self) -> Link:
@@ -83,6 +82,25 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
+class SplitLink(Link, Protocol):
+    """A link whose component answers elsewhere: while it does, others can be asked."""
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+        """An `advance` without its answer; raises ComponentFailure."""
+        ...
+
+    def receive(self) -> Advanced:
+        """The answer to the last `send`; raises ComponentFailure."""
+        ...
+
+
+def split(link: Link) -> SplitLink:
+    """The same link, to be sent to and received from; only where it is remote."""
+    if not link.remote:
+        raise TypeError(f"{link.name} answers in this process")
+    return cast(SplitLink, link)
+
+
 class LocalLink:
     """A component in the orchestrator's own process: a call, nothing else."""
 
@@ -92,7 +110,6 @@ class LocalLink:
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0
         self.component = make()
-        self._answer: Advanced | None = None
 
     @property
     def description(self) -> Description:
@@ -137,21 +154,16 @@ class LocalLink:
             raise ComponentFailure(self.name, "takes no snapshots: its model has no feature snapshot")
         return self.component
 
-    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
         start = time.perf_counter()
         try:
-            self._answer = self.component.advance(grant_ps, operations, stop_at_first)
+            answer = self.component.advance(grant_ps, operations, stop_at_first)
         except ComponentError as error:
             code = "late" if isinstance(error, LateOperation) else "fault"
             raise ComponentFailure(self.name, str(error), _doing(grant_ps), code=code) from error
         except Exception as error:
             raise raised(self.name, error, _doing(grant_ps)) from error
         self.wall_s += time.perf_counter() - start
-
-    def receive(self) -> Advanced:
-        answer, self._answer = self._answer, None
-        if answer is None:
-            raise ComponentFailure(self.name, "was asked for an answer to no question")
         return answer
 
     def close(self) -> None:
@@ -182,7 +194,9 @@ def checked(link: Link, answer: Advanced, asked: dict[int, Any], grant_ps: int |
     """
     seen = set()
     latest = None if grant_ps is None else answer.reached_ps
-    for op_id, start_ps, finish_ps in ((c.op_id, c.start_ps, c.finish_ps) for c in answer.completions):
+    for op_id, start_ps, finish_ps, _, energy_pj in answer.completions:
+        if energy_pj is not None:
+            check_energy(link.name, op_id, energy_pj)
         if op_id in asked and op_id not in seen and start_ps <= finish_ps and (latest is None or finish_ps <= latest):
             seen.add(op_id)
             continue

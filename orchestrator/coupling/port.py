@@ -11,55 +11,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
-from metronome.hwmodels.interface import Completion, Feature, Operation, Provenance, Template, Use
+from metronome.hwmodels.interface import Completion, Feature, Operation, Provenance, Use
 
 from ..errors import ComponentFailure
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
-from .asker import Asker
-from .link import Link, checked
+from ..lowering.work import Work
+from ..units import MAX_PS
+from .link import Link, SplitLink, checked, split
+from .oracle import OneByOne, answered, oracle
+
+Values = tuple[int, ...]  # the numbers of an operation
 
 CACHE_ENTRIES = 200_000  # answers kept; then the memory is emptied and filled anew
 
 
-class Item(NamedTuple):
-    """A template used ``repeat`` times one after another, by ``copies`` devices at once."""
-
-    template: Template
-    repeat: int
-    copies: int
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Item:
-        return self
-
-
-def layers(items: Sequence[Item]) -> str:
+def layers(works: Sequence[Work]) -> str:
     """What operations that follow one another are called by: the first's layer, and how many more."""
-    return items[0].template.layer + (f" and {len(items) - 1} more" if len(items) > 1 else "")
+    return works[0].template.layer + (f" and {len(works) - 1} more" if len(works) > 1 else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
-    """Operations that always follow one another on one component with the same numbers.
+class OperationSet:
+    """Operations that are always asked together: on one component, one after another, with the same numbers.
 
-    ``known`` is the memory of what they cost, by those numbers; ``uses`` how often that was needed.
+    ``works`` are those of whoever named them first: instances with equal templates and copies share a set.
+    ``repeats[i]``: how often the i-th is done in a row. ``known``: what the set costs, by its numbers;
+    ``uses``: how often that was needed.
     """
 
-    id: int
-    items: tuple[Item, ...]
-    known: dict[tuple[int, ...], Cost] = field(default_factory=dict)
-    uses: dict[tuple[int, ...], int] = field(default_factory=dict)
+    works: tuple[Work, ...]
+    repeats: Values
+    known: dict[Values, Cost] = field(default_factory=dict)
+    uses: dict[Values, int] = field(default_factory=dict)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Group:
-        copied = memo[id(self)] = Group(self.id, self.items, self.known.copy(), self.uses.copy())
+    def __deepcopy__(self, memo: dict[int, Any]) -> OperationSet:
+        copied = memo[id(self)] = OperationSet(self.works, self.repeats, self.known.copy(), self.uses.copy())
         return copied
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a group costs at given numbers.
+    """What a set of operations costs at given numbers.
 
     ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``answers`` and
     ``spent_ps`` say how many of its figures come from where, and how much of the time.
@@ -72,9 +67,7 @@ class Cost:
     spent_ps: dict[Provenance, int]
 
 
-class Question(NamedTuple):
-    group: Group
-    values: tuple[int, ...]
+Asked = tuple[OperationSet, Values]
 
 
 class Usage:
@@ -110,41 +103,52 @@ class AskedPort:
     asked = True
 
     def __init__(self, link: Link) -> None:
-        self.link = link
+        self.link, self.name = link, link.name
         self._usage = Usage()
         self._distinct = 0  # answers in memory that were needed
         self._accounts = Feature.ACCOUNTS in link.description.features  # else nobody asks for its uses
-        self._uses: dict[tuple[int, tuple[int, ...]], int] = {}
-        self._groups: dict[tuple[tuple[int, int, int], ...], Group] = {}
-        self._sent: list[Question] = []
-        self._asker = Asker(link)
+        self._uses: dict[tuple[int, Values], int] = {}
+        self._sets: dict[tuple[tuple[int, int, int], ...], OperationSet] = {}
+        self._oracle = oracle(link)
+        self._sent: tuple[Sequence[Asked], list[Operation]] = ((), [])
 
-    def group(self, items: tuple[Item, ...]) -> Group:
-        """The group of these items; equal items give the same group, so instances share answers."""
-        key = tuple((item.template.id, item.repeat, item.copies) for item in items)
-        return self._groups.setdefault(key, Group(len(self._groups), items))
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it answers a round trip away, while others are asked: then it is asked first, and ahead."""
+        return self.link.remote
 
-    def send(self, questions: list[Question]) -> None:
-        """Ask what memory lacks; :meth:`receive` puts the answers there."""
-        self._sent = questions
-        ids = count()
-        self._asker.send(
-            [
-                Operation(item.template.id, question.values, next(ids))
-                for question in questions
-                for item in question.group.items
-            ]
-        )
+    def together(self, works: Sequence[Work], repeats: Sequence[int]) -> OperationSet:
+        """The set of these operations; equal templates, repeats and copies give the same one."""
+        key = tuple((work.template.id, repeat, work.copies) for work, repeat in zip(works, repeats, strict=True))
+        return self._sets.setdefault(key, OperationSet(tuple(works), tuple(repeats)))
+
+    def ask(self, wanted: Sequence[Asked]) -> None:
+        """Ask what memory lacks, and remember the answers. Raises ComponentFailure."""
+        operations = _operations(wanted)
+        self._remember(wanted, answered(self.link, operations, self._oracle.advance(MAX_PS, operations, False)))
+
+    def send(self, wanted: Sequence[Asked]) -> None:
+        """An `ask` whose answers `receive` remembers; only of a component that answers elsewhere."""
+        self._sent = wanted, _operations(wanted)
+        self._split.send(MAX_PS, self._sent[1], False)
 
     def receive(self) -> None:
-        completions = self._asker.receive()
+        wanted, operations = self._sent
+        self._remember(wanted, answered(self.link, operations, self._split.receive()))
+
+    @property
+    def _split(self) -> OneByOne | SplitLink:
+        return self._oracle if isinstance(self._oracle, OneByOne) else split(self.link)
+
+    @staticmethod
+    def _remember(wanted: Sequence[Asked], completions: Sequence[Completion]) -> None:
         done = {completion.op_id: completion for completion in completions}
         op_id = 0
-        for question in self._sent:
+        for operations, values in wanted:
             duration, energy, known = 0, 0, True
             answers: dict[Provenance, int] = {}
             spent: dict[Provenance, int] = {}
-            for _, repeat, copies in question.group.items:
+            for work, repeat in zip(operations.works, operations.repeats, strict=True):
                 completion = done[op_id]
                 op_id += 1
                 took = (completion.finish_ps - completion.start_ps) * repeat
@@ -152,33 +156,33 @@ class AskedPort:
                 if completion.energy_pj is None:
                     known = False
                 else:
-                    energy += completion.energy_pj * repeat * copies
+                    energy += completion.energy_pj * repeat * work.copies
                 how = completion.provenance
                 answers[how] = answers.get(how, 0) + 1
                 spent[how] = spent.get(how, 0) + took
-            question.group.known.setdefault(question.values, Cost(duration, energy, known, answers, spent))
+            operations.known.setdefault(values, Cost(duration, energy, known, answers, spent))
 
-    def use(self, group: Group, values: tuple[int, ...], cost: Cost, times: int = 1) -> None:
+    def use(self, operations: OperationSet, values: Values, cost: Cost, times: int = 1) -> None:
         """Count uses of an answer. Memory is emptied by what was needed, not by what was asked ahead, so that the
         counts are the same wherever the component runs."""
-        before = group.uses.get(values, 0)
+        before = operations.uses.get(values, 0)
         if not before:
             self._distinct += 1
-            group.known.setdefault(values, cost)  # may just have been forgotten
-        group.uses[values] = before + times
+            operations.known.setdefault(values, cost)  # may just have been forgotten
+        operations.uses[values] = before + times
         if self._distinct > CACHE_ENTRIES:
             self._forget()
 
     def _forget(self) -> None:
-        for group in self._groups.values():
-            for values, times in group.uses.items():
-                self._usage.add(group.known[values], times)
+        for operations in self._sets.values():
+            for values, times in operations.uses.items():
+                self._usage.add(operations.known[values], times)
                 if self._accounts:
-                    for item in group.items:
-                        key = (item.template.id, values)
-                        self._uses[key] = self._uses.get(key, 0) + times * item.repeat
-            group.known.clear()
-            group.uses.clear()
+                    for work, repeat in zip(operations.works, operations.repeats, strict=True):
+                        key = (work.template.id, values)
+                        self._uses[key] = self._uses.get(key, 0) + times * repeat
+            operations.known.clear()
+            operations.uses.clear()
         self._distinct = 0
 
     def uses(self) -> list[Use]:
@@ -192,10 +196,18 @@ class AskedPort:
         return self._usage
 
 
+def _operations(wanted: Sequence[Asked]) -> list[Operation]:
+    """For the component; ids count from 0."""
+    ids = count()
+    return [
+        Operation(work.template.id, values, next(ids)) for operations, values in wanted for work in operations.works
+    ]
+
+
 @dataclass(slots=True)
 class _Waiting:
     operation: Operation
-    item: Item
+    work: Work
     done: Callable[[int], None]
     cause: int  # the event that handed it over
 
@@ -214,12 +226,12 @@ class SteppedPort:
         self._next_ps: int | None = None
         kernel.attach(self)
 
-    def submit(self, item: Item, values: tuple[int, ...], done: Callable[[int], None]) -> None:
+    def submit(self, work: Work, values: Values, done: Callable[[int], None]) -> None:
         """Hand over one operation at the present time; ``done(energy_pj)`` is called at its end."""
-        operation = Operation(item.template.id, values, self._next_id, self._kernel.now_ps, self._kernel.microstep)
+        operation = Operation(work.template.id, values, self._next_id, self._kernel.now_ps, self._kernel.microstep)
         self._next_id += 1
         self._unsent.append(operation)
-        self._open[operation.op_id] = _Waiting(operation, item, done, self._kernel.events)
+        self._open[operation.op_id] = _Waiting(operation, work, done, self._kernel.events)
 
     @property
     def bound_ps(self) -> int | None:
@@ -228,20 +240,19 @@ class SteppedPort:
     def step(self, grant_ps: int) -> None:
         operations, self._unsent = self._unsent, []
         promised = self._next_ps
-        self.link.send(grant_ps, operations, True)
-        answer = checked(self.link, self.link.receive(), self._open, grant_ps)
+        answer = checked(self.link, self.link.advance(grant_ps, operations, True), self._open, grant_ps)
         self._next_ps = answer.next_event_ps
         if not answer.completions:
             self._check_progress(promised, grant_ps, operations)
         for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
             waiting = self._open.pop(done.op_id)
-            energy = (done.energy_pj or 0) * waiting.item.copies
+            energy = (done.energy_pj or 0) * waiting.work.copies
             self._usage.add(self._cost(done, energy), 1)
             self._kernel.at(
                 done.finish_ps,
                 Priority.COMPLETION,
                 self._rank,
-                waiting.item.template.kind,
+                waiting.work.template.kind,
                 done.op_id,
                 partial(waiting.done, energy),
                 waiting.cause,
@@ -264,8 +275,8 @@ class SteppedPort:
         return [
             {
                 "op": op,
-                "kind": w.item.template.kind,
-                "layer": w.item.template.layer,
+                "kind": w.work.template.kind,
+                "layer": w.work.template.layer,
                 "values": list(w.operation.values),
                 "since_ps": w.operation.at_ps,
                 "cause": w.cause,

@@ -15,8 +15,9 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Work
 from .components import ComponentSpec
+from .figures import sound
 from .link import Link
-from .port import AskedPort, Item, Question, SteppedPort, Usage
+from .port import AskedPort, SteppedPort, Usage
 from .sharing import stepped
 
 
@@ -60,23 +61,21 @@ class Ports:
             return self._stepped[work.component]
         return self._asked[work.component]
 
-    def does_train(self, work: Work | None) -> bool:
-        """Whether that train is one stepped operation (asked about alone its parts are cheaper)."""
+    def does_chain(self, work: Work | None) -> bool:
+        """Whether that chain of collectives is one stepped operation (asked about alone its parts are cheaper)."""
         return work is not None and work.template.id in self._shared[work.component]
 
     def start(self, work: Work, values: tuple[int, ...], done: Callable[[int], None]) -> None:
         """Begin one operation now; ``done(energy_pj)`` is called at its end."""
         port = self.of(work)
-        item = Item(work.template, 1, work.copies)
         if isinstance(port, SteppedPort):
-            port.submit(item, values, done)
+            port.submit(work, values, done)
             return
-        group = port.group((item,))
-        if values not in group.known:
-            port.send([Question(group, values)])
-            port.receive()
-        cost = group.known[values]
-        port.use(group, values, cost)
+        operations = port.together((work,), (1,))
+        if values not in operations.known:
+            port.ask([(operations, values)])
+        cost = operations.known[values]
+        port.use(operations, values, cost)
         self._kernel.at(
             self._kernel.now_ps + cost.duration_ps,
             Priority.COMPLETION,
@@ -124,6 +123,9 @@ class Ports:
 
     def statistics(self, name: str) -> dict[str, Any]:
         """The component's own figures, of everything it was asked for and everything remembered answers stood for."""
+        return sound(name, self._statistics(name))
+
+    def _statistics(self, name: str) -> dict[str, Any]:
         description = self._links[name].description
         accounts = Feature.ACCOUNTS in description.features
         asked, clocked = self._asked.get(name), self._stepped.get(name)

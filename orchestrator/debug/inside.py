@@ -10,7 +10,7 @@ from metronome.hwmodels.interface import MAX_PS, Feature, Operation
 
 from ..coupling.executor import InFlight
 from ..coupling.link import Link
-from ..coupling.program import Shared, Span, Train
+from ..coupling.program import ChainedCollectives, SharedOperation, Stretch
 from ..errors import InputError
 from ..kernel.queue import Event
 from ..record.exchange import templates_of
@@ -91,23 +91,23 @@ class Inside:
     def parts_of(self, step: InFlight) -> list[tuple[str, str, str]]:
         """What a step in flight is at: (component, kind, layer)."""
         segment = step.segment
-        if isinstance(segment, Span):
+        if isinstance(segment, Stretch):
             return [
-                (part.port.link.name, item.template.kind, item.template.layer)
+                (part.port.name, work.template.kind, work.template.layer)
                 for parts in segment.members
                 for part in parts
-                for item in part.group.items
+                for work in part.operations.works
             ]
-        if isinstance(segment, Shared):
-            return [(port.link.name, item.template.kind, item.template.layer) for port, item in segment.items]
-        if isinstance(segment, Train):
+        if isinstance(segment, SharedOperation):
+            return [(port.link.name, work.template.kind, work.template.layer) for port, work in segment.works]
+        if isinstance(segment, ChainedCollectives):
             inner = [
-                (part.port.link.name, item.template.kind, item.template.layer)
+                (part.port.name, work.template.kind, work.template.layer)
                 for gap in segment.gaps
                 for part in gap
-                for item in part.group.items
+                for work in part.operations.works
             ]
-            train, name = segment.item.template, segment.port.link.name
+            train, name = segment.work.template, segment.port.link.name
             cars = [(name, *self.template(name, int(of))) for of in str(train.attributes["of"]).split(",")]
             return [(name, "train", train.layer), *cars, *inner]
         return []
@@ -157,8 +157,7 @@ class Inside:
             return None
         fresh = root.live.link.again()
         fresh.declare(templates_of(self._session.tape.sessions[link.session][0]))
-        fresh.send(MAX_PS, [Operation(*given)], True)
-        answer = fresh.receive()
+        answer = fresh.advance(MAX_PS, [Operation(*given)], True)
         return answer.completions[0].finish_ps - answer.completions[0].start_ps
 
     def _snapshot_before(self, link: TapedLink) -> bool:

@@ -77,8 +77,7 @@ def _event(exchange: Exchange) -> int:
 
 def give(link: Link, exchange: Exchange) -> None:
     """One message again; raises DivergenceError if it is answered otherwise."""
-    link.send(*operations_of(exchange))
-    answer = link.receive()
+    answer = link.advance(*operations_of(exchange))
     if answer != exchange.answer:
         what = f"{exchange.session} answers otherwise than before, so its past cannot be rebuilt"
         raise DivergenceError(exchange.event, what, {"answer": (exchange.answer, answer)})

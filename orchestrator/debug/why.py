@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..coupling.port import Item, layers
+from ..coupling.port import layers
 from ..errors import InputError
+from ..lowering.work import Work
 from ..serving.request_state import RequestState
 from . import state
 from .session import DebugSession
@@ -90,7 +91,7 @@ class Collector:
         step: int,
         member: int,
         component: str,
-        items: Sequence[Item],
+        items: Sequence[Work],
         start_ps: int,
         took_ps: int,
     ) -> None:
@@ -112,7 +113,7 @@ class Collector:
         mine.chains.append((start_ps, -start_ps - took_ps, member, [part]))
 
     def operations_folded(
-        self, instance: str, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
+        self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
     ) -> None:
         if (instance, step) in self.mine:
             self.mine[instance, step].folded.append(Part(component, layers(items), took_ps))

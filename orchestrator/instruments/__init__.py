@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..coupling.port import Item
     from ..kernel.queue import Event
     from ..lowering.work import Work
     from ..serving.interface import Step
@@ -66,7 +65,7 @@ class Instrument:
         step: int,
         member: int,
         component: str,
-        items: Sequence[Item],
+        items: Sequence[Work],
         start_ps: int,
         took_ps: int,
     ) -> None:
@@ -74,7 +73,7 @@ class Instrument:
         which may be before it has happened."""
 
     def operations_folded(
-        self, instance: str, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
+        self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
     ) -> None:
         """All repetitions of operations that alternate with chained collectives: their sum, from the first's start."""
 

@@ -15,12 +15,12 @@ from typing import Any
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TrackEvent
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
-from ..coupling.port import Item, layers
+from ..coupling.port import layers
 from ..lowering.work import Work
 from ..serving.replica import Replica
 from ..serving.request_state import RequestState
+from ..units import PS_PER_NS
 
-PS_PER_NS = 1000
 STEP_FLOW, REQUEST_FLOW = 1 << 60, 1 << 61  # flow ids of steps and of requests never meet
 
 
@@ -207,7 +207,7 @@ class Watcher:
         step: int,
         member: int,
         component: str,
-        items: Sequence[Item],
+        items: Sequence[Work],
         start_ps: int,
         took_ps: int,
     ) -> None:
@@ -215,7 +215,7 @@ class Watcher:
         self._slice(component, user, layers(items), start_ps, took_ps, [self._flow(instance, step)], _kinds(items))
 
     def operations_folded(
-        self, instance: str, step: int, component: str, items: Sequence[Item], start_ps: int, took_ps: int
+        self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
     ) -> None:
         """Shown as one slice from the first's start; in truth its repetitions alternate with the collectives."""
         start_ps += self._folded_ps.get((instance, step), 0)
@@ -241,5 +241,5 @@ class Watcher:
         self.trace.end(track, start_ps + took_ps)
 
 
-def _kinds(items: Sequence[Item]) -> str:
+def _kinds(items: Sequence[Work]) -> str:
     return ",".join(sorted({item.template.kind for item in items}))

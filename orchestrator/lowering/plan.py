@@ -1,126 +1,30 @@
 """From a model and its parallel plan to the operations of one engine step.
 
-A step is prologue, the same transformer block once a layer, epilogue. Tensor parallelism cuts every
-matrix over ``tp`` ranks that do the same work at the same time, so one rank's operations stand for
-all; two all-reduces a block put the partial sums together (Shoeybi et al., "Megatron-LM", 2019).
-Pipeline stages hand hidden states on. Experts spread over all ranks of a data-parallel group get the
-whole group's tokens by all-gather and give them back by reduce-scatter, vLLM's default, or by two
-all-to-alls. With the experts on devices of their own (attention/FFN disaggregation) every layer sends
-its tokens there and back; leading dense layers and shared experts stay with the attention.
+A step is prologue, the model's layers, epilogue. Layers that repeat, alone or in a pattern, are one section.
+Tensor parallelism cuts every matrix over ``tp`` ranks that do the same work at the same time, so one rank's
+operations stand for all; two all-reduces a layer put the partial sums together (Shoeybi et al.,
+"Megatron-LM", 2019). Pipeline stages hand hidden states on. Experts spread over all ranks of a data-parallel
+group get the whole group's tokens by all-gather and give them back by reduce-scatter, vLLM's default, or by
+two all-to-alls. With the experts on devices of their own (attention/FFN disaggregation) every layer sends its
+tokens there and back; layers without experts and shared experts stay with the attention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-
-from metronome.hwmodels.interface import DTYPE_BYTES, Attribute
+from collections.abc import Sequence
 
 from .architecture import Architecture
-from .layout import Device, Layout, address
-from .routing import Routing, routing
-from .work import (
-    ATTENTION,
-    PROMPT_ATTENTION,
-    SEQUENCES,
-    TOKENS,
-    Plan,
-    Row,
-    Section,
-    Size,
-    Templates,
-    Work,
-    bytes_per_sequence,
-    bytes_per_token,
-    expert_tokens,
-)
+from .builder import Builder, Hardware
+from .feed_forward import beside_summed, feed_forward, narrowed, routed
+from .layout import Layout
+from .mixers import mixer
+from .models.parts import Layer
+from .quantity import SEQUENCES, one
+from .routing import Routing
+from .work import Plan, PlannedOperation, Section, Templates, Work
 
 TOKEN_ID_BYTES = 4  # vLLM keeps input and sampled token ids as int32
-
-
-class Hardware:
-    """Which component answers for what; made by the placement of an instance.
-
-    ``network(devices)`` names the network that connects them, ``memories`` the nodes with a host memory;
-    with ``pim`` the PIM devices of the accelerators hold K and V, and do the decodes' attention.
-    """
-
-    def __init__(self, network: Callable[[Sequence[Device]], str], memories: Sequence[str], pim: bool = False) -> None:
-        self.network, self.memories, self.pim = network, frozenset(memories), pim
-
-
-class _Builder:
-    """Makes the rows of one instance."""
-
-    def __init__(
-        self, owner: str, arch: Architecture, layout: Layout, kv_dtype: str, templates: Templates, hardware: Hardware
-    ) -> None:
-        self.owner, self.arch, self.layout, self.templates, self.hardware = owner, arch, layout, templates, hardware
-        self.kv_dtype, self.width = kv_dtype, DTYPE_BYTES[arch.dtype]
-        self.common: dict[str, Attribute] = {"model": arch.name, "tp": layout.tp, "dtype": arch.dtype}
-        if kv_dtype != arch.dtype:
-            self.common["kv_cache"] = kv_dtype
-        self.stage = 0
-        self.routing = routing("uniform", arch.experts, arch.top_k) if arch.experts else Routing("none", ())
-
-    def user(self, member: int | None) -> str:
-        """Stages and members work side by side; a stage's joint work and its members' exclude each other."""
-        return f"{self.owner}/s{self.stage}" + ("" if member is None else f"/dp{member}")
-
-    def compute(self, kind: str, layer: str, size: Size, **attributes: Attribute) -> Row:
-        """On the accelerators of every member."""
-        return self.on("accelerators", kind, layer, size, attributes)
-
-    def on(self, device: str, kind: str, layer: str, size: Size, attributes: Mapping[str, Attribute]) -> Row:
-        """On that kind of device of every member's nodes, one beside each rank."""
-        template = self.templates.declare(kind, layer, {**self.common, **attributes})
-        return Row(
-            tuple(
-                Work(f"{self.layout.ranks(m, self.stage)[0][0]}.{device}", template, size, self.layout.tp, self.user(m))
-                for m in range(self.layout.dp)
-            )
-        )
-
-    def gemm(self, layer: str, n: int, k: int, size: Size = TOKENS) -> Row:
-        return self.compute("gemm", layer, size, n=n, k=k)
-
-    def light(self, kind: str, layer: str, width: int, size: Size = TOKENS) -> Row:
-        return self.compute(kind, layer, size, width=width)
-
-    def host(self, kind: str, layer: str, size: Size) -> list[Row]:
-        """On the host memory of every member's node, if there is one."""
-        nodes = [self.layout.ranks(m, self.stage)[0][0] for m in range(self.layout.dp)]
-        if not self.hardware.memories.issuperset(nodes):
-            return []
-        template = self.templates.declare(kind, layer, {})
-        return [Row(tuple(Work(f"{n}.dram", template, size, 1, self.user(m)) for m, n in enumerate(nodes)))]
-
-    def collective(self, kind: str, layer: str, size: Size) -> list[Row]:
-        """Among the tensor-parallel ranks of every member."""
-        if self.layout.tp == 1:
-            return []
-        groups = [self.layout.ranks(m, self.stage) for m in range(self.layout.dp)]
-        return [Row(tuple(self.move(kind, layer, size, group, self.user(m)) for m, group in enumerate(groups)))]
-
-    def joint(self, kind: str, layer: str, size: Size) -> Row:
-        """Among all ranks of the stage."""
-        return Row((self.move(kind, layer, size, self.layout.all_ranks(self.stage), self.user(None)),), joint=True)
-
-    def move(self, kind: str, layer: str, size: Size, devices: Sequence[Device], user: str) -> Work:
-        ranks = ",".join(map(address, devices))
-        attributes: dict[str, Attribute] = {"participants": len(devices), "ranks": ranks, "owner": self.owner}
-        template = self.templates.declare(kind, layer, attributes)
-        return Work(self.hardware.network(devices), template, size, len(devices), user)
-
-    def train(self, rows: Sequence[Row]) -> Work | None:
-        """All network operations of a block, if one engine does them on one network."""
-        works = [row.works[0] for row in rows if "ranks" in row.works[0].template.attributes]
-        if not works or self.layout.dp > 1 or len({work.component for work in works}) > 1:
-            return None
-        of = ",".join(str(work.template.id) for work in works)
-        layer = "+".join(work.template.layer for work in works)
-        template = self.templates.declare("train", layer, {"of": of, "owner": self.owner})
-        return Work(works[0].component, template, TOKENS, works[0].copies, works[0].user)
+LONGEST_PATTERN = 12  # layers that repeat together, at most
 
 
 def lower(
@@ -139,7 +43,7 @@ def lower(
     ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter;
     ``experts`` says how tokens pick theirs (default: uniformly).
     """
-    build = _Builder(owner, arch, layout, kv_dtype, templates, hardware)
+    build = Builder(owner, arch, layout, kv_dtype, templates, hardware)
     build.routing = experts or build.routing
     if layout.ffn:
         sections = _apart(build, micro_batches)
@@ -147,188 +51,121 @@ def lower(
     sections = []
     for stage, layers in enumerate(layout.layers(arch.layers)):
         build.stage = stage
-        name = f"stage{stage}"
+        where = f"stage{stage}"
         if stage == 0:
-            sections.append(Section(tuple(_prologue(build)), name))
-        dense = arch.without_experts(layers)
-        for mlp, repeat in ((_mlp, dense), (partial(_experts, all_to_all=all_to_all), len(layers) - dense)):
-            if repeat:
-                block = (*_attention(build), *mlp(build))
-                sections.append(Section(block, name, repeat, 1, build.train(block)))
+            sections.append(Section("prologue", tuple(_prologue(build)), where))
+        for pattern, repeat in patterns([arch.blocks[i] for i in layers]):
+            rows = tuple(row for block in pattern for row in _layer(build, block, all_to_all))
+            name = "block with experts" if any(block.experts for block in pattern) else "block"
+            sections.append(Section(name, rows, where, repeat, len(pattern), build.chain(rows)))
         if stage == layout.pp - 1:
-            sections.append(Section(tuple(_epilogue(build)), name))
+            sections.append(Section("epilogue", tuple(_epilogue(build)), where))
         else:
-            sections.append(Section((_hand_on(build),), None))
+            sections.append(Section("to the next stage", (_hand_on(build),), None))
     return Plan(tuple(sections), layout.dp, layout.pp)
 
 
-def _prologue(build: _Builder) -> list[Row]:
+def patterns(blocks: Sequence[Layer]) -> list[tuple[Sequence[Layer], int]]:
+    """The layers as patterns and how often each repeats: from the front, whatever covers the most layers."""
+    found = []
+    at = 0
+    while at < len(blocks):
+        best, times = 1, 1
+        for length in range(1, LONGEST_PATTERN + 1):
+            pattern = blocks[at : at + length]
+            repeat = 1
+            while blocks[at + repeat * length : at + (repeat + 1) * length] == pattern:
+                repeat += 1
+            if repeat > 1 and repeat * length > best * times:
+                best, times = length, repeat
+        found.append((blocks[at : at + best], times))
+        at += best * times
+    return found
+
+
+def _layer(build: Builder, block: Layer, all_to_all: bool) -> list[PlannedOperation]:
+    return [*mixer(build, block), *feed_forward(build, block, all_to_all), *_extra(build, block)]
+
+
+def _extra(build: Builder, block: Layer) -> list[PlannedOperation]:
+    return [build.gemm(linear.path, linear.out, [linear]) for linear in block.extra]
+
+
+def _prologue(build: Builder) -> list[PlannedOperation]:
     return [
-        *build.host("read", "input_ids", bytes_per_token(TOKEN_ID_BYTES)),
+        *build.host("read", "input_ids", one("tokens", TOKEN_ID_BYTES)),
         build.light("embedding", "embedding", build.arch.hidden),
     ]
 
 
-def _epilogue(build: _Builder) -> list[Row]:
+def _epilogue(build: Builder) -> list[PlannedOperation]:
     arch = build.arch
     vocab = arch.vocab // build.layout.tp
     return [
         build.light("norm", "final_layernorm", 2 * arch.hidden),
-        build.gemm("lm_head", vocab, arch.hidden, SEQUENCES),
+        build.gemm("lm_head", vocab, [arch.head], SEQUENCES),
         build.light("sampler", "sampler", vocab, SEQUENCES),
-        *build.host("write", "sampled_ids", bytes_per_sequence(TOKEN_ID_BYTES)),
+        *build.host("write", "sampled_ids", one("sequences", TOKEN_ID_BYTES)),
     ]
 
 
-def _attention(build: _Builder) -> list[Row]:
-    arch, tp = build.arch, build.layout.tp
-    query, key_value = arch.heads * arch.head_size // tp, max(arch.kv_heads // tp, 1) * arch.head_size
-    shape: dict[str, Attribute] = {
-        "heads": arch.heads // tp,
-        "kv_heads": max(arch.kv_heads // tp, 1),
-        "head_size": arch.head_size,
-        "kv_dtype": build.kv_dtype,
-        **({"sliding_window": arch.sliding_window} if arch.sliding_window else {}),
-    }
-    attention = [build.on("accelerators", "attention", "attention", ATTENTION, shape)]
-    if build.hardware.pim:  # which also takes the prompts' K and V
-        attention = [
-            build.on("pim", "attention", "attention", ATTENTION, shape),
-            build.on("accelerators", "attention", "attention", PROMPT_ATTENTION, shape),
-        ]
-    return [
-        build.light("norm", "layernorm", 2 * arch.hidden),
-        build.gemm("qkv_proj", query + 2 * key_value, arch.hidden),
-        *([build.light("norm", "qk_norm", 2 * (query + key_value))] if arch.qk_norm else []),
-        build.light("elementwise", "rotary_emb", 2 * (query + key_value)),
-        *attention,
-        build.gemm("o_proj", arch.hidden, query),
-        *build.collective("all_reduce", "o_proj", bytes_per_token(arch.hidden * build.width)),
-        build.light("norm", "layernorm", 2 * arch.hidden),
-    ]
-
-
-def _experts(build: _Builder, all_to_all: bool) -> list[Row]:
-    arch, layout = build.arch, build.layout
-    if layout.expert_parallel and layout.dp > 1:
-        return [*_shared_experts_summed(build), *_spread_experts(build, all_to_all)]
-    local = layout.expert_ranks
-    width = arch.intermediate if local > 1 else arch.intermediate // layout.tp
-    moe = build.compute(
-        "moe", "moe", expert_tokens(build.routing, arch.top_k, local), **_expert_shape(arch, width, local)
-    )  # the sums of both kinds of experts are reduced together
-    return [*_shared_experts(build), moe, *build.collective("all_reduce", "moe", _hidden(build))]
-
-
-def _hidden(build: _Builder) -> Size:
-    return bytes_per_token(build.arch.hidden * build.width)
-
-
-def _mlp(build: _Builder) -> list[Row]:
-    width = build.arch.mlp_width // build.layout.tp
-    return [*_gated(build, "", width), *build.collective("all_reduce", "down_proj", _hidden(build))]
-
-
-def _shared_experts(build: _Builder) -> list[Row]:
-    """The experts that every token takes: an MLP as wide as all of them. One after the other with the rest."""
-    width = build.arch.shared_intermediate // build.layout.tp
-    return _gated(build, "shared_", width) if width else []
-
-
-def _shared_experts_summed(build: _Builder) -> list[Row]:
-    """Where the other experts are on other ranks than a member's own, and their sums do not meet."""
-    shared = _shared_experts(build)
-    return [*shared, *build.collective("all_reduce", "shared_experts", _hidden(build))] if shared else []
-
-
-def _gated(build: _Builder, which: str, width: int) -> list[Row]:
-    return [
-        build.gemm(f"{which}gate_up_proj", 2 * width, build.arch.hidden),
-        build.light("elementwise", f"{which}act_fn", 3 * width),
-        build.gemm(f"{which}down_proj", build.arch.hidden, width),
-    ]
-
-
-def _expert_shape(arch: Architecture, width: int, ranks: int) -> Mapping[str, Attribute]:
-    return {
-        "hidden": arch.hidden,
-        "intermediate": width,
-        "experts": arch.experts // ranks,
-        "top_k": arch.top_k,
-        "expert_ranks": ranks,
-        **({"routing_kernels": arch.routing_kernels} if arch.routing_kernels > 1 else {}),
-    }
-
-
-def _spread_experts(build: _Builder, all_to_all: bool) -> list[Row]:
-    """Experts over all ranks of all members. Each of a member's ``tp`` ranks brings its part of the tokens."""
-    arch, layout = build.arch, build.layout
-    ranks, token = layout.expert_ranks, arch.hidden * build.width
-    template_row = build.compute(
-        "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
-    )
-    first = template_row.works[0]
-    moe = Row((Work(first.component, first.template, first.size, ranks, build.user(None)),), joint=True)
-    back = build.collective("all_gather", "moe_gather", bytes_per_token(token, layout.tp))
-    if all_to_all:
-        # Each rank sends every token of its part to the ranks of the experts it picked.
-        copies = Size(
-            f"tokens*{arch.top_k}*{token}/{ranks}",
-            lambda batch: (round(-(-batch.tokens // ranks) * arch.top_k * token),),
-        )
-        return [build.joint("all_to_all", "dispatch", copies), moe, build.joint("all_to_all", "combine", copies), *back]
-    gathered = bytes_per_token(token + arch.experts * build.width, ranks)  # hidden states and router logits
-    return [
-        build.joint("all_gather", "dispatch", gathered),
-        moe,
-        build.joint("reduce_scatter", "combine", bytes_per_token(token)),
-        *back,
-    ]
-
-
-def _hand_on(build: _Builder) -> Row:
+def _hand_on(build: Builder) -> PlannedOperation:
     """Hidden states and residual to the next stage, each tensor-parallel rank its part to its like."""
     layout, stage = build.layout, build.stage
-    size = bytes_per_token(2 * build.arch.hidden * build.width / layout.tp)
+    operands = one("tokens", 2 * build.arch.hidden * build.width / layout.tp)
     works = []
     for member in range(layout.dp):
         pairs = zip(layout.ranks(member, stage), layout.ranks(member, stage + 1), strict=True)
         devices = [device for pair in pairs for device in pair]
-        works.append(build.move("send", "hand_on", size, devices, f"{build.owner}/s{stage}>{stage + 1}/dp{member}*"))
-    return Row(tuple(works))
+        works.append(
+            build.move("send", "hand_on", operands, devices, f"{build.owner}/s{stage}>{stage + 1}/dp{member}*")
+        )
+    return PlannedOperation(tuple(works))
 
 
-def _apart(build: _Builder, micro_batches: int) -> list[Section]:
+def _apart(build: Builder, micro_batches: int) -> list[Section]:
     """Attention on the instance's own devices, experts on others; a layer's tokens go there and back."""
-    arch, layout = build.arch, build.layout
+    arch = build.arch
+    sections = [Section("prologue", tuple(_prologue(build)), "attention")]
+    for pattern, repeat in patterns(arch.blocks):
+        if any(block.experts for block in pattern):
+            for block in tuple(pattern) * repeat:
+                sections += _there_and_back(build, block, micro_batches)
+            continue
+        rows = tuple(row for block in pattern for row in _layer(build, block, all_to_all=False))
+        sections.append(Section("block", rows, "attention", repeat, len(pattern)))
+    return [*sections, Section("epilogue", tuple(_epilogue(build)), "attention")]
+
+
+def _there_and_back(build: Builder, block: Layer, micro_batches: int) -> list[Section]:
+    """One layer of which the experts, if it has any, are elsewhere."""
+    layout, of = build.layout, block.experts
+    if of is None:
+        return [Section("block", tuple(_layer(build, block, all_to_all=False)), "attention", 1, 1)]
     ranks, own = len(layout.ffn), layout.ranks(0, 0)
     pairs = [(a, f) for a in own for f in layout.ffn]
     # Each attention rank holds all tokens; it sends its part of them, each to the ranks of its experts.
-    token_bytes = min(arch.top_k, ranks) * arch.hidden * build.width / len(pairs)
-    size = Size(f"tokens*{token_bytes}", lambda batch: (round(batch.tokens * token_bytes),))
+    operands = one("tokens", min(of.top_k, ranks) * of.into * build.width / len(pairs))
     wire = "*" if micro_batches > 1 else ""
 
     def send(layer: str, there: bool) -> Section:
         devices = [device for a, f in pairs for device in ((a, f) if there else (f, a))]
         user = f"{build.owner}/s0/{layer}{wire}" if wire else build.user(None)
-        return Section((Row((build.move("send", layer, size, devices, user),)),), None)
+        moved = build.move("send", layer, operands, devices, user)
+        return Section(layer.replace("_", " "), (PlannedOperation((moved,)),), None)
 
-    template = build.compute(
-        "moe", "moe", expert_tokens(build.routing, arch.top_k, ranks), **_expert_shape(arch, arch.intermediate, ranks)
-    ).works[0]
+    first = routed(build, of, ranks).works[0]
     user = f"{build.owner}/ffn" if wire else build.user(None)
-    moe = Work(f"{layout.ffn[0][0]}.accelerators", template.template, template.size, ranks, user)
-    attention = tuple(_attention(build))
-    sections = [Section(tuple(_prologue(build)), "attention")]
-    if arch.dense_layers:
-        sections.append(Section((*attention, *_mlp(build)), "attention", arch.dense_layers, 1))
-    attention += tuple(_shared_experts_summed(build))
-    for _ in range(arch.layers - arch.dense_layers):
-        sections += [
-            Section(attention, "attention"),
-            send("to_experts", True),
-            Section((Row((moe,)),), "ffn"),
-            send("from_experts", False),
-            Section((), None, layers=1),
-        ]
-    return [*sections, Section(tuple(_epilogue(build)), "attention")]
+    moe = Work(f"{layout.ffn[0][0]}.accelerators", first.template, first.operands, ranks, user)
+    norm = build.light("norm", "layernorm", 2 * build.arch.hidden)
+    before, after = narrowed(build, of, []), []
+    if before:
+        before, after = before[:1], before[1:]
+    attention = (*mixer(build, block), norm, *beside_summed(build, block), *before)
+    return [
+        Section("attention", attention, "attention"),
+        send("to_experts", True),
+        Section("experts", (PlannedOperation((moe,)),), "ffn"),
+        send("from_experts", False),
+        Section("", tuple(after), "attention" if after else None, layers=1),
+    ]

@@ -29,6 +29,15 @@ class Routing:
             return len(shares) * (1 - (1 - shares[0]) ** tokens)
         return sum(1 - (1 - share) ** tokens for share in shares)
 
+    def hit_formula(self, first: int, end: int, tokens: str) -> str:
+        """What `hit` computes of the experts from ``first`` to ``end``; shares that differ are not written out."""
+        count, share = end - first, self.shares[first]
+        if self.spread:
+            return f"min({count}, {sum(self.shares[first:end])!r} * {tokens})"
+        if self.even:
+            return f"{count} * (1 - (1 - {share!r}) ^ {tokens})"
+        return f"sum over experts {first} to {end - 1} of (1 - (1 - share) ^ {tokens}), shares: {self.name}"
+
 
 def routing(model: str, experts: int, top_k: int, exponent: float = 1.0, histogram: Sequence[float] = ()) -> Routing:
     """``balanced``, ``uniform``, ``zipf`` (share of the i-th expert falls as 1/i^exponent) or ``histogram``

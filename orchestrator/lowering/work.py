@@ -2,71 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metronome.hwmodels.interface import Attribute, Template
 
-from ..serving.batch import Batch
-from .routing import Routing
-
-
-class Size:
-    """Which numbers of a batch an operation takes; equal sizes have equal names."""
-
-    def __init__(self, name: str, of: Callable[[Batch], tuple[int, ...]]) -> None:
-        self.name, self.of = name, of
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Size:
-        return self
-
-
-TOKENS = Size("tokens", lambda batch: (batch.tokens,))
-SEQUENCES = Size("sequences", lambda batch: (batch.sequences,))
-ATTENTION = Size(
-    "attention",
-    lambda batch: (
-        batch.decodes,
-        batch.context_sum,
-        batch.context_max,
-        batch.context_min,
-        *batch.prompts,
-    ),
-)
-
-
-PROMPT_ATTENTION = Size("prompts' attention", lambda batch: (0, 0, 0, 0, *batch.prompts))
-
-
-def bytes_per_token(size: float, split: int = 1) -> Size:
-    """Bytes of all tokens, or of one rank's part where ``split`` ranks take equal parts of the tokens."""
-    return Size(f"tokens*{size}/{split}", lambda batch: (round(-(-batch.tokens // split) * size),))
-
-
-def bytes_per_sequence(size: int) -> Size:
-    return Size(f"sequences*{size}", lambda batch: (batch.sequences * size,))
-
-
-def expert_tokens(routing: Routing, top_k: int, ranks: int = 1) -> Size:
-    """(tokens, experts hit) of the busiest of ``ranks`` devices over which the experts are spread in order.
-
-    A rank computes as many (token, expert) pairs as its experts are picked; stated as tokens that pick
-    ``top_k`` each. Rounded, and never fewer than one.
-    """
-    shares = routing.shares
-    local = len(shares) // ranks
-    parts = [shares[i * local : (i + 1) * local] for i in range(ranks)]
-    busiest = max(parts, key=sum)
-    load = sum(busiest) / top_k
-
-    def of(batch: Batch) -> tuple[int, ...]:
-        tokens = batch.tokens
-        least = min(top_k, local) if ranks == 1 else 1
-        computed = -(-tokens // ranks) if routing.even else round(tokens * load)
-        return max(1, computed), max(least, round(routing.hit(busiest, tokens)))
-
-    return Size(f"moe {routing.name}/{top_k}/{ranks}", of)
+from .quantity import Operands
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +22,17 @@ class Work:
 
     component: str
     template: Template
-    size: Size
+    operands: Operands
     copies: int
     user: str
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Work:
+        return self
+
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """The same operation on every data-parallel member at once, or (``joint``) one of all members together."""
+class PlannedOperation:
+    """An operation of a step: the same on every data-parallel member at once, or (``joint``) one of all members."""
 
     works: tuple[Work, ...]
     joint: bool = False
@@ -95,15 +40,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Rows one after another, ``repeat`` times, on one ``stage`` (which does one step at a time; none
-    for transfers between stages). ``layers`` of the model are through after each repetition. ``train``
-    stands for all network operations of all repetitions, for a network that can do that."""
+    """Operations one after another, all of them ``repeat`` times, on one pipeline stage.
 
-    rows: tuple[Row, ...]
+    ``name`` is for people: prologue, block, epilogue, ... A ``stage`` does one step at a time; transfers between
+    stages are on none. ``layers`` of the model are through after each repetition. ``chain``: one operation that
+    stands for all network operations of all repetitions, for a network whose model takes the kind ``train``.
+    """
+
+    name: str
+    operations: tuple[PlannedOperation, ...]
     stage: str | None
     repeat: int = 1
     layers: int = 0
-    train: Work | None = None
+    chain: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +65,11 @@ class Plan:
 
     @property
     def works(self) -> list[Work]:
-        return [work for section in self.sections for row in section.rows for work in row.works]
+        return [work for section in self.sections for operation in section.operations for work in operation.works]
 
     @property
-    def trains(self) -> list[Work]:
-        return [section.train for section in self.sections if section.train]
+    def chains(self) -> list[Work]:
+        return [section.chain for section in self.sections if section.chain]
 
 
 class Templates:

@@ -8,7 +8,7 @@ from typing import Any
 
 from metronome.hwmodels.interface import Advanced, Description, Operation, Template, Use
 
-from ..coupling.link import Link
+from ..coupling.link import Link, split
 from ..errors import ComponentFailure, DivergenceError, RecordingEndsError
 from .exchange import Exchange, Tape, asked_for_statistics, asked_to_advance, asked_to_declare
 
@@ -93,12 +93,28 @@ class TapedLink:
         self._keep("declare", asked, answer, known)
         return answer  # type: ignore[no-any-return]
 
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
+        if self.remote:
+            self.send(grant_ps, operations, stop_at_first)
+            return self.receive()
+        asked = asked_to_advance(grant_ps, operations, stop_at_first)
+        known = self._known_answer("advance", asked)
+        if known is not None:
+            return self._again(known)
+        try:
+            answer = self.live.link.advance(grant_ps, operations, stop_at_first)
+        except ComponentFailure as failure:
+            self._keep("send", asked, failure, None)  # in this process it fails as it is asked
+            raise
+        self._keep("advance", asked, answer, None)
+        return answer
+
     def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
         self._asked = asked_to_advance(grant_ps, operations, stop_at_first)
         self._known = self._known_answer("advance", self._asked)
         if self._known is None:
             try:
-                self.live.link.send(grant_ps, operations, stop_at_first)
+                split(self.live.link).send(grant_ps, operations, stop_at_first)
             except ComponentFailure as failure:
                 self._keep("send", self._asked, failure, None)
                 raise
@@ -108,17 +124,22 @@ class TapedLink:
 
     def receive(self) -> Advanced:
         known, self._known = self._known, None
-        answer: Any = known.answer if known else None
-        if known is None:
-            try:
-                answer = self.live.link.receive()
-            except ComponentFailure as failure:
-                self._keep("advance", self._asked, failure, None)
-                raise
-        self._keep("advance", self._asked, answer, known)
-        if known and isinstance(answer, ComponentFailure):
+        if known is not None:
+            return self._again(known)
+        try:
+            answer = split(self.live.link).receive()
+        except ComponentFailure as failure:
+            self._keep("advance", self._asked, failure, None)
+            raise
+        self._keep("advance", self._asked, answer, None)
+        return answer
+
+    def _again(self, known: Exchange) -> Advanced:
+        """What a recorded message was answered with; raises the failure it ended with."""
+        self.position += 1
+        if not isinstance(known.answer, Advanced):
             raise self._failure(known)
-        return answer  # type: ignore[no-any-return]
+        return known.answer
 
     @staticmethod
     def _failure(known: Exchange) -> ComponentFailure:

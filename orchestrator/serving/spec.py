@@ -22,6 +22,7 @@ class EngineSpec:
         max_model_len: tokens a request may have, prompt and output.
         slots: steps that may be in flight at once: pipeline stages, or micro-batches.
         first_log: number of the step log of its first slot; the others' follow.
+        seed: of what it draws, if it draws anything.
         admission, victims: policies where the scenario names them; None leaves it to the engine's own.
     """
 
@@ -34,6 +35,7 @@ class EngineSpec:
     role: Role = Role.BOTH
     admission: AdmissionPolicy | None = None
     victims: VictimPolicy | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class DeviceFacts:
     name: str
     memory_bytes: int
     max_model_len: int
+    ranks: int = 1  # of a tensor- and pipeline-parallel group
 
 
 def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, WrapValidator, model_validator
 
-from ..scenario.base import Part
+from ..strict import Part
 
 PS_PER_S = 10**12
 

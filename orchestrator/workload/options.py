@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from ..scenario.base import Part
+from ..strict import Part
 from .arrivals import Pace
 from .slo import Slo
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ..scenario.base import Part
+from ..strict import Part
 
 
 class Slo(Part):

@@ -4,9 +4,10 @@ import pytest
 from metronome.hwmodels.catalog import model_names
 from metronome.hwmodels.interface import OPERATION_ATTRIBUTES, OPERATION_VALUES
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.lowering.architecture import load
+from metronome.orchestrator.lowering.builder import Hardware
 from metronome.orchestrator.lowering.layout import Layout
-from metronome.orchestrator.lowering.plan import Hardware, lower
+from metronome.orchestrator.lowering.models.load import load
+from metronome.orchestrator.lowering.plan import lower
 from metronome.orchestrator.lowering.work import Templates
 from metronome.orchestrator.serving.batch import Batch, joined
 
@@ -38,15 +39,15 @@ def test_every_operation_carries_what_its_kind_asks_for(name, tp, tmp_path):
         kind = work.template.kind
         assert set(OPERATION_ATTRIBUTES[kind]) <= set(work.template.attributes), kind
         extra = 4 if kind == "attention" else 0
-        assert len(work.size.of(BATCH)) == len(OPERATION_VALUES[kind]) + extra
-    assert len(moves(block(plan).rows)) == (2 if tp > 1 else 0)
+        assert len(work.operands.of(BATCH)) == len(OPERATION_VALUES[kind]) + extra
+    assert len(moves(block(plan).operations)) == (2 if tp > 1 else 0)
 
 
 @pytest.mark.parametrize(
     ("name", "tp", "weights", "kv"),
     [
         ("meta-llama/Llama-3.1-8B", 1, 16_060_522_496, 131_072),
-        ("Qwen/Qwen3-32B", 2, 32_762_767_360, 131_072),
+        ("Qwen/Qwen3-32B", 2, 32_762_767_360 + 64 * 2 * 128 * 2, 131_072),  # and norms of Q and K,
     ],
 )
 def test_weights_and_kv_by_published_sums(name, tp, weights, kv, tmp_path):
@@ -61,7 +62,7 @@ def test_gemm_shapes_multiply_to_the_weights(tmp_path):
         total = tp * sum(
             section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
             for section in plan_of(arch, tp=tp).sections
-            for row in section.rows
+            for row in section.operations
             if row.works[0].template.kind == "gemm"
         )
         norms = arch.hidden * (2 * arch.layers + 1)
@@ -69,15 +70,15 @@ def test_gemm_shapes_multiply_to_the_weights(tmp_path):
 
 
 def test_all_reduce_moves_one_activation_a_token(tmp_path):
-    reduce = moves(block(plan_of(load("meta-llama/Llama-3.1-8B", tmp_path.joinpath), tp=2)).rows)[0]
-    assert reduce.size.of(BATCH) == ((512 + 100 + 8) * 4096 * 2,)
+    reduce = moves(block(plan_of(load("meta-llama/Llama-3.1-8B", tmp_path.joinpath), tp=2)).operations)[0]
+    assert reduce.operands.of(BATCH) == ((512 + 100 + 8) * 4096 * 2,)
     assert reduce.template.attributes["participants"] == 2
 
 
 def test_experts_hit_grow_to_all(tmp_path):
     plan = plan_of(load("mistralai/Mixtral-8x7B-v0.1", tmp_path.joinpath))
     moe = next(work for work in plan.works if work.template.kind == "moe")
-    hit = [moe.size.of(Batch((), n, 0, 0, 0))[1] for n in (1, 2, 4, 64)]
+    hit = [moe.operands.of(Batch((), n, 0, 0, 0))[1] for n in (1, 2, 4, 64)]
     assert hit == [2, 4, 5, 8]  # 2 of 8 a token: 8 (1 - 0.75^n), rounded
 
 
@@ -94,20 +95,22 @@ def test_stages_cut_the_layers_as_vllm_does(tmp_path):
     assert [section.repeat for section in plan.sections if section.layers] == [8, 8, 8, 8]
     sends = [section for section in plan.sections if section.stage is None]
     assert len(sends) == 3 and plan.lanes == 4
-    assert sends[0].rows[0].works[0].size.of(BATCH) == ((512 + 100 + 8) * 2 * 4096 * 2,)  # hidden states and residual
+    assert sends[0].operations[0].works[0].operands.of(BATCH) == (
+        (512 + 100 + 8) * 2 * 4096 * 2,
+    )  # hidden states and residual
 
 
 def test_experts_over_a_data_parallel_group_see_the_tokens_of_all(tmp_path):
     arch = load("Qwen/Qwen3-30B-A3B-Instruct-2507", tmp_path.joinpath)
     plan = plan_of(arch, dp=4, expert_parallel=True)
-    joint = [row for row in block(plan).rows if row.joint]
+    joint = [row for row in block(plan).operations if row.joint]
     assert [row.works[0].template.kind for row in joint] == ["all_gather", "moe", "reduce_scatter"]
     group = joined([Batch((), 100, 0, 0, 0)] * 4)
     gather, moe, scatter = (row.works[0] for row in joint)
-    assert moe.size.of(group)[0] == 100  # 400 tokens x 8 experts over 4 ranks, as tokens of 8 experts each
+    assert moe.operands.of(group)[0] == 100  # 400 tokens x 8 experts over 4 ranks, as tokens of 8 experts each
     assert moe.template.attributes["experts"] == arch.experts // 4
-    assert gather.size.of(group) == (100 * (arch.hidden + arch.experts) * 2,)
-    assert scatter.size.of(group) == (400 * arch.hidden * 2,)
+    assert gather.operands.of(group) == (100 * (arch.hidden + arch.experts) * 2,)
+    assert scatter.operands.of(group) == (400 * arch.hidden * 2,)
     assert arch.weight_bytes(1, 4) < arch.weight_bytes(1) / 3
 
 
@@ -125,11 +128,12 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
     )
     (tmp_path / "glm.json").write_text(json.dumps(glm))
     arch = load("glm.json", tmp_path.joinpath)
-    assert (arch.dense_layers, arch.dense_intermediate, arch.shared_intermediate, arch.qk_norm) == (1, 128, 64, True)
+    assert [block.experts is None for block in arch.blocks] == [True] + 5 * [False]
+    assert (arch.blocks[0].mlp.width, arch.routed.shared.width, arch.attention.qk_norm) == (128, 64, 2 * 16)
     for tp in (1, 2):
         dense, sparse = (section for section in plan_of(arch, tp=tp).sections if section.layers)
         assert (dense.repeat, sparse.repeat) == (1, 5)
-        layers = [row.works[0].template.layer for row in sparse.rows]
+        layers = [row.works[0].template.layer for row in sparse.operations]
         assert layers[layers.index("shared_gate_up_proj") :] == [
             "shared_gate_up_proj",
             "shared_act_fn",
@@ -137,15 +141,15 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
             "moe",
             *(["moe"] if tp > 1 else []),
         ]
-        assert "gate_up_proj" in [row.works[0].template.layer for row in dense.rows]
+        assert "gate_up_proj" in [row.works[0].template.layer for row in dense.operations]
         matrices = tp * sum(
             section.repeat * row.works[0].template.attributes["n"] * row.works[0].template.attributes["k"]
             for section in (dense, sparse)
-            for row in section.rows
+            for row in section.operations
             if row.works[0].template.kind == "gemm"
         )
         experts = 5 * (8 * 3 * 64 * 32 + 64 * 8)
-        rest = 2 * 100 * 64 + 64 * (2 * 6 + 1)  # embedding and head, norms
+        rest = 2 * 100 * 64 + 64 * (2 * 6 + 1) + 6 * 2 * 16  # embedding and head, norms, also of Q and K
         assert arch.weight_bytes(1) == 2 * (matrices + experts + rest)
     # Pipeline stages: the dense layer is the first stage's.
     stages = plan_of(arch, pp=2).sections
@@ -155,9 +159,9 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
     )  # the final norm is counted with either end
     # Over a data-parallel group the shared experts are each member's own.
     group = next(s for s in reversed(plan_of(arch, dp=2, tp=2, expert_parallel=True).sections) if s.layers)
-    joint = [row.works[0].template.layer for row in group.rows if row.joint]
+    joint = [row.works[0].template.layer for row in group.operations if row.joint]
     assert joint == ["dispatch", "moe", "combine"]
-    assert "shared_experts" in [row.works[0].template.layer for row in group.rows if not row.joint]
+    assert "shared_experts" in [row.works[0].template.layer for row in group.operations if not row.joint]
 
 
 def test_only_a_model_that_routes_by_tensor_operations_says_so(tmp_path):
@@ -187,20 +191,17 @@ def test_a_config_json_of_ones_own(tmp_path):
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(config()))
     arch = load("me/mine", tmp_path.joinpath)
-    assert (arch.name, arch.kv_heads, arch.head_size, arch.dtype) == ("me/mine", 4, 16, "bf16")
+    assert (arch.name, arch.kv_heads, arch.attention.head_size, arch.dtype) == ("me/mine", (4,), 16, "bf16")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type = 'gpt2': one of llama"),
+        ({"model_type": 3}, "model_type = 3: must be a name"),
         ({"hidden_size": None}, "hidden_size: is missing"),
         ({"hidden_size": -1}, "hidden_size = -1: must be a positive"),
         ({"torch_dtype": "int3"}, "torch_dtype = 'int3'"),
-        (
-            {"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [1]},
-            "mlp_only_layers",
-        ),
+        ({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 9}, "num_experts_per_tok = 9"),
     ],
 )
 def test_a_config_that_cannot_be_read_names_the_field(tmp_path, change, message):

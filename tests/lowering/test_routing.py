@@ -1,13 +1,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from metronome.orchestrator.lowering.quantity import expert_tokens
 from metronome.orchestrator.lowering.routing import routing
-from metronome.orchestrator.lowering.work import expert_tokens
 from metronome.orchestrator.serving.batch import Batch
 
 
-def of(size, tokens):
-    return size.of(Batch((), tokens, 0, 0, 0))
+def of(operands, tokens):
+    return operands.of(Batch((), tokens, 0, 0, 0))
 
 
 @given(st.sampled_from(["balanced", "uniform", "zipf"]), st.integers(2, 64), st.data())

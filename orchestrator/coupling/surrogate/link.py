@@ -7,16 +7,25 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count
 from typing import Any
 
 import numpy as np
-from metronome.hwmodels.interface import Advanced, Completion, Description, Operation, Template, TimePolicy, Use, worse
+from metronome.hwmodels.interface import (
+    MAX_PS,
+    Advanced,
+    Completion,
+    Description,
+    Operation,
+    Template,
+    TimePolicy,
+    Use,
+    worse,
+)
 
 from ...errors import ComponentFailure, InputError
 from ...scenario.components import SurrogateOptions
-from ..asker import Asker
 from ..link import Link
+from ..oracle import answered, oracle
 from .coordinates import PROBES, Values, assumptions, operation, parts
 from .grid import Answer, Grid, Point, Worst, off
 from .store import Store
@@ -45,7 +54,7 @@ class SurrogateLink:
             given, time_policy=TimePolicy.ORACLE, features=frozenset(), op_kinds=given.op_kinds - {"train"}
         )
         self._store = Store(identity)
-        self._asker = Asker(link)
+        self._oracle = oracle(link)
         self._templates: dict[int, Template] = {}
         self._keys: dict[int, str] = {}
         self._known: dict[int, dict[Values, Answer]] = {}  # what the component itself said
@@ -54,7 +63,6 @@ class SurrogateLink:
         self.answers: dict[tuple[int, Values], Answer] = {}  # of every operation so far
         self._fresh = 0  # asked of the component now, not found on disk
         self._audits: dict[tuple[int, Values], float] = {}
-        self._sent: tuple[int, Sequence[Operation]] = (0, ())
 
     @property
     def description(self) -> Description:
@@ -81,11 +89,7 @@ class SurrogateLink:
     def again(self) -> Link:
         return SurrogateLink(self._link.again(), self.options, self._identity)
 
-    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
-        self._sent = grant_ps, operations
-
-    def receive(self) -> Advanced:
-        grant_ps, operations = self._sent
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
         done = []
         for asked in operations:
             answer = self._answer(asked.template, asked.values)
@@ -209,10 +213,9 @@ class SurrogateLink:
         return [known[values] for values in wanted]
 
     def _ask_now(self, template: int, keys: Mapping[Values, str], wanted: list[Values]) -> None:
-        ids = count()
-        self._asker.send([Operation(template, values, next(ids)) for values in wanted])
+        operations = [Operation(template, values, op_id) for op_id, values in enumerate(wanted)]
         known, fresh = self._known[template], {}
-        for done in self._asker.receive():
+        for done in answered(self._link, operations, self._oracle.advance(MAX_PS, operations, False)):
             values, took = wanted[done.op_id], done.finish_ps - done.start_ps
             if took <= 0:
                 raise ComponentFailure(

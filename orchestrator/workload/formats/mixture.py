@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from ...scenario.base import Part
+from ...strict import Part
 from ..options import WorkloadOptions
 from ..randomness import stream
 from ..reading import read as read_one

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...errors import InputError
-from ...scenario.base import Part
+from ...strict import Part
 from ..options import TraceOptions
 from ..registry import Format, Reading
 from ..request import Request

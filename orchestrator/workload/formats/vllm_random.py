@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from ...scenario.base import Part
+from ...strict import Part
 from ..arrivals import Arrivals
 from ..options import WorkloadOptions
 from ..registry import Format, Reading

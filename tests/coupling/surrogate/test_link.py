@@ -81,8 +81,8 @@ def surrogate(model=Slow, identity="slow", **options):
 
 
 def ask(link, template, *values):
-    link.send(MAX_PS, [Operation(template.id, v, i, 5) for i, v in enumerate(values)], False)
-    return [done.finish_ps - done.start_ps for done in link.receive().completions]
+    answer = link.advance(MAX_PS, [Operation(template.id, v, i, 5) for i, v in enumerate(values)], False)
+    return [done.finish_ps - done.start_ps for done in answer.completions]
 
 
 def test_most_questions_are_not_asked():

@@ -1,0 +1,127 @@
+"""The numbers that operations take, as data: what of a batch is counted, and how it is cut and scaled.
+
+A quantity is a value: equal quantities are one, its text is its formula, and its fields say how it follows
+the batch. A new one is one line: ``Quantity("tokens", per=4096, split=8)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ..serving.batch import Batch
+from .routing import Routing
+
+#: Fields of `Batch` that are one number.
+Counted = Literal["tokens", "sequences", "decodes", "context_sum", "context_max", "context_min"]
+
+EACH_PROMPT = "(new tokens, cached tokens) of each prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """``max(least, round(per * ceil(counted / split)))``; a half is rounded to the even number.
+
+    ``split``: ranks that take equal parts, the largest of which counts. ``per``: bytes, say, of one counted.
+    """
+
+    counted: Counted
+    per: float = 1
+    split: int = 1
+    least: int = 0
+
+    def of(self, batch: Batch) -> int:
+        count: int = getattr(batch, self.counted)
+        if self.split != 1:
+            count = -(-count // self.split)
+        if self.per != 1:
+            count = round(count * self.per)
+        return count if count >= self.least else self.least
+
+    def __str__(self) -> str:
+        """The formula, with `ceil`, `round` and `max` where they do something."""
+        if not self.per:
+            return str(self.least)
+        text: str = self.counted
+        if self.split != 1:
+            text = f"ceil({text} / {self.split})"
+        if self.per != 1:
+            text = f"{text} * {_plain(self.per)}"
+            text = text if float(self.per).is_integer() else f"round({text})"
+        return f"max({self.least}, {text})" if self.least else text
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertsHit:
+    """``max(least, round(h))``: h experts of those from ``first`` up to ``end`` are expected to be picked."""
+
+    routing: Routing
+    first: int
+    end: int
+    least: int
+
+    def of(self, batch: Batch) -> int:
+        return max(self.least, round(self.routing.hit(self.routing.shares[self.first : self.end], batch.tokens)))
+
+    def __str__(self) -> str:
+        return f"max({self.least}, round({self.routing.hit_formula(self.first, self.end, 'tokens')}))"
+
+
+class Number(Protocol):
+    """What a number of an operation is in a batch; its text is its formula."""
+
+    def of(self, batch: Batch) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """The numbers of an operation, in the order of `OPERATION_VALUES`; ``prompts`` adds a pair for each prompt."""
+
+    quantities: tuple[Number, ...]
+    prompts: bool = False
+
+    def of(self, batch: Batch) -> tuple[int, ...]:
+        numbers = tuple([quantity.of(batch) for quantity in self.quantities])
+        return numbers + batch.prompts if self.prompts else numbers
+
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        return (*map(str, self.quantities), *((EACH_PROMPT,) if self.prompts else ()))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operands:
+        return self
+
+
+def _plain(number: float) -> str:
+    """Without a fraction that is none."""
+    return str(int(number)) if float(number).is_integer() else repr(number)
+
+
+def one(counted: Counted, per: float = 1, split: int = 1) -> Operands:
+    """Of an operation that takes one number."""
+    return Operands((Quantity(counted, per, split),))
+
+
+NONE = Quantity("decodes", per=0)
+
+TOKENS = one("tokens")
+SEQUENCES = one("sequences")
+ATTENTION = Operands(
+    (Quantity("decodes"), Quantity("context_sum"), Quantity("context_max"), Quantity("context_min")), prompts=True
+)
+PROMPT_ATTENTION = Operands((NONE, NONE, NONE, NONE), prompts=True)
+
+
+def expert_tokens(routing: Routing, top_k: int, ranks: int = 1) -> Operands:
+    """(tokens, experts hit) of the busiest of ``ranks`` devices over which the experts are spread in order.
+
+    A rank computes as many (token, expert) pairs as its experts are picked; stated as tokens that pick
+    ``top_k`` each. Rounded, and never fewer than one.
+    """
+    shares = routing.shares
+    local = len(shares) // ranks
+    busiest = max(range(0, local * ranks, local), key=lambda first: sum(shares[first : first + local]))
+    load = sum(shares[busiest : busiest + local]) / top_k
+    tokens = Quantity("tokens", split=ranks, least=1) if routing.even else Quantity("tokens", per=load, least=1)
+    least = min(top_k, local) if ranks == 1 else 1
+    return Operands((tokens, ExpertsHit(routing, busiest, busiest + local, least)))
