@@ -216,6 +216,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.cli": (
         *LEAVES,
         *SERVING,
+        "orchestrator.serving.refusals",  # validate asks who can be served
+        "orchestrator.workload.request",
         "hwmodels.interface",
         "component.v1",
         "adapters.conformance",

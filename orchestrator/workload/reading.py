@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import islice
 
 from ..errors import InputError
-from .arrivals import PS_PER_S, Arrivals
+from ..units import PS_PER_S
+from .arrivals import Arrivals
 from .options import TraceOptions, WorkloadOptions
 from .registry import Reading, find
 from .request import Request

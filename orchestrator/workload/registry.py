@@ -17,12 +17,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..plugins import named
-from . import formats
 from .options import WorkloadOptions
 from .randomness import stream
 from .request import Request
 
 GROUP = "metronome.workloads"
+OURS = "metronome.orchestrator.workload.formats"  # each module of it has one FORMAT
 
 
 @dataclass(slots=True)
@@ -72,8 +72,8 @@ class Format:
 @cache
 def known() -> dict[str, Format]:
     """Every format by name: ours, then other packages' that can be loaded."""
-    modules = sorted(module.name for module in iter_modules(formats.__path__))
-    ours = (import_module(f"{formats.__name__}.{module}").FORMAT for module in modules)
+    modules = sorted(module.name for module in iter_modules(import_module(OURS).__path__))
+    ours = (import_module(f"{OURS}.{module}").FORMAT for module in modules)
     found = {one.name: one for one in ours}
     for entry in named(GROUP).values():
         try:

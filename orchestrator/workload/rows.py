@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from ..errors import InputError
-from .arrivals import PS_PER_S
+from ..units import PS_PER_S
 from .registry import refuse
 
 MAX_ARRIVAL_PS = 2**53 * 1000  # 104 days: within int64 picoseconds

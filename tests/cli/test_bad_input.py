@@ -115,7 +115,7 @@ CASES = {
         "knows one kind of link",
     ),
     "router": ("router", {"policy": "fastest"}, "router.policy = 'fastest'.*round-robin"),
-    "format": ("workload/format", "csv", "'csv'.*'llmservingsim', 'synthetic'"),
+    "format": ("workload/format", "synthetc", "no format 'synthetc'; did you mean 'synthetic'"),
 }
 
 
@@ -223,7 +223,7 @@ REQUEST = {"input_toks": 30, "output_toks": 4, "arrival_time_ns": 5}
         ),
         (
             [json.dumps(REQUEST), json.dumps({**REQUEST, "arrival_time_ns": 1})],
-            r"w\.jsonl:2: arrival_time_ns = 1: .*sorted",
+            r"w\.jsonl: arrival of request 1 .*sorted",
         ),
         (
             [json.dumps({**REQUEST, "input_toks": 10**6})],
@@ -239,7 +239,7 @@ def test_a_wrong_workload(small, cli, tmp_path, lines, message):
     (tmp_path / "w.jsonl").write_text("\n".join(lines))
     small["workload"] = {"format": "llmservingsim", "path": "w.jsonl"}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
-    done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet")
+    done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet", "--strict")
     assert done.exit_code == 2 and "Traceback" not in done.output
     refused(_without_note(done), message)
 

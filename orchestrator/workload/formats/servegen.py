@@ -23,7 +23,8 @@ import numpy as np
 from pydantic import Field
 
 from ...errors import InputError
-from ..arrivals import PS_PER_S, RateSteps
+from ...units import PS_PER_S
+from ..arrivals import RateSteps
 from ..options import TimedTraceOptions
 from ..randomness import Lengths
 from ..registry import Format, Reading
