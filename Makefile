@@ -1,4 +1,4 @@
-.PHONY: help run test tools study bench accuracy stubs lint types clean
+.PHONY: help run test fuzz tools study bench accuracy stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -38,6 +38,9 @@ accuracy: $(VENV)/.installed  ## real references against the simulation (WRITE=1
 stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
 	  proto/metronome/component/v1/component.proto
+
+fuzz: $(VENV)/.installed  ## 20,000 bad inputs over every reader (10 minutes)
+	$(BIN)/python -m tests.fuzz 20000
 
 lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .

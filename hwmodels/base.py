@@ -23,11 +23,40 @@ from .interface import (
     check_operation,
 )
 
+#: Attributes that change what an operation does or moves; a model that does not heed one refuses the template.
+#:
+#: A gemm or moe whose weights are not of its ``dtype`` has ``weight_dtype``, ``weight_bits`` (of one weight, its scales
+#: included), ``weight_block`` (rows that share a scale, if more than one and fewer than all), and ``compute``, the type
+#: of the products if it is not ``dtype``. ``gated`` = False: experts without a gate.
+#:
+#: Attention: ``sees`` = tokens a query sees at most, itself included (decodes' contexts are bounded already, prompts
+#: are not); ``chunk`` = they are those of its own chunk; ``top_k_tokens`` = they are chosen among all; ``compress`` =
+#: so many tokens before the ``sees`` last ones are one key (``top_k_tokens`` of these are attended to);
+#: ``v_head_size``, if values are of another size than keys; ``shared_kv`` = values are the first part of the keys, kept
+#: once; ``prompt_head_size`` and ``prompt_v_head_size``: prompts are computed with a key and value of these sizes for
+#: each head, as latent attention does.
+ALTERATIONS: Mapping[str, str] = {
+    "weight_dtype": "weights of another type than the activations",
+    "sees": "queries that see a part of their context",
+    "top_k_tokens": "queries that choose what they attend to",
+    "compress": "contexts of which one vector is kept for several tokens",
+    "v_head_size": "values of another size than keys",
+    "shared_kv": "values that are part of the keys",
+    "prompt_head_size": "prompts computed with other heads than decodes",
+    "gated": "experts without a gate",
+}
+
 
 class Config(BaseModel):
-    """Base of every model's configuration: unknown keys refused, NaN and infinity too."""
+    """Base of every model's configuration: unknown keys refused, NaN and infinity too.
+
+    ``server_side`` names the fields that say what runs on the component's host, or what is read or written there.
+    A client of a component server cannot set them (`metronome.component.v1.server_side`); fields of type Path count
+    as named.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    server_side: ClassVar[frozenset[str]] = frozenset()
 
 
 C = TypeVar("C", bound=Config)
@@ -42,15 +71,20 @@ class Estimate(NamedTuple):
 
 
 class Model(Generic[C]):
-    """A configured component: ``Model(config, seed)``; subclasses name their Config as parameter."""
+    """A configured component: ``Model(config, seed)``; subclasses name their Config as parameter.
+
+    ``heeds``: the `ALTERATIONS` it takes into account; templates with others are refused.
+    """
 
     description: ClassVar[Description]
+    heeds: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         try:
             self.config: C = self._config_type().model_validate(dict(config or {}))
         except ValidationError as error:
-            first = error.errors()[0]
+            found = error.errors()
+            first = next((one for one in found if one["type"] != "missing"), found[0])
             path = ".".join(str(part) for part in first["loc"]) or "config"
             allowed = first["msg"]
             if first["type"] == "extra_forbidden":
@@ -74,6 +108,11 @@ class Model(Generic[C]):
     def config_schema(cls) -> dict[str, Any]:
         return cls._config_type().model_json_schema()
 
+    @classmethod
+    def server_side(cls) -> frozenset[str]:
+        """The fields that its Config, or a base of that, declares as the server's own."""
+        return frozenset().union(*(vars(base).get("server_side", ()) for base in cls._config_type().__mro__))
+
     def declare(self, templates: Sequence[Template]) -> None:
         for template in templates:
             if template.kind not in self.description.op_kinds:
@@ -82,6 +121,9 @@ class Model(Generic[C]):
             for name in OPERATION_ATTRIBUTES[template.kind]:
                 if name not in template.attributes:
                     raise UnsupportedOperation(self.description.name, template, f"the template lacks '{name}'")
+            for name, meaning in ALTERATIONS.items():
+                if name in template.attributes and name not in self.heeds:
+                    raise UnsupportedOperation(self.description.name, template, f"it has no figures for {meaning}")
             self.check_template(template)
             self.templates[template.id] = template
 

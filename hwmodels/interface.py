@@ -110,6 +110,7 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "sampler": ("sequences",),
     "attention": ("decodes", "context_sum", "context_max", "context_min"),
     "moe": ("tokens", "active_experts"),
+    "state": ("tokens", "sequences"),
     "read": ("bytes",),
     "write": ("bytes",),
     "copy": ("bytes",),
@@ -130,8 +131,9 @@ PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": 
 #: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
 #: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
 #: ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how many kernels a ``moe``
-#: chooses its experts (else one). ``of`` names the templates of a train's
-#: operations, declared before it, comma-separated. A model that does not do ``train`` is never sent one.
+#: chooses its experts (else one). A ``state`` is ``heads`` x ``head_size`` x ``depth`` numbers a sequence, and the last
+#: inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's operations, declared before it,
+#: comma-separated. A model that does not do ``train`` is never sent one. What else there may be: `base.ALTERATIONS`.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
     "norm": ("width", "dtype"),
@@ -140,6 +142,7 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "sampler": ("width", "dtype"),
     "attention": ("heads", "kv_heads", "head_size", "dtype", "kv_dtype"),
     "moe": ("hidden", "intermediate", "experts", "top_k", "dtype"),
+    "state": ("heads", "head_size", "depth", "conv_width", "dtype", "state_dtype"),
     "read": (),
     "write": (),
     "copy": (),
@@ -223,15 +226,11 @@ class Description:
 
 
 class ComponentError(Exception):
-    """Root of what a component may raise; carries who can fix it."""
-
-    fixed_by = "the author of the component"
+    """Root of what a component may raise."""
 
 
 class ConfigError(ComponentError):
     """The configuration is wrong: ``field`` holds ``value``; ``allowed`` says what would do."""
-
-    fixed_by = "whoever wrote the scenario"
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         super().__init__(f"{field} = {value!r}: {allowed}")
@@ -241,8 +240,6 @@ class ConfigError(ComponentError):
 class UnsupportedOperation(ComponentError):
     """The component cannot do an operation of this kind or shape; raised before time 0."""
 
-    fixed_by = "whoever wrote the scenario (choose another model), or the author of the component"
-
     def __init__(self, component: str, template: Template, why: str) -> None:
         super().__init__(f"{component} cannot do {template.kind} '{template.layer}': {why}")
         self.component, self.template, self.why = component, template, why
@@ -250,8 +247,6 @@ class UnsupportedOperation(ComponentError):
 
 class LateOperation(ComponentError):
     """An operation older than the component's time; refused, never silently moved."""
-
-    fixed_by = "the author of the orchestrator"
 
     def __init__(self, operation: Operation, reached_ps: int) -> None:
         super().__init__(

@@ -1,4 +1,5 @@
-"""Every error the orchestrator raises on purpose: one tree, with fields, and who can fix it."""
+"""Every error the orchestrator raises on purpose: one tree, with fields. The exit code says whose it is to mend: 2 the
+user's input, 3 a component, 1 this program."""
 
 from __future__ import annotations
 
@@ -9,11 +10,26 @@ from traceback import extract_tb, walk_tb
 OURS = {*stdlib_module_names, "metronome", "numpy"}
 
 
+MOST_TEXT = 8000  # characters of what a component says that are repeated
+
+
+def plain(text: str, most: int = MOST_TEXT) -> str:
+    """Somebody else's text for a terminal: control and invisible characters escaped, not too long."""
+    text = text if len(text) <= most else text[:most] + " ..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 class MetronomeError(Exception):
     """Root. ``exit_code`` is what the command line ends with; ``result`` what a run has left that it ended early."""
 
     exit_code = 1
     result: object = None
+
+
+class NoEffectWarning(UserWarning):
+    """Something the scenario says is read by nobody in this run."""
 
 
 class InputError(MetronomeError):
@@ -24,7 +40,7 @@ class InputError(MetronomeError):
     def __init__(self, where: str, field: str, value: object, allowed: str) -> None:
         self.where, self.field, self.value, self.allowed = where, field, value, allowed
         shown = "" if value is None else f" = {_short(value)}"
-        super().__init__(f"{where}: {field}{shown}: {allowed}")
+        super().__init__(f"{where}: {plain(field)}{shown}: {plain(allowed)}")
 
 
 class ComponentFailure(MetronomeError):
@@ -36,6 +52,7 @@ class ComponentFailure(MetronomeError):
     exit_code = 3
 
     def __init__(self, component: str, what: str, doing: str = "", last_words: str = "", code: str = "fault") -> None:
+        what, doing, last_words = plain(what), plain(doing), plain(last_words)
         self.component, self.what, self.doing, self.last_words = component, what, doing, last_words
         self.code = code
         text = f"component {component}: {what}"

@@ -6,21 +6,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from metronome.hwmodels import catalog
-from metronome.hwmodels.interface import DTYPE_BYTES, Attribute
+from metronome.hwmodels.interface import DTYPE_BYTES
 
-from .coupling.mover import KvRoute
 from .errors import InputError
-from .lowering import architecture
-from .lowering.architecture import DTYPES, Architecture
-from .lowering.layout import Device, Layout, address
-from .lowering.plan import Hardware, lower
-from .lowering.quantity import TOKENS
+from .lowering.architecture import Architecture
+from .lowering.builder import Hardware
+from .lowering.layout import Device, Layout
+from .lowering.models.fields import DTYPES
+from .lowering.models.load import load
+from .lowering.models.parts import Attention, Compressed, Layer, Mlp
+from .lowering.plan import lower
 from .lowering.routing import Routing, routing
-from .lowering.work import Plan, Templates, Work
+from .lowering.work import Plan, Templates
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
-from .serving.kv.capacity import num_blocks, working_bytes
+from .serving.engines import kind_of
+from .serving.kv.capacity import Kept, num_blocks, working_bytes
+from .serving.options import EngineOptions
+from .serving.spec import DeviceFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class UnitPlan:
     blocks: int
     max_model_len: int
     kv_dtype: str
+    given: EngineOptions  # the scenario's flags, before any that are left open were filled in
 
     @property
     def name(self) -> str:
@@ -59,12 +63,21 @@ class _Placement:
         self.options = scenario.instances[index]
         self.where = f"instances.{index}"
         self.nodes = {node.name: node for node in scenario.cluster.nodes}
-        arch = architecture.load(self.options.model, inputs.path)
+        arch = load(self.options.model, inputs.path, self.options.quantization)
         self.arch = arch if self.options.dtype == "auto" else replace(arch, dtype=DTYPES[self.options.dtype])
         choice = self.options.engine.kv_cache_dtype
-        self.kv_dtype = self.arch.dtype if choice == "auto" else DTYPES[choice]
+        self.kv_dtype = self.arch.kv_dtype or self.arch.dtype if choice == "auto" else DTYPES[choice]
         self.layout = self._layout()
         self._check()
+        self.options = self.options.model_copy(update={"engine": self._engine()})
+
+    def _engine(self) -> EngineOptions:
+        """Its engine's flags, those left open as its version and device have them."""
+        engine = self.options.engine
+        device = self.nodes[self.layout.devices[0][0]].accelerators.type
+        longest = engine.max_model_len or self.arch.max_positions
+        facts = DeviceFacts(device, self._memory(self.layout.devices), longest, self.layout.tp * self.layout.pp)
+        return kind_of(engine.version).resolve(engine, facts)
 
     def _refuse(self, field: str, value: object, allowed: str) -> InputError:
         return InputError("scenario", f"{self.where}.{field}", value, allowed)
@@ -82,15 +95,25 @@ class _Placement:
     def _check(self) -> None:
         arch, layout, options = self.arch, self.layout, self.options
         tp = layout.tp
-        sliced = [("attention heads", arch.heads)]
-        if not arch.experts or layout.expert_ranks == 1:
-            sliced.append(("intermediate size", arch.intermediate))
+        sliced = [("attention heads", heads) for heads in arch.heads]
+        sliced += [("intermediate size", width) for width in arch.widths]
+        if arch.routed and layout.expert_ranks == 1:
+            sliced.append(("intermediate size", arch.routed.width))
         for what, size in sliced:
             if size % tp:
                 raise self._refuse("tensor_parallel_size", tp, f"must divide the model's {what} ({size})")
-        if arch.kv_heads % tp and tp % arch.kv_heads:
+        for kv_heads in arch.kv_heads:
+            if kv_heads % tp and tp % kv_heads:
+                raise self._refuse(
+                    "tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({kv_heads})"
+                )
+        self._check_blocks()
+        longest = options.engine.max_model_len
+        if longest is not None and longest > arch.max_positions:
             raise self._refuse(
-                "tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({arch.kv_heads})"
+                "engine.max_model_len",
+                longest,
+                f"the model's own limit is {arch.max_positions} tokens (vLLM refuses more)",
             )
         if layout.pp > arch.layers:
             raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
@@ -128,6 +151,19 @@ class _Placement:
                     self.options.accelerators,
                     f"ranks that work in step are of one kind, not {sorted(kinds)}",
                 )
+
+    def _check_blocks(self) -> None:
+        """Each rank's part of a matrix is whole scaling blocks, as vLLM asks of checkpoints quantised by block."""
+        tp = self.layout.tp
+        for block in dict.fromkeys(self.arch.blocks):
+            experts = block.experts.linears if block.experts and self.layout.expert_ranks == 1 else ()
+            for linear in (*block.linears, *experts):
+                rows, columns = linear.format.rows, linear.format.columns
+                out, into = linear.shape(tp)
+                cut = (out, rows) if linear.cut == "out" else (into, columns)
+                if linear.cut and rows > 1 and linear.shape(1) != (out, into) and cut[0] % cut[1]:
+                    what = f"leaves {cut[0]} of {linear.path}, not whole blocks of {cut[1]} of the quantised weights"
+                    raise self._refuse("tensor_parallel_size", tp, what)
 
     @property
     def _by_layer(self) -> bool:
@@ -171,6 +207,7 @@ class _Placement:
             engine.num_gpu_blocks_override or fit,
             engine.max_model_len or self.arch.max_positions,
             self.kv_dtype,
+            self.scenario.instances[self.index].engine,
         )
 
     def _routing(self) -> Routing | None:
@@ -195,13 +232,14 @@ class _Placement:
         for stage, layers in enumerate(layout.layers(arch.layers)):
             ends = (stage == 0) + (stage == layout.pp - 1)
             weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
-            token = arch.kv_bytes_per_token(layout.tp, self.kv_dtype, len(layers))
+            kept = self._kept(layers, layout.tp)
             working = self._working(layout, last=stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
             if self.options.decode_attention == "pim":
-                num_blocks(self.where, arch.name, memory, share, weights, working, 1, 1)  # the weights have to fit
+                num_blocks(self.where, arch.name, memory, share, weights, working, Kept(1), 1)  # weights have to fit
                 memory, share, weights, working = self._pim(layout.ranks(0, stage)), 1.0, 0, 0
-            found.append(num_blocks(self.where, arch.name, memory, share, weights, working, token, engine.block_size))
+            block, most = engine.block_size, engine.max_num_seqs or 1
+            found.append(num_blocks(self.where, arch.name, memory, share, weights, working, kept, block, most))
         if layout.ffn:  # their devices hold no K and V, but the experts have to fit
             weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, dense=False)
             num_blocks(
@@ -211,24 +249,46 @@ class _Placement:
                 engine.gpu_memory_utilization,
                 weights,
                 0,
-                1,
+                Kept(1),
                 1,
             )
         return min(found)
 
+    def _kept(self, layers: range, tp: int) -> Kept:
+        """What these layers keep on one device. Windows let go of tokens only in engines that hand on no K and V
+        (vLLM turns its hybrid KV cache manager off with KV connectors), and only beside layers that keep all."""
+        arch = self.arch
+        windows: dict[int, int] = {}
+        token = 0
+        for layer in layers:
+            size, mixer = arch.kept(layer, tp, self.kv_dtype), arch.blocks[layer].mixer
+            window = mixer.window if isinstance(mixer, Attention) and self.options.role == "both" else 0
+            if window and window < (self.options.engine.max_model_len or arch.max_positions):
+                windows[window] = windows.get(window, 0) + size
+            else:
+                token += size
+            if isinstance(mixer, Compressed):
+                windows[mixer.window] = windows.get(mixer.window, 0) + mixer.window_bytes(self.kv_dtype)
+        if not token and windows:  # one group of blocks: they are counted as if they kept all
+            token, windows = sum(windows.values()), {}
+        return Kept(
+            token, tuple((size, window) for window, size in sorted(windows.items())), arch.state_bytes(tp, layers)
+        )
+
     def _working(self, layout: Layout, last: bool) -> int:
         """Bytes a device works in beside weights and KV; the logits are on the last stage only."""
         arch, engine = self.arch, self.options.engine
-        if not engine.reserve_working_memory:
+        tokens, sequences = engine.max_num_batched_tokens, engine.max_num_seqs
+        if not engine.reserve_working_memory or tokens is None or sequences is None:
             return 0
-        width = (arch.intermediate * max(arch.top_k, 1) + arch.shared_intermediate) // layout.tp
+        width = max(map(_width, arch.blocks)) // layout.tp
         vocab = arch.vocab // layout.tp if last else 0
-        return working_bytes(
-            engine.max_num_batched_tokens, engine.max_num_seqs, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype]
-        )
+        return working_bytes(tokens, sequences, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype])
 
     def _memory(self, devices: Sequence[Device]) -> int:
-        return min(device_memory(f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices)
+        return min(
+            device_memory(self.scenario, f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices
+        )
 
     def _pim(self, devices: Sequence[Device]) -> int:
         """Bytes for K and V in the PIM devices of one accelerator."""
@@ -247,6 +307,15 @@ class _Placement:
         return find_network(self.scenario, f"{self.where}.tensor_parallel_size", len(devices), devices)
 
 
+def _width(block: Layer) -> int:
+    """Of what one token takes through a layer's MLPs and experts."""
+    mlps = [mlp.width for mlp in (block.mlp, block.dense) if isinstance(mlp, Mlp)]
+    if block.experts:
+        mlps.append(block.experts.width * block.experts.top_k)
+        mlps.append(block.experts.shared.width if block.experts.shared else 0)
+    return sum(mlps)
+
+
 def find_network(scenario: Scenario, where: str, value: object, devices: Sequence[Device]) -> str:
     """The name of the network that connects these devices: the smallest of those that do."""
     groups = {f"{node}.accelerators" for node, _ in devices}
@@ -256,71 +325,12 @@ def find_network(scenario: Scenario, where: str, value: object, devices: Sequenc
     return min(found, key=lambda network: len(network.connects)).name
 
 
-def device_memory(where: str, node: Node) -> int:
+def device_memory(scenario: Scenario, where: str, node: Node) -> int:
     """Bytes of one accelerator of a node; InputError if neither scenario nor catalog knows."""
     group = node.accelerators
     if group.memory_gib is not None:
         return int(group.memory_gib * 2**30)
-    if group.type in catalog.device_names():
-        return catalog.device(group.type).memory_bytes
-    names = ", ".join(catalog.device_names())
-    raise InputError("scenario", f"{where}.type", group.type, f"give memory_gib, or a catalog device: {names}")
-
-
-def kv_routes(
-    scenario: Scenario, source: UnitPlan, target: UnitPlan, member: int, other: int, templates: Templates
-) -> list[KvRoute]:
-    """How K and V get from a member of one unit to one of another: which device sends which heads of
-    which layers where. Pairs that move equally much for the same layers are one send.
-
-    Raises InputError if the two cannot share K and V.
-    """
-    spot = f"instances.{target.rank}"
-    for what, ours, theirs in (
-        ("model", source.arch, target.arch),
-        ("engine.kv_cache_dtype", source.kv_dtype, target.kv_dtype),
-        ("engine.block_size", source.options.engine.block_size, target.options.engine.block_size),
-    ):
-        if ours != theirs:
-            shown = getattr(theirs, "name", theirs)
-            raise InputError(
-                "scenario", f"{spot}.{what}", shown, f"must be that of the prefill instance {source.names[member]}"
-            )
-    arch = source.arch
-    head_bytes = arch.kv_bytes_per_token(arch.kv_heads, source.kv_dtype, 1)
-    bundles: dict[tuple[int, int, int], list[Device]] = {}
-    for p, computed in enumerate(source.layout.layers(arch.layers)):
-        for d, kept in enumerate(target.layout.layers(arch.layers)):
-            first, end = max(computed.start, kept.start), min(computed.stop, kept.stop)
-            if first >= end:
-                continue
-            senders, receivers = source.layout.ranks(member, p), target.layout.ranks(other, d)
-            for j, receiver in enumerate(receivers):
-                for i, heads in _senders(arch.kv_heads, len(senders), len(receivers), j):
-                    if senders[i] != receiver:
-                        bundles.setdefault((first, end, heads), []).extend((senders[i], receiver))
-    routes = []
-    name, towards = source.names[member], target.names[other]
-    for (first, end, heads), devices in bundles.items():
-        attributes: dict[str, Attribute] = {
-            "participants": len(devices),
-            "ranks": ",".join(map(address, devices)),
-            "owner": f"{name}>{towards}",
-        }
-        template = templates.declare("send", "kv_transfer", attributes)
-        network = find_network(scenario, f"{spot}.accelerators", target.options.accelerators, devices)
-        work = Work(network, template, TOKENS, len(devices), f"{name}>{towards}*")
-        routes.append(KvRoute(work, range(first, end), heads * head_bytes))
-    return routes
-
-
-def _senders(kv_heads: int, sources: int, targets: int, j: int) -> list[tuple[int, int]]:
-    """Which source ranks hold the heads of target rank ``j``, and how many each; repeated heads come from one."""
-    held, wanted = max(1, kv_heads // sources), max(1, kv_heads // targets)
-    copies = max(1, sources // kv_heads)
-    first = j * kv_heads // targets
-    found: dict[int, int] = {}
-    for head in range(first, first + wanted):
-        rank = head // held * copies
-        found[rank] = found.get(rank, 0) + 1
-    return list(found.items())
+    try:
+        return scenario.device(group.type).memory_bytes
+    except KeyError as error:
+        raise InputError("scenario", f"{where}.type", group.type, f"give memory_gib, or {error.args[0]}") from None

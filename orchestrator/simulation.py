@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +22,9 @@ from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
 from .kernel.queue import Event
+from .kv_routes import kv_routes
 from .lowering.work import Templates
-from .placement import UnitPlan, kv_routes, place
+from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
@@ -146,6 +148,11 @@ class Simulation:
         self._stack.close()
 
     @property
+    def warnings(self) -> list[str]:
+        """What the user should know although nothing is wrong, each once, in the scenario's order."""
+        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
+
+    @property
     def constant(self) -> list[object]:
         """Parts of it that never change while it runs, or belong to nobody alone."""
         return [
@@ -196,6 +203,7 @@ class Simulation:
                     self.recorder.add_engine(unit.plan.lanes),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
+                    self.scenario.seed,
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
@@ -209,6 +217,8 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
+            if options.async_scheduling is not None:
+                costs = replace(costs, asynchronous=options.async_scheduling)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks

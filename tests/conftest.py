@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,14 +17,26 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 
+def missing(what: str, kind: str = "TOOLS") -> NoReturn:
+    """Skips a test that needs ``what``; fails it where METRONOME_REQUIRE_TOOLS or _SHARED promises that it is there."""
+    promise = f"METRONOME_REQUIRE_{kind}"
+    if os.environ.get(promise) == "1":
+        pytest.fail(f"needs {what}, which is absent although {promise}=1")
+    pytest.skip(f"needs {what}")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real data that is not the project's own: skips where it is absent, fails in CI."""
+    """Real data that is not the project's own, beside the checkout."""
     if not SHARED.is_dir():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{SHARED} is absent although CI=true")
-        pytest.skip("needs ../shared/data, which is absent")
+        missing("the data of ../shared/data", "SHARED")
     return SHARED
+
+
+def interruptible(command: list[Any], **options: Any) -> subprocess.Popen[Any]:
+    """A process that SIGINT reaches even where it is ignored here: a suite started with nohup, or in the background."""
+    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, preexec_fn=restore, **options)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,13 +57,11 @@ def wait_until_under_way(output: Path, process: subprocess.Popen, seconds: float
 
 
 def need_tool(name: str) -> None:
-    """Skips where an external simulator is not installed, fails in CI."""
+    """Skips where an external simulator is not installed."""
     from metronome.adapters.tools import environment
 
     if not environment.installed(name):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is not installed although CI=true")
-        pytest.skip(f"needs {name}: metronome tools install {name}")
+        missing(f"{name}: metronome tools install {name}")
 
 
 class Cli:
@@ -100,7 +113,7 @@ def small() -> dict:
                 {
                     "name": "n0",
                     "accelerators": {"type": "h100-sxm", "count": 4},
-                    "memory": {"dram": {"size_gib": 512, "bandwidth_gb_s": 100, "latency_ns": 90}},
+                    "memory": {"dram": {"bandwidth_gb_s": 100, "latency_ns": 90}},
                 }
             ],
             "networks": [

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from metronome.hwmodels.base import Config, Estimate, OracleModel
 from metronome.hwmodels.interface import (
@@ -38,6 +38,7 @@ SYSTEMS = {
     "l40s": "l40s",
     "rtx-pro-6000": "rtx_pro_6000_server",
 }
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # it becomes a part of a path in the tool
 ELEMENT_BYTES = 2  # collectives were measured on half precision
 #: What is asked before time 0, by kind.
 _TRIAL = {"gemm": (16,), "moe": (16, 1), "attention": (1, 128, 128, 128, 128, 0)}
@@ -46,9 +47,12 @@ _TRIAL = {"gemm": (16,), "moe": (16, 1), "attention": (1, 128, 128, 128, 128, 0)
 class ToolConfig(Config):
     """Which database of the tool."""
 
-    device: str = Field(description=f"{', '.join(SYSTEMS)}, or a system of the tool, e.g. gb200")
+    server_side: ClassVar[frozenset[str]] = frozenset({"python"})
+    device: str = Field(pattern=NAME, description=f"{', '.join(SYSTEMS)}, or a system of the tool, e.g. gb200")
     backend: Literal["vllm", "sglang", "trtllm"] = "vllm"
-    database: str = Field(default="current", description="version of the backend: current, previous, next")
+    database: str = Field(
+        default="current", pattern=NAME, description="version of the backend: current, previous, next"
+    )
     python: str | None = Field(
         default=None,
         description="interpreter that has aiconfigurator-core; default: `metronome tools install aiconfigurator`",
@@ -58,6 +62,8 @@ class ToolConfig(Config):
 
 class _Asked(OracleModel[ToolConfig]):
     """What both kinds share: one process of the tool a session."""
+
+    tools: ClassVar[frozenset[str]] = frozenset({"aiconfigurator"})
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)

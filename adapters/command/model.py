@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from metronome.hwmodels.base import Config, Estimate, OracleModel
+from metronome.hwmodels.base import ALTERATIONS, Config, Estimate, OracleModel
 from metronome.hwmodels.interface import (
     OPERATION_VALUES,
     Description,
@@ -40,6 +40,9 @@ PS = {"ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
 class CommandConfig(Config):
     """How the tool is run and read. ``refuse``: output that matches means failure, whatever the exit code."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset(
+        {"command", "inputs", "value", "refuse", "ok_exit_codes", "keep_scratch"}
+    )
     command: list[str] = Field(min_length=1)
     kinds: list[str] | None = Field(default=None, description="operations it can do; default: all of this kind")
     inputs: dict[str, str] = Field(
@@ -75,6 +78,8 @@ class CommandConfig(Config):
 
 class Command(OracleModel[CommandConfig]):
     """What the four kinds have in common. An answer of the tool counts as modelled."""
+
+    heeds = frozenset(ALTERATIONS)  # the tool is given every attribute
 
     description: ClassVar[Description]
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,15 @@ GRACE_S = 5.0
 
 
 def start(
-    model: Any, address: str, security: Security | None = None, health_address: str = ""
+    model: Any,
+    address: str,
+    security: Security | None = None,
+    health_address: str = "",
+    own: Mapping[str, Any] | None = None,
 ) -> tuple[grpc.Server, health.HealthServicer, str]:
     """Serve ``model`` on ``unix:PATH`` or ``HOST:PORT`` (port 0 = any); returns the real address.
 
+    ``own``: the server's part of every session's configuration.
     ``health_address``: the health service alone there, too, without TLS, for probes that know none
     (Kubernetes). Raises ListenError.
     """
@@ -44,7 +50,7 @@ def start(
             ("grpc.so_reuseport", 0),
         ],
     )
-    pb_grpc.add_ComponentServiceServicer_to_server(ComponentService(model), server)
+    pb_grpc.add_ComponentServiceServicer_to_server(ComponentService(model, own), server)
     checks = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     try:
@@ -84,9 +90,15 @@ def _await_orphaned(ending: threading.Event) -> None:
     ending.set()
 
 
-def serve(model: Any, address: str, security: Security | None = None, health_address: str = "") -> None:
+def serve(
+    model: Any,
+    address: str,
+    security: Security | None = None,
+    health_address: str = "",
+    own: Mapping[str, Any] | None = None,
+) -> None:
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
-    server, checks, address = start(model, address, security, health_address)
+    server, checks, address = start(model, address, security, health_address, own)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())

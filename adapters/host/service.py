@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+from metronome.component.v1.server_side import merged
 from metronome.hwmodels.interface import (
     BadOperation,
     Component,
@@ -41,10 +42,10 @@ class Session:
 
 
 class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is untyped
-    """Serves sessions of one model class; sessions share nothing."""
+    """Serves sessions of one model class; sessions share nothing. ``own``: the server's part of their configuration."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, own: Mapping[str, Any] | None = None) -> None:
+        self._model, self._own = model, dict(own or {})
         self._sessions: dict[str, Session] = {}
 
     def Describe(self, request: pb.DescribeRequest, context: grpc.ServicerContext) -> pb.DescribeResponse:
@@ -55,8 +56,9 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "session_id is empty")
         if request.session_id in self._sessions:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"session {request.session_id} is configured already")
-        config = codec.from_struct(request.config)
+        config: dict[str, Any] = {}
         try:
+            config = merged(self._model, self._own, codec.from_struct(request.config))
             component = self._model(config, request.seed)
             component.declare([codec.from_template(template) for template in request.templates])
         except ConfigError as error:

@@ -9,7 +9,7 @@ the datacentre's own (RoCE, NVLink's credits) is stood in for by TCP with large 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from metronome.hwmodels.base import Model
@@ -48,6 +48,7 @@ LONGEST_PS = 2**62  # the tool's own clock must not overflow
 class Ns3Config(NetworkConfig):
     """The network, its packets and its transport."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset({"program"})
     mtu: int = Field(default=9000, ge=576, le=65535)
     queue_packets: int = Field(
         default=100_000, gt=0, description="of each port; deep enough that nothing is lost, as where credits are used"
@@ -71,6 +72,8 @@ class Open(NamedTuple):
 
 class Ns3(Model[Ns3Config]):
     """A session is one process of the tool, which knows one network."""
+
+    tools: ClassVar[frozenset[str]] = frozenset({"ns3"})
 
     description = Description(
         name="ns3",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from metronome.hwmodels.accelerator.systolic import Array, Gemm, Systolic, SystolicConfig
 from metronome.hwmodels.interface import Feature, Use
@@ -23,6 +23,7 @@ from ..tools.lines import shared
 class ScaleSimConfig(SystolicConfig):
     """The array, and the tool."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset({"python", "memory_gib"})
     python: str | None = Field(
         default=None, description="interpreter that has scalesim; default: that of `metronome tools install scalesim`"
     )
@@ -32,6 +33,8 @@ class ScaleSimConfig(SystolicConfig):
 
 class ScaleSim(Array[ScaleSimConfig]):
     """SCALE-Sim 3.0.0 in its stall-free mode; the vector unit is `systolic`'s formula."""
+
+    tools: ClassVar[frozenset[str]] = frozenset({"scalesim"})
 
     description = replace(
         Systolic.description,

@@ -17,8 +17,6 @@ def ended(code: int) -> str:
 class ToolFailure(ComponentError):
     """The tool did not give an answer that can be trusted; says what it was asked and its last lines."""
 
-    fixed_by = "whoever wrote the configuration of the command, or the author of the tool"
-
     def __init__(self, asked: str, why: str, output: str = "") -> None:
         words = "\n".join("    " + line for line in output.splitlines()[-LAST_LINES:])
         super().__init__(f"{asked}: {why}" + (f"\n  its last lines:\n{words}" if words else ""))

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .failure import ToolFailure, ended
+from .keeper import keeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ def run(
 
     No shell. The whole process group ends at the time limit. Raises ToolFailure; a signal is always one.
     """
+    kept_by = keeper()
     folder = Path(tempfile.mkdtemp(prefix="metronome-command-"))
     try:
         for name, text in inputs.items():
@@ -55,12 +58,18 @@ def run(
             )
         except OSError as error:
             raise ToolFailure(asked, f"{command[0]} cannot be started: {error.strerror}") from None
+        kept_by.started(process.pid, "" if keep else str(folder))
         try:
             printed = process.communicate(timeout=timeout_s)[0].decode(errors="replace")
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             printed = process.communicate()[0].decode(errors="replace")
             raise ToolFailure(asked, f"{command[0]} was not done after {timeout_s:g} s", printed) from None
+        finally:  # what it has started and left, too
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kept_by.ended(process.pid)
         code = process.returncode
         if code < 0:
             raise ToolFailure(asked, f"{command[0]} {ended(code)}", printed)

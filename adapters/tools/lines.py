@@ -22,6 +22,7 @@ from functools import cache
 from queue import Empty, SimpleQueue
 
 from .failure import LAST_LINES, ToolFailure, ended
+from .keeper import keeper
 
 ANSWER, REFUSAL = "= ", "! "
 
@@ -75,6 +76,7 @@ class LineTool:
         return ToolFailure(asked, f"{self._command[0]} {why}", "\n".join(self._words))
 
     def _start(self, asked: str) -> subprocess.Popen[str]:
+        kept_by = keeper()
         folder = tempfile.mkdtemp(prefix="metronome-tool-")
         try:
             process = subprocess.Popen(
@@ -90,6 +92,7 @@ class LineTool:
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise ToolFailure(asked, f"{self._command[0]} cannot be started: {error.strerror}") from None
+        kept_by.started(process.pid, folder)
         if self._memory_gib is not None:
             limit = int(self._memory_gib * 2**30)
             with suppress(ProcessLookupError):
@@ -130,3 +133,4 @@ def _end(process: subprocess.Popen[str], folder: str) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     shutil.rmtree(folder, ignore_errors=True)
+    keeper().ended(process.pid)

@@ -8,7 +8,7 @@ taken at the batch's mean context, its heads spread over the devices.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from metronome.hwmodels.base import Estimate
 from metronome.hwmodels.interface import (
@@ -32,6 +32,7 @@ PROMPT_PS = 1  # prompts are the accelerator's: only their K and V come here, wh
 class AttAccConfig(ToolConfig):
     """`program` is AttAcc's ramulator2."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset({"generator"})
     generator: list[str] = Field(
         min_length=1, description="command of its trace generator, e.g. [python3, .../gen_trace_attacc_bank.py]"
     )

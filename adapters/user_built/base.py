@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from metronome.hwmodels.base import Config, OracleModel
 from metronome.hwmodels.interface import ConfigError
@@ -18,6 +18,7 @@ from ..tools.files import Ran, run
 class ToolConfig(Config):
     """The program, and its limits."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset({"program", "keep_scratch"})
     program: str = Field(description="path of the built simulator, or its name on the PATH")
     timeout_s: float = Field(default=600, gt=0, description="for one run")
     keep_scratch: bool = Field(default=False, description="leave the folders of its runs, to look at")

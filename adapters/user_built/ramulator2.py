@@ -7,6 +7,8 @@ what is longer goes on at the rate of that. Idle memory: transfers do not meet.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from metronome.hwmodels.base import Estimate
 from metronome.hwmodels.interface import Description, Feature, Provenance, Template, TimePolicy
 from pydantic import Field
@@ -20,6 +22,7 @@ REQUEST_BYTES = 64
 class Ramulator2Config(ToolConfig):
     """``arguments`` may name {trace}, a file of its scratch folder."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset({"arguments"})
     arguments: list[str] = ["{trace}"]
     tck_ps: int = Field(gt=0, description="clock period of the memory")
     sample_bytes: int = Field(default=1 << 20, ge=REQUEST_BYTES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from metronome.hwmodels.accelerator.systolic import Array, Gemm, Systolic, SystolicConfig
 from metronome.hwmodels.interface import Feature, Use
@@ -23,6 +23,7 @@ SIZE = 8  # rows and columns of the array that `metronome tools install verilato
 class RtlArrayConfig(SystolicConfig):
     """The array that was built, and its clock."""
 
+    server_side: ClassVar[frozenset[str]] = frozenset({"program"})
     rows: int = Field(default=SIZE, ge=SIZE, le=SIZE)
     columns: int = Field(default=SIZE, ge=SIZE, le=SIZE)
     dataflow: Literal["os"] = "os"
@@ -34,6 +35,8 @@ class RtlArrayConfig(SystolicConfig):
 
 class RtlArray(Array[RtlArrayConfig]):
     """An 8 x 8 output-stationary array for int8; other types take as long. The vector unit is `systolic`'s formula."""
+
+    tools: ClassVar[frozenset[str]] = frozenset({"verilator"})
 
     description = replace(
         Systolic.description,

@@ -2,8 +2,9 @@
 
 Williams, Waterman, Patterson, "Roofline: an insightful visual performance model", CACM 2009, with
 each ceiling scaled by the share of it that large kernels reach (catalog, with its derivation).
-FLOPs and bytes of each kind are counted in :func:`work`; an output is written once, each input read
-once, and weights are read in full.
+FLOPs and bytes of each kind are counted in `counting`. Weights may be stored in fewer bits than activations:
+their bytes then follow the format, and the FLOP/s are those of the type the products are computed in. A
+device without units for fp8 or fp4 computes such products in the activations' type, as vLLM's Marlin kernels do.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from typing import Any
 
 from pydantic import Field
 
-from ..base import Config, Estimate, OracleModel
-from ..catalog import device, device_names
+from ..base import ALTERATIONS, Config, Estimate, OracleModel
+from ..catalog import DeviceFacts, device
 from ..interface import (
-    DTYPE_BYTES,
     PS_PER_NS,
     PS_PER_S,
     ConfigError,
@@ -27,16 +27,25 @@ from ..interface import (
     UnsupportedOperation,
     Use,
 )
+from .counting import converted, work
 
-#: Mean absolute error over 80,717 bf16 GEMMs measured on A100, H100 and RTX PRO 6000 (aiconfigurator-core
-#: 0.12.0, Apache-2.0): 16, 11 and 18 %; `make accuracy` prints them. Other kinds were not compared.
+#: Formats whose weights engines can unpack to the activations' type where a device has no such units.
+UNPACKED = frozenset({"fp8", "fp4"})
+#: Mean absolute error over GEMMs measured with vLLM (aiconfigurator-core 0.12.0, Apache-2.0; kernels as an engine
+#: calls them, the conversion of inputs included). bf16: 80,717 on A100, H100 and RTX PRO 6000, 16, 11 and 18 %
+#: (`make accuracy` prints them). fp8 by tensor: 142,944 on H100, RTX PRO 6000, B200 and L40S, 28, 19, 35 and 32 %;
+#: fp4: 71,484 on RTX PRO 6000 and B200, 34 and 25 %. Other kinds were not compared; int4 is taken as fp4.
 RELATIVE_ERROR = 0.15
+QUANTISED_ERROR = 0.3
+#: fp8 with a scale a block: 35,704 on H100, nearly all of them slower than this (median 78 %): small and middle
+#: ones take 59 to 90 us there whatever their size; the largest agree.
+BLOCK_ERROR = 0.64
 
 
 class RooflineConfig(Config):
-    """A catalog device, with any figure of it replaced."""
+    """A catalog device or one's own, with any figure of it replaced."""
 
-    device: str = Field(description="name in the device catalog, e.g. h100-sxm")
+    device: str | DeviceFacts = Field(description="name in the device catalog, e.g. h100-sxm, or a device's facts")
     compute_efficiency: float | None = Field(default=None, gt=0, le=1)
     memory_efficiency: float | None = Field(default=None, gt=0, le=1)
     launch_overhead_ns: float | None = Field(default=None, ge=0)
@@ -45,21 +54,24 @@ class RooflineConfig(Config):
 class Roofline(OracleModel[RooflineConfig]):
     """One device of the catalog, by its datasheet."""
 
+    heeds = frozenset(ALTERATIONS)
+
     description = Description(
         name="roofline",
         kind="accelerator",
         version="1",
         time_policy=TimePolicy.ORACLE,
-        op_kinds=frozenset({"gemm", "attention", "moe", "norm", "elementwise", "embedding", "sampler"}),
+        op_kinds=frozenset({"gemm", "attention", "moe", "state", "norm", "elementwise", "embedding", "sampler"}),
         summary="datasheet peaks, memory bandwidth and launch overhead of a catalog device",
     )
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
+        which = self.config.device
         try:
-            self._device = device(self.config.device)
-        except KeyError:
-            raise ConfigError("device", self.config.device, f"one of {', '.join(device_names())}") from None
+            self._device = device(which) if isinstance(which, str) else which.device("own")
+        except KeyError as error:
+            raise ConfigError("device", which, error.args[0]) from None
         self._compute = self.config.compute_efficiency or self._device.compute_efficiency
         bandwidth = self._device.memory_bandwidth
         self._bytes_per_s = bandwidth * (self.config.memory_efficiency or self._device.memory_efficiency)
@@ -68,55 +80,31 @@ class Roofline(OracleModel[RooflineConfig]):
         self._dynamic_w = self._device.active_w - self._device.idle_w
 
     def check_template(self, template: Template) -> None:
-        dtype = str(template.attributes["dtype"])
+        dtype = self._computes_in(template)
         if dtype not in self._device.flops:
             can = ", ".join(self._device.flops)
-            raise UnsupportedOperation("roofline", template, f"{self.config.device} has no {dtype} rate ({can})")
+            raise UnsupportedOperation("roofline", template, f"{self._device.name} has no {dtype} rate ({can})")
+
+    def _computes_in(self, template: Template) -> str:
+        """The type whose FLOP/s count."""
+        dtype = str(template.attributes["dtype"])
+        compute = str(template.attributes.get("compute", dtype))
+        return dtype if compute in UNPACKED and compute not in self._device.flops else compute
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
-        return {"relative_error": {"modelled": RELATIVE_ERROR}}
+        error = RELATIVE_ERROR
+        for template in self.templates.values():
+            if "weight_dtype" in template.attributes:
+                error = max(error, BLOCK_ERROR if "weight_block" in template.attributes else QUANTISED_ERROR)
+        return {"relative_error": {"modelled": error}}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         flops, size = work(template, values)
-        peak = self._device.flops[str(template.attributes["dtype"])] * self._compute
+        peak = self._device.flops[self._computes_in(template)] * self._compute
         busy_ps = max(flops / peak, size / self._bytes_per_s) * PS_PER_S
+        busy_ps += converted(template, values) / self._bytes_per_s * PS_PER_S
         launches = int(template.attributes.get("routing_kernels", 1))  # the others take next to no time
+        launches += "compute" in template.attributes  # one converts the inputs
         duration = max(1, round(busy_ps + launches * self._overhead_ps))
         # W x ps = pJ.
         return Estimate(duration, Provenance.MODELLED, round(duration * self._dynamic_w))
-
-
-def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
-    """(FLOPs, bytes) of one operation, from its shapes alone."""
-    at = template.attributes
-    width = DTYPE_BYTES[str(at["dtype"])]
-    if template.kind == "gemm":
-        m, n, k = values[0], int(at["n"]), int(at["k"])
-        return 2.0 * m * n * k, (m * k + k * n + m * n) * width
-    if template.kind == "attention":
-        return _attention_work(template, values)
-    if template.kind == "moe":
-        tokens, active = values
-        hidden, inter, top_k = int(at["hidden"]), int(at["intermediate"]), int(at["top_k"])
-        routed = tokens * top_k
-        flops = 2.0 * routed * 3 * hidden * inter + 2.0 * tokens * hidden * int(at["experts"])
-        weights = active * 3 * hidden * inter * width
-        return flops, weights + (2 * routed * hidden + 4 * routed * inter) * width
-    elements = values[0] * int(at["width"])
-    return elements, elements * width
-
-
-def _attention_work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
-    """Scores and weighted sum over the causal context; K and V read once a sequence."""
-    at = template.attributes
-    heads, kv_heads, size = int(at["heads"]), int(at["kv_heads"]), int(at["head_size"])
-    decodes, context_sum = values[0], values[1]
-    pairs = float(context_sum + decodes)  # each new token also attends to itself
-    queries, context = decodes, context_sum + decodes
-    for new, cached in zip(values[4::2], values[5::2], strict=True):
-        pairs += new * (cached + (new + 1) / 2)
-        queries += new
-        context += cached + new
-    moved = 2 * queries * heads * size * DTYPE_BYTES[str(at["dtype"])]
-    moved += 2 * context * kv_heads * size * DTYPE_BYTES[str(at["kv_dtype"])]
-    return 4.0 * pairs * heads * size, moved

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from ..interface import DTYPE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +141,91 @@ def device_names() -> list[str]:
     return _names("devices")
 
 
+class DeviceFacts(BaseModel):
+    """A device as a catalog file or a scenario's ``devices`` states it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    tflops: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        min_length=1, description=f"peak dense TFLOP/s by dtype: {', '.join(DTYPE_BYTES)}"
+    )
+    memory_bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
+    memory_gib: float = Field(gt=0)
+    usable_gib: float | None = Field(default=None, gt=0, description="what CUDA reports; default: memory_gib")
+    compute_efficiency: float = Field(default=0.7, gt=0, le=1, description="share of the peak large kernels reach")
+    memory_efficiency: float = Field(default=0.8, gt=0, le=1, description="share of the bandwidth they reach")
+    launch_overhead_ns: float = Field(default=5000, ge=0, description="the shortest a kernel takes")
+    idle_w: float = Field(default=0, ge=0)
+    active_w: float = Field(default=0, ge=0)
+    sources: dict[str, str] = {}
+
+    @field_validator("tflops")
+    @classmethod
+    def _dtypes(cls, value: dict[str, float]) -> dict[str, float]:
+        for dtype in value:
+            if dtype not in DTYPE_BYTES:
+                raise ValueError(f"'{dtype}' is none of {', '.join(DTYPE_BYTES)}")
+        return value
+
+    def device(self, name: str) -> Device:
+        return Device(
+            name=name,
+            flops={dtype: tera * 1e12 for dtype, tera in self.tflops.items()},
+            memory_bandwidth=self.memory_bandwidth_gb_s * 1e9,
+            memory_bytes=int((self.usable_gib or self.memory_gib) * 2**30),
+            compute_efficiency=self.compute_efficiency,
+            memory_efficiency=self.memory_efficiency,
+            launch_overhead_ns=self.launch_overhead_ns,
+            idle_w=self.idle_w,
+            active_w=self.active_w,
+            sources=self.sources,
+        )
+
+
+#: what devices are also called
+ALIASES = {
+    "a100": "a100-80g-sxm",
+    "a100-80gb": "a100-80g-sxm",
+    "a100-sxm": "a100-80g-sxm",
+    "a100-sxm4-80gb": "a100-80g-sxm",
+    "h100": "h100-sxm",
+    "h100-80gb": "h100-sxm",
+    "h100-80gb-hbm3": "h100-sxm",
+    "h100-sxm5": "h100-sxm",
+    "h200-sxm": "h200",
+    "b200-sxm": "b200",
+    "b300-sxm": "b300",
+    "v100": "v100-32g-sxm",
+    "rtx4090": "rtx-4090",
+    "geforce-rtx-4090": "rtx-4090",
+    "rtx5090": "rtx-5090",
+    "geforce-rtx-5090": "rtx-5090",
+    "a6000": "rtx-a6000",
+    "gaudi-2": "gaudi2",
+    "gaudi-3": "gaudi3",
+    "trn2": "trainium2",
+    "inf2": "inferentia2",
+    "ironwood": "tpu-v7",
+    "trillium": "tpu-v6e",
+}
+
+
+def canonical(name: str) -> str | None:
+    """The catalog's name of a device, whatever its case, with blanks or underscores; None if there is none."""
+    plain = name.lower().replace("_", "-").replace(" ", "-").removeprefix("nvidia-").removeprefix("amd-")
+    plain = ALIASES.get(plain, plain)
+    return plain if plain in device_names() else None
+
+
 @cache
 def device(name: str) -> Device:
-    """The device of that name; KeyError if the catalog has none."""
-    facts = _facts("devices", name)
-    return Device(
-        name=name,
-        flops={dtype: tera * 1e12 for dtype, tera in facts["tflops"].items()},
-        memory_bandwidth=facts["memory_bandwidth_gb_s"] * 1e9,
-        memory_bytes=int(facts["memory_gib"] * 2**30),
-        compute_efficiency=facts["compute_efficiency"],
-        memory_efficiency=facts["memory_efficiency"],
-        launch_overhead_ns=facts["launch_overhead_ns"],
-        idle_w=facts["idle_w"],
-        active_w=facts["active_w"],
-        sources=facts["sources"],
-    )
+    """The device of that name, as `canonical` reads it; KeyError says what there is, the nearest names first."""
+    found = canonical(name)
+    if found is None:
+        near = get_close_matches(name.lower(), [*device_names(), *ALIASES], 2)
+        guess = f"did you mean {' or '.join(near)}? " if near else ""
+        raise KeyError(f"{guess}a catalog device: {', '.join(device_names())}")
+    return DeviceFacts.model_validate(_facts("devices", found)).device(found)
 
 
 def model_names() -> list[str]:

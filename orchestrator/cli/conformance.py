@@ -16,6 +16,7 @@ import click
 
 from ..coupling import registry
 from ..errors import ComponentFailure, InputError
+from ..scenario.yaml import read_mapping
 
 START_S = 30.0
 
@@ -69,17 +70,7 @@ def command(
 
 
 def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise InputError(str(path), "YAML", None, f"is malformed: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(str(path), "config", data, "must be a mapping")
-    return data
+    return read_mapping(path) if path else {}
 
 
 def _subjects(
@@ -103,7 +94,7 @@ def _subjects(
             raise InputError("conformance", f"--config: {error.field}", error.value, error.allowed) from None
         yield f"{name} in process", lambda: local(model, config)
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        server, _, address = start(model, f"unix:{folder}/c.sock")
+        server, _, address = start(model, f"unix:{folder}/c.sock", own=config)
         stack.callback(server.stop, None)
         way = f"{name} over gRPC"
     elif cmd:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -60,10 +62,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: every expected error is one message and an exit code, never a traceback."""
+    """Entry point: every expected error is one message and an exit code, never a traceback; a warning is one line."""
     install()
     try:
-        cli(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            cli(standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.exceptions.Abort as error:  # what click makes of a KeyboardInterrupt
@@ -78,3 +82,12 @@ def main() -> None:
         sys.exit(getattr(error, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:  # a file of the user's that no reader or writer has a word of its own for
+        if error.filename is None:
+            raise
+        click.echo(f"metronome: {error.filename}: cannot be read or written: {error.strerror}", err=True)
+        sys.exit(2)
+
+
+def _show(message: Warning | str, *where: Any, **more: Any) -> None:
+    click.echo(f"metronome: warning: {message}", err=True)

@@ -26,6 +26,7 @@ def lines(plan: list[dict[str, Any]]) -> Iterator[str]:
         if sum(other["cycle"] == section["cycle"] for other in plan) > 1:
             stage += ", in turn"
         times = f" x {section['times']}" if section["times"] > 1 else ""
+        times += f" of {section['layers']} layers" if section["layers"] > 1 else ""
         chained = "; its network operations as one, of kind train" if section["chained"] else ""
         yield f"  {section['section']}{times}{stage}{chained}"
         for row in table:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..instruments.progress import Progress
-
-PS_PER_S = 10**12
+from ..units import PS_PER_S
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+import warnings
 from pathlib import Path
 
 import click
@@ -55,6 +56,8 @@ def command(
       metronome run my.yaml --compare-fidelity network=alpha-beta,fabric
     """
     started = time.perf_counter()
+    if quiet:
+        warnings.simplefilter("ignore")
     loaded, folder = load(scenario, overrides, seed)
     output = output or Path("out") / Path(scenario or DEFAULT).stem
     if compare_fidelity:
@@ -64,6 +67,8 @@ def command(
         return
     with progress_bar(quiet) as progress:
         result, failure = execute(loaded, folder, output, started, progress, record, trace, settle_memory)
+    for text in result.metrics["metronome"].get("warnings", ()):
+        click.echo(f"warning: {text}", err=True)
     if not quiet:
         from rich.console import Console
 

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from ..placement import UnitPlan
 from ..scenario.loading import load
 from ..scenario.schema import Scenario
 from ..serving.interface import Role
@@ -31,6 +32,8 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, plan
         raise click.UsageError("--json goes with --plan")
     loaded, folder = load(scenario, overrides)
     with Simulation(loaded, folder) as simulation:
+        for text in simulation.warnings:
+            click.echo(f"warning: {text}", err=True)
         if as_json:
             click.echo(json.dumps(plans(simulation), indent=1))
             return
@@ -40,6 +43,8 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, plan
             blocks, size = replica.engine.num_blocks, replica.engine.block_size
             role = "" if replica.role is Role.BOTH else f" ({replica.role})"
             click.echo(f"  {replica.name}{role}: {model}, {blocks} KV blocks ({blocks * size} tokens)")
+        for unit in simulation.units:
+            _flags(unit)
         for spec in simulation.specs:
             own = spec.options.surrogate
             behind = f", behind a surrogate ({own.tolerance:.1%})" if own else ""
@@ -47,3 +52,20 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, plan
         for name, listed in plans(simulation).items() if plan else ():
             click.echo(f"a step of {name}:")
             click.echo("\n".join(lines(listed)))
+
+
+def _flags(unit: UnitPlan) -> None:
+    """Every flag of the unit's engine that is in force, and where it comes from."""
+    flags, given = unit.options.engine, unit.given.model_fields_set
+    groups: dict[str, list[str]] = {"given": [], "by version and device": [], "default": []}
+    for name, value in flags.model_dump(exclude={"version"}).items():
+        if name in given:
+            groups["given"].append(f"{name} {value}")
+        elif value != getattr(unit.given, name):
+            groups["by version and device"].append(f"{name} {value}")
+        else:
+            groups["default"].append(f"{name} {value}")
+    click.echo(f"  {unit.name}: engine {flags.version}")
+    for source, names in groups.items():
+        if names:
+            click.echo(f"    {source}: {', '.join(names)}")

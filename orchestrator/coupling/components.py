@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Container, Mapping, Set
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 from metronome.hwmodels import catalog
 from metronome.hwmodels.interface import ConfigError
 
-from ..errors import InputError
+from ..errors import InputError, NoEffectWarning
 from ..scenario.components import ComponentOptions
 from ..scenario.schema import Scenario
+from ..strict import Part
 from . import registry
 from .link import Link, LocalLink, raised, refused
 
@@ -25,7 +27,8 @@ class ComponentSpec:
     """One component before it is started; ``rank`` is its place in the order of the scenario.
 
     ``facts``: what the scenario knows of the hardware, for a model that is not installed here; what its
-    configuration has fields for is only known once it is asked. ``folder`` is where paths start from.
+    configuration has fields for is only known once it is asked. ``stated`` says where in the scenario the facts stand
+    that its author wrote down. ``folder`` is where paths start from.
     """
 
     name: str
@@ -37,13 +40,23 @@ class ComponentSpec:
     seed: int
     folder: Path = Path()
     facts: Mapping[str, Any] | None = None
+    stated: Mapping[str, str] = field(default_factory=dict)
+
+
+def warn_of_unread(component: str, model: str, stated: Mapping[str, str], fields: Container[str]) -> None:
+    """Facts that the scenario states and the model's configuration has no ``fields`` for."""
+    for fact, place in stated.items():
+        if fact not in fields:
+            text = f"{place} has no effect: {model}, which answers for {component}, has no such field"
+            warnings.warn(text, NoEffectWarning, stacklevel=2)
 
 
 def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     """Every component of the scenario, in order: accelerators, memories and PIM by node, then networks.
 
     What the scenario knows of a piece of hardware (its ``facts``) is handed to a model whose
-    configuration has a field of that name; what ``components`` says wins.
+    configuration has a field of that name; what ``components`` says wins. A fact that is written down and that the
+    model has no field for is warned about.
     """
     hardware = _hardware(scenario)
     for name in scenario.components:
@@ -52,13 +65,13 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
                 "scenario", f"components.{name}", None, f"no such hardware; there is {', '.join(hardware)}"
             )
     specs = []
-    for rank, (name, (kind, facts)) in enumerate(hardware.items()):
+    for rank, (name, (kind, facts, stated)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
         model = options.model or _default_model(kind, facts)
         if _elsewhere(options):
             known = {fact: value for fact, value in facts.items() if value is not None}
             config = dict(options.config)
-            specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, known))
+            specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, known, stated))
             continue
         found = _model(f"components.{name}.model", model)
         if found.description.kind != kind:
@@ -69,6 +82,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
                 f"models a piece of {found.description.kind}, not of {kind}",
             )
         fields = found.config_schema().get("properties", {})
+        warn_of_unread(name, model, stated, fields)
         config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder))
@@ -89,26 +103,35 @@ def _default_model(kind: str, facts: Mapping[str, Any]) -> str:
     return DEFAULT_MODEL[kind]
 
 
-def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any]]]:
-    """name -> (kind, facts)."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[str, str]]]:
+    """name -> (kind, facts, where each fact stands that is written down; what others read of it is left out)."""
+    found: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {}
     for node in scenario.cluster.nodes:
-        facts: dict[str, Any] = {"device": node.accelerators.type}
-        if node.accelerators.type in catalog.device_names():
-            device = catalog.device(node.accelerators.type)
+        name = node.accelerators.type
+        facts: dict[str, Any] = {"device": name}
+        if name in scenario.devices:
+            facts["device"] = scenario.devices[name].model_dump(exclude_none=True)
+        if name in scenario.devices or catalog.canonical(name):
+            device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "active_w": device.active_w}
-        found[f"{node.name}.accelerators"] = ("accelerator", facts)
+        found[f"{node.name}.accelerators"] = ("accelerator", facts, {})
         if node.memory.dram:
-            found[f"{node.name}.dram"] = ("memory", node.memory.dram.model_dump())
+            dram = node.memory.dram
+            found[f"{node.name}.dram"] = ("memory", dram.model_dump(), _stated(f"nodes.{node.name}.memory.dram", dram))
         if node.memory.pim:
-            own = node.memory.pim.model_dump(exclude={"devices_per_accelerator", "size_gib"})
-            found[f"{node.name}.pim"] = ("pim", {**own, "devices": node.memory.pim.devices_per_accelerator})
+            pim, read = node.memory.pim, {"devices_per_accelerator", "size_gib"}
+            facts = {**pim.model_dump(exclude=read), "devices": pim.devices_per_accelerator}
+            found[f"{node.name}.pim"] = ("pim", facts, _stated(f"nodes.{node.name}.memory.pim", pim, read))
     counts = {f"{node.name}.accelerators": (node.name, node.accelerators.count) for node in scenario.cluster.nodes}
     for network in scenario.cluster.networks:
         facts = network.model_dump(exclude_none=True)
         facts["groups"] = [dict(zip(("name", "count"), counts[group], strict=True)) for group in network.connects]
-        found[network.name] = ("network", facts)
+        found[network.name] = ("network", facts, _stated(f"networks.{network.name}", network, {"name", "connects"}))
     return found
+
+
+def _stated(place: str, part: Part, read: Set[str] = frozenset()) -> dict[str, str]:
+    return {name: f"cluster.{place}.{name}" for name in sorted(part.model_fields_set - read)}
 
 
 def _absolute(field: Any, value: Any, folder: Path) -> Any:

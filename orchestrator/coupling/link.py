@@ -23,7 +23,8 @@ from metronome.hwmodels.interface import (
 )
 
 from ..errors import ComponentFailure, InputError, raised_at
-from ..kernel.loop import MAX_PS
+from ..units import MAX_PS
+from .figures import check_energy
 
 
 class Link(Protocol):
@@ -193,7 +194,9 @@ def checked(link: Link, answer: Advanced, asked: dict[int, Any], grant_ps: int |
     """
     seen = set()
     latest = None if grant_ps is None else answer.reached_ps
-    for op_id, start_ps, finish_ps in ((c.op_id, c.start_ps, c.finish_ps) for c in answer.completions):
+    for op_id, start_ps, finish_ps, _, energy_pj in answer.completions:
+        if energy_pj is not None:
+            check_energy(link.name, op_id, energy_pj)
         if op_id in asked and op_id not in seen and start_ps <= finish_ps and (latest is None or finish_ps <= latest):
             seen.add(op_id)
             continue

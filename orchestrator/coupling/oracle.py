@@ -8,7 +8,7 @@ from typing import Protocol
 from metronome.hwmodels.interface import Advanced, Completion, Operation, TimePolicy
 
 from ..errors import ComponentFailure
-from ..kernel.loop import MAX_PS
+from ..units import MAX_PS
 from .link import Link, checked, split
 
 

@@ -16,9 +16,10 @@ from typing import Any
 from metronome.hwmodels.interface import Completion, Feature, Operation, Provenance, Use
 
 from ..errors import ComponentFailure
-from ..kernel.loop import MAX_PS, Kernel
+from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Work
+from ..units import MAX_PS
 from .link import Link, SplitLink, checked, split
 from .oracle import OneByOne, answered, oracle
 

@@ -15,6 +15,7 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Section, Work
 from .components import ComponentSpec
+from .figures import sound
 from .link import Link
 from .port import AskedPort, SteppedPort, Usage
 from .sharing import stepped
@@ -134,6 +135,9 @@ class Ports:
 
     def statistics(self, name: str) -> dict[str, Any]:
         """The component's own figures, of everything it was asked for and everything remembered answers stood for."""
+        return sound(name, self._statistics(name))
+
+    def _statistics(self, name: str) -> dict[str, Any]:
         description = self._links[name].description
         accounts = Feature.ACCOUNTS in description.features
         asked, clocked = self._asked.get(name), self._stepped.get(name)

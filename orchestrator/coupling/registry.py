@@ -6,6 +6,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from metronome.hwmodels.interface import Description
+
 from ..plugins import named
 
 GROUP = "metronome.components"
@@ -20,17 +22,25 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Any:
-    """The model class of that name, or of ``module:Class``; raises UnknownComponent."""
+    """The model class of that name, or of ``module:Class``; raises UnknownComponent, also where importing it fails."""
     module, colon, attribute = name.partition(":")
     try:
         if colon:
             _former_names()
-            return getattr(import_module(module), attribute)
+            return _model(getattr(import_module(module), attribute))
         if name in named(GROUP):
-            return named(GROUP)[name].load()
+            return _model(named(GROUP)[name].load())
     except (ImportError, AttributeError) as error:
         raise UnknownComponent(f"cannot be loaded: {error}") from None
+    except (Exception, SystemExit) as error:  # it is the user's own code
+        raise UnknownComponent(f"cannot be loaded: {type(error).__name__}: {error}") from None
     raise UnknownComponent(f"one of {', '.join(names())}, or module:Class")
+
+
+def _model(found: Any) -> Any:
+    if not isinstance(getattr(found, "description", None), Description) or not hasattr(found, "config_schema"):
+        raise ImportError("it is no component model: those have a description and a config_schema")
+    return found
 
 
 def _former_names() -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -15,8 +16,8 @@ from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
 from metronome.hwmodels.interface import Advanced, Description, Feature, Operation, Template, Use
 
-from ..errors import ComponentFailure, InputError
-from .components import ComponentSpec
+from ..errors import ComponentFailure, InputError, plain
+from .components import ComponentSpec, warn_of_unread
 from .launch.endpoint import Endpoint
 
 UNARY_S = 20.0  # deadline of Describe, Configure, Close
@@ -125,10 +126,13 @@ class RemoteLink:
                     f"needs protocol 1.{answer.min_protocol_minor}, this is 1.{codec.PROTOCOL_MINOR}",
                 )
             found: Description = codec.described(answer)
+            name, version, summary = (plain(said, 200) for said in (found.name, found.version, found.summary))
+            found = replace(found, name=name, version=version, summary=summary)
             self._config = dict(self._spec.config)
             if self._spec.facts is not None:
                 self._check_kind(found)
                 fields = codec.from_struct(answer.config_schema).get("properties", {})
+                warn_of_unread(self.name, found.name, self._spec.stated, fields)
                 facts = {name: value for name, value in self._spec.facts.items() if name in fields}
                 self._config = facts | self._config
             return found
@@ -161,6 +165,8 @@ class RemoteLink:
             return found
         except grpc.RpcError as error:
             raise self._failure(error, "being asked for its statistics") from None
+        except codec.MalformedMessage as error:
+            raise ComponentFailure(self.name, str(error), "being asked for its statistics") from None
 
     def inspect(self) -> dict[str, Any]:
         found: dict[str, Any] = codec.from_struct(

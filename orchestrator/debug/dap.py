@@ -90,6 +90,8 @@ class Adapter(Views):
     def _handle(self, request: dict[str, Any]) -> bool:
         command = str(request.get("command", ""))
         arguments = request.get("arguments") or {}
+        if not isinstance(arguments, dict):
+            arguments = {}
         if command in ("disconnect", "terminate"):
             self._wire.answer(request)
             if command == "terminate":
@@ -107,7 +109,7 @@ class Adapter(Views):
             self._wire.answer(request, method(arguments))
         except MetronomeError as error:
             self._wire.answer(request, error=str(error))
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             self._wire.answer(request, error=f"{command}: arguments are missing or wrong: {error}")
         else:
             self._after(command)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
+from ..units import PS_PER_MS, PS_PER_NS, PS_PER_S, PS_PER_US
 
-UNITS = {"ps": 1, "ns": 10**3, "us": 10**6, "ms": 10**9, "s": 10**12}
+UNITS = {"ps": 1, "ns": PS_PER_NS, "us": PS_PER_US, "ms": PS_PER_MS, "s": PS_PER_S}
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>-?\d+(?:\.\d+)?)(?P<unit>ps|ns|us|ms|s)?(?![\w./])|(?P<text>'[^']*'|\"[^\"]*\")"
+    r"\s*(?:(?P<number>-?\d{1,18}(?:\.\d{1,18})?)(?P<unit>ps|ns|us|ms|s)?(?![\w./])|(?P<text>'[^']*'|\"[^\"]*\")"
     r"|(?P<op>==|!=|<=|>=|<|>|\(|\)|&&|\|\|)|(?P<word>/?[A-Za-z_][\w.#/:\-]*))"
 )
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -29,6 +30,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 
+DEEPEST = 200  # parts of a condition
 Names = Callable[[str], Any]  # the value of a name; raises InputError
 
 
@@ -79,7 +81,7 @@ def parse(text: str) -> Condition:
 
 def number(text: str) -> int:
     """A count, or a time with a unit in ps; raises InputError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ps|ns|us|ms|s)?", text)
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)(ps|ns|us|ms|s)?", text)
     if match is None:
         raise InputError("debugger", "number", text, "a number, or a time such as 250us, 5ms or 1.5s")
     amount, unit = match.groups()
@@ -111,7 +113,7 @@ class _Parser:
     """Recursive descent: either = both (or both)*, both = one (and one)*, one = not one | (either) | comparison."""
 
     def __init__(self, text: str, tokens: list[tuple[str, Any]]) -> None:
-        self._text, self._tokens, self._next = text, tokens, 0
+        self._text, self._tokens, self._next, self._depth = text, tokens, 0, 0
 
     @property
     def peek(self) -> tuple[str, Any] | None:
@@ -139,6 +141,9 @@ class _Parser:
         return parts[0] if len(parts) == 1 else _Junction("and", tuple(parts))
 
     def _one(self) -> Any:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise self.bad(f"more than {DEEPEST} parentheses and nots")
         if self._take("not"):
             return _Junction("not", (self._one(),))
         if self._take("("):

@@ -10,12 +10,12 @@ from ..errors import InputError
 from ..record.diff import answered
 from ..record.exchange import Exchange
 from ..record.journal import Row
+from ..units import PS_PER_MS
 from . import state
 from .inside import step_of
 from .session import DebugSession
 from .why import Answer, why
 
-PS_PER_MS = 10**9
 DEPTH = 16  # causes shown, of which
 ROOTS = 4  # are the first ones
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..errors import ComponentFailure, InputError, MetronomeError
+from ..units import PS_PER_MS
 from .expressions import Condition, Names
 
 CATCHES = ("fault", "late", "timeout", "preemption", "tie")
@@ -82,7 +83,7 @@ class Break(Stop):
         if self.component or self.kind:
             parts.append(f"{self.component or '*'}" + (f":{self.kind}" if self.kind else ""))
         if self.time_ps is not None:
-            parts.append(f"time {self.time_ps / 10**9:.6f} ms")
+            parts.append(f"time {self.time_ps / PS_PER_MS:.6f} ms")
         if self.microstep is not None:
             parts.append(f"microstep > {self.microstep}")
         if self.event is not None:

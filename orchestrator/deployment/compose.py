@@ -63,7 +63,10 @@ def _component(one: Deployed, output: Path) -> dict[str, Any]:
         f"{_from(output, one.spec.folder / m.source)}:{m.target}{':ro' if m.read_only else ''}" for m in options.mounts
     ]
     service = _hardened(
-        image=options.image, command=one.command(f"unix:/run/metronome/{SOCKET}"), volumes=volumes, restart="no"
+        image=options.image,
+        command=[part.replace("$", "$$") for part in one.command(f"unix:/run/metronome/{SOCKET}")],  # no variables
+        volumes=volumes,
+        restart="no",
     )
     if options.environment:
         service["environment"] = dict(options.environment)

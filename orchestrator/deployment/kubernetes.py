@@ -169,7 +169,7 @@ def _deployment(name: str, one: Deployed) -> dict[str, Any]:
         "--health",
         f"0.0.0.0:{HEALTH_PORT}",
     ]
-    args = one.command(f"0.0.0.0:{PORT}", *tls)
+    args = [part.replace("$(", "$$(") for part in one.command(f"0.0.0.0:{PORT}", *tls)]  # no variables
     container = _container("component", options.image, args, options.cpus or 1, options.memory_mib or 1024)
     container["ports"] = [{"name": "grpc", "containerPort": PORT}, {"name": "health", "containerPort": HEALTH_PORT}]
     container["env"] = [{"name": key, "value": value} for key, value in options.environment.items()]

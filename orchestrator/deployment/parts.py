@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from metronome.component.v1.server_side import server_side
 
 from ..coupling import registry
 from ..coupling.components import ComponentSpec, specify
@@ -36,7 +38,15 @@ class Deployed:
         """Arguments of the image's entry point."""
         if self.options.command:
             return [part.replace("{listen}", listen) for part in self.options.command]
-        return ["serve-component", self.spec.model, "--listen", listen, *more]
+        return ["serve-component", self.spec.model, "--listen", listen, *more, *self._own()]
+
+    def _own(self) -> Iterator[str]:
+        """What no client may choose is an argument of the server."""
+        if self.spec.facts is None:
+            inside = {field: self.inside(field, path) for field, path in self.files}
+            for field in sorted(server_side(registry.find(self.spec.model)) & self.spec.config.keys()):
+                yield "--set"
+                yield f"{field}={json.dumps(inside.get(field, self.spec.config[field]))}"
 
     def inside(self, field: str, path: Path) -> str:
         return f"/data/{field}/{path.name}"

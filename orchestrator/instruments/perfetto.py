@@ -19,8 +19,8 @@ from ..coupling.port import layers
 from ..lowering.work import Work
 from ..serving.replica import Replica
 from ..serving.request_state import RequestState
+from ..units import PS_PER_NS
 
-PS_PER_NS = 1000
 STEP_FLOW, REQUEST_FLOW = 1 << 60, 1 << 61  # flow ids of steps and of requests never meet
 
 

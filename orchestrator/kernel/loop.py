@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import StalledError, TimeError
+from ..units import MAX_PS
 from .instrument import Hook, Instruments
 from .queue import Event, EventQueue, Priority
 
-MAX_PS = 2**63 - 1
 MAX_MICROSTEPS = 10_000
 
 

@@ -7,7 +7,7 @@ the batch. A new one is one line: ``Quantity("tokens", per=4096, split=8)``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..serving.batch import Batch
 from .routing import Routing
@@ -67,11 +67,17 @@ class ExpertsHit:
         return f"max({self.least}, round({self.routing.hit_formula(self.first, self.end, 'tokens')}))"
 
 
+class Number(Protocol):
+    """What a number of an operation is in a batch; its text is its formula."""
+
+    def of(self, batch: Batch) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Operands:
     """The numbers of an operation, in the order of `OPERATION_VALUES`; ``prompts`` adds a pair for each prompt."""
 
-    quantities: tuple[Quantity | ExpertsHit, ...]
+    quantities: tuple[Number, ...]
     prompts: bool = False
 
     def of(self, batch: Batch) -> tuple[int, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from metronome.hwmodels import catalog
-
 from ..scenario.schema import Scenario
 
 
@@ -14,9 +12,10 @@ def static_watts(scenario: Scenario) -> float | None:
         group = node.accelerators
         idle = (scenario.components.get(f"{node.name}.accelerators") or _NONE).config.get("idle_w")
         if idle is None:
-            if group.type not in catalog.device_names():
+            try:
+                idle = scenario.device(group.type).idle_w
+            except KeyError:
                 return None
-            idle = catalog.device(group.type).idle_w
         total += node.power.base_w + idle * group.count
     return total
 

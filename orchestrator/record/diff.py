@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
-from metronome.hwmodels.interface import MAX_PS, Advanced
+from metronome.hwmodels.interface import Advanced
 
+from ..units import MAX_PS
 from .exchange import Exchange
 from .journal import Journal, Row
 from .replay import differences

@@ -85,11 +85,18 @@ def pack(exchange: Exchange) -> tuple[Any, ...]:
 
 def unpack(packed: tuple[Any, ...]) -> Exchange:
     session, event, verb, asked, (kind, *rest) = packed
+    if not isinstance(session, str) or not isinstance(verb, str) or not isinstance(asked, tuple):
+        raise TypeError(f"a message of the session {session!r}")
     answer: Any
     if kind == "failure":
+        if not all(isinstance(text, str) for text in rest):
+            raise TypeError("a failure is told in texts")
         answer = ComponentFailure(*rest)
     elif kind == "advanced":
         reached, next_event, completions = rest
+        _integers((reached, *(() if next_event is None else (next_event,))))
+        for i, s, f, _, e in completions:
+            _integers((i, s, f, *(() if e is None else (e,))))
         answer = Advanced(
             reached, tuple(Completion(i, s, f, Provenance(p), e) for i, s, f, p, e in completions), next_event
         )
@@ -97,7 +104,15 @@ def unpack(packed: tuple[Any, ...]) -> Exchange:
         answer = {template: frozenset(parts) for template, parts in rest[0]}
     else:
         answer = _listed(rest[0])
+        if not (answer is None or isinstance(answer, dict)):
+            raise TypeError(f"an answer to {verb}: {str(answer)[:80]!r}")
     return Exchange(session, event, verb, asked, answer)
+
+
+def _integers(values: tuple[Any, ...]) -> None:
+    for value in values:
+        if type(value) is not int:
+            raise TypeError(f"{str(value)[:80]!r} where a whole number should be")
 
 
 def _listed(data: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -58,6 +59,21 @@ class Block(NamedTuple):
     first: int
     rows: list[Row]
     exchanges: list[Exchange]
+
+
+#: What decoding raises where the checksums are right and the content is not what we write.
+MISSHAPEN = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
+MOST_BYTES = 1 << 30  # of a block, unpacked
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Raises InputError for content that a recording cannot have."""
+    try:
+        yield
+    except (*MISSHAPEN, zstandard.ZstdError, msgpack.UnpackException) as error:
+        what = f"holds what no recording holds ({type(error).__name__}: {str(error)[:200]})"
+        raise InputError(str(path), "recording", None, what) from None
 
 
 class JournalWriter:
@@ -154,7 +170,8 @@ class Journal:
         first = self._head(self._file.tell())
         if first is None or first[0] != b"H":
             raise self._bad("has no header: nothing was recorded yet")
-        self.header: dict[str, Any] = json.loads(self._payload(*first[1:4]))
+        with decoding(path):
+            self.header: dict[str, Any] = dict(json.loads(self._payload(*first[1:4])))
         self._blocks: list[tuple[int, int]] = []  # first event, offset
         if not self._indexed():
             self._walk(first[2] + first[1])
@@ -172,8 +189,11 @@ class Journal:
             return False
         if head is None or head[0] != b"E" or head[2] + head[1] + _END.size != self._size:
             return False
-        self.ending = json.loads(self._payload(*head[1:4]))
-        self._blocks = [(first, start) for first, start in (self.ending or {})["blocks"]]
+        with decoding(self.path):
+            ending = json.loads(self._payload(*head[1:4]))
+            self.ending = {**ending, **{name: _of(str, ending[name]) for name in ("status", "error")}}
+            _of(int, ending["events"])
+            self._blocks = [(_of(int, first), _of(int, start)) for first, start in ending["blocks"]]
         return True
 
     def _walk(self, offset: int) -> None:
@@ -189,6 +209,8 @@ class Journal:
 
     def _head(self, offset: int) -> tuple[bytes, int, int, int, int] | None:
         """(kind, length, where the payload starts, its checksum, first event); None where the file is torn."""
+        if not 0 <= offset <= self._size:
+            raise self._bad(f"points to byte {offset}, where it has none")
         self._file.seek(offset)
         data = self._file.read(_HEAD_BYTES)
         if len(data) < _HEAD_BYTES:
@@ -227,24 +249,35 @@ class Journal:
 
     def block_of(self, event: int) -> Block:
         """The block with that event."""
-        offset = next(offset for first, offset in reversed(self._blocks) if first <= event)
-        return self._block(offset)
+        found = next((offset for first, offset in reversed(self._blocks) if first <= event), None)
+        if found is None:
+            raise self._bad(f"has no event {event}")
+        return self._block(found)
 
     def row(self, event: int) -> Row:
         block = self.block_of(event)
-        return block.rows[event - block.first]
+        with decoding(self.path):
+            return block.rows[event - block.first]
 
     def _block(self, offset: int) -> Block:
         head = self._head(offset)
         if head is None:
             raise self._bad(f"is damaged at byte {offset}")
-        payload = zstandard.ZstdDecompressor().decompress(self._payload(*head[1:4]))
+        packed = self._payload(*head[1:4])
+        with decoding(self.path):
+            return self._unpacked(packed)
+
+    def _unpacked(self, data: bytes) -> Block:
+        if zstandard.get_frame_parameters(data).content_size > MOST_BYTES:
+            raise ValueError(f"a block of more than {MOST_BYTES} bytes")
+        payload = zstandard.ZstdDecompressor().decompress(data)
         first, kinds, packed, exchanges = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        _of(int, first)
         rows = np.frombuffer(packed, dtype=np.int64).reshape(len(COLUMNS), -1).copy()
         rows[0] = np.cumsum(rows[0])
         rows[6] = np.arange(first, first + rows.shape[1]) - rows[6]
         columns = rows.tolist()
-        columns[4] = [kinds[kind] for kind in columns[4]]
+        columns[4] = [_of(str, kinds[kind]) for kind in columns[4]]
         return Block(first, [Row(*row) for row in zip(*columns, strict=True)], [unpack(e) for e in exchanges])
 
     def close(self) -> None:
@@ -252,3 +285,10 @@ class Journal:
 
     def _bad(self, why: str) -> InputError:
         return InputError(str(self.path), "recording", None, why)
+
+
+def _of(kind: type, value: Any) -> Any:
+    """The value, which must be of that type; TypeError if it is not."""
+    if type(value) is not kind:
+        raise TypeError(f"{str(value)[:80]!r} is no {kind.__name__}")
+    return value

@@ -27,7 +27,7 @@ from ..scenario.loading import validate
 from ..scenario.schema import Scenario
 from ..simulation import Source
 from .exchange import Tape
-from .journal import Journal, JournalWriter
+from .journal import Journal, JournalWriter, decoding
 from .link import Live, TapedLink
 
 JOURNAL = "journal"
@@ -84,14 +84,16 @@ class RecordingSource:
         for number, (name, path) in enumerate(self._inputs.found.items()):
             if path.is_dir():
                 path = path / "config.json"
-            # A model is named after its file and the folder it is in.
-            kept = Path("inputs") / str(number) / path.parent.name / path.name
+            if not path.is_file():  # asked for, and not there
+                continue
+            # A model is named after its file and the folders it is in: ORG/NAME.json, or ORG/NAME/config.json.
+            kept = Path("inputs", str(number), *path.absolute().parts[1:][-3:])
             (self.folder / kept).parent.mkdir(parents=True)
             shutil.copyfile(path, self.folder / kept)
             copies[name] = str(kept)
         return {
             "metronome": version("metronome-cosim"),
-            "scenario": self._scenario.model_dump(mode="json"),
+            "scenario": _without_secrets(self._scenario.model_dump(mode="json")),
             "folder": str(self._inputs.folder.resolve()),
             "inputs": copies,
             "components": components,
@@ -139,6 +141,15 @@ class RecordedSource:
         yield links
 
 
+def _without_secrets(scenario: dict[str, Any]) -> dict[str, Any]:
+    """A recording is handed on: what containers are given by their environment, and where tokens are, stays here."""
+    for options in scenario["components"].values():
+        for part, fields in (("container", ("environment",)), ("address", ("token_file", "token_env"))):
+            for field in fields if options.get(part) else ():
+                options[part].pop(field, None)
+    return scenario
+
+
 def _component(spec: ComponentSpec, link: Link) -> dict[str, Any]:
     said = asdict(link.description)
     said["op_kinds"], said["features"] = sorted(said["op_kinds"]), sorted(said["features"])
@@ -168,12 +179,20 @@ class Recording:
         self.folder = folder
         self.journal = Journal(folder / JOURNAL)
         header = self.journal.header
-        self.scenario = validate(header["scenario"], f"{folder / JOURNAL}")
-        copies = {name: folder / kept for name, kept in header["inputs"].items()}
+        with decoding(folder / JOURNAL):
+            scenario = header["scenario"]
+            copies = {name: folder / kept for name, kept in header["inputs"].items()}
+            original = Path(header["folder"])
+            for said in header["components"].values():
+                _described(said["description"])
+                bool(said["remote"])
+                for field in ("kind", "model", "image"):
+                    said[field].encode()
+        self.scenario = validate(scenario, f"{folder / JOURNAL}")
         for name, kept in copies.items():
             if folder.resolve() not in kept.resolve().parents:
                 raise InputError(str(folder), f"inputs.{name}", str(kept), "lies outside the recording")
-        self.inputs = Inputs(Path(header["folder"]), copies)
+        self.inputs = Inputs(original, copies)
 
     def source(self, tape: Tape) -> RecordedSource:
         return RecordedSource(self.journal.header, tape)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..instruments.recorder import StepLog
 from ..serving.request_state import RequestState
+from ..units import PS_PER_MS
 
-PS_PER_MS = 10**9
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 

@@ -87,9 +87,18 @@ def _read_run(folder: Path, anchor: str) -> Times:
 
 
 def _of_run(requests: Table, anchor: str, where: str) -> Times:
-    def seconds(row: dict[str, Cell], column: str) -> float:
-        return int(row[column] or 0) / 1e9
+    def whole(row: dict[str, Cell], column: str) -> int:
+        value = row[column]
+        if value is not None and not isinstance(value, int):
+            raise InputError(where, column, value, "must be a whole number")
+        return value or 0
 
+    def seconds(row: dict[str, Cell], column: str) -> float:
+        return whole(row, column) / 1e9
+
+    for column in ("id", "arrival", "queued", "first_token", "end", "output"):
+        if column not in requests.columns:
+            raise InputError(where, column, None, "this column is missing")
     start = "arrival" if anchor == "arrival" else "queued"
     return _times(
         [
@@ -98,7 +107,7 @@ def _of_run(requests: Table, anchor: str, where: str) -> Times:
                 seconds(row, start),
                 seconds(row, "first_token"),
                 seconds(row, "end"),
-                int(row["output"] or 0),
+                whole(row, "output"),
                 seconds(row, "arrival"),
             )
             for row in requests
@@ -116,8 +125,9 @@ def _read_vllm(path: Path, anchor: str) -> Times:
         except ValueError as error:
             raise InputError(f"{path}:{number}", "line", None, f"is not JSON: {error}") from None
         for field in needed:
-            if not isinstance(row, dict) or row.get(field) is None:
-                raise InputError(f"{path}:{number}", field, None, "is missing")
+            value = row.get(field) if isinstance(row, dict) else None
+            if not isinstance(value, str if field == "request_id" else int | float) or isinstance(value, bool):
+                raise InputError(f"{path}:{number}", field, value, "is missing, or of another type")
         rows.append(row)
     offset = min((row["queued_ts"] - row["arrival_time"] for row in rows), default=0)
     start: Callable[[Any], float] = (

@@ -60,6 +60,9 @@ class Table:
                 header, *rows = list(csv.reader(file))
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(str(path), "table", None, f"cannot be read: {error}") from None
+        for number, row in enumerate(rows, 2):
+            if len(row) != len(header):
+                raise InputError(f"{path}:{number}", "row", None, f"has {len(row)} cells; the header has {len(header)}")
         return cls(tuple(header), [tuple(_cell(text) for text in row) for row in rows])
 
 

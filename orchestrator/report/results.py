@@ -90,6 +90,7 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
         "version": version("metronome-cosim"),
         "status": ending.status,
         "error": ending.error,
+        **({"warnings": simulation.warnings} if simulation.warnings else {}),
         "seed": scenario.seed,
         "scenario": scenario.name,
         "scenario_digest": digest(scenario),

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from .base import Part
+from ..strict import Part
 
 
 class Mount(Part):
@@ -22,7 +22,8 @@ class ContainerOptions(Part):
 
     image: str = "metronome-adapter"
     command: list[str] | None = Field(
-        default=None, description="arguments of the image's entry point; {listen} stands for where to listen"
+        default=None,
+        description="arguments of the image's entry point; {listen}: where to listen, {config}: its own configuration",
     )
     environment: dict[str, str] = {}
     cpus: float | None = Field(default=None, gt=0)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .llmservingsim_cluster import check
 
 #: their hardware names -> ours, for watts and memory; others keep their name.
 DEVICES = {
@@ -153,10 +154,13 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(str(path), "cluster config", None, f"cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InputError(str(path), "cluster config", None, f"is not JSON: {error}") from None
+    except RecursionError:
+        raise InputError(str(path), "cluster config", None, "is nested too deeply") from None
     if not isinstance(data, dict):
         raise InputError(str(path), "cluster config", None, "must be a JSON object")
     if "cxl_mem" in data:
         raise InputError(str(path), "cxl_mem", None, "CXL memory is not supported")
+    check(str(path), data)
     return data
 
 
@@ -238,10 +242,10 @@ _SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 def _dram(where: str, spot: str, node: dict[str, Any]) -> dict[str, Any]:
     memory = node.get("cpu_mem")
-    if not isinstance(memory, dict) or "mem_size" not in memory or "mem_bw" not in memory:
-        raise InputError(where, spot, memory, "needs mem_size and mem_bw")
+    if not isinstance(memory, dict) or "mem_bw" not in memory:
+        raise InputError(where, spot, memory, "needs mem_bw")
     dram = {
-        "size_gib": memory["mem_size"],
+        **({"size_gib": memory["mem_size"]} if "mem_size" in memory else {}),
         "bandwidth_gb_s": memory["mem_bw"],
         "latency_ns": memory.get("mem_latency", 0),
     }
@@ -257,9 +261,9 @@ def _watts(node: dict[str, Any], hardware: str) -> dict[str, float]:
 def _network(where: str, cluster: dict[str, Any], name: str, connects: list[str], hardware: str = "") -> dict[str, Any]:
     bandwidth, latency = cluster.get("link_bw"), cluster.get("link_latency")
     if isinstance(bandwidth, list):
-        bandwidth = bandwidth[0]
+        bandwidth = next(iter(bandwidth), None)
     if isinstance(latency, list):
-        latency = latency[0]
+        latency = next(iter(latency), None)
     if not isinstance(bandwidth, int | float) or not isinstance(latency, int | float):
         raise InputError(where, "link_bw, link_latency", (bandwidth, latency), "must be numbers")
     if not latency and hardware in INTERCONNECTS:

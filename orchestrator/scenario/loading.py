@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ..errors import InputError
 from ..serving.engines import kinds
 from .schema import Scenario
+from .yaml import parse, parse_value
 
 DEFAULT = "quickstart"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,6 +39,8 @@ def load(source: str | None = None, overrides: Overrides = (), seed: int | None 
     path, text = _find(source or DEFAULT)
     data = _parse(str(path), text)
     _change(data, overrides, seed)
+    if isinstance(data.get("devices"), str):
+        data["devices"] = _devices(path.parent / data["devices"])
     return validate(data, str(path), text), path.parent
 
 
@@ -57,9 +60,17 @@ def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> Non
             path, separator, text = override.partition("=")
             if not separator or not path:
                 raise InputError("--set", override, None, "must be path.to.field=value")
-            _set(data, path, _parse_value(text))
+            _set(data, path, parse_value("--set", text))
     if seed is not None:
         data["seed"] = seed
+
+
+def _devices(path: Path) -> dict[str, Any]:
+    """The content of a file of devices: a mapping of names to facts."""
+    try:
+        return _parse(str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), "devices", None, f"cannot be read: {error}") from None
 
 
 def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
@@ -105,13 +116,7 @@ def _find(source: str) -> tuple[Path, str]:
 
 
 def _parse(where: str, text: str) -> dict[str, Any]:
-    try:
-        data = yaml.load(text, Loader=_LOADER)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(where + line, "YAML", None, f"is malformed: {problem}") from None
+    data = parse(where, text)
     if not isinstance(data, dict):
         raise InputError(where, "scenario", data, "must be a mapping with workload, cluster and instances")
     return data
@@ -144,13 +149,6 @@ def _index(spot: Any, key: str, path: str) -> Any:
     if not key.isdigit() or int(key) >= len(spot):
         raise InputError("--set", path, key, f"must be an index from 0 to {len(spot) - 1}")
     return int(key)
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_LOADER)
-    except yaml.YAMLError:
-        raise InputError("--set", "value", text, "must be a YAML value") from None
 
 
 def _line_of(text: str, loc: tuple[int | str, ...]) -> int | None:

@@ -7,16 +7,17 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from metronome.hwmodels.catalog import interconnect_names
+from metronome.hwmodels import catalog
+from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ..serving import engines
 from ..serving.options import EngineOptions
-from ..serving.vllm.options import VllmOptions
+from ..strict import Part
 from ..workload.synthetic import Synthetic
-from .base import Part
 from .components import ComponentOptions
 
+MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
 
 
@@ -35,14 +36,14 @@ class Accelerators(Part):
     """``count`` equal devices of a node; ``type`` names a catalog device unless all is given."""
 
     type: str
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=MOST_DEVICES)
     memory_gib: float | None = Field(default=None, gt=0, description="of one device; default: the catalog's")
 
 
 class Dram(Part):
     """Host memory of a node."""
 
-    size_gib: float = Field(gt=0)
+    size_gib: float | None = Field(default=None, gt=0, description="for models that ask; none of ours does")
     bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
     latency_ns: float = Field(default=0, ge=0)
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
@@ -51,7 +52,7 @@ class Dram(Part):
 class Pim(Part):
     """Memory that computes, beside each accelerator of a node; what is not given is the model's default."""
 
-    devices_per_accelerator: int = Field(ge=1)
+    devices_per_accelerator: int = Field(ge=1, le=MOST_DEVICES)
     size_gib: float = Field(default=1, gt=0, description="of one device, for K and V")
     bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device, decimal")
     tflops: float | None = Field(default=None, gt=0)
@@ -149,8 +150,11 @@ class Devices(Part):
     @classmethod
     def _selection(cls, value: str | list[str]) -> str | list[str]:
         for text in [value] if isinstance(value, str) else value:
-            if not SELECTION.match(text):
+            match = SELECTION.match(text)
+            if not match:
                 raise ValueError("must be NODE[FIRST:END] or NODE[INDEX], e.g. n0[0:4], or a list of these")
+            if max(len(match["first"]), len(match["end"] or "")) > 6 or int(match["end"] or 0) > MOST_DEVICES:
+                raise ValueError(f"a node has at most {MOST_DEVICES} accelerators")
         return value
 
     @property
@@ -209,8 +213,12 @@ class Instance(Devices):
     decode_attention: Literal["accelerator", "pim"] = Field(
         default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
     )
-    dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    engine: EngineFlags = VllmOptions()
+    dtype: Literal["auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float"] = "auto"
+    quantization: str | None = Field(
+        default=None,
+        description="vLLM's name of the checkpoint's method; of a plain checkpoint: fp8, bitsandbytes, ...",
+    )
+    engine: EngineFlags = engines.kind_of(EngineOptions().version).options()
 
     @field_validator("engine", mode="before")
     @classmethod
@@ -268,6 +276,13 @@ class Scenario(Part):
     kv_transfer: KvTransfer = KvTransfer()
     components: dict[str, ComponentOptions] = {}
     slo: Slo = Slo()
+    devices: dict[Name, DeviceFacts] = Field(
+        default={}, description="devices of one's own by name, as in the catalog; or a YAML file of them"
+    )
+
+    def device(self, name: str) -> catalog.Device:
+        """One's own device of that name, else the catalog's; KeyError says what there is."""
+        return self.devices[name].device(name) if name in self.devices else catalog.device(name)
 
     @model_validator(mode="after")
     def _references(self) -> Scenario:

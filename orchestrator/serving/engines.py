@@ -16,7 +16,7 @@ from .host_costs import HostCosts
 from .spec import EngineKind
 
 GROUP = "metronome.engines"
-OURS = {"vllm": "metronome.orchestrator.serving.vllm"}
+OURS = {"vllm": "metronome.orchestrator.serving.vllm", "sglang": "metronome.orchestrator.serving.sglang"}
 
 
 @cache

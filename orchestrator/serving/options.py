@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..scenario.base import Part
+from ..strict import Part
 
 
 class EngineOptions(Part):
@@ -20,8 +20,9 @@ class EngineOptions(Part):
     api_server_count: int = Field(
         default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"
     )
-    max_num_seqs: int = Field(default=256, ge=1)
-    max_num_batched_tokens: int = Field(default=8192, ge=1)
+    async_scheduling: bool | None = Field(default=None, description="default: the version's")
+    max_num_seqs: int | None = Field(default=None, ge=1, description="default: by version and device")
+    max_num_batched_tokens: int | None = Field(default=None, ge=1, description="default: by version and device")
     block_size: int = Field(default=16, ge=1)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     reserve_working_memory: bool = Field(
@@ -29,7 +30,9 @@ class EngineOptions(Part):
     )
     num_gpu_blocks_override: int | None = Field(default=None, ge=1)
     enable_prefix_caching: bool = True
-    kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8", "fp32"] = "auto"
+    kv_cache_dtype: Literal[
+        "auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float", "fp8", "fp8_e4m3", "fp8_e5m2"
+    ] = Field(default="auto", description="auto: the checkpoint's own if it names one, else the model's dtype")
     max_model_len: int | None = Field(default=None, ge=1, description="default: the model's own limit")
     all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
     scheduling_policy: str = Field(

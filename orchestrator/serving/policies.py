@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ..errors import InputError
+from ..units import PS_PER_MS
 from .interface import AdmissionPolicy, VictimPolicy
 from .request_state import RequestState
-
-PS_PER_MS = 10**9
 
 
 class Priority:

@@ -22,6 +22,7 @@ class EngineSpec:
         max_model_len: tokens a request may have, prompt and output.
         slots: steps that may be in flight at once: pipeline stages, or micro-batches.
         first_log: number of the step log of its first slot; the others' follow.
+        seed: of what it draws, if it draws anything.
         admission, victims: policies where the scenario names them; None leaves it to the engine's own.
     """
 
@@ -34,12 +35,34 @@ class EngineSpec:
     role: Role = Role.BOTH
     admission: AdmissionPolicy | None = None
     victims: VictimPolicy | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What defaults depend on: the accelerator's name and memory, and the longest request the model takes."""
+
+    name: str
+    memory_bytes: int
+    max_model_len: int
+    ranks: int = 1  # of a tensor- and pipeline-parallel group
+
+
+def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
+    """The same limits on every device."""
+    change = {
+        "max_num_seqs": options.max_num_seqs or 256,
+        "max_num_batched_tokens": options.max_num_batched_tokens or 8192,
+    }
+    return options.model_copy(update=change)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One kind of engine: its flags, how one is made, and its host work where no file of ours has it."""
+    """One kind of engine: its flags, how one is made, its host work where no file of ours has it, and what it takes
+    where flags are left open (``resolve``)."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
     costs: HostCosts | None = None
+    resolve: Callable[[EngineOptions, DeviceFacts], EngineOptions] = _plain

@@ -12,7 +12,7 @@ from metronome.component.v1.codec import CHANNEL_OPTIONS
 def keeps_the_contract(model, config, tmp_path):
     """Every check, both ways."""
     in_process = local(model, config)
-    server, _, address = start(model, f"unix:{tmp_path}/c")
+    server, _, address = start(model, f"unix:{tmp_path}/c", own=config)
     try:
         with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             apart = over_wire(channel, config)

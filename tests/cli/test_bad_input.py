@@ -307,7 +307,7 @@ CLUSTER = {
         ("nodes/0/instances/0/pd_type", "prefill", "a prefill instance but no decode instance"),
         ("nodes/0/instances/0/tp_size", 2, "num_npus = 1: must equal tp_size x pp_size"),
         ("nodes/0/instances/0/model_name", "q/r", "model_name = 'q/r'"),
-        ("nodes/0/cpu_mem", DROP, "cpu_mem: needs mem_size"),
+        ("nodes/0/cpu_mem", DROP, "cpu_mem: needs mem_bw"),
         ("link_bw", "fast", "must be numbers"),
         ("nodes/0/instances/0/enable_attn_offloading", True, "enable_attn_offloading = True: is not supported"),
     ],
@@ -339,7 +339,7 @@ def test_a_set_up_that_cannot_be_imported(cli, tmp_path, path, value, message):
     ("arguments", "message"),
     [
         (("serve-component", "nothing"), "NAME = 'nothing': one of aiconfigurator"),
-        (("serve-component", "roofline", "--listen", "0.0.0.0:5000"), "without TLS"),
+        (("serve-component", "roofline", "--listen", "127.0.0.1:5000"), "open to whoever reaches it"),
         (("compare", "absent", "absent"), "no such file or folder"),
         (("run", "--seed", "-1"), "Invalid value for '--seed'"),
         (("fly",), "No such command 'fly'"),

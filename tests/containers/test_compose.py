@@ -6,17 +6,14 @@ import os
 import shutil
 import subprocess
 
-import pytest
-
+from ..conftest import missing
 from ..coupling.test_placement import files
 
 
 def test_a_scenario_runs_under_compose(image, engine, cli, tmp_path):
     compose = shutil.which("docker-compose")
     if compose is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no docker-compose although CI=true")
-        pytest.skip("needs docker-compose")
+        missing("docker-compose")
     name = f"metronome-test-{os.getpid()}"
     command = [compose, "-p", name, "-f", tmp_path / "deployed" / "docker-compose.yaml"]
     engine.images.get(image).tag("metronome-adapter", "latest")

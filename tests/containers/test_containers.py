@@ -17,7 +17,7 @@ from metronome.orchestrator.errors import ComponentFailure
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import LiveSource, Simulation
 
-from ..conftest import ROOT, wait_until_under_way
+from ..conftest import ROOT, interruptible, wait_until_under_way
 from ..coupling.test_placement import run
 
 ALL = ("n0.accelerators", "n0.dram", "nvlink0")
@@ -197,7 +197,7 @@ def slow(small, image, tmp_path):
     data = contained(small, image)
     data["workload"] = {**data["workload"], "num_requests": 1_000_000}
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(data))
-    process = subprocess.Popen(
+    process = interruptible(
         [
             sys.executable,
             "-m",

@@ -18,7 +18,7 @@ from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import LiveSource, Simulation
 
-from ..conftest import ROOT, wait_until_under_way
+from ..conftest import ROOT, interruptible, wait_until_under_way
 
 FAKES = "tests.coupling.fakes"
 
@@ -126,7 +126,7 @@ def slow_run(small, tmp_path) -> subprocess.Popen:
         "--quiet",
         "--record",
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    process = interruptible(command, cwd=ROOT, stderr=subprocess.PIPE)
     wait_until_under_way(tmp_path / "out", process)
     assert len(children(process.pid)) == 3
     return process

@@ -111,7 +111,7 @@ def test_stepped_and_asked_agree_where_nothing_is_contended(exclusive, tmp_path,
 
 def test_contention_makes_it_later(small, exclusive, tmp_path):
     """Two instances that share a slow memory against each alone."""
-    dram = {"size_gib": 512, "bandwidth_gb_s": 0.001, "latency_ns": 1_000_000}
+    dram = {"bandwidth_gb_s": 0.001, "latency_ns": 1_000_000}
     small["cluster"]["nodes"][0]["memory"]["dram"] = dram
     twin = {**small["instances"][0], "name": "b", "accelerators": "n0[2:4]"}
     shared, _ = run(

@@ -6,7 +6,6 @@ import io
 import os
 import pty
 import signal
-import subprocess
 import sys
 import time
 
@@ -14,7 +13,7 @@ import pytest
 from metronome.orchestrator.cli.debug import open_session
 from metronome.orchestrator.debug.console import Console
 
-from ..conftest import ROOT
+from ..conftest import ROOT, interruptible
 from ..coupling.test_placement import files
 from .transcripts import FOLDER
 
@@ -153,7 +152,7 @@ def test_ctrl_c_pauses_between_two_events(tmp_path):
     """On a terminal, with a run that would take minutes."""
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "metronome", "debug", PD, "--set", "workload.num_requests=1000000"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    process = interruptible(command, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     seen = b""
 

@@ -7,6 +7,7 @@ import random
 import pytest
 from metronome.orchestrator.debug import state
 from metronome.orchestrator.debug.expressions import parse
+from metronome.orchestrator.debug.moves import EVENT_KINDS, Moves
 from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
 from metronome.orchestrator.debug.why import why
@@ -315,3 +316,21 @@ def test_a_run_of_many_events_keeps_few_checkpoints(small, tmp_path, monkeypatch
         assert len(session.checkpoints) <= 49 and session.checkpoints[0] == 1
         session.seek(37)
         assert session.position == 37
+
+
+def test_every_event_that_happens_can_be_named_in_break(tmp_path):
+    """API servers, a pipeline, prefill and decode apart, and a network that shares the clock have all kinds there are."""
+    seen = set()
+    for name, overrides in (
+        ("quickstart", ["workload.num_requests=5", "instances.0.engine.api_server_count=1"]),
+        ("tensor-pipeline-parallel", ["workload.num_requests=20"]),
+        ("prefill-decode-two-nodes", ["workload.num_requests=5"]),
+    ):
+        scenario, folder = load(name, overrides)
+        with opened(scenario, folder, tmp_path) as session:
+            session.run()
+            kinds = {session.row(number).kind for number in range(1, session.frontier + 1)}
+            for kind in kinds:
+                Moves(session).check_source("", kind)
+        seen |= kinds
+    assert seen >= set(EVENT_KINDS)

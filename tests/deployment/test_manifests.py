@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 import subprocess
 
@@ -12,7 +11,7 @@ import pytest
 import yaml
 from metronome.orchestrator.scenario.loading import bundled, digest, load
 
-from ..conftest import ROOT
+from ..conftest import ROOT, missing
 
 EXAMPLE = "prefill-decode"
 LIMITS = ("--set", "components.nvlink.container={cpus: 1, memory_mib: 512}")
@@ -81,9 +80,7 @@ def test_the_deployed_scenario_is_the_same_scenario(scenario, cli, tmp_path):
 def test_compose_accepts_the_file(scenario, cli, tmp_path):
     compose = shutil.which("docker-compose")
     if compose is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no docker-compose although CI=true")
-        pytest.skip("needs docker-compose")
+        missing("docker-compose")
     assert cli("deploy", "compose", scenario, "-o", tmp_path).exit_code == 0
     done = subprocess.run(
         [compose, "-f", tmp_path / "docker-compose.yaml", "config", "-q"], capture_output=True, text=True

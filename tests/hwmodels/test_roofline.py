@@ -1,6 +1,7 @@
 import pytest
 from metronome.hwmodels import catalog
-from metronome.hwmodels.accelerator.roofline import Roofline, work
+from metronome.hwmodels.accelerator.counting import work
+from metronome.hwmodels.accelerator.roofline import Roofline
 from metronome.hwmodels.interface import ConfigError, Template
 
 GEMM = Template(0, "gemm", "x", {"n": 4096, "k": 4096, "dtype": "bf16"})

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from metronome.orchestrator.errors import StalledError, TimeError
-from metronome.orchestrator.kernel.loop import MAX_PS, Kernel
+from metronome.orchestrator.kernel.loop import Kernel
 from metronome.orchestrator.kernel.queue import Priority
+from metronome.orchestrator.units import MAX_PS
 
 
 @given(

@@ -4,9 +4,10 @@ import pytest
 from metronome.hwmodels.catalog import model_names
 from metronome.hwmodels.interface import OPERATION_ATTRIBUTES, OPERATION_VALUES
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.lowering.architecture import load
+from metronome.orchestrator.lowering.builder import Hardware
 from metronome.orchestrator.lowering.layout import Layout
-from metronome.orchestrator.lowering.plan import Hardware, lower
+from metronome.orchestrator.lowering.models.load import load
+from metronome.orchestrator.lowering.plan import lower
 from metronome.orchestrator.lowering.work import Templates
 from metronome.orchestrator.serving.batch import Batch, joined
 
@@ -46,7 +47,7 @@ def test_every_operation_carries_what_its_kind_asks_for(name, tp, tmp_path):
     ("name", "tp", "weights", "kv"),
     [
         ("meta-llama/Llama-3.1-8B", 1, 16_060_522_496, 131_072),
-        ("Qwen/Qwen3-32B", 2, 32_762_767_360, 131_072),
+        ("Qwen/Qwen3-32B", 2, 32_762_767_360 + 64 * 2 * 128 * 2, 131_072),  # and norms of Q and K,
     ],
 )
 def test_weights_and_kv_by_published_sums(name, tp, weights, kv, tmp_path):
@@ -127,7 +128,8 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
     )
     (tmp_path / "glm.json").write_text(json.dumps(glm))
     arch = load("glm.json", tmp_path.joinpath)
-    assert (arch.dense_layers, arch.dense_intermediate, arch.shared_intermediate, arch.qk_norm) == (1, 128, 64, True)
+    assert [block.experts is None for block in arch.blocks] == [True] + 5 * [False]
+    assert (arch.blocks[0].mlp.width, arch.routed.shared.width, arch.attention.qk_norm) == (128, 64, 2 * 16)
     for tp in (1, 2):
         dense, sparse = (section for section in plan_of(arch, tp=tp).sections if section.layers)
         assert (dense.repeat, sparse.repeat) == (1, 5)
@@ -147,7 +149,7 @@ def test_leading_dense_layers_and_shared_experts(tmp_path):
             if row.works[0].template.kind == "gemm"
         )
         experts = 5 * (8 * 3 * 64 * 32 + 64 * 8)
-        rest = 2 * 100 * 64 + 64 * (2 * 6 + 1)  # embedding and head, norms
+        rest = 2 * 100 * 64 + 64 * (2 * 6 + 1) + 6 * 2 * 16  # embedding and head, norms, also of Q and K
         assert arch.weight_bytes(1) == 2 * (matrices + experts + rest)
     # Pipeline stages: the dense layer is the first stage's.
     stages = plan_of(arch, pp=2).sections
@@ -189,20 +191,17 @@ def test_a_config_json_of_ones_own(tmp_path):
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(config()))
     arch = load("me/mine", tmp_path.joinpath)
-    assert (arch.name, arch.kv_heads, arch.head_size, arch.dtype) == ("me/mine", 4, 16, "bf16")
+    assert (arch.name, arch.kv_heads, arch.attention.head_size, arch.dtype) == ("me/mine", (4,), 16, "bf16")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type = 'gpt2': one of llama"),
+        ({"model_type": 3}, "model_type = 3: must be a name"),
         ({"hidden_size": None}, "hidden_size: is missing"),
         ({"hidden_size": -1}, "hidden_size = -1: must be a positive"),
         ({"torch_dtype": "int3"}, "torch_dtype = 'int3'"),
-        (
-            {"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [1]},
-            "mlp_only_layers",
-        ),
+        ({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 9}, "num_experts_per_tok = 9"),
     ],
 )
 def test_a_config_that_cannot_be_read_names_the_field(tmp_path, change, message):

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from metronome.hwmodels.catalog import model_names
-from metronome.orchestrator.lowering.architecture import load
+from metronome.orchestrator.lowering.builder import Hardware
 from metronome.orchestrator.lowering.layout import Layout
 from metronome.orchestrator.lowering.listing import numbers
-from metronome.orchestrator.lowering.plan import Hardware, lower
+from metronome.orchestrator.lowering.models.load import load
+from metronome.orchestrator.lowering.plan import lower
 from metronome.orchestrator.lowering.quantity import (
     ATTENTION,
     EACH_PROMPT,

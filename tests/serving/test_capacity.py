@@ -1,6 +1,6 @@
 import pytest
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.serving.kv.capacity import num_blocks, working_bytes
+from metronome.orchestrator.serving.kv.capacity import Kept, num_blocks, pages, working_bytes
 
 GB = 10**9
 
@@ -12,9 +12,38 @@ def test_working_memory_of_an_8b_model_is_what_was_seen_on_a_24_gb_card():
 
 
 def test_blocks_are_what_is_left():
-    assert num_blocks("here", "m", 100 * GB, 0.9, 50 * GB, 10 * GB, 1000, 16) == 30 * GB // 16000
+    assert num_blocks("here", "m", 100 * GB, 0.9, 50 * GB, 10 * GB, Kept(1000), 16) == 30 * GB // 16000
 
 
 def test_what_does_not_fit_is_refused_with_the_sums():
     with pytest.raises(InputError, match=r"46\.57 GiB for weights, 41\.91 GiB to work in .* = 83\.82 GiB"):
-        num_blocks("here", "m", 100 * GB, 0.9, 50 * GB, 45 * GB, 1000, 16)
+        num_blocks("here", "m", 100 * GB, 0.9, 50 * GB, 45 * GB, Kept(1000), 16)
+
+
+def test_what_windows_hold_is_set_aside_for_those_who_run():
+    """A window of 128 touches 127 tokens, on up to 9 blocks of 16."""
+    kept = Kept(1000, windows=((500, 128),))
+    assert kept.sequence(16) == (500 * 9 * 16, 9 * 16)
+    found = num_blocks("here", "m", 100 * GB, 0.9, 50 * GB, 10 * GB, kept, 16, sequences=100)
+    assert found == (30 * GB - 100 * 500 * 9 * 16) // 16000
+
+
+def test_states_are_set_aside_for_as_many_as_fit():
+    kept = Kept(1000, state=GB)
+    assert num_blocks("here", "m", 100 * GB, 0.9, 50 * GB, 10 * GB, kept, 16, sequences=1000) == (30 - 29) * GB // 16000
+
+
+def test_the_hybrid_managers_blocks_of_a_published_run():
+    """gpt-oss-120b on 4 A100 at 0.8 of the memory: vLLM's log has 330,018 blocks (dennislee22/vLLM-benchmarking)."""
+    page = 2 * 2 * 64 * 2 * 16  # K and V of 2 heads of 64 in bf16, of 16 tokens
+    left = (
+        int(79.15 * 2**30 * 0.8) - 65_248_815_744 // 4 - working_bytes(8192, 256, 2880, 4 * 2880 // 4, 201088 // 4, 2)
+    )
+    blocks, groups = pages(left, page, 18, 18)
+    assert groups == 2
+    assert blocks == pytest.approx(330_018, rel=0.05)
+
+
+@pytest.mark.parametrize(("full", "windowed", "groups", "size"), [(10, 50, 6, 10), (24, 26, 2, 26), (32, 0, 1, 32)])
+def test_groups_of_layers(full, windowed, groups, size):
+    assert pages(1000 * size, 1, full, windowed) == (1000, groups)

@@ -6,18 +6,16 @@ bundles at ``<org>/<model>/<variant>``; a bundle folder holds ``meta.yaml`` itse
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
 from ...interface import PS_PER_US, ConfigError, Provenance, Template, worse
+from . import files
 from .experts import slices_of_experts
 from .tables import AttentionTable, Curve, SkewTable, Surface
 
+SKEW_AXES = ("n", "skew_rate", "kv_big", "kp")
 DTYPE_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8": "fp8"}
 
 
@@ -28,7 +26,7 @@ class Bundle:
 
     def __init__(self, folder: Path, tp: int) -> None:
         self.folder, self.tp = folder, tp
-        self.meta = _load_yaml(folder / "meta.yaml")
+        self.meta = files.load_yaml(folder / "meta.yaml")
         if not self._tp_folder(tp).is_dir():
             have = sorted(int(p.name[2:]) for p in folder.glob("tp[0-9]*"))
             raise ConfigError("bundle", str(folder), f"has no tensor-parallel degree {tp}; it has {have}")
@@ -57,7 +55,7 @@ class Bundle:
         return cls(folder, tp)
 
     def attention(self) -> AttentionTable:
-        rows = _matrix(
+        rows = files.matrix(
             self._tp_folder(self.tp) / "attention.csv",
             ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"),
         )
@@ -72,7 +70,7 @@ class Bundle:
         path = self._tp_folder(1) / "moe.csv"
         if not path.is_file():
             return None
-        rows = _matrix(path, ("tokens", "activated_experts", "time_us"))
+        rows = files.matrix(path, ("tokens", "activated_experts", "time_us"))
         return Surface({(int(active), int(tokens)): us * PS_PER_US for tokens, active, us in rows})
 
     def learn(self, template: Template) -> None:
@@ -87,25 +85,42 @@ class Bundle:
         return slices_of_experts(time, tp), worse(how, Provenance.MODELLED)
 
     def skew(self) -> SkewTable | None:
-        """The skew table; None where the profile disables it."""
-        fit = self.meta.get("skew_fit") or {}
+        """The skew table; None where the profile disables it. Raises ConfigError."""
+        meta, fit = self.folder / "meta.yaml", self.meta.get("skew_fit") or {}
+        if not isinstance(fit, dict):
+            raise ConfigError(f"{meta}: skew_fit", fit, "must be a mapping")
         if not fit.get("enabled"):
             return None
-        per_tp = fit["per_tp"].get(self.tp)
+        degrees = fit.get("per_tp") or {}
+        per_tp = degrees.get(self.tp) if isinstance(degrees, dict) else degrees
         path = self._tp_folder(self.tp) / "skew_fit.csv"
         if per_tp is None or not path.is_file():
             return None
-        axes = {**fit["bucket_axes"], **per_tp.get("bucket_axes", {})}
-        names = ("n", "skew_rate", "kv_big", "kp")
+        if not isinstance(per_tp, dict):
+            raise ConfigError(f"{meta}: skew_fit.per_tp", degrees, "must be a mapping by tensor-parallel degree")
+        parts = [part.get("bucket_axes") or {} for part in (fit, per_tp)]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ConfigError(f"{meta}: skew_fit.bucket_axes", parts, "must be a mapping")
+        axes = {name: files.edges(meta, {**parts[0], **parts[1]}, name) for name in SKEW_AXES}
+        default: Any = per_tp.get("alpha_default")
+        if type(default) not in (int, float) or not math.isfinite(default):
+            raise ConfigError(f"{meta}: skew_fit.per_tp.{self.tp}.alpha_default", default, "a finite number")
+        needed = ("pc", "n_label", "skew_rate_label", "kv_big_label", "kp_label", "alpha")
         buckets = {
-            (int(r["pc"]), r["n_label"], r["skew_rate_label"], r["kv_big_label"], r["kp_label"]): float(r["alpha"])
-            for _, r in _rows(path, ("pc", "n_label", "skew_rate_label", "kv_big_label", "kp_label", "alpha"))
+            (
+                files.count(path, line, row, "pc"),
+                row["n_label"],
+                row["skew_rate_label"],
+                row["kv_big_label"],
+                row["kp_label"],
+            ): files.number(path, line, row, "alpha")
+            for line, row in files.rows(path, needed)
         }
         return SkewTable(
-            {name: axes[f"{name}_bins"] for name in names},
-            {name: axes[f"{name}_labels"] for name in names},
+            {name: bins for name, (bins, _) in axes.items()},
+            {name: names for name, (_, names) in axes.items()},
             buckets,
-            float(per_tp["alpha_default"]),
+            float(default),
         )
 
     def _tp_folder(self, tp: int) -> Path:
@@ -114,46 +129,7 @@ class Bundle:
     def _curves(self, name: str, axis: str) -> dict[str, Curve]:
         path = self._tp_folder(self.tp) / name
         points: dict[str, dict[int, float]] = {}
-        for line, row in _rows(path, ("layer", axis, "time_us")):
-            try:
-                points.setdefault(row["layer"], {})[int(row[axis])] = float(row["time_us"]) * PS_PER_US
-            except ValueError:
-                raise ConfigError(f"{path}:{line}", row, f"layer, {axis} and time_us as numbers") from None
+        for line, row in files.rows(path, ("layer", axis, "time_us")):
+            time = files.duration(path, line, row, "time_us", 1e-6) * PS_PER_US
+            points.setdefault(row["layer"], {})[files.count(path, line, row, axis)] = time
         return {layer: Curve(curve) for layer, curve in points.items()}
-
-
-def _load_yaml(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), "malformed YAML", str(error).replace("\n", " ")) from None
-    return data if isinstance(data, dict) else {}
-
-
-def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    if not path.is_file():
-        raise ConfigError("bundle", str(path), "no such file")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in needed if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ConfigError(str(path), reader.fieldnames, f"needs the columns {', '.join(needed)}")
-        yield from enumerate(reader, 2)
-
-
-def _matrix(path: Path, needed: tuple[str, ...]) -> list[list[float]]:
-    """All-number CSV by numpy's reader: the attention table has some 20,000 rows."""
-    if not path.is_file():
-        raise ConfigError("bundle", str(path), "no such file")
-    with path.open() as file:
-        header = file.readline().strip().split(",")
-        if header[: len(needed)] != list(needed):
-            raise ConfigError(str(path), header, f"needs the columns {', '.join(needed)}")
-        try:
-            rows = np.loadtxt(file, delimiter=",", ndmin=2)
-        except ValueError as error:
-            raise ConfigError(str(path), "malformed row", str(error)) from None
-    if not len(rows) or not np.isfinite(rows).all() or (rows < 0).any():
-        raise ConfigError(str(path), "rows", "at least one, all finite and none negative")
-    table: list[list[float]] = rows.tolist()
-    return table

@@ -9,11 +9,11 @@ provenance says so.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...interface import PS_PER_NS, Attribute, ConfigError, Provenance, Template, worse
+from . import files
 from .experts import slices_of_experts
 from .tables import Curve, Surface
 from .v0_attention import OldAttention, SummedDecodes
@@ -112,18 +112,22 @@ class OldBundle:
         prompts: dict[tuple[int, int], float] = {}
         decodes: dict[tuple[int, int], float] = {}
         each = False
-        for row in _rows(path, ("prefill_chunk_size", "kv_cache_size", "batch_size", "is_prefill")):
+        for line, row in files.rows(path, ("prefill_chunk_size", "kv_cache_size", "batch_size", "is_prefill")):
+            if row["is_prefill"] not in ("True", "False"):
+                raise ConfigError(f"{path}:{line}: is_prefill", row["is_prefill"], "True or False")
             prompt = row["is_prefill"] == "True"
+            chunk, size, batch = (
+                files.count(path, line, row, name) for name in ("prefill_chunk_size", "kv_cache_size", "batch_size")
+            )
             if "mean_ns" in row:  # the TPU's file: nanoseconds, cached tokens before the chunk or of each decode
-                time, before, each = float(row["mean_ns"]) * PS_PER_NS, int(row["prefill_chunk_size"]), True
+                time, before, each = files.duration(path, line, row, "mean_ns", 1e-9) * PS_PER_NS, chunk, True
             else:  # the GPUs': milliseconds, tokens with the chunk or of all decodes together
                 name = "time_stats.attn_prefill.mean" if prompt else "time_stats.attn_decode.mean"
-                time, before = float(row[name]) * PS_PER_MS, 0
-            size = int(row["kv_cache_size"])
+                time, before = files.duration(path, line, row, name, 1e-3) * PS_PER_MS, 0
             if prompt:
-                prompts[int(row["prefill_chunk_size"]), size + before] = time
+                prompts[chunk, size + before] = time
             else:
-                decodes[int(row["batch_size"]), size] = time
+                decodes[batch, size] = time
         if not prompts or not decodes:
             raise ConfigError("bundle", str(path), "needs rows of prompts and of decodes")
         longest = max(chunk for chunk, _ in prompts)
@@ -190,8 +194,10 @@ class OldBundle:
 
     def _layers(self) -> dict[str, Curve]:
         points: dict[str, dict[int, float]] = {}
-        for row in _rows(self.folder / "layers.csv", ("layer_name", "input", "latency(ns)")):
-            points.setdefault(row["layer_name"], {})[int(row["input"])] = float(row["latency(ns)"]) * PS_PER_NS
+        path = self.folder / "layers.csv"
+        for line, row in files.rows(path, ("layer_name", "input", "latency(ns)")):
+            time = files.duration(path, line, row, "latency(ns)", 1e-9) * PS_PER_NS
+            points.setdefault(row["layer_name"], {})[files.count(path, line, row, "input")] = time
         return {layer: Curve(curve) for layer, curve in points.items()}
 
     def _has(self, parts: tuple[tuple[str, float], ...]) -> bool:
@@ -216,13 +222,3 @@ class Unmeasured(Curve):
 
     def __call__(self, x: float) -> tuple[float, Provenance]:
         return 0.0, Provenance.MODELLED
-
-
-def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise ConfigError("bundle", str(path), "no such file")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not set(needed) <= set(reader.fieldnames or ()):
-            raise ConfigError(str(path), reader.fieldnames, f"needs the columns {', '.join(needed)}")
-        return list(reader)

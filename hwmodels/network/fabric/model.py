@@ -86,7 +86,7 @@ class Fabric(Model[FabricConfig]):
         self._open: dict[int, Open] = {}
         self._members: dict[int, list[int]] = {}  # of trains
         self._legs: dict[tuple[int, int, int], Leg] = {}  # (template, size, gap) -> what that is
-        self._carried: dict[tuple[int, tuple[int, ...]], int] = {}  # (template, values) -> how often
+        self._carried: dict[tuple[int, int], int] = {}  # (template, which of its shapes) -> bytes asked for
 
     # Before time 0 ------------------------------------------------------------------------------
 
@@ -190,12 +190,19 @@ class Fabric(Model[FabricConfig]):
         if template.kind == "train":
             repeat, pairs = self._laps(template, operation.values)
             legs = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
+            for leg, (member, _, size) in zip(legs, pairs, strict=True):
+                self._carry(self._carried, member, leg.shape, size * repeat)
             self._flows.add(operation.op_id, operation.at_ps, Train(operation.op_id, operation.at_ps, legs, repeat))
         else:
-            self._flows.add(operation.op_id, operation.at_ps, self._leg(template.id, operation.values[0]))
-        use = (template.id, operation.values)
-        self._carried[use] = self._carried.get(use, 0) + 1
+            leg, size = self._leg(template.id, operation.values[0]), operation.values[0]
+            self._carry(self._carried, template.id, leg.shape, size)
+            self._flows.add(operation.op_id, operation.at_ps, leg)
         self._open[operation.op_id] = Open(operation, self._energy_pj(template, operation.values))
+
+    def _carry(self, carried: dict[tuple[int, int], int], template: int, shape: Shape, size: int) -> None:
+        """Count bytes: a figure a template and algorithm, however long the run."""
+        key = template, next(i for i, other in enumerate(self._shapes[template]) if other is shape)
+        carried[key] = carried.get(key, 0) + size
 
     def _energy_pj(self, template: Template, values: tuple[int, ...]) -> int | None:
         per_bit = self.config.energy_pj_per_bit
@@ -256,15 +263,17 @@ class Fabric(Model[FabricConfig]):
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
         """The busiest links: bytes, the seconds these need at full rate, and who sent them."""
-        carried = [Use(template, values, times) for (template, values), times in self._carried.items()]
-        links: dict[int, dict[str, float]] = {}
-        for use in sorted([*carried, *uses]):
+        carried = dict(self._carried)
+        for use in uses:
             for member, size, times in self._parts(self.templates[use.template], use.values):
-                template, (shape, _) = self.templates[member], self._choose(member, size)
-                who = f"{template.attributes.get('owner', '?')} {template.layer}"
-                for link, weight in shape.weights.items():
-                    users = links.setdefault(link, {})
-                    users[who] = users.get(who, 0.0) + weight * shape.largest * size * times * use.times
+                self._carry(carried, member, self._choose(member, size)[0], size * times * use.times)
+        links: dict[int, dict[str, float]] = {}
+        for (member, place), size in sorted(carried.items()):
+            template, shape = self.templates[member], self._shapes[member][place]
+            who = f"{template.attributes.get('owner', '?')} {template.layer}"
+            for link, weight in shape.weights.items():
+                users = links.setdefault(link, {})
+                users[who] = users.get(who, 0.0) + weight * shape.largest * size
         rows = []
         for number, users in links.items():
             wire = self._graph.links[number]
@@ -294,7 +303,7 @@ class Fabric(Model[FabricConfig]):
 
     def snapshot(self) -> dict[str, Any]:
         self._catch_up()
-        carried = [[template, list(values), times] for (template, values), times in self._carried.items()]
+        carried = [[template, place, size] for (template, place), size in self._carried.items()]
         operations = [
             [o.operation.op_id, o.operation.template, list(o.operation.values), o.operation.at_ps, o.energy_pj]
             for o in self._open.values()
@@ -303,7 +312,7 @@ class Fabric(Model[FabricConfig]):
 
     def restore(self, state: dict[str, Any]) -> None:
         self._now_ps = int(state["now_ps"])
-        self._carried = {(template, tuple(values)): times for template, values, times in state["carried"]}
+        self._carried = {(template, place): size for template, place, size in state["carried"]}
         self._open = {}
         legs: dict[int, tuple[Leg, ...]] = {}
         repeats: dict[int, int] = {}

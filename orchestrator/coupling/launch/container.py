@@ -8,6 +8,7 @@ orchestrator left behind is found by them (`sweep`).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import secrets
@@ -24,9 +25,11 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from metronome.component.v1.server_side import server_side
 
 from ...errors import ComponentFailure
 from ...scenario.components import ContainerOptions
+from .. import registry
 from ..components import ComponentSpec
 from ..link import Link
 from ..remote import RemoteLink, Watchdog
@@ -37,6 +40,7 @@ from .endpoint import Endpoint, Tls
 LABEL = "metronome"  # metronome.run, .component, .owner, .host
 INSIDE = "/run/metronome"  # where the socket's folder, or the certificates, are in a container
 SOCKET = "component.sock"
+OWN = "config.json"  # what the component is told is its own: no client of it changes a program or a path
 PORT = 50051  # of a component that listens on a network of its own
 LAST_LINES = 20
 STOP_S = 5
@@ -170,8 +174,8 @@ class _Run:
         user = options.user or (f"{NOBODY}:{NOBODY}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}")
         shared = self._shared(spec, user, options.network != "none")
         listen = f"unix:{INSIDE}/{SOCKET}" if options.network == "none" else f"0.0.0.0:{PORT}"
-        command = options.command or ["serve-component", spec.model, "--listen", "{listen}"]
-        command = [part.replace("{listen}", listen) for part in command]
+        command = options.command or ["serve-component", spec.model, "--listen", "{listen}", "--config", "{config}"]
+        command = [part.replace("{listen}", listen).replace("{config}", f"{INSIDE}/{OWN}") for part in command]
         if options.network != "none" and options.command is None:
             command += [
                 "--tls-cert",
@@ -217,6 +221,7 @@ class _Run:
         """The folder that is mounted into the container, for its socket or its certificates."""
         shared = self._folder / str(spec.rank)
         shared.mkdir(mode=0o700)
+        (shared / OWN).write_text(json.dumps(_own(spec), default=str))
         if tls:
             make_certificates(self._folder / f"{spec.rank}.tls", [spec.name])
             for name, target in (
@@ -316,6 +321,14 @@ def sweep(client: Any) -> list[str]:
                 network.remove()
             found.append(network.name)
     return found
+
+
+def _own(spec: ComponentSpec) -> dict[str, Any]:
+    """What no client may choose, so the component must have it; all, where its model is known to its image alone."""
+    if spec.facts is not None:
+        return dict(spec.config)
+    fields = server_side(registry.find(spec.model))
+    return {field: value for field, value in spec.config.items() if field in fields}
 
 
 def _gpus(count: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the child ends itself.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -28,7 +29,7 @@ from .endpoint import Endpoint, handshake_address
 from .owner import make_folder, sweep_folders
 
 COOKIE = "METRONOME_COMPONENT_COOKIE"
-LAST_LINES = 20
+LAST_LINES, LAST_BYTES = 20, 1 << 16
 TERM_S = 5.0  # from SIGTERM to SIGKILL
 
 
@@ -38,6 +39,8 @@ class ComponentProcess:
     def __init__(self, spec: ComponentSpec, socket: Path, log: Path) -> None:
         self.spec, self._log = spec, log
         self._started = time.monotonic()
+        own = socket.with_suffix(".json")  # what it is told is its own: a client of its socket changes no program
+        own.write_text(json.dumps(dict(spec.config), default=str))
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [
@@ -48,6 +51,8 @@ class ComponentProcess:
                     spec.model,
                     "--listen",
                     f"unix:{socket}",
+                    "--config",
+                    str(own),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -98,8 +103,9 @@ class ComponentProcess:
         return f"exited with code {code}"
 
     def last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            return "\n".join(self._log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+        with contextlib.suppress(OSError), self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - LAST_BYTES))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-LAST_LINES:])
         return ""
 
     def post_mortem(self) -> tuple[str, str]:

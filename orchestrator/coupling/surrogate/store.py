@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from metronome.hwmodels.interface import Description, Provenance
@@ -32,6 +33,7 @@ def identity(spec: ComponentSpec, description: Description, model: Any, image: s
     facts = {
         "model": [description.name, description.version, image],
         "code": [_content(path) for path in _sources(model)],
+        "tools": _tools(model),
         "config": {**spec.config, **(spec.facts or {})},
         "files": [_content(path) for path in _files([*spec.config.values()])],
         "seed": spec.seed,
@@ -39,14 +41,48 @@ def identity(spec: ComponentSpec, description: Description, model: Any, image: s
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _sources(model: Any) -> Iterator[Path]:
-    """The source files of a model's class and of those it is made from."""
-    for base in getattr(model, "__mro__", ()):
-        if base.__module__.split(".")[0] not in ("builtins", "typing", "abc", "pydantic"):
-            try:
-                yield Path(inspect.getfile(base))
-            except (TypeError, OSError):
-                continue
+def _sources(model: Any) -> list[Path]:
+    """Everything in the folders of the modules that a model's class is made from, and of what these import from
+    beside it: its helpers, the workers it starts, the tables it reads. Libraries go by their version."""
+    found: set[Path] = set()
+    left = [base.__module__ for base in getattr(model, "__mro__", ())]
+    seen: set[str] = set()
+    while left:
+        name = left.pop()
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if name in seen or file is None or _is_library(name, Path(file)):
+            continue
+        seen.add(name)
+        path = Path(file)
+        package = bool(getattr(module, "__package__", ""))
+        found |= {p for p in path.parent.iterdir() if p.is_file() and p.suffix != ".pyc"} if package else {path}
+        left += [
+            of.__name__ if isinstance(of, ModuleType) else getattr(of, "__module__", None) or ""
+            for of in vars(module).values()
+        ]
+    return sorted(found)
+
+
+def _is_library(name: str, file: Path) -> bool:
+    if name.partition(".")[0] == "metronome":
+        return name.startswith("metronome.orchestrator")
+    return name.partition(".")[0] in sys.stdlib_module_names or "site-packages" in file.parts
+
+
+def _tools(model: Any) -> list[str]:
+    """What `metronome tools` has installed, of the tools that a model names: digests of the binary and its pins."""
+    found = []
+    for name in sorted(getattr(model, "tools", ())):
+        own = tools_folder() / name
+        found += [_content(path) for path in (own / "installed", own / name) if path.is_file()]
+    return found
+
+
+def tools_folder() -> Path:
+    """As `metronome.adapters.tools.environment.folder`, which the orchestrator does not import."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(os.environ.get("METRONOME_TOOLS") or Path(data) / "metronome" / "tools")
 
 
 def _files(values: Iterable[Any]) -> Iterator[Path]:

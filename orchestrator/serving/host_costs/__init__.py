@@ -11,10 +11,9 @@ from typing import Any
 
 import yaml
 
+from ...units import PS_PER_US
 from ..api_server import ServerModel
 from ..batch import Batch
-
-PS_PER_US = 10**6
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ...errors import InputError
 
 #: bytes of CUDA context, communication buffers and captured graphs: guessed to one digit
 CONTEXT_BYTES = 2**29
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the layers of one device keep.
+
+    Attributes:
+        token: bytes of each token, in the layers that keep all.
+        windows: (bytes of a token, tokens a sequence keeps at most) of layers that let go what no query sees.
+        state: bytes of a sequence, in layers with a state instead.
+    """
+
+    token: int
+    windows: tuple[tuple[int, int], ...] = ()
+    state: int = 0
+
+    def sequence(self, block_size: int) -> tuple[int, int]:
+        """(bytes, tokens): what a sequence holds beside `token`, once it is so many tokens long.
+
+        A window of w tokens touches w - 1 cached ones, which lie on one block more than they fill (vLLM's
+        ``SlidingWindowSpec``).
+        """
+        held, longest = self.state, block_size if self.state else 0
+        for size, most in self.windows:
+            blocks = -(-(most - 1) // block_size) + 1
+            held += size * blocks * block_size
+            longest = max(longest, blocks * block_size)
+        return held, longest
 
 
 def working_bytes(tokens: int, sequences: int, hidden: int, width: int, vocab: int, dtype_bytes: float) -> int:
@@ -28,25 +58,47 @@ def num_blocks(
     utilization: float,
     weights: int,
     working: int,
-    token_bytes: int,
+    kept: Kept,
     block_size: int,
+    sequences: int = 1,
 ) -> int:
     """Blocks of ``block_size`` tokens in what weights and working memory leave of one device's share of memory.
 
-    ``weights``, ``working`` and ``token_bytes`` (K and V of a token) are those of one device. Raises
-    InputError with the sums if the model does not fit.
+    ``weights``, ``working`` and ``kept`` are those of one device. A block holds its tokens in the layers that
+    keep all. What windows and states hold is set aside for ``sequences`` that run, or for as many as can be
+    that long at once: in vLLM they take it from the same pool when they need it, so with fewer it has more.
+    Raises InputError with the sums if the model does not fit.
     """
     budget = int(memory_bytes * utilization)
-    block = token_bytes * block_size
-    blocks = (budget - weights - working) // block
+    left = budget - weights - working
+    block = kept.token * block_size
+    held, longest = kept.sequence(block_size)
+    aside = 0
+    if held:
+        full = held + -(-longest // block_size) * block
+        aside = max(1, min(sequences, left // full)) * held
+    blocks = (left - aside) // block
     if blocks < 1:
         gib = 2**30
+        beside = f", {held / gib:.2f} GiB for a sequence's windows and states" if held else ""
         raise InputError(
             where,
             "model",
             model,
-            f"does not fit: each device needs {weights / gib:.2f} GiB for weights, {working / gib:.2f} GiB to work in "
-            f"and {block / gib:.4f} GiB for a KV block, but has {memory_bytes / gib:.2f} GiB x "
+            f"does not fit: each device needs {weights / gib:.2f} GiB for weights, {working / gib:.2f} GiB to work in"
+            f"{beside} and {block / gib:.4f} GiB for a KV block, but has {memory_bytes / gib:.2f} GiB x "
             f"gpu_memory_utilization {utilization} = {budget / gib:.2f} GiB",
         )
     return blocks
+
+
+def pages(left: int, page: int, full: int, windowed: int) -> tuple[int, int]:
+    """(num_gpu_blocks, groups) as vLLM's hybrid KV cache manager has them for layers with pages of one size.
+
+    Layers are grouped by kind, as many in each group as the rarer kind has (or as the commoner, where that is
+    less than a quarter more); a block is one page in every layer of one group. ``left`` is the memory for
+    pages, ``full`` and ``windowed`` count layers (vLLM v1, ``get_kv_cache_groups``).
+    """
+    counts = [count for count in (full, windowed) if count]
+    size = max(counts) if max(counts) < min(counts) * 1.25 else min(counts)
+    return left // (page * size), sum(-(-count // size) for count in counts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..spec import EngineKind
+from .defaults import resolve
 from .engine import VllmEngine
 from .options import VllmOptions
 
-KIND = EngineKind(options=VllmOptions, make=VllmEngine)
+KIND = EngineKind(options=VllmOptions, make=VllmEngine, resolve=resolve)

@@ -9,6 +9,8 @@ import pytest
 from metronome.adapters.tools.failure import ToolFailure
 from metronome.adapters.tools.library import LibraryTool
 
+from ...conftest import missing
+
 CODE = """
 #include <stdint.h>
 #include <stdio.h>
@@ -29,7 +31,7 @@ int64_t cost(int64_t bytes, int64_t factor) {
 def library(tmp_path_factory):
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        pytest.skip("needs a C compiler")
+        missing("a C compiler")
     folder = tmp_path_factory.mktemp("library")
     (folder / "sim.c").write_text(CODE)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "sim.so", folder / "sim.c"], check=True)

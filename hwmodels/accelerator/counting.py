@@ -1,0 +1,106 @@
+"""FLOPs and bytes of an operation from its shapes alone: an output is written once, each input read once, and
+weights are read in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..interface import DTYPE_BYTES, Attribute, Template
+
+
+def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
+    """(FLOPs, bytes) of one operation."""
+    at = template.attributes
+    width = DTYPE_BYTES[str(at["dtype"])]
+    weight = float(at["weight_bits"]) / 8 if "weight_bits" in at else width
+    if template.kind == "gemm":
+        m, n, k = values[0], int(at["n"]), int(at["k"])
+        return 2.0 * m * n * k, m * n * width + k * n * weight + m * k * DTYPE_BYTES[
+            str(at.get("compute", at["dtype"]))
+        ]
+    if template.kind == "attention":
+        return _attention(at, values)
+    if template.kind == "moe":
+        tokens, active = values
+        hidden, inter, top_k = int(at["hidden"]), int(at["intermediate"]), int(at["top_k"])
+        routed, matrices = tokens * top_k, 3 if at.get("gated", True) else 2
+        flops = 2.0 * routed * matrices * hidden * inter + 2.0 * tokens * hidden * int(at["experts"])
+        moved = active * matrices * hidden * inter * weight
+        inputs = routed * (hidden + inter) * DTYPE_BYTES[str(at.get("compute", at["dtype"]))]
+        return flops, moved + inputs + routed * (hidden + matrices * inter) * width
+    if template.kind == "state":
+        return _state(at, values)
+    elements = values[0] * int(at["width"])
+    return elements, elements * width
+
+
+def converted(template: Template, values: tuple[int, ...]) -> float:
+    """Bytes moved, before a product, to make its inputs of the type it is computed in: they are read for their
+    scale, read again, and written. 0 where they have that type."""
+    at = template.attributes
+    if "compute" not in at:
+        return 0.0
+    inputs = values[0] * int(at["k"] if template.kind == "gemm" else at["hidden"])
+    if template.kind == "moe":
+        inputs += values[0] * int(at["top_k"]) * int(at["intermediate"])
+    return inputs * (2 * DTYPE_BYTES[str(at["dtype"])] + DTYPE_BYTES[str(at["compute"])])
+
+
+def _state(at: Mapping[str, Attribute], values: tuple[int, ...]) -> tuple[float, float]:
+    """Each token decays the state, adds an outer product to it and reads it: six FLOPs a number. The state is
+    read and written once a sequence; a token's inputs and output, and the convolution's, once."""
+    tokens, sequences = values
+    size = int(at["heads"]) * int(at["head_size"])
+    numbers, wide, width = size * int(at["depth"]), int(at["conv_width"]), DTYPE_BYTES[str(at["dtype"])]
+    kernel = int(at.get("kernel", 4))
+    flops = tokens * (6.0 * numbers + 2.0 * wide * kernel)
+    kept = numbers * DTYPE_BYTES[str(at["state_dtype"])] + wide * (kernel - 1) * width
+    return flops, 2 * sequences * kept + tokens * (2 * wide + 2 * size) * width
+
+
+def _attention(at: Mapping[str, Attribute], values: tuple[int, ...]) -> tuple[float, float]:
+    """Scores and weighted sum over what is seen; K and V read once a sequence, as far as they are seen."""
+    heads, kv_heads, size = int(at["heads"]), int(at["kv_heads"]), int(at["head_size"])
+    v_size = int(at.get("v_head_size", size))
+    sees, chunk = int(at.get("sees", 0)), bool(at.get("chunk", False))
+    decodes, context_sum = values[0], values[1]
+    context = context_sum + decodes  # each new token also attends to itself
+    prompts = list(zip(values[4::2], values[5::2], strict=True))
+    seen = sum(pairs_seen(new, cached, sees, chunk) for new, cached in prompts)
+    far = 0.0
+    if "compress" in at:
+        ratio, chosen = int(at["compress"]), int(at.get("top_k_tokens", 0))
+        seen += sum(pairs_seen(new, cached, chosen * ratio) / ratio for new, cached in prompts)
+        far = sum((new + cached) / ratio for new, cached in prompts)
+    flops = 2.0 * context * heads * (size + v_size)
+    flops += 2.0 * seen * heads * (int(at.get("prompt_head_size", size)) + int(at.get("prompt_v_head_size", v_size)))
+    read = (
+        context
+        + far
+        + sum(
+            new + (min(cached, sees) if sees and ("compress" in at or "top_k_tokens" not in at) else cached)
+            for new, cached in prompts
+        )
+    )
+    queries = decodes + sum(new for new, _ in prompts)
+    moved = queries * heads * (size + v_size) * DTYPE_BYTES[str(at["dtype"])]
+    kept = size if at.get("shared_kv") else size + v_size
+    return flops, moved + read * kv_heads * kept * DTYPE_BYTES[str(at["kv_dtype"])]
+
+
+def pairs_seen(new: int, cached: int, sees: int = 0, chunk: bool = False) -> float:
+    """(query, key) pairs of a prompt's new tokens over its cached ones and themselves.
+
+    A query sees at most ``sees`` tokens (0 = all), or those of its own chunk of so many.
+    """
+    if not sees:
+        return new * (cached + (new + 1) / 2)
+    if chunk:
+        return _in_chunks(cached + new, sees) - _in_chunks(cached, sees)
+    below = max(0, min(new, sees - cached))  # queries that see all before them
+    return below * (cached + (below + 1) / 2) + (new - below) * sees
+
+
+def _in_chunks(tokens: int, size: int) -> float:
+    whole, rest = divmod(tokens, size)
+    return whole * size * (size + 1) / 2 + rest * (rest + 1) / 2

@@ -1,0 +1,195 @@
+"""Finding a model's files, choosing its family, and putting its architecture together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from metronome.hwmodels import catalog
+
+from ...errors import InputError
+from ..architecture import Architecture
+from . import (
+    deepseek,
+    deepseek_v4,
+    gemma4,
+    gpt_oss,
+    hybrids,
+    llama4,
+    nemotron,
+    plain,
+    quantisation,
+    qwen_next,
+    sparse,
+    vision,
+)
+from .fields import Fields
+from .parts import Layer, Linear, formatted
+
+#: model_type -> its layers, for families of more than attention and MLP or experts
+SPECIAL: dict[str, Callable[[Fields], list[Layer]]] = {
+    **dict.fromkeys(
+        (
+            "deepseek_v2",
+            "deepseek_v3",
+            "deepseek_v32",
+            "kimi_k2",
+            "kimi_k25",
+            "kimi_vl",
+            "glm4_moe_lite",
+            "glm_moe_dsa",
+        ),
+        deepseek.layers,
+    ),
+    **dict.fromkeys(("deepseek_v4", "deepseek_ref"), deepseek_v4.layers),
+    **dict.fromkeys(("gemma4", "gemma4_text"), gemma4.layers),
+    "gpt_oss": gpt_oss.layers,
+    **dict.fromkeys(("llama4", "llama4_text"), llama4.layers),
+    "qwen3_next": partial(qwen_next.layers, fused=True),
+    **dict.fromkeys(
+        ("qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"), partial(qwen_next.layers, fused=False)
+    ),
+    "nemotron_h": nemotron.hybrid,
+    "nemotron-nas": nemotron.by_search,
+    "granitemoehybrid": hybrids.granite,
+    "jamba": hybrids.jamba,
+    **dict.fromkeys(("kimi_linear", "kimi_k3"), hybrids.kimi),
+    **dict.fromkeys(("minimax_m3", "minimax_m3_vl"), sparse.minimax_m3),
+    "mimo_v2_flash": sparse.mimo,
+    **dict.fromkeys(("step3p7", "step3p5"), sparse.step),
+}
+TIED = frozenset({"gemma4", "gemma4_text"})
+
+
+def load(model: str, find: Callable[[str], Path], quantization: str | None = None) -> Architecture:
+    """A bundled model by name, or a config.json (or its folder) where ``find`` says it is.
+
+    ``quantization`` is vLLM's flag: a checkpoint's own method, or one that vLLM applies while loading.
+    Raises InputError with the field that stops it.
+    """
+    if model in catalog.model_names():
+        return read(model, f"model {model}", catalog.model_config(model), None, quantization)
+    path = find(model)
+    if path.is_dir():
+        path = path / "config.json"
+    if not path.is_file():
+        names = ", ".join(catalog.model_names())
+        raise InputError("scenario", "model", model, f"a bundled model ({names}) or a path to a config.json")
+    folder = Path(model).parent if Path(model).name == path.name else Path(model)
+    beside = find(str(folder / "hf_quant_config.json")) if path.name == "config.json" else None
+    quantised = _json(beside) if beside is not None and beside.is_file() else None
+    return read(_name_from(path), str(path), _json(path), quantised, quantization)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(str(path), path.name, None, f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(str(path), path.name, None, "must be a JSON object")
+    return found
+
+
+def _name_from(path: Path) -> str:
+    """``org/name`` of ``.../org/name.json`` or ``.../org/name/config.json``."""
+    if path.name == "config.json":
+        path = path.parent
+    return f"{path.parent.name}/{path.name.removesuffix('.json')}"
+
+
+def read(
+    name: str,
+    where: str,
+    config: Mapping[str, Any],
+    quantised: Mapping[str, Any] | None = None,
+    quantization: str | None = None,
+) -> Architecture:
+    """The architecture of a config's content; ``quantised`` is that of hf_quant_config.json."""
+    at = Fields(where, config)
+    kind = at.get("model_type")
+    if not isinstance(kind, str):
+        raise at.refuse("model_type", kind, "is missing" if kind is None else "must be a name")
+    if kind == "mllama":
+        raise at.refuse("model_type", kind, "cross attention is not modelled")
+    family = plain.FAMILIES.get(kind)
+    if family:
+        at.defaults.update(family.defaults)
+        layers = plain.layers(at, family)
+    elif kind in SPECIAL:
+        layers = SPECIAL[kind](at)
+    else:
+        family = plain.unknown(at, kind, f"known are {', '.join(sorted([*plain.FAMILIES, *SPECIAL]))}")
+        layers = plain.layers(at, family)
+    arch = _assemble(name, at, kind, layers, family)
+    chosen = _choose(at, quantised, quantization)
+    return arch if chosen is None else _quantised(arch, chosen)
+
+
+def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: plain.Family | None) -> Architecture:
+    hidden, vocab = at.number("hidden_size"), at.number("vocab_size")
+    tied = at.flag("tie_word_embeddings", default=family.tied if family else kind in TIED)
+    bias = at.flag("lm_head_bias", default=bool(family and family.head_bias))
+    seen = vision.parameters(at)
+    if seen:
+        at.warn(f"vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its work is not")
+    return Architecture(
+        name=name,
+        family=kind,
+        hidden=hidden,
+        vocab=vocab,
+        max_positions=at.positions(),
+        dtype=at.dtype(),
+        blocks=_same_once(layers),
+        head=Linear("lm_head", vocab, hidden, bias=bias, quantisable=False),
+        tied=tied,
+        final_norm=hidden * (2 if family and family.norm_bias else 1 if not family or family.norms else 0),
+        encoder=seen,
+        per_layer_embedding=_per_layer(at, len(layers)),
+        warnings=tuple(f"{name}: {text}" for text in at.warnings),
+    )
+
+
+def _per_layer(at: Fields, layers: int) -> int:
+    """Gemma's embeddings of every layer, and the projection into them."""
+    width = at.number("hidden_size_per_layer_input", default=0, least=0)
+    if not width:
+        return 0
+    return layers * width * (at.number("vocab_size_per_layer_input") + at.number("hidden_size")) + width
+
+
+def _same_once(layers: list[Layer]) -> tuple[Layer, ...]:
+    """Equal layers as one object, so that comparing them is cheap."""
+    known: dict[Layer, Layer] = {}
+    return tuple(known.setdefault(layer, layer) for layer in layers)
+
+
+def _choose(at: Fields, quantised: Mapping[str, Any] | None, asked: str | None) -> quantisation.Quantisation | None:
+    """The checkpoint's own quantisation, or the one asked for where it has none."""
+    own = quantisation.read(at, quantised)
+    if asked in (None, "auto"):
+        return own
+    if own is None:
+        if asked in quantisation.ONLINE:
+            return quantisation.online(asked)
+        raise InputError(
+            "scenario",
+            "quantization",
+            asked,
+            f"{at.where} is not quantised; while loading, one of {', '.join(quantisation.ONLINE)}",
+        )
+    if asked.removesuffix("_marlin").removesuffix("_fp4") != own.method:
+        raise InputError("scenario", "quantization", asked, f"{at.where} is a checkpoint of method {own.method}")
+    return own
+
+
+def _quantised(arch: Architecture, chosen: quantisation.Quantisation) -> Architecture:
+    layers = [
+        formatted(layer, lambda linear, i=i: chosen.format(f"layers.{i}.{linear.path}"))  # type: ignore[misc]
+        for i, layer in enumerate(arch.blocks)
+    ]
+    return replace(arch, blocks=_same_once(layers), quantization=chosen.method, kv_dtype=chosen.kv_dtype)

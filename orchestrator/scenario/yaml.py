@@ -1,0 +1,64 @@
+"""Reading YAML that people write: safe types only, no key twice, errors that say the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Loader(_BASE):  # type: ignore[misc]
+    """A safe loader that refuses what a mapping says twice (the last one would win in silence)."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[Any] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse(where: str, text: str) -> Any:
+    """The content of a YAML text. Raises InputError with the line of what is malformed."""
+    try:
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(where + line, "YAML", None, f"is malformed: {problem}") from None
+    except RecursionError:
+        raise InputError(where, "YAML", None, "is nested too deeply") from None
+    except (ValueError, OverflowError, TypeError) as error:  # a date of month 13, a key that is a list
+        raise InputError(where, "YAML", None, f"is malformed: {error}") from None
+
+
+def parse_value(where: str, text: str) -> Any:
+    """A value given on the command line. Raises InputError."""
+    try:
+        return parse(where, text)
+    except InputError:
+        raise InputError(where, "value", text, "must be a YAML value") from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises InputError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), "file", None, f"cannot be read: {error}") from None
+    data = parse(str(path), text)
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise InputError(str(path), "config", data, "must be a mapping")
+    return data

@@ -1,0 +1,104 @@
+"""SGLang's KV memory: a pool of pages, of which the radix tree holds some and requests the others."""
+
+from __future__ import annotations
+
+from array import array
+
+from .radix_cache import RadixCache
+from .request_state import SglangRequestState
+
+
+class Memory:
+    """``size`` pages of ``page_size`` tokens; ``caching`` is off under `--disable-radix-cache`.
+
+    A request whose token ids the workload does not know shares nothing with anybody: its K and V are not kept.
+    """
+
+    def __init__(self, size: int, page_size: int, caching: bool) -> None:
+        self.size, self.page_size, self.caching = size, page_size, caching
+        self.tree = RadixCache(page_size)
+        self.own = 0  # pages that requests hold beside the tree
+
+    @property
+    def free_pages(self) -> int:
+        """Pages nobody holds, and that hold nothing."""
+        return self.size - self.own - self.tree.size // self.page_size
+
+    @property
+    def free_tokens(self) -> int:
+        """Tokens for which there is room, or will be when cached ones are evicted."""
+        return self.free_pages * self.page_size + self.tree.evictable
+
+    def paged(self, tokens: int) -> int:
+        """That many tokens, rounded up to whole pages."""
+        return -(-tokens // self.page_size) * self.page_size
+
+    def aligned(self, tokens: int) -> int:
+        return self.tree.aligned(tokens)
+
+    def lookup(self, state: SglangRequestState) -> None:
+        """Find the cached beginning of a request that is not computed: at least one token is left to compute."""
+        state.prefix_len, state.node = 0, self.tree.root
+        ids = state.request.token_ids
+        if self.caching and ids is not None:
+            state.prefix_len, state.node = self.tree.match(ids, state.num_tokens - 1)
+        state.protected = state.kv_len = state.prefix_len
+        state.extend_len = state.num_tokens - state.prefix_len
+
+    def lock(self, state: SglangRequestState) -> None:
+        if state.node is not None:
+            self.tree.lock(state.node)
+
+    def unlock(self, state: SglangRequestState) -> None:
+        if state.node is not None:
+            self.tree.unlock(state.node)
+
+    def make_room(self, pages: int) -> bool:
+        """Evict until so many pages are free; whether they are."""
+        if self.free_pages < pages:
+            self.tree.evict(pages * self.page_size)  # all of them anew, and whole leaves
+        return self.free_pages >= pages
+
+    def extend(self, state: SglangRequestState, tokens: int) -> None:
+        """Memory for that many more tokens of a request; room for them has been made."""
+        before = state.own_pages(self.page_size)
+        state.kv_len += tokens
+        self.own += state.own_pages(self.page_size) - before
+
+    def keep(self, state: SglangRequestState, tokens: int) -> None:
+        """The first ``tokens`` of a request that goes on are computed: others may hit them (`cache_unfinished_req`)."""
+        ids = state.request.token_ids
+        if not self.caching or ids is None or state.node is None:
+            return
+        before = state.own_pages(self.page_size)
+        self.tree.insert(ids, tokens)
+        matched, node = self.tree.match(ids, tokens)
+        self.tree.unlock(state.node)
+        self.tree.lock(node)
+        state.node, state.protected = node, matched
+        self.own += state.own_pages(self.page_size) - before
+
+    def release(self, state: SglangRequestState, tokens: int, keep: bool) -> None:
+        """It gives back what it holds; if ``keep``, its first ``tokens`` stay findable (`cache_finished_req`)."""
+        ids = state.request.token_ids
+        self.own -= state.own_pages(self.page_size)
+        if keep and self.caching and ids is not None:
+            self.tree.insert(ids, tokens)
+        self.unlock(state)
+        state.node, state.protected, state.kv_len = None, 0, 0
+
+    def beginning_of(self, ids: array[int], tokens: int) -> int:
+        """Tokens of a prompt that are cached now; looking counts as no use."""
+        node, matched, end = self.tree.root, 0, self.aligned(tokens)
+        while matched < end:
+            child = node.children.get(tuple(ids[matched : matched + self.page_size]))
+            if child is None:
+                break
+            most = min(len(child.key), end - matched)
+            while most and child.key[:most] != ids[matched : matched + most]:
+                most -= self.page_size
+            matched += most
+            if most < len(child.key):
+                break
+            node = child
+        return matched

@@ -1,0 +1,90 @@
+"""SGLang's flags, by its names and by those that all engines share."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..options import EngineOptions
+from ..spec import DeviceFacts
+
+#: SGLang's name -> the one that all engines share
+SHARED = {
+    "page_size": "block_size",
+    "max_running_requests": "max_num_seqs",
+    "mem_fraction_static": "gpu_memory_utilization",
+}
+#: SGLang's name -> the shared one that says the contrary
+DISABLING = {"disable_radix_cache": "enable_prefix_caching", "disable_overlap_schedule": "async_scheduling"}
+#: flags of other engines that mean nothing here, and what does it instead
+FOREIGN = {
+    "max_num_batched_tokens": "chunked_prefill_size and max_prefill_tokens",
+    "reserve_working_memory": "mem_fraction_static",
+}
+#: device memory below so many GiB -> (chunked_prefill_size, cuda_graph_max_bs below TP 4, and from there on)
+BY_MEMORY = (
+    (20, 2048, 8, 8),
+    (35, 2048, 24, 80),
+    (60, 4096, 32, 160),
+    (160, 8192, 256, 512),
+    (1 << 30, 16384, 512, 512),
+)
+
+
+class SglangOptions(EngineOptions):
+    """The flags of `sglang.launch_server`."""
+
+    version: str = "sglang-0.5.5"
+    block_size: int = Field(default=1, ge=1, description="page_size")
+    gpu_memory_utilization: float = Field(
+        default=0.0, ge=0, le=1, description="mem_fraction_static; 0 = by device, as SGLang reckons"
+    )
+    reserve_working_memory: bool = False
+    schedule_policy: Literal["fcfs", "lpm", "lof", "random"] = "fcfs"
+    schedule_conservativeness: float = Field(default=1.0, ge=0)
+    chunked_prefill_size: int | None = Field(default=None, description="-1 = no chunks; default: by device")
+    max_prefill_tokens: int = Field(default=16384, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, data: Any) -> Any:
+        """SGLang's names in place of the shared ones; what another engine's flag would do is refused."""
+        if not isinstance(data, dict):
+            return data
+        for name, instead in FOREIGN.items():
+            if name in data and data[name] is not None:
+                raise ValueError(f"{name} is no flag of SGLang: {instead} decides")
+        found = dict(data)
+        for name, shared in SHARED.items():
+            if name in found:
+                found[shared] = found.pop(name)
+        for name, shared in DISABLING.items():
+            if name in found:
+                found[shared] = not found.pop(name)
+        return found
+
+
+def resolve(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
+    """The flags with nothing left open, as ``ServerArgs._handle_gpu_memory_settings`` (0.5.5) has them.
+
+    What weights and K and V leave of the memory is 512 MiB, 1.5 MiB a token of a chunk, 2 MiB a sequence of the
+    largest graph and 128 MiB a rank; on devices of more than 60 GiB at least 10 GiB.
+    """
+    if not isinstance(options, SglangOptions):
+        raise TypeError(options)
+    gib = device.memory_bytes / 2**30
+    chunk, small, large = next(row[1:] for row in BY_MEMORY if gib < row[0])
+    size = chunk if options.chunked_prefill_size is None else options.chunked_prefill_size
+    activations = max(size if size > 0 else options.max_prefill_tokens, 2048) * 1.5
+    reserved = 512 + activations + 2 * (small if device.ranks < 4 else large) + device.ranks / 8 * 1024
+    if gib > 60:
+        reserved = max(reserved, 10 * 1024)
+    fraction = options.gpu_memory_utilization or round((gib * 1024 - reserved) / (gib * 1024), 3)
+    return options.model_copy(
+        update={
+            "chunked_prefill_size": size if size > 0 else None,
+            "gpu_memory_utilization": fraction,
+            "max_num_batched_tokens": size if size > 0 else options.max_prefill_tokens,
+        }
+    )

@@ -1,0 +1,44 @@
+"""A request as SGLang's scheduler sees it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from ...workload.request import Request
+from ..request_state import RequestState
+from .radix_cache import Node
+
+
+class SglangRequestState(RequestState):
+    """What `Req` of SGLang holds, in counts of tokens.
+
+    Attributes:
+        node: the node of the radix tree that it locks; None while it has none.
+        protected: its first tokens, which are in the tree (`cache_protected_len`).
+        kv_len: tokens whose K and V are in memory, or being put there by a step in flight.
+        prefix_len, extend_len: of its prompt (with what it had produced when it was retracted): cached before the
+            step that computes it, and computed in it.
+        joined: the step in which its present stretch of decoding begins; -1 while it does not decode.
+        done: its last token has been dealt with.
+    """
+
+    __slots__ = ("done", "extend_len", "joined", "kv_len", "node", "prefix_len", "protected")
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.node: Node | None = None
+        self.protected = self.kv_len = self.prefix_len = self.extend_len = 0
+        self.joined = -1
+        self.done = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SglangRequestState:
+        copied = super().__deepcopy__(memo)
+        if not isinstance(copied, SglangRequestState):
+            raise TypeError(copied)
+        copied.node = deepcopy(self.node, memo)
+        return copied
+
+    def own_pages(self, page_size: int) -> int:
+        """Pages of its own, beside those in the tree."""
+        return -(-(self.kv_len - self.protected) // page_size)

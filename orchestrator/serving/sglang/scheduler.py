@@ -1,0 +1,291 @@
+"""SGLang's scheduler (`managers/scheduler.py`, `managers/schedule_batch.py`, 0.5.5), one engine.
+
+A batch is either prompts or decodes: whenever a prompt can be admitted it is computed first, and decoding waits. One
+prompt at a time may be computed in chunks. Admission counts with a share of the output that running requests have
+left (`new_token_ratio`); when that was too little, running requests are retracted and computed again later.
+
+With overlap scheduling a batch is put together while the one before it runs, so who ends with that one is known only
+afterwards: it is in the next batch once more, for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..batch import Batch
+from ..interface import AdmissionPolicy, EngineCounts, PromptChunk, Step
+from ..request_state import RequestState
+from .memory import Memory
+from .options import SglangOptions
+from .prefill_adder import PrefillAdder, Verdict
+from .request_state import SglangRequestState
+from .schedule_policy import SchedulePolicy
+
+# Of `environ.py`: the share that admission begins with, how low it falls, in how many decode steps, and how many
+# steps' worth of tokens are counted for everybody when somebody has been retracted.
+INIT_NEW_TOKEN_RATIO = 0.7
+MIN_NEW_TOKEN_RATIO_FACTOR = 0.14
+NEW_TOKEN_RATIO_DECAY_STEPS = 600
+RETRACT_DECODE_STEPS = 20
+
+
+@dataclass(slots=True)
+class Entry:
+    """A request in a batch: of its prompt ``tokens`` up to ``end``; ``partial``: more of it is to come.
+    ``life`` tells whether it has been retracted since."""
+
+    state: SglangRequestState
+    life: int
+    tokens: int = 1
+    end: int = 0
+    partial: bool = False
+
+    def alive(self) -> bool:
+        """Whether its token counts."""
+        state = self.state
+        return not (self.partial or state.done or state.aborted or state.num_preemptions != self.life)
+
+
+@dataclass(slots=True)
+class SglangStep(Step):
+    """A batch: of prompts if ``extend``. ``row`` is its place in the step log, ``life`` the engine's."""
+
+    entries: list[Entry] = field(default_factory=list)
+    extend: bool = False
+    row: int = 0
+    life: int = 0
+
+    def members(self) -> list[RequestState]:
+        return [entry.state for entry in self.entries]
+
+    def prompt_chunks(self) -> list[PromptChunk]:
+        return [PromptChunk(entry.state, entry.tokens, entry.end) for entry in self.entries if self.extend]
+
+
+class SglangScheduler:
+    """Waiting queue, running batch and memory of one engine."""
+
+    def __init__(
+        self, options: SglangOptions, num_pages: int, seed: int, log: int, admission: AdmissionPolicy | None = None
+    ) -> None:
+        self.options = options
+        self.memory = Memory(num_pages, options.block_size, options.enable_prefix_caching)
+        self.policy = SchedulePolicy(options.schedule_policy, self.memory, seed, admission)
+        self.counts = EngineCounts()
+        self.waiting: list[SglangRequestState] = []
+        self.running: list[SglangRequestState] = []  # that decode
+        self.chunked: SglangRequestState | None = None
+        self.flying: list[SglangStep] = []  # not finished
+        self.init_ratio = min(INIT_NEW_TOKEN_RATIO * options.schedule_conservativeness, 1.0)
+        self.new_token_ratio = self.init_ratio
+        self._log, self.rows = log, 0
+        self._last: SglangStep | None = None  # the last batch, if it was of prompts that have not joined the running
+        self._full = False  # nobody can be admitted until somebody leaves
+        self._last_decode = -1  # row of the last decode that is finished
+
+    def schedule(self, now_ps: int) -> SglangStep | None:
+        """The next batch; None if there is nothing to compute."""
+        self._merge()
+        step = self._prefill(now_ps) or self._decode()
+        if step is None:
+            if not self.flying:
+                self.new_token_ratio = self.init_ratio  # idle
+            return None
+        step.row = self.rows
+        self.rows += 1
+        self.flying.append(step)
+        self._last = step if step.extend else None
+        return step
+
+    def _merge(self) -> None:
+        """Whose prompt is whole with the last batch decodes from now on."""
+        if self.chunked is not None:
+            self.memory.keep(self.chunked, self.chunked.prefix_len + self.chunked.extend_len)
+        last, self._last = self._last, None
+        if last is None:
+            return
+        joining = [e.state for e in last.entries if not (e.partial or e.state.done or e.state.aborted)]
+        if len(joining) < len(last.entries):
+            self._full = False
+        self.running += joining
+
+    # Prompts --------------------------------------------------------------------------------------
+
+    def _prefill(self, now_ps: int) -> SglangStep | None:
+        options, most = self.options, self.options.max_num_seqs or 0
+        if (self._full or not self.waiting) and self.chunked is None:
+            return None
+        if most <= len(self.running) and self.chunked is None:
+            self._full = True
+            return None
+        self.policy.sort(self.waiting)
+        adder = PrefillAdder(
+            self.memory, self.running, self.new_token_ratio, options.max_prefill_tokens, options.chunked_prefill_size
+        )
+        goes_on = self.chunked
+        if goes_on is not None:
+            goes_on.prefix_len += goes_on.extend_len
+            goes_on.extend_len = goes_on.num_tokens - goes_on.prefix_len
+            self.chunked = adder.add_chunked(goes_on)
+            if not adder.batch:
+                goes_on.extend_len = 0
+        for state in self.waiting:
+            if len(adder.batch) >= most - len(self.running):
+                self._full = True
+            if self._full:
+                break
+            self.memory.lookup(state)
+            verdict = adder.add(state)
+            if verdict is not Verdict.CONTINUE:
+                self._full = self._full or verdict is Verdict.NO_TOKEN
+                break
+        if not adder.batch:
+            return None
+        self.chunked = adder.chunked or self.chunked
+        taken = {state.request.id for state in adder.batch}
+        self.waiting = [state for state in self.waiting if state.request.id not in taken]
+        for state in adder.batch:
+            if state is not goes_on:
+                self._admitted(state, now_ps)
+        return self._extend(adder.batch)
+
+    def _admitted(self, state: SglangRequestState, now_ps: int) -> None:
+        self.counts.admissions += 1
+        self.counts.prefix_hit_tokens += state.prefix_len
+        if state.num_preemptions:
+            self.counts.recomputed_tokens += state.num_tokens - state.prefix_len
+        else:
+            state.num_cached_tokens, state.scheduled_ps = state.prefix_len, now_ps
+
+    def _extend(self, states: list[SglangRequestState]) -> SglangStep:
+        """The batch of these prompts, with memory for it."""
+        need = sum(-(-state.extend_len // self.memory.page_size) for state in states)
+        self._allocate(need)
+        entries: list[Entry] = []
+        prompts: list[int] = []
+        single: list[int] = []
+        for state in states:
+            self.memory.extend(state, state.extend_len)
+            state.num_computed_tokens = end = state.prefix_len + state.extend_len
+            partial = state is self.chunked
+            entries.append(Entry(state, state.num_preemptions, state.extend_len, end, partial))
+            if state.extend_len > 1:
+                prompts += (state.extend_len, state.prefix_len)
+            else:  # one query over what is cached, like a decode
+                single.append(state.prefix_len)
+        batch = Batch(tuple(prompts), len(single), sum(single), max(single, default=0), min(single, default=0))
+        return SglangStep(batch, entries=entries, extend=True)
+
+    def _allocate(self, pages: int) -> None:
+        if not self.memory.make_room(pages):
+            raise AssertionError(f"{pages} pages were counted as free, {self.memory.free_pages} are")
+
+    # Decodes --------------------------------------------------------------------------------------
+
+    def _decode(self) -> SglangStep | None:
+        before = len(self.running)
+        self.running = [state for state in self.running if not state.done]
+        if not self.running:
+            self._full = False
+            return None
+        if not self.memory.make_room(self._new_pages(self.running)):
+            self._retract()
+        else:
+            lowest = self.init_ratio * MIN_NEW_TOKEN_RATIO_FACTOR
+            decay = (self.init_ratio - lowest) / NEW_TOKEN_RATIO_DECAY_STEPS
+            self.new_token_ratio = max(self.new_token_ratio - decay, lowest)
+        if len(self.running) < before:
+            self._full = False
+        self._allocate(new := self._new_pages(self.running))
+        self.memory.own += new
+        contexts = [state.kv_len for state in self.running]
+        for state in self.running:
+            state.kv_len += 1
+            state.num_computed_tokens = state.kv_len
+        batch = Batch((), len(contexts), sum(contexts), max(contexts), min(contexts))
+        return SglangStep(batch, entries=[Entry(state, state.num_preemptions) for state in self.running])
+
+    def _new_pages(self, states: list[SglangRequestState]) -> int:
+        """Pages that one more token of each of these needs."""
+        size = self.memory.page_size
+        return len(states) if size == 1 else sum(state.kv_len % size == 0 for state in states)
+
+    def _retract(self) -> None:
+        """Take requests out until the others fit: those with the least output first, of these the longest prompt."""
+        staying = sorted(
+            self.running, key=lambda state: (state.num_output_tokens, -state.request.input_tokens), reverse=True
+        )
+        first = True
+        while (first or not self.memory.make_room(self._new_pages(staying))) and len(staying) > 1:
+            first = False
+            state = staying.pop()
+            self._leave(state, keep=False)
+            self.memory.make_room(-(-len(staying) * RETRACT_DECODE_STEPS // self.memory.page_size))
+            state.num_preemptions += 1
+            state.num_computed_tokens = 0
+            self.counts.preemptions += 1
+            self.waiting.append(state)
+        self.running = staying
+        decoded = sum(state.num_output_tokens for state in staying)
+        most = sum(state.request.output_tokens for state in staying)
+        self.new_token_ratio = min(1.0, (decoded + RETRACT_DECODE_STEPS * len(staying)) / (most + 1))
+
+    def _leave(self, state: SglangRequestState, keep: bool) -> None:
+        """It holds nothing any more; tokens of it that are on their way count for nobody."""
+        for step in self.flying:
+            step.tokens -= any(entry.state is state and entry.alive() for entry in step.entries)
+        self._write_down(state)
+        self.memory.release(state, max(state.num_tokens - 1, 0), keep)
+
+    # Results --------------------------------------------------------------------------------------
+
+    def settle(self, step: SglangStep) -> None:
+        """How many tokens it gives; to whom is known when it is finished."""
+        step.tokens = sum(entry.alive() for entry in step.entries)
+
+    def finish(self, step: SglangStep) -> None:
+        """Deal with its tokens: who has all of his leaves his K and V to the tree."""
+        self.flying.remove(step)
+        if not step.extend:
+            if step.row != self._last_decode + 1:  # prompts were computed between
+                for state in self.running:
+                    self._write_down(state)
+            self._last_decode = step.row
+        first: list[RequestState] = []
+        ended: list[RequestState] = []
+        for entry in step.entries:
+            state = entry.state
+            if not entry.alive():
+                continue
+            state.num_output_tokens += 1
+            if step.extend:
+                state.add_token_steps(self._log, step.row, step.row + 1)
+                first.append(state)
+            elif state.joined < 0:
+                state.joined = step.row
+            if not state.remaining:
+                state.done = True
+                self._write_down(state)
+                self.memory.release(state, state.num_tokens - 1, keep=True)
+                ended.append(state)
+            elif step.extend:
+                self.memory.keep(state, entry.end)
+        step.first, step.ended = first, ended
+
+    def _write_down(self, state: SglangRequestState) -> None:
+        """In which steps it has decoded so far."""
+        if state.joined >= 0:
+            state.add_token_steps(self._log, state.joined, self._last_decode + 1)
+            state.joined = -1
+
+    def abort(self, state: SglangRequestState) -> None:
+        """Drop one that waits or runs."""
+        if state in self.waiting:
+            self.waiting.remove(state)
+        else:
+            self._leave(state, keep=False)
+            self.running = [one for one in self.running if one is not state]
+            if self.chunked is state:
+                self.chunked = None
+            self._full = False
+        state.aborted = True

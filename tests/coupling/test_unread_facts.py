@@ -1,0 +1,80 @@
+"""What the scenario says of a piece of hardware reaches the model that answers for it, or a warning says that it does not."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from metronome.hwmodels.base import Config
+from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
+from metronome.orchestrator.coupling.components import specify
+from metronome.orchestrator.errors import NoEffectWarning
+from metronome.orchestrator.scenario.loading import bundled, load, validate
+
+NODE = "cluster.nodes.n0.memory"
+
+
+class SizedConfig(Config):
+    bandwidth_gb_s: float
+    latency_ns: float = 0
+    size_gib: float
+
+
+class Sized(BandwidthLatency):
+    """A memory that asks for its size."""
+
+    @classmethod
+    def _config_type(cls):
+        return SizedConfig
+
+
+def warned(scenario):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        specs = specify(validate(scenario, "test"), Path())
+    return specs, [str(one.message) for one in seen if one.category is NoEffectWarning]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: None, []),
+        (
+            lambda s: s["cluster"]["nodes"][0]["memory"]["dram"].update(size_gib=512),
+            [f"{NODE}.dram.size_gib has no effect: bandwidth-latency, which answers for n0.dram, has no such field"],
+        ),
+        (
+            lambda s: s["cluster"]["networks"][0].update(topology="ring"),
+            [
+                "cluster.networks.nvlink0.topology has no effect: alpha-beta, which answers for nvlink0, has no such field"
+            ],
+        ),
+        (lambda s: s["cluster"]["networks"][0].update(energy_pj_per_bit=1.0), []),
+    ],
+    ids=["nothing", "size of a memory", "shape of a network", "energy"],
+)
+def test_a_stated_fact_without_a_reader_is_named(small, change, said):
+    change(small)
+    assert warned(small)[1] == said
+
+
+def test_a_model_that_asks_for_a_size_is_given_it(small):
+    small["cluster"]["nodes"][0]["memory"]["dram"]["size_gib"] = 512
+    small["components"] = {"n0.dram": {"model": f"{__name__}:Sized"}}
+    specs, said = warned(small)
+    assert not said and next(s for s in specs if s.name == "n0.dram").config["size_gib"] == 512
+
+
+def test_no_bundled_scenario_says_what_nobody_reads():
+    for name in bundled():
+        assert not warned(load(name)[0].model_dump(mode="json", exclude_unset=True))[1], name
+
+
+def test_the_command_says_it_in_one_line(small, cli, tmp_path):
+    small["cluster"]["nodes"][0]["memory"]["dram"]["size_gib"] = 512
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    done = cli("validate", tmp_path / "s.yaml")
+    assert done.exit_code == 0 and f"metronome: warning: {NODE}.dram.size_gib has no effect" in done.output
+    assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet").output == ""

@@ -1,0 +1,3 @@
+"""A module of the user's that cannot be imported."""
+
+raise ZeroDivisionError("on import")

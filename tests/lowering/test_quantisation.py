@@ -1,0 +1,108 @@
+"""Formats of checkpoints: which matrices, how many bytes."""
+
+from __future__ import annotations
+
+import pytest
+from metronome.orchestrator.lowering.models.load import read
+from metronome.orchestrator.lowering.models.quantisation import matches
+
+#: One layer of 256 wide vectors; q, k, v and o of 256 x 256, gate, up and down of 512 x 256.
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 128,
+    "max_position_embeddings": 512,
+}
+SQUARE, WIDE = 256 * 256, 512 * 256
+NUMBERS = 4 * SQUARE + 3 * WIDE
+REST = 2 * (2 * 128 * 256 + 256 * 5)  # embedding, head, norms: bf16
+INT4 = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}
+FP4 = {"num_bits": 4, "type": "float", "group_size": 16}
+FP8 = {"num_bits": 8, "type": "float", "strategy": "channel"}
+ROWS = 4 * 256 + 2 * 512 + 256
+
+
+def arch(quantization=None, beside=None, **changes):
+    config = {**CONFIG, **({"quantization_config": quantization} if quantization else {}), **changes}
+    return read("m", "m", config, beside)
+
+
+def compressed(weights, inputs=None, **more):
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs}
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}, **more}
+
+
+@pytest.mark.parametrize(
+    ("config", "layer", "compute"),
+    [
+        ({"quant_method": "fp8"}, NUMBERS + 7 * 8, "fp8"),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, NUMBERS * (1 + 4 / 128**2), "fp8"),
+        ({"quant_method": "fbgemm_fp8"}, NUMBERS + ROWS * 4, "fp8"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, NUMBERS * (0.5 + 2.5 / 128), ""),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 64}, NUMBERS * (0.5 + 2.5 / 64), ""),
+        ({"quant_method": "gptq", "bits": 8, "group_size": -1}, NUMBERS + ROWS * 3, ""),
+        (compressed(INT4), NUMBERS * (0.5 + 2 / 128), ""),
+        (compressed(FP8, {"num_bits": 8, "type": "float"}), NUMBERS + ROWS * 4, "fp8"),
+        (compressed({"num_bits": 8, "type": "int"}, {"num_bits": 8, "type": "int"}), NUMBERS + ROWS * 4, "int8"),
+        (compressed(FP4, FP4), NUMBERS * (0.5 + 1 / 16) + 7 * 8, "fp4"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, NUMBERS * (0.5 + 1 / 16) + 7 * 8, "fp4"),
+        ({"quant_algo": "FP8"}, NUMBERS + 7 * 8, "fp8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, NUMBERS * (0.5 + 4 / 64), ""),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, NUMBERS + ROWS * 4, "int8"),
+    ],
+)
+def test_bytes_of_a_format(config, layer, compute):
+    found = arch(config)
+    assert found.weight_bytes(1) == int(2 * layer + REST)
+    assert {linear.format.compute for linear in found.blocks[0].linears} == {compute}
+
+
+def test_mxfp4_is_for_experts_alone():
+    moe = {"model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
+    found = arch({"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}, **moe)
+    assert {linear.format.name for linear in found.routed.linears} == {"fp4"}
+    assert {linear.format.name for linear in found.blocks[0].linears} == {""}
+
+
+def test_hf_quant_config_beside_the_config():
+    beside = {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]}}
+    found = arch(beside=beside)
+    assert (found.quantization, found.kv_dtype) == ("modelopt", "fp8")
+
+
+def test_mixed_precision_names_its_matrices():
+    layers = {
+        "model.layers.0.self_attn.q_proj": {"quant_algo": "FP8"},
+        "model.layers.1.mlp": {"quant_algo": "NVFP4", "group_size": 16},
+    }
+    found = arch(beside={"quantization": {"quant_algo": "MIXED_PRECISION", "quantized_layers": layers}})
+    names = [[linear.format.name for linear in block.linears] for block in found.blocks]
+    assert names == [["fp8", *[""] * 6], [*[""] * 4, *["fp4"] * 3]]
+
+
+def test_what_a_checkpoint_leaves_out_keeps_its_type():
+    config = {"quant_method": "fp8", "modules_to_not_convert": ["model.layers.0.self_attn", "lm_head"]}
+    first, second = arch(config).blocks
+    assert [linear.format.name for linear in first.linears] == [""] * 4 + ["fp8"] * 3
+    assert {linear.format.name for linear in second.linears} == {"fp8"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "meant"),
+    [
+        ("model.layers.0.self_attn*", "layers.0.self_attn.q_proj", True),
+        ("model.layers.1.*", "layers.10.mlp.up_proj", False),
+        ("model.layers.*.self_attn", "layers.7.self_attn.k_proj", True),
+        ("language_model.model.layers.3.mlp.gate", "layers.3.mlp.gate_proj", False),
+        ("gate", "layers.3.mlp.gate", True),
+        ("gate", "layers.3.mlp.gate_proj", False),
+        (r"re:.*mlp\.(gate|up|gate_up|down)_proj.*", "layers.3.mlp.up_proj", True),
+        ("re:.*self_attn.*", "layers.3.mlp.up_proj", False),
+        ("*.mlp.shared_expert.*", "layers.3.mlp.shared_expert.up_proj", True),
+    ],
+)
+def test_patterns_of_exclusion_lists(pattern, name, meant):
+    assert matches(pattern, name) is meant

@@ -1,0 +1,255 @@
+"""Who may import whom: a rule for every room. docs/architecture.md shows the same as a picture.
+
+A room is a package. `orchestrator` itself holds modules that stand alone, so each of these has a rule of its own. A rule
+names rooms and modules; naming a room opens all its modules, but not the rooms within it. Names are without `metronome.`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .imports import Source, imports, room
+
+#: All of serving that whoever looks on, reports, debugs or validates may know.
+SERVING = tuple(f"orchestrator.serving.{name}" for name in ("interface", "request_state", "replica", "batch", "hooks"))
+#: What an engine is made of: nothing but its own rooms may import it. `serving/engines.py` finds it by name.
+ENGINE = (
+    *(f"orchestrator.serving.{name}" for name in ("interface", "request_state", "batch", "options", "spec")),
+    "orchestrator.serving.kv",
+    "orchestrator.workload.request",
+)
+SEAM = ("hwmodels.interface", "hwmodels.catalog")
+MODEL = ("hwmodels", "hwmodels.catalog")
+ADAPTER = ("hwmodels", "adapters.tools")
+#: May be imported from everywhere in `orchestrator`: they know nobody themselves.
+LEAVES = ("orchestrator.errors", "orchestrator.plugins", "orchestrator.strict", "orchestrator.units")
+
+RULES: dict[str, tuple[str, ...]] = {
+    # hardware: nothing of the project
+    "hwmodels": (),
+    "hwmodels.catalog": ("hwmodels",),
+    "hwmodels.accelerator": MODEL,
+    "hwmodels.accelerator.profiled": MODEL,
+    "hwmodels.memory": MODEL,
+    "hwmodels.network": MODEL,
+    "hwmodels.network.fabric": (*MODEL, "hwmodels.network"),
+    "hwmodels.pim": MODEL,
+    # the wire
+    "metronome": (  # the front door, and `python -m metronome`
+        "orchestrator.api",
+        "orchestrator.cli.main",
+        "orchestrator.errors",
+        "orchestrator.instruments",
+        "orchestrator.report.result",
+        "orchestrator.scenario.schema",
+    ),
+    "component": (),
+    "component.v1": ("hwmodels.interface",),
+    # adapters: hardware and wire, never the orchestrator
+    "adapters": (),
+    "adapters.host": ("hwmodels.interface", "component.v1"),
+    "adapters.conformance": (
+        "hwmodels.interface",
+        "hwmodels.memory",
+        "hwmodels.network",
+        "component.v1",
+    ),
+    "adapters.kit": (),
+    "adapters.tools": ("hwmodels.interface",),
+    "adapters.aiconfigurator": ADAPTER,
+    "adapters.command": ADAPTER,
+    "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
+    "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.user_built": ADAPTER,
+    "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
+    # what knows nobody
+    "orchestrator": ("metronome",),
+    "orchestrator.errors": (),
+    "orchestrator.plugins": (),
+    "orchestrator.strict": (),
+    "orchestrator.units": (),
+    "orchestrator.kernel": LEAVES,
+    "orchestrator.workload": LEAVES,
+    # serving: no transport, no component
+    "orchestrator.serving": (
+        *LEAVES,
+        "orchestrator.kernel",
+        "orchestrator.workload",
+        "orchestrator.serving.host_costs",
+        "orchestrator.serving.kv",
+    ),
+    "orchestrator.serving.host_costs": ("orchestrator.serving.api_server", "orchestrator.serving.batch", *LEAVES),
+    "orchestrator.serving.kv": (*LEAVES, *SERVING, "orchestrator.workload"),
+    "orchestrator.serving.vllm": (*LEAVES, *ENGINE),
+    "orchestrator.serving.sglang": (*LEAVES, *ENGINE),
+    # from a scenario to operations, and to those who do them
+    "orchestrator.scenario": (
+        *LEAVES,
+        "hwmodels.catalog",
+        "orchestrator.serving.engines",
+        "orchestrator.serving.options",
+        "orchestrator.workload",
+    ),
+    "orchestrator.lowering": (*LEAVES, *SEAM, "orchestrator.serving.batch", "orchestrator.lowering.models"),
+    "orchestrator.lowering.models": (*LEAVES, *SEAM),
+    "orchestrator.coupling": (
+        *LEAVES,
+        *SEAM,
+        "hwmodels",
+        "component.v1",
+        "orchestrator.kernel",
+        "orchestrator.lowering",
+        "orchestrator.scenario",
+        "orchestrator.serving.batch",
+        "orchestrator.coupling.launch.endpoint",
+    ),
+    "orchestrator.coupling.launch": (*LEAVES, "orchestrator.coupling", "orchestrator.scenario"),
+    "orchestrator.coupling.surrogate": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling",
+        "orchestrator.scenario",
+    ),
+    "orchestrator.power": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
+    "orchestrator.deployment": (
+        *LEAVES,
+        "orchestrator.coupling",
+        "orchestrator.coupling.launch",
+        "orchestrator.scenario",
+    ),
+    "orchestrator.placement": (
+        *LEAVES,
+        *SEAM,
+        "orchestrator.coupling.mover",
+        "orchestrator.lowering",
+        "orchestrator.scenario",
+        "orchestrator.serving.engines",
+        "orchestrator.serving.options",
+        "orchestrator.serving.spec",
+        "orchestrator.serving.kv.capacity",
+    ),
+    # who looks on
+    "orchestrator.instruments": (
+        *LEAVES,
+        *SERVING,
+        "orchestrator.kernel.queue",
+        "orchestrator.coupling.port",
+        "orchestrator.lowering.work",
+    ),
+    # puts all of it together: everything but who reads its results, and no engine
+    "orchestrator.simulation": (
+        *LEAVES,
+        "orchestrator.kernel",
+        "orchestrator.workload",
+        "orchestrator.serving",
+        "orchestrator.serving.kv",
+        "orchestrator.scenario",
+        "orchestrator.lowering",
+        "orchestrator.placement",
+        "orchestrator.coupling",
+        "orchestrator.coupling.launch",
+        "orchestrator.coupling.surrogate",
+        "orchestrator.instruments",
+    ),
+    # who reads a run
+    "orchestrator.report": (
+        *LEAVES,
+        *SERVING,
+        "hwmodels.interface",
+        "orchestrator.coupling.components",
+        "orchestrator.instruments",
+        "orchestrator.power",
+        "orchestrator.scenario",
+        "orchestrator.simulation",
+    ),
+    "orchestrator.record": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling.components",
+        "orchestrator.coupling.link",
+        "orchestrator.instruments",
+        "orchestrator.kernel.queue",
+        "orchestrator.power",
+        "orchestrator.report",
+        "orchestrator.scenario",
+        "orchestrator.simulation",
+    ),
+    "orchestrator.debug": (
+        *LEAVES,
+        *SERVING,
+        "hwmodels.interface",
+        "orchestrator.coupling",
+        "orchestrator.kernel.queue",
+        "orchestrator.record",
+        "orchestrator.scenario",
+        "orchestrator.serving.router",  # `set router/policy` makes one
+        "orchestrator.simulation",
+        "orchestrator.workload.synthetic",  # its seeded streams
+    ),
+    "orchestrator.api": (
+        *LEAVES,
+        "orchestrator.record",
+        "orchestrator.report",
+        "orchestrator.scenario",
+        "orchestrator.simulation",
+    ),
+    "orchestrator.cli": (
+        *LEAVES,
+        *SERVING,
+        "hwmodels.interface",
+        "component.v1",
+        "adapters.conformance",
+        "adapters.host",
+        "adapters.kit",
+        "adapters.tools",
+        "orchestrator.api",
+        "orchestrator.coupling",
+        "orchestrator.coupling.launch",
+        "orchestrator.debug",
+        "orchestrator.deployment",
+        "orchestrator.instruments",
+        "orchestrator.placement",
+        "orchestrator.record",
+        "orchestrator.report",
+        "orchestrator.scenario",
+        "orchestrator.simulation",
+    ),
+}
+
+#: Libraries that few rooms may know: a transport, a container engine, formats of files.
+OUTSIDERS = {
+    "grpc": (
+        "component.v1",
+        "adapters.host",
+        "adapters.conformance",
+        "orchestrator.coupling",
+        "orchestrator.coupling.launch",
+        "orchestrator.cli",
+    ),
+    "docker": ("orchestrator.coupling.launch",),
+    "click": ("orchestrator.cli",),
+    "perfetto": ("orchestrator.instruments",),
+    "rich": ("orchestrator.cli", "orchestrator.report"),
+}
+
+
+def short(module: str) -> str:
+    return module.removeprefix("metronome.")
+
+
+def rule_of(module: str, all_sources: Mapping[str, Source]) -> str:
+    """The key in RULES that a module falls under; it need not exist."""
+    own = short(room(module, all_sources))
+    return short(module) if own == "orchestrator" else own
+
+
+def violations(all_sources: Mapping[str, Source]) -> Iterator[str]:
+    """One line for each import that no rule allows."""
+    for module in all_sources:
+        rule = rule_of(module, all_sources)
+        for other in sorted(imports(module, all_sources)):
+            place = short(room(other, all_sources))
+            if place == short(room(module, all_sources)) and place != "orchestrator":
+                continue
+            if not {place, short(other)} & set(RULES.get(rule, ())):
+                yield f"{short(module)} imports {short(other)}"
