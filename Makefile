@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz tools study bench accuracy stubs lint types clean
+.PHONY: help run test fuzz tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -34,6 +34,9 @@ bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
 
 accuracy: $(VENV)/.installed  ## real references against the simulation (WRITE=1 replaces docs/accuracy.md)
 	$(BIN)/python -m tests.accuracy $(if $(WRITE),--write)
+
+truth: $(VENV)/.installed  ## vLLM's own scheduler against ours, 10,000 workloads a mode (WRITE=1 replaces docs/truth.md's table)
+	$(BIN)/python -m tests.truth $(if $(COUNT),--count $(COUNT)) $(if $(WRITE),--write)
 
 stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \

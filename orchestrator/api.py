@@ -23,7 +23,7 @@ from .simulation import LiveSource, Simulation, Source
 
 __all__ = ["compare", "load", "run"]
 
-WRITTEN = ("result.json", "requests.csv", "timeseries.csv", "trace.pftrace")
+WRITTEN = ("result.json", "requests.csv", "timeseries.csv", "failed.csv", "trace.pftrace")
 
 
 def load(
@@ -57,12 +57,14 @@ def run(
     folder: str | Path | None = None,
     record: bool = False,
     trace: bool = False,
+    strict: bool = False,
 ) -> Result:
     """Run a scenario to its end.
 
     ``out`` is where result files go; without it nothing is written. ``instruments`` look on
     (`metronome.Instrument`). ``folder`` is where relative paths of a scenario given as a value start from (default:
-    the working directory). ``record`` and ``trace`` need ``out``.
+    the working directory). ``record`` and ``trace`` need ``out``. With ``strict`` a request that cannot be
+    served, or lines out of order, end the run.
 
     Raises InputError for a scenario that cannot be, ComponentFailure, StalledError and the like for a run that ends
     early: the error's ``result`` then holds what there is until then, which is also written.
@@ -77,7 +79,7 @@ def run(
     target = None if out is None else Path(out)
     if target is None and (record or trace):
         raise InputError("run", "record, trace", None, "need a folder to write to: out")
-    result, failure = execute(loaded, Path(folder or base), target, started, instruments, record, trace)
+    result, failure = execute(loaded, Path(folder or base), target, started, instruments, record, trace, strict=strict)
     if failure is not None:
         if isinstance(failure, MetronomeError):
             failure.result = result
@@ -108,6 +110,7 @@ def execute(
     record: bool = False,
     trace: bool = False,
     prepared: Callable[[], None] = lambda: None,
+    strict: bool = False,
 ) -> tuple[Result, MetronomeError | KeyboardInterrupt | None]:
     """One run, and its files in ``out`` if given; returns its result, and what ended it early.
 
@@ -127,7 +130,7 @@ def execute(
         if trace:
             check_trace()
         source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
-    with Simulation(scenario, inputs, source, instruments) as simulation:
+    with Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
         prepared()
         startup_s = time.perf_counter() - started
         try:

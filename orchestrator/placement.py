@@ -23,7 +23,7 @@ from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.engines import kind_of
 from .serving.kv.capacity import Kept, num_blocks, working_bytes
 from .serving.options import EngineOptions
-from .serving.spec import DeviceFacts
+from .serving.spec import DeviceFacts, Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +197,10 @@ class _Placement:
             self._routing(),
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
+        length = engine.max_model_len or self.arch.max_positions
+        refused = kind_of(engine.version).refuse_start(engine, Start(length, self.arch.max_positions, fit))
+        if refused is not None:
+            raise self._refuse(f"engine.{refused[0]}", *refused[1:])
         return UnitPlan(
             options,
             self.index,
@@ -205,7 +209,7 @@ class _Placement:
             layout,
             plan,
             engine.num_gpu_blocks_override or fit,
-            engine.max_model_len or self.arch.max_positions,
+            length,
             self.kv_dtype,
             self.scenario.instances[self.index].engine,
         )

@@ -28,6 +28,7 @@ from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
+from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
@@ -38,7 +39,9 @@ from .serving.policies import make_policies
 from .serving.replica import Replica
 from .serving.router import make_router
 from .serving.spec import EngineSpec
-from .workload import llmservingsim, synthetic
+from .workload import reading
+from .workload.randomness import stream
+from .workload.registry import Reading
 from .workload.request import Request
 from .workload.rewindable import Rewindable
 
@@ -108,6 +111,7 @@ class Simulation:
         instruments: Sequence[object] = (),
         fold: bool = True,
         rewindable: bool = False,
+        strict: bool = False,
     ) -> None:
         self.scenario = scenario
         self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
@@ -117,8 +121,9 @@ class Simulation:
         templates = Templates()
         self.units = place(scenario, self.inputs, templates)
         routes = self._routes(templates)
-        router = make_router(scenario.router.policy, synthetic.stream(scenario.seed, "router"))
-        self.workload = read_workload(scenario, self.inputs)
+        router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
+        self.reading = Reading(self.inputs.path, scenario.seed, strict)
+        self.workload = read_workload(scenario, self.reading)
         if rewindable:
             self.workload = Rewindable(self.workload)
         self.instruments = Instruments(lambda message: print(f"metronome: {message}", file=sys.stderr))
@@ -134,7 +139,9 @@ class Simulation:
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
             self._build_replicas()
-            self.dispatcher = Dispatcher(self.kernel, self.workload, router, self.replicas, self._serving_hooks)
+            self.dispatcher = Dispatcher(
+                self.kernel, self.workload, router, self.replicas, self._serving_hooks, clients(scenario), strict
+            )
             self._build_connector(routes)
             self._build_loops(fold)
         except BaseException:
@@ -190,20 +197,22 @@ class Simulation:
         self._members: list[list[Replica]] = []  # by unit
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
-            servers = ApiServers(costs_of(options.version, options.cold_start).server, options.api_server_count)
-            where = f"instances.{unit.rank}.engine"
+            costs = costs_of(options.version, options.cold_start)
+            servers = ApiServers(costs.server, options.api_server_count)
+            where, slots = f"instances.{unit.rank}.engine", _slots(unit)
             members: list[Replica] = []
             for name in unit.names:
                 spec = EngineSpec(
                     name,
                     options,
-                    unit.blocks,
+                    unit.blocks - costs.reserved_blocks,
                     unit.max_model_len,
-                    unit.plan.lanes,
-                    self.recorder.add_engine(unit.plan.lanes),
+                    slots,
+                    self.recorder.add_engine(slots),
                     role,
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
                     self.scenario.seed,
+                    async_scheduling=slots == 1 and _asynchronous(unit),
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
@@ -217,11 +226,10 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
-            if options.async_scheduling is not None:
-                costs = replace(costs, asynchronous=options.async_scheduling)
+            costs = replace(costs, asynchronous=_asynchronous(unit))
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
-                self.kernel, unit.rank, unit.name, members, unit.plan.lanes, self.dispatcher, costs, self._serving_hooks
+                self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks
             )
             self.loops.append(loop)
             loop.runner = executor = Executor(
@@ -265,13 +273,31 @@ class Simulation:
             )
 
 
-def read_workload(scenario: Scenario, inputs: Inputs) -> Iterator[Request]:
+def clients(scenario: Scenario) -> Clients | None:
+    """Who sends, where it is a closed loop."""
+    options = scenario.workload
+    if options.max_concurrency is None:
+        return None
+    return Clients(options.max_concurrency, options.client, stream(scenario.seed, "workload.client"))
+
+
+def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:
     """The scenario's requests, not yet read beyond the first: a missing or empty file is found now."""
-    spec = scenario.workload
-    if isinstance(spec, synthetic.Synthetic):
-        return synthetic.generate(spec, scenario.seed)
-    requests = llmservingsim.read(inputs.path(spec.path), spec.limit)
+    requests = reading.read(scenario.workload, reader)
     return chain([next(requests)], requests)
 
 
 __all__ = ["MetronomeError", "Simulation"]
+
+
+def _asynchronous(unit: UnitPlan) -> bool:
+    """Whether its engine schedules a step while one is in flight: as the scenario says, else as the version does."""
+    engine = unit.options.engine
+    return costs_of(engine.version, False).asynchronous if engine.async_scheduling is None else engine.async_scheduling
+
+
+def _slots(unit: UnitPlan) -> int:
+    """Steps an instance may have in flight. With asynchronous scheduling every running request is in every batch, so
+    the first pipeline stage of a step waits for the tokens that the last gives in the step before: one after another
+    (`vllm/v1/worker/gpu_model_runner.py`, _pp_receive_prev_sampled_token_ids_to_input_batch)."""
+    return 1 if unit.options.pipeline_parallel_size > 1 and _asynchronous(unit) else unit.plan.lanes

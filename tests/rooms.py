@@ -17,6 +17,7 @@ ENGINE = (
     *(f"orchestrator.serving.{name}" for name in ("interface", "request_state", "batch", "options", "spec")),
     "orchestrator.serving.kv",
     "orchestrator.workload.request",
+    "orchestrator.workload.tokens",
 )
 SEAM = ("hwmodels.interface", "hwmodels.catalog")
 MODEL = ("hwmodels", "hwmodels.catalog")
@@ -62,6 +63,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.user_built": ADAPTER,
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.vllm": ADAPTER,
     # what knows nobody
     "orchestrator": ("metronome",),
     "orchestrator.errors": (),
@@ -180,6 +182,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "hwmodels.interface",
         "orchestrator.coupling",
         "orchestrator.kernel.queue",
+        "orchestrator.lowering.work",
         "orchestrator.record",
         "orchestrator.scenario",
         "orchestrator.serving.router",  # `set router/policy` makes one
@@ -208,6 +211,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.debug",
         "orchestrator.deployment",
         "orchestrator.instruments",
+        "orchestrator.lowering.listing",
         "orchestrator.placement",
         "orchestrator.record",
         "orchestrator.report",

@@ -62,7 +62,67 @@ class BuiltTool:
         _run(*command, *map(str, self.sources), *self.libraries)
 
 
-TOOLS: Mapping[str, PythonTool | BuiltTool] = {
+@dataclass(frozen=True, slots=True)
+class Vllm:
+    """vLLM's Python code without its kernels, and what importing its scheduler needs: no CUDA package.
+
+    From its source archive, built for no device (``VLLM_TARGET_DEVICE=empty``): a tenth of a wheel.
+    """
+
+    version: str
+    needs: str = (
+        "PyPI, and a CPU build of torch: where pip does not find one, "
+        "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
+    )
+
+    @property
+    def what(self) -> str:
+        return f"vLLM {self.version}'s own scheduler, on a CPU (1.3 GB)"
+
+    @property
+    def digest(self) -> str:
+        return " ".join((self.version, *VLLM_BUILDS_WITH, *VLLM_IMPORTS, *VLLM_IMPORTS_ALONE))
+
+    def make(self, folder: Path) -> None:
+        _run(sys.executable, "-m", "venv", str(folder))
+        pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        _run(*pip, *VLLM_BUILDS_WITH)
+        device = {"VLLM_TARGET_DEVICE": "empty", "VLLM_VERSION_OVERRIDE": self.version}
+        _run(*pip, "--no-deps", "--no-build-isolation", "--no-binary", "vllm", f"vllm=={self.version}", **device)
+        _run(*pip, *VLLM_IMPORTS)
+        _run(*pip, "--no-deps", *VLLM_IMPORTS_ALONE)
+
+
+#: The local version keeps pip from taking the build that brings gigabytes of CUDA along.
+VLLM_BUILDS_WITH = ("torch==2.13.0+cpu", "numpy", "setuptools<81", "setuptools-scm", "wheel", "packaging", "jinja2")
+#: What `vllm.v1.core.sched` imports, found by importing it; those whose own requirements are not needed come alone.
+VLLM_IMPORTS = (
+    "aiohttp",
+    "blake3",
+    "cachetools",
+    "cbor2",
+    "cloudpickle",
+    "diskcache",
+    "gguf",
+    "llguidance",
+    "msgspec",
+    "openai",
+    "openai-harmony",
+    "pillow",
+    "prometheus-client",
+    "psutil",
+    "py-cpuinfo",
+    "pybase64",
+    "pydantic",
+    "pyzmq",
+    "regex",
+    "safetensors",
+    "transformers<5",
+    "uvloop",
+)
+VLLM_IMPORTS_ALONE = ("xgrammar", "apache-tvm-ffi")
+
+TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
     "scalesim": PythonTool(
         "SCALE-Sim 3.0.0, systolic arrays",
         ("scalesim==3.0.0", "numpy<2.4"),  # numpy 2.4 breaks it in both of its modes
@@ -95,7 +155,12 @@ TOOLS: Mapping[str, PythonTool | BuiltTool] = {
         ),
         "g++, make and Debian's verilator",
     ),
+    **{f"vllm@{version}": Vllm(version) for version in ("0.12.0", "0.19.0", "0.33.0")},
 }
+
+
+#: Made by their names alone, not with all that are missing: too large for who does not ask for them.
+BY_NAME = frozenset(name for name, tool in TOOLS.items() if isinstance(tool, Vllm))
 
 
 def folder() -> Path:
@@ -139,5 +204,6 @@ def _whole(name: str, field: str, other: str) -> Path:
     return folder() / name
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def _run(*command: str, **environment: str) -> None:
+    everything = {**os.environ, **environment}
+    subprocess.run(command, check=True, env=everything, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

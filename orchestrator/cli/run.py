@@ -35,6 +35,7 @@ from .progress import progress_bar
 @click.option(
     "--compare-fidelity", metavar="KIND=MODEL,...", help="Run it with each of these models of that kind, or component."
 )
+@click.option("--strict", is_flag=True, help="A request that cannot be served ends the run; so do lines out of order.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
     scenario: str | None,
@@ -44,6 +45,7 @@ def command(
     record: bool,
     trace: bool,
     compare_fidelity: str | None,
+    strict: bool,
     quiet: bool,
 ) -> None:
     """Run SCENARIO (a file, or the name of a bundled one) and write its results.
@@ -66,7 +68,7 @@ def command(
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
     with progress_bar(quiet) as progress:
-        result, failure = execute(loaded, folder, output, started, progress, record, trace, settle_memory)
+        result, failure = execute(loaded, folder, output, started, progress, record, trace, settle_memory, strict)
     for text in result.metrics["metronome"].get("warnings", ()):
         click.echo(f"warning: {text}", err=True)
     if not quiet:

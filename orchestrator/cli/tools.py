@@ -33,7 +33,7 @@ def list_tools() -> None:
 
 @command.command("install")
 @click.argument("name", required=False)
-@click.option("--missing", is_flag=True, help="All of them that are not installed yet.")
+@click.option("--missing", is_flag=True, help="All that are not installed yet and have no version in their name.")
 def install(name: str | None, missing: bool) -> None:
     """Make the environment of the tool NAME, or build it."""
     from metronome.adapters.tools import environment
@@ -42,7 +42,8 @@ def install(name: str | None, missing: bool) -> None:
         raise InputError("tools install", "NAME", name, "give one, or --missing")
     if name is not None and name not in environment.TOOLS:
         raise InputError("tools install", "NAME", name, f"one of {', '.join(environment.TOOLS)}")
-    for tool in [name] if name else [tool for tool in environment.TOOLS if not environment.installed(tool)]:
+    missed = [tool for tool in environment.TOOLS if tool not in environment.BY_NAME and not environment.installed(tool)]
+    for tool in [name] if name else missed:
         _install(tool)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 
 import click
 
@@ -10,18 +12,27 @@ from ..placement import UnitPlan
 from ..scenario.loading import load
 from ..scenario.schema import Scenario
 from ..serving.interface import Role
+from ..serving.refusals import Refusal, refusal
 from ..simulation import Simulation
+from ..workload.request import Request
 from .plan import lines, plans
+
+MOST = 200_000  # requests that are looked at; made-up traffic can have any number
+SHOWN = 5
 
 
 @click.command("validate")
 @click.argument("scenario", required=False)
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
 @click.option("--schema", is_flag=True, help="Print the scenario's JSON Schema, for editors, and stop.")
+@click.option("--strict", is_flag=True, help="A request that cannot be served is an error.")
 @click.option("--plan", is_flag=True, help="Print the operations of a step of each instance.")
 @click.option("--json", "as_json", is_flag=True, help="With --plan: only the plans, as JSON.")
-def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, plan: bool, as_json: bool) -> None:
-    """Check SCENARIO: its schema, that models fit the memory, that components can do what is asked.
+def command(
+    scenario: str | None, overrides: tuple[str, ...], schema: bool, strict: bool, plan: bool, as_json: bool
+) -> None:
+    """Check SCENARIO: its schema, that models fit the memory, that components can do what is asked, and which
+    requests cannot be served.
 
     Nothing is simulated. Components with `run: process` are started and asked.
     """
@@ -31,7 +42,7 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, plan
     if as_json and not plan:
         raise click.UsageError("--json goes with --plan")
     loaded, folder = load(scenario, overrides)
-    with Simulation(loaded, folder) as simulation:
+    with Simulation(loaded, folder, strict=strict) as simulation:
         for text in simulation.warnings:
             click.echo(f"warning: {text}", err=True)
         if as_json:
@@ -49,9 +60,38 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, plan
             own = spec.options.surrogate
             behind = f", behind a surrogate ({own.tolerance:.1%})" if own else ""
             click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {simulation.ports.modes(spec.name)}{behind}")
+        _check_workload(simulation, strict)
         for name, listed in plans(simulation).items() if plan else ():
             click.echo(f"a step of {name}:")
             click.echo("\n".join(lines(listed)))
+
+
+def _check_workload(simulation: Simulation, strict: bool) -> None:
+    """Read the workload and say which requests cannot be served. Raises InputError if none can, or with ``strict``."""
+    first = [replica for replica in simulation.replicas if replica.role is not Role.DECODE]
+    second = [replica for replica in simulation.replicas if replica.role is Role.DECODE]
+    looked, failed = 0, list[Refusal]()
+    for request in islice(simulation.workload, MOST):
+        for turn in _turns(request):
+            looked += 1
+            if (refused := refusal(turn, first, second)) is not None:
+                failed.append(refused)
+    more = "; the first of them" if looked >= MOST else ""
+    click.echo(f"  workload: {looked} requests{more}, {len(failed)} of them cannot be served")
+    for note in simulation.reading.notes:
+        click.echo(f"    {note}")
+    for refused in failed[:SHOWN]:
+        click.echo(f"    {refused.error}")
+    if len(failed) > SHOWN:
+        click.echo(f"    and {len(failed) - SHOWN} more")
+    if failed and (strict or len(failed) == looked):
+        raise failed[0].error
+
+
+def _turns(request: Request | None) -> Iterator[Request]:
+    while request is not None:
+        yield request
+        request = request.next_turn
 
 
 def _flags(unit: UnitPlan) -> None:

@@ -9,7 +9,7 @@ import yaml
 from ..errors import InputError
 from ..serving.router import make_router
 from ..simulation import Simulation
-from ..workload.synthetic import stream
+from ..workload.randomness import stream
 
 SETTABLE = "engines/NAME/config/FIELD and router/policy"
 

@@ -38,6 +38,16 @@ class StepLog:
             del column[rows:]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that was not served: refused, or given up by its client."""
+
+    state: RequestState
+    reason: str
+    error: str
+    time_ps: int
+
+
 class Recorder:
     """Keeps what the report needs.
 
@@ -50,6 +60,7 @@ class Recorder:
         self.logs: list[StepLog] = []
         self.lanes_of: list[range] = []
         self.done: list[RequestState] = []  # as they end
+        self.failed: list[Failure] = []
 
     def add_engine(self, lanes: int) -> int:
         """Make the logs of one more engine; returns the number of the first."""
@@ -72,6 +83,9 @@ class Recorder:
 
     def request_ended(self, state: RequestState) -> None:
         self.done.append(state)
+
+    def request_failed(self, state: RequestState, reason: str, error: str, now_ps: int) -> None:
+        self.failed.append(Failure(state, reason, error, now_ps))
 
     @property
     def steps(self) -> int:

@@ -74,11 +74,13 @@ class Result:
         metrics: the content of result.json: the keys of `vllm bench serve --save-result`, ours under ``metronome``.
         requests: one row a finished request, by id; times in ns.
         series: 1 s bins of throughput, requests, KV use and power.
+        failures: one row a request that was refused or given up, by id; times in ns.
     """
 
     metrics: dict[str, Any]
     requests: Table
     series: Table
+    failures: Table = Table((), [])
 
     def __getitem__(self, name: str) -> Any:
         """A figure by its key in result.json."""
@@ -90,11 +92,13 @@ class Result:
         return str(self.metrics["metronome"]["status"])
 
     def write(self, folder: Path) -> None:
-        """result.json, requests.csv and timeseries.csv in ``folder``, which is made if need be."""
+        """result.json, requests.csv and timeseries.csv in ``folder``, which is made if need be; failed.csv if any."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "result.json").write_text(json.dumps(self.metrics, indent=1) + "\n")
         self.requests.write(folder / "requests.csv")
         self.series.write(folder / "timeseries.csv")
+        if len(self.failures):
+            self.failures.write(folder / "failed.csv")
 
     @classmethod
     def read(cls, folder: Path) -> Result:
@@ -103,7 +107,9 @@ class Result:
             metrics = json.loads((folder / "result.json").read_text())
         except (OSError, ValueError) as error:
             raise InputError(str(folder), "result.json", None, f"cannot be read: {error}") from None
-        return cls(metrics, Table.read(folder / "requests.csv"), Table.read(folder / "timeseries.csv"))
+        failed = folder / "failed.csv"
+        failures = Table.read(failed) if failed.exists() else Table((), [])
+        return cls(metrics, Table.read(folder / "requests.csv"), Table.read(folder / "timeseries.csv"), failures)
 
 
 def _cell(text: str) -> Cell:

@@ -5,6 +5,7 @@ Everything but ``startup_s`` and the ``wall_s`` figures is a function of scenari
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..instruments.recorder import StepLog
 from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
+from ..workload.slo import Slo
 from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
 from .uncertainty import error_bars, relative_error
@@ -32,7 +34,9 @@ def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
     """The result of a run as far as it has come."""
     for log in simulation.recorder.logs:
         log.trim()
-    return Result(_metrics(simulation, startup_s, ending), _requests(simulation), _series(simulation))
+    return Result(
+        _metrics(simulation, startup_s, ending), _requests(simulation), _series(simulation), _failures(simulation)
+    )
 
 
 def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def _metrics(simulation: Simulation, startup_s: float, ending: Ending) -> dict[s
         "num_prompts": simulation.dispatcher.arrived,
         "duration": duration,
         "completed": len(done),
-        "failed": simulation.dispatcher.outstanding,
+        "failed": simulation.dispatcher.outstanding + len(recorder.failed),
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
         "request_throughput": rate(len(done)),
@@ -99,6 +103,9 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
         "wall_s": simulation.wall_s,
         "steps": recorder.steps,
         "events": simulation.kernel.events,
+        "failed": dict(sorted(Counter(failure.reason for failure in recorder.failed).items())),
+        "workload": simulation.reading.notes,
+        **({"classes": classes} if (classes := _classes(simulation)) else {}),
         "preemptions": sum(c.preemptions for c in counts),
         "recomputed_tokens": sum(c.recomputed_tokens for c in counts),
         "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
@@ -168,18 +175,60 @@ def energy_j(simulation: Simulation) -> float | None:
     return dynamic / PJ_PER_J + (static_watts(simulation.scenario) or 0) * simulation.kernel.now_ps / PS_PER_S
 
 
+def _slo_of(simulation: Simulation) -> dict[str, Slo]:
+    """What each class of traffic is promised, by name; "" is the scenario's."""
+    return {"": simulation.scenario.slo, **simulation.scenario.workload.class_slos}
+
+
 def _has_slo(simulation: Simulation) -> bool:
-    return any(limit is not None for limit in simulation.scenario.slo.model_dump().values())
+    return any(limit is not None for slo in _slo_of(simulation).values() for limit in slo.model_dump().values())
 
 
 def _good(simulation: Simulation, times: Latencies) -> int:
-    """Requests that meet every limit given; a one-token request has no TPOT to miss."""
-    slo = simulation.scenario.slo
-    good = np.ones(len(times.ttft), dtype=bool)
-    for limit, values in ((slo.ttft_ms, times.ttft), (slo.tpot_ms, times.tpot), (slo.e2el_ms, times.e2el)):
-        if limit is not None:
-            good &= ~(values > limit)
-    return int(good.sum())
+    """Requests that meet every limit given to their class; a one-token request has no TPOT to miss."""
+    return int(_good_each(simulation, times).sum())
+
+
+def _good_each(simulation: Simulation, times: Latencies) -> NDArray[np.bool_]:
+    slos = _slo_of(simulation)
+    mine = [slos.get(state.request.slo_class, slos[""]) for state in simulation.recorder.done]
+    good = np.ones(len(mine), dtype=bool)
+    for name, values in (("ttft_ms", times.ttft), ("tpot_ms", times.tpot), ("e2el_ms", times.e2el)):
+        limits = np.array([getattr(slo, name) or np.inf for slo in mine])
+        good &= ~(values > limits)
+    return good
+
+
+def _classes(simulation: Simulation) -> dict[str, Any]:
+    """Figures of each class of traffic, where there are any: requests, those within their SLO, mean latencies."""
+    recorder = simulation.recorder
+    classes = np.array([state.request.slo_class for state in recorder.done], dtype=object)
+    found: dict[str, Any] = {}
+    for name in sorted({*classes, *(failure.state.request.slo_class for failure in recorder.failed)} - {""}):
+        times = latencies(recorder.done, recorder.logs)
+        mine = classes == name
+        found[name] = {
+            "completed": int(mine.sum()),
+            "failed": sum(failure.state.request.slo_class == name for failure in recorder.failed),
+            "good": int(_good_each(simulation, times)[mine].sum()) if _has_slo(simulation) else None,
+            **summary("ttft_ms", times.ttft[mine]),
+            **summary("tpot_ms", times.tpot[mine]),
+            **summary("e2el_ms", times.e2el[mine]),
+        }
+    return found
+
+
+FAILURE_COLUMNS = ("id", "instance", "input", "output", "arrival", "time", "reason", "error")
+
+
+def _failures(simulation: Simulation) -> Table:
+    """One row a request that was refused or given up, by id; times in ns, rounded down."""
+    rows: list[tuple[Cell, ...]] = []
+    for failure in sorted(simulation.recorder.failed, key=lambda failure: failure.state.request.id):
+        r, name = failure.state.request, simulation.replicas[failure.state.place].name
+        times = (r.arrival_ps // PS_PER_NS, failure.time_ps // PS_PER_NS)
+        rows.append((r.id, name, r.input_tokens, r.output_tokens, *times, failure.reason, failure.error))
+    return Table(FAILURE_COLUMNS, rows)
 
 
 REQUEST_COLUMNS = (

@@ -49,6 +49,10 @@ def _outcome(data: dict[str, Any]) -> list[Fact]:
             f"{_number(data['output_throughput'])} output, {_number(data['total_token_throughput'])} total tokens/s",
         )
     )
+    if own["failed"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in own["failed"].items())
+        facts.append(("failed", f"{data['failed']} of {data['num_prompts']} requests: {reasons} (failed.csv)"))
+    facts += [("workload", note) for note in own["workload"]]
     facts.append(
         (
             "KV cache",

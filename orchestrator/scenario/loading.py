@@ -15,6 +15,8 @@ from pydantic import ValidationError
 
 from ..errors import InputError
 from ..serving.engines import kinds
+from ..workload.registry import guess
+from ..workload.schema import formats_in_scenarios
 from .schema import Scenario
 from .yaml import parse, parse_value
 
@@ -41,14 +43,14 @@ def load(source: str | None = None, overrides: Overrides = (), seed: int | None 
     _change(data, overrides, seed)
     if isinstance(data.get("devices"), str):
         data["devices"] = _devices(path.parent / data["devices"])
-    return validate(data, str(path), text), path.parent
+    return _guessed(data, str(path), path.parent, text), path.parent
 
 
 def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int | None = None) -> Scenario:
     """The scenario of a file's content. Raises InputError."""
     data = deepcopy(dict(content))
     _change(data, overrides, seed)
-    return validate(data, "scenario")
+    return _guessed(data, "scenario", Path())
 
 
 def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
@@ -79,7 +81,7 @@ def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
         return Scenario.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(part for part in first["loc"] if part not in ("llmservingsim", "synthetic", *kinds()))
+        loc = tuple(part for part in first["loc"] if part not in (*formats_in_scenarios(), *kinds()))
         line = _line_of(text, loc)
         message = first["msg"].removeprefix("Value error, ")
         value = first.get("input")
@@ -89,6 +91,19 @@ def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
             None if isinstance(value, dict | list) or first["type"] == "missing" else value,
             message,
         ) from None
+
+
+def _guessed(data: dict[str, Any], where: str, folder: Path, text: str = "") -> Scenario:
+    """The scenario, the format of its workload guessed from the file where it does not say."""
+    workload = data.get("workload")
+    found = None
+    if isinstance(workload, dict) and "format" not in workload and isinstance(workload.get("path"), str):
+        found = guess(folder / workload["path"])
+        if found is not None:
+            data = {**data, "workload": {"format": found, **workload}}
+    scenario = validate(data, where, text)
+    scenario.workload.mark_guessed(found is not None)
+    return scenario
 
 
 def digest(scenario: Scenario) -> str:

@@ -14,22 +14,19 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from ..serving import engines
 from ..serving.options import EngineOptions
 from ..strict import Part
-from ..workload.synthetic import Synthetic
+from ..workload.options import WorkloadOptions
+from ..workload.schema import workload_type
+from ..workload.slo import Slo
 from .components import ComponentOptions
 
 MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
 
 
-class LLMServingSimWorkload(Part):
-    """An LLMServingSim JSONL file, flat or agentic; ``path`` is relative to the scenario."""
-
-    format: Literal["llmservingsim"]
-    path: str
-    limit: int | None = Field(default=None, ge=1, description="read this many lines")
-
-
-Workload = Annotated[LLMServingSimWorkload | Synthetic, Field(discriminator="format")]
+if TYPE_CHECKING:
+    Workload = WorkloadOptions
+else:  # options of the format that it names: each has some of its own
+    Workload = workload_type()
 
 
 class Accelerators(Part):
@@ -254,14 +251,6 @@ class KvTransfer(Part):
         if self.mode == "pull" and self.granularity == "layer":
             raise ValueError("granularity layer needs mode push: with pull the prompt is computed already")
         return self
-
-
-class Slo(Part):
-    """What a good request meets; goodput counts requests that meet all that is given."""
-
-    ttft_ms: float | None = Field(default=None, gt=0)
-    tpot_ms: float | None = Field(default=None, gt=0)
-    e2el_ms: float | None = Field(default=None, gt=0)
 
 
 class Scenario(Part):

@@ -6,15 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ..errors import StalledError
+from ..errors import InputError, StalledError
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..workload.request import Request
+from .clients import Clients
 from .hooks import ServingHooks
 from .interface import KvConnector, Role
+from .refusals import refusal
 from .replica import Replica
 from .request_state import RequestState
 from .router import Router
+
+PS_PER_S = 10**12
 
 
 class Dispatcher:
@@ -24,6 +28,9 @@ class Dispatcher:
         outstanding: requests that are known and not done.
         arrived: requests that have come to the router.
         connector: moves K and V between replicas that share requests, if there are any.
+        clients: who sends, where it is a closed loop.
+
+    A request that cannot be served is refused as a server would, with 400, unless ``strict`` makes it an error.
     """
 
     def __init__(
@@ -33,26 +40,58 @@ class Dispatcher:
         router: Router,
         replicas: Sequence[Replica],
         hooks: ServingHooks,
+        clients: Clients | None = None,
+        strict: bool = False,
     ) -> None:
-        self._hooks = hooks
+        self._hooks, self.clients, self._strict = hooks, clients, strict
         self._kernel, self._workload, self.router, self._replicas = kernel, workload, router, replicas
         self._first = [replica for replica in replicas if replica.role is not Role.DECODE]
         self._second = [replica for replica in replicas if replica.role is Role.DECODE]
         self.connector: KvConnector | None = None
         self.outstanding = 0
         self.arrived = 0
+        self._impatient: set[int] = set()  # requests whose client will give them up
 
     def start(self) -> None:
         self._pull()
 
     def decode_replica(self, state: RequestState) -> Replica:
         """Where a request goes on whose prompt is, or will be, computed elsewhere."""
-        return self.router.choose(state.request, self._second)
+        able = [replica for replica in self._second if refusal(state.request, [replica]) is None]
+        return self.router.choose(state.request, able)
 
     def _pull(self) -> None:
         request = next(self._workload, None)
-        if request is not None:
+        if request is None:
+            return
+        if self.clients is None:
             self._expect(request, pull=True)
+            return
+        self.outstanding += 1
+        due = max(request.arrival_ps, self._kernel.now_ps)
+        self._kernel.at(due, Priority.ARRIVAL, 0, "due", request.id, partial(self._due, request, self.clients), 0)
+
+    def _due(self, request: Request, clients: Clients) -> None:
+        """It would be sent now, if there is a place; the next is looked at when it has one."""
+        if clients.enter(request):
+            self._send(request, clients)
+
+    def _send(self, request: Request, clients: Clients) -> None:
+        arrival = clients.arrival_ps(self._kernel.now_ps)
+        self.outstanding -= 1  # and is expected again
+        self._expect(replace(request, arrival_ps=arrival), pull=False)
+        self._pull()
+
+    def _place_free(self, clients: Clients) -> None:
+        request = clients.leave()
+        if request is not None:
+            self._send(request, clients)
+
+    def _leaves(self, request: Request, now_ps: int) -> None:
+        """A request, the last of its session, is over for its client at that time."""
+        if self.clients is not None:
+            free = partial(self._place_free, self.clients)
+            self._kernel.at(now_ps + self.clients.think_ps(), Priority.ARRIVAL, 0, "client", request.id, free)
 
     def _expect(self, request: Request, pull: bool) -> None:
         self.outstanding += 1
@@ -68,6 +107,10 @@ class Dispatcher:
         replica.coming.append(state)
         now = self._kernel.now_ps
         self._hooks.request_arrived(state, now)
+        if request.abort_after_ps is not None:
+            self._impatient.add(request.id)
+            give_up = partial(self._abort, state)
+            self._kernel.at(now + request.abort_after_ps, Priority.ARRIVAL, 0, "abort", request.id, give_up)
         received = replica.servers.receive(request.input_tokens, now)
         receive = partial(self._received, state, replica)
         if received > now:
@@ -78,7 +121,15 @@ class Dispatcher:
             self._pull()
 
     def _received(self, state: RequestState, replica: Replica) -> None:
+        if state.aborted:
+            return
         replica.coming.remove(state)
+        refused = refusal(state.request, [replica], self._second if replica.role is Role.PREFILL else ())
+        if refused is not None:
+            if self._strict:
+                raise refused.error
+            self._fail(state, refused.reason, refused.error)
+            return
         state.received_ps = self._kernel.now_ps
         self._hooks.request_received(state, state.received_ps)
         if self.connector and replica.role is Role.PREFILL and state.request.output_tokens > 1:
@@ -91,9 +142,38 @@ class Dispatcher:
         self._hooks.request_ended(state)
         self.outstanding -= 1
         request = state.request
+        self._impatient.discard(request.id)
         if request.next_turn is not None:
             arrival = state.end_ps + request.think_ps
             self._expect(replace(request.next_turn, arrival_ps=arrival), pull=False)
+        else:
+            self._leaves(request, state.end_ps)
+
+    def _fail(self, state: RequestState, reason: str, error: InputError) -> None:
+        """It is not served, and what its session would have sent after it is not sent."""
+        self.outstanding -= 1
+        self._impatient.discard(state.request.id)
+        self._hooks.request_failed(state, reason, f"{error.field}: {error.allowed}", self._kernel.now_ps)
+        self._leaves(state.request, self._kernel.now_ps)
+
+    def _abort(self, state: RequestState) -> None:
+        """Its client gives it up, unless its last token is out: whoever has it drops it."""
+        request = state.request
+        if request.id not in self._impatient:
+            return
+        for replica in self._replicas:
+            for held in [one for one in replica.requests() if one.request.id == request.id]:
+                if held in replica.coming:
+                    replica.coming.remove(held)
+                else:
+                    replica.engine.abort(held)
+                held.aborted = True
+            replica.wake()
+        if self.connector is not None:
+            self.connector.aborted(request.id)
+        state.aborted = True
+        waited = f"its client gave it up after {(request.abort_after_ps or 0) / PS_PER_S:g} s"
+        self._fail(state, "cancelled", InputError(f"request {request.id}", "cancelled", None, waited))
 
     def prompt_computed(self, state: RequestState) -> None:
         """Its first token is out, and another engine is to decode it."""

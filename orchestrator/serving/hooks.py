@@ -17,6 +17,7 @@ class ServingHooks(Hooks):
         request_arrived: (request, now): it has been sent to the replica that its ``place`` names.
         request_received: (request, now): it is in the engine's queue.
         prompt_computed: (request, now): its first token is out, and another replica is to decode it.
+        request_failed: (request, reason in a word, in full, now): it was refused, or its client gave it up.
         request_ended: (request): its last token is, or will be at its ``end_ps``, with the client.
         step_launched: (instance, number of the step, now, when its operations start, requests computed in it).
         step_landed: (instance, number of the step, now, energy in pJ): all its members' parts of it are done.
@@ -28,6 +29,7 @@ class ServingHooks(Hooks):
     request_arrived: Hook[[RequestState, int]]
     request_received: Hook[[RequestState, int]]
     prompt_computed: Hook[[RequestState, int]]
+    request_failed: Hook[[RequestState, str, str, int]]
     request_ended: Hook[[RequestState]]
     step_launched: Hook[[str, int, int, int, Sequence[int]]]
     step_landed: Hook[[str, int, int, int]]

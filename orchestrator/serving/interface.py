@@ -153,6 +153,10 @@ class KvConnector(Protocol):
         """Its first token is out, its K and V are whole on the engine that computed them."""
         ...
 
+    def aborted(self, request: int) -> None:
+        """A request, by number, was dropped by its client, and by the engines that had it."""
+        ...
+
     def layer_hook(self, step: Step) -> LayerHook | None:
         """Before a step: what is to be told how many of its layers are through, if anything."""
         ...

@@ -23,6 +23,7 @@ class EngineSpec:
         slots: steps that may be in flight at once: pipeline stages, or micro-batches.
         first_log: number of the step log of its first slot; the others' follow.
         seed: of what it draws, if it draws anything.
+        async_scheduling: the next step is scheduled while one is in flight, before its tokens are known.
         admission, victims: policies where the scenario names them; None leaves it to the engine's own.
     """
 
@@ -36,6 +37,20 @@ class EngineSpec:
     admission: AdmissionPolicy | None = None
     victims: VictimPolicy | None = None
     seed: int = 0
+    async_scheduling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What an engine finds when it starts: tokens a request may have, what the model allows, and the KV blocks that
+    fit the memory."""
+
+    max_model_len: int
+    max_positions: int
+    blocks: int
+
+
+StartRule = Callable[[Any, Start], tuple[str, object, str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +74,12 @@ def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One kind of engine: its flags, how one is made, its host work where no file of ours has it, and what it takes
-    where flags are left open (``resolve``)."""
+    """One kind of engine: its flags, how one is made, its host work where no file of ours has it, what it takes where
+    flags are left open (``resolve``), and which flag keeps it from starting, its value and what is allowed
+    (``refuse_start``; None if nothing does)."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
     costs: HostCosts | None = None
     resolve: Callable[[EngineOptions, DeviceFacts], EngineOptions] = _plain
+    refuse_start: StartRule = lambda options, start: None

@@ -6,6 +6,8 @@ from array import array
 from dataclasses import dataclass
 from typing import Any
 
+from .tokens import TokenBlocks
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -19,17 +21,21 @@ class Request:
         next_turn: the session's next prompt, which arrives ``think_ps`` after this one's last token.
         think_ps: how long the session is busy elsewhere (a tool call) after this request.
         priority: smaller is more urgent, as vLLM's; only scheduling policies that ask for it look at it.
+        abort_after_ps: the client gives it up this long after its arrival, if it is not done by then.
+        slo_class: the class of traffic it is of, whose service level objective it is held to.
     """
 
     id: int
     arrival_ps: int
     input_tokens: int
     output_tokens: int
-    token_ids: array[int] | None = None
+    token_ids: array[int] | TokenBlocks | None = None
     session: str | None = None
     next_turn: Request | None = None
     think_ps: int = 0
     priority: int = 0
+    abort_after_ps: int | None = None
+    slo_class: str = ""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Request:
         return self

@@ -33,7 +33,7 @@ CASES = {
     "wrong type": ("instances/0/engine/max_num_seqs", "many", "max_num_seqs = 'many'.*valid integer"),
     "negative": ("instances/0/engine/max_num_seqs", -1, "max_num_seqs = -1.*greater than or equal to 1"),
     "nan": ("cluster/networks/0/bandwidth_gb_s", float("nan"), "bandwidth_gb_s = nan.*(finite|greater than)"),
-    "infinite": ("workload/request_rate", float("inf"), "request_rate = inf.*finite"),
+    "no rate": ("workload/request_rate", float("nan"), "request_rate = nan.*a number above 0, or inf"),
     "duplicate instance": ("instances/1/name", "a", "instance name 'a' is used twice"),
     "duplicate network": (
         "cluster/networks",

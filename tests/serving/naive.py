@@ -27,7 +27,8 @@ class Naive:
                 "tokens": tokens,
                 "produced": 0,
                 "computed": 0,
-                "air": 0,
+                "air": 0,  # steps in flight that compute something of it
+                "flying": 0,  # its output tokens that they give, with asynchronous scheduling
                 "blocks": [],
                 "named": 0,
             }
@@ -39,7 +40,9 @@ class Naive:
             block, _ = self.free.popitem(last=False)
             name = self.hash_of.pop(block, None)
             if name is not None:
-                del self.by_hash[name]
+                self.by_hash[name].remove(block)
+                if not self.by_hash[name]:
+                    del self.by_hash[name]
             self.refs[block] = 1
             taken.append(block)
         return taken
@@ -59,16 +62,20 @@ class Naive:
     def remember(self, s, computed):
         if not self.c.enable_prefix_caching:
             return
-        full = computed // self.c.block_size
+        known = s["in"] + s["produced"]
+        full = min(computed, known) // self.c.block_size
         for block in range(s["named"], full):  # each block once, when it becomes full
             name = self.name_of(s, block)
-            if name is not None and name not in self.by_hash:
-                self.by_hash[name] = s["blocks"][block]
+            if name is not None:
+                self.by_hash.setdefault(name, []).append(s["blocks"][block])
                 self.hash_of[s["blocks"][block]] = name
-        s["named"] = full
+        s["named"] = max(s["named"], full)
 
     def want(self, s, budget):
-        n = s["in"] + s["produced"] - s["computed"]
+        """Asynchronously tokens on their way are counted on, and nothing is computed beyond the last."""
+        if s["flying"] and s["produced"] + s["flying"] == s["out"]:
+            return 0
+        n = s["in"] + s["produced"] + s["flying"] - s["computed"]
         if self.c.long_prefill_token_threshold:
             n = min(n, self.c.long_prefill_token_threshold)
         return min(n, budget)
@@ -96,9 +103,7 @@ class Naive:
                 break
             s["blocks"] += self.take(need)
             batch.append((s, n, s["computed"]))
-            s["air"] += 1
-            s["computed"] += n
-            self.remember(s, s["computed"])
+            self.send(s, n)
             budget -= n
             index += 1
         while not preempted and self.waiting and budget and len(self.running) < self.c.max_num_seqs:
@@ -111,7 +116,7 @@ class Naive:
                     name = self.name_of(s, block)
                     if name is None or name not in self.by_hash:
                         break
-                    hit.append(self.by_hash[name])
+                    hit.append(self.by_hash[name][0])
             s["computed"], s["named"] = len(hit) * bs, len(hit)
             n = self.want(s, 10**9)
             if not self.c.enable_chunked_prefill and n > budget:
@@ -130,11 +135,16 @@ class Naive:
             s["blocks"] = hit + self.take(-(-(s["computed"] + n) // bs) - len(hit))
             self.running.append(s)
             batch.append((s, n, s["computed"]))
-            s["air"] += 1
-            s["computed"] += n
-            self.remember(s, s["computed"])
+            self.send(s, n)
             budget -= n
         return batch
+
+    def send(self, s, n):
+        s["air"] += 1
+        s["computed"] += n
+        self.remember(s, s["computed"])
+        if self.c.async_scheduling and s["computed"] == s["in"] + s["produced"] + s["flying"]:
+            s["flying"] += 1
 
     def complete(self, batch):
         """A token counts even if its sequence was preempted while it was on its way."""
@@ -143,6 +153,10 @@ class Naive:
             s["air"] -= 1
             if cached + n == s["in"] + s["produced"]:
                 s["produced"] += 1
+                if self.c.async_scheduling:
+                    s["flying"] -= 1
+                    if s in self.running:
+                        self.remember(s, s["computed"] - s["flying"])
                 if s["produced"] == s["out"]:
                     ended.append(s)
         for s in ended:

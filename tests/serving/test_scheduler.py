@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metronome.orchestrator.serving.kv.pool import BlockPool
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.workload.request import Request
@@ -47,32 +48,44 @@ configs = st.builds(
 
 
 @settings(max_examples=400, deadline=None)
-@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3))
-def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes):
-    """With several lanes, steps end in the order they began, as in a pipeline."""
+@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans())
+def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous):
+    """With several lanes, steps end in the order they began, as in a pipeline; asynchronously two are in flight."""
     least = max(-(-(r.input_tokens + r.output_tokens) // config.block_size) for _, r in requests)
-    fast, plain = vllm(config, least + spare, lanes), Naive(config, least + spare)
-    ended, step, flying = [], 0, []
+    config = replace(config, async_scheduling=asynchronous)
+    lanes, most = (1, 2) if asynchronous else (lanes, lanes)
+    fast = vllm(config, least + spare, lanes, async_scheduling=asynchronous)
+    plain = Naive(config, least + spare)
+    ended, step, flying, last = [], 0, [], None
     while len(ended) < len(requests):
         for when, arriving in requests:
             if when == step:
                 fast.submit(VllmRequestState(arriving))
                 plain.add(arriving)
-        for _ in range(lanes - len(flying)):
+        for _ in range(most - len(flying)):
+            if asynchronous and last:
+                fast.settle(last)
+                last = None
             scheduled, expected = fast.schedule(step), plain.schedule()
             assert (scheduled.batch[:5] if scheduled else None) == (shape(expected) if expected else None), (
                 f"step {step}"
             )
             if scheduled:
                 flying.append((scheduled, expected))
+                last = scheduled
         if flying:
             scheduled, expected = flying.pop(0)
-            done, due = [s.request.id for s in complete(fast, scheduled, step)], plain.complete(expected)
+            if not asynchronous or scheduled is last:
+                fast.settle(scheduled)
+                last = None
+            fast.finish(scheduled, step)
+            done, due = [s.request.id for s in scheduled.ended], plain.complete(expected)
             assert sorted(done) == sorted(due)
             ended += done
         assert fast.scheduler.pool.free == len(plain.free)
         assert fast.counts.preemptions == plain.preemptions
         assert fast.counts.prefix_hit_tokens == plain.hits
+        assert fast.scheduler.pool.cached == len(plain.by_hash)
         step += 1
         assert step < 5000, "does not end"
     assert fast.scheduler.pool.free == fast.scheduler.pool.size, "blocks were lost"
@@ -178,3 +191,14 @@ def test_a_pool_gives_back_what_it_took_last_block_first(blocks):
     rest = scheduler.scheduler.pool.get_new_blocks(8 - blocks)
     assert rest == list(range(blocks, 8))
     assert scheduler.scheduler.pool.get_new_blocks(blocks) == taken[::-1]
+
+
+def test_a_second_block_of_one_hash_is_found_when_the_first_is_taken():
+    pool = BlockPool(3)
+    first, second = pool.get_new_blocks(2)
+    pool.cache_block(first, b"a")
+    pool.cache_block(second, b"a")
+    assert pool.get_cached_blocks([b"a"], 1) == [first]
+    pool.free_blocks([first])
+    assert pool.get_new_blocks(2)[1] == first
+    assert (pool.get_cached_blocks([b"a"], 1), pool.cached) == ([second], 1)

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metronome.orchestrator.workload.synthetic import Lengths, SharedPrefix, Synthetic, generate
+from metronome.orchestrator.workload.formats.synthetic import SharedPrefix, Synthetic
+from metronome.orchestrator.workload.formats.synthetic import generate as generate_with
+from metronome.orchestrator.workload.randomness import Lengths
+from metronome.orchestrator.workload.registry import Reading
+
+
+def generate(spec, seed):
+    return generate_with(spec, Reading(lambda name: None, seed))
 
 
 def spec(**changes):

@@ -29,6 +29,7 @@ class HostCosts:
         host_step_ps: the host's work on a step: schedule it, prepare its inputs, deal with its tokens.
         host_sequence_ps: what each of its sequences adds to that.
         server: its API server.
+        reserved_blocks: KV blocks that no request gets (vLLM's null block).
     """
 
     name: str
@@ -40,6 +41,7 @@ class HostCosts:
     warm_up_ps: int
     graph_sizes: tuple[int, ...]
     server: ServerModel
+    reserved_blocks: int = 0
 
     def warm(self) -> HostCosts:
         """The same of an engine that has served before."""
@@ -94,7 +96,14 @@ def host_costs(name: str, cold: bool = False) -> HostCosts:
     facts = _facts(name)
     times, server = _times(facts), _times(facts["api_server"])
     sizes = tuple(size for first, end, step in facts["graph_sizes"] for size in range(first, end + 1, step))
-    costs = HostCosts(name, facts["async_scheduling"], **times, graph_sizes=sizes, server=ServerModel(**server))
+    costs = HostCosts(
+        name,
+        facts["async_scheduling"],
+        **times,
+        graph_sizes=sizes,
+        server=ServerModel(**server),
+        reserved_blocks=facts.get("reserved_blocks", 0),
+    )
     return costs if cold else costs.warm()
 
 

@@ -41,6 +41,7 @@ class Handover:
     sent: int = 0
     moving: int = 0
     prompt_done: bool = False
+    aborted: bool = False
 
 
 class PrefillDecodeConnector:
@@ -97,6 +98,24 @@ class PrefillDecodeConnector:
         else:
             self._at(handover.source).submit(handover.source)
 
+    def aborted(self, request: int) -> None:
+        handover = self.open.get(request)
+        if handover is not None:
+            handover.aborted = True
+            if not handover.moving:
+                self._drop(handover)
+
+    def _drop(self, handover: Handover) -> None:
+        """Nothing of it moves any more: blocks that only the hand-over held are free on both sides."""
+        del self.open[handover.source.request.id]
+        source, target = self._at(handover.source), self._at(handover.target)
+        if handover.prompt_done:
+            source.engine.finished_sending(handover.source)
+        if handover.missing >= 0:
+            target.engine.finished_recving(handover.target)
+        source.wake()
+        target.wake()
+
     def _send_rest(self, handover: Handover) -> None:
         """What has not gone layer by layer goes whole."""
         if handover.missing < 0:
@@ -120,6 +139,10 @@ class PrefillDecodeConnector:
         handover.moving -= 1
         if not handover.moving:
             self._hooks.transfer_ended(handover.source.request.id, self._clock.now_ps)
+        if handover.aborted:
+            if not handover.moving:
+                self._drop(handover)
+            return
         if handover.prompt_done and not handover.moving and handover.sent == handover.missing:
             self._complete(handover)
 
@@ -158,7 +181,8 @@ class PrefillDecodeConnector:
     def send_layers(self, leaving: Sequence[tuple[Handover, int]], layers: range) -> None:
         """K and V of those layers of so many tokens each are computed: send them."""
         for handover, tokens in leaving:
-            self._send(handover, tokens, layers)
+            if not handover.aborted:
+                self._send(handover, tokens, layers)
 
     def _held(self, handover: Handover, computed: int) -> int:
         """Of ``computed`` tokens at the prompt's beginning, those the target lacks."""

@@ -24,14 +24,17 @@ class BlockPool:
         self._fresh = 0  # first block never used
         self._freed: OrderedDict[int, None] = OrderedDict()
         self._references: dict[int, int] = {}
-        self._by_hash: dict[bytes, int] = {}
+        self._by_hash: dict[bytes, int | dict[int, None]] = {}  # one block, or several in the order they were named
         self._hash_of: dict[int, bytes] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BlockPool:
         """Plain numbers all: copying each dictionary whole is a hundred times as fast as item by item."""
         copied = memo[id(self)] = copy(self)
         copied._freed, copied._references = self._freed.copy(), self._references.copy()
-        copied._by_hash, copied._hash_of = self._by_hash.copy(), self._hash_of.copy()
+        copied._hash_of = self._hash_of.copy()
+        copied._by_hash = {
+            name: blocks if isinstance(blocks, int) else blocks.copy() for name, blocks in self._by_hash.items()
+        }
         return copied
 
     @property
@@ -54,7 +57,7 @@ class BlockPool:
             self._fresh,
             list(self._freed),
             list(self._references.items()),
-            [(name.hex(), block) for name, block in self._by_hash.items()],
+            [(name.hex(), block if isinstance(block, int) else list(block)) for name, block in self._by_hash.items()],
         ]
 
     def get_new_blocks(self, count: int) -> list[int]:
@@ -80,7 +83,7 @@ class BlockPool:
             block = by_hash.get(name)
             if block is None:
                 break
-            found.append(block)
+            found.append(block if isinstance(block, int) else next(iter(block)))
         return found
 
     def idle(self, blocks: Iterable[int]) -> int:
@@ -106,12 +109,23 @@ class BlockPool:
                 freed[block] = None
 
     def cache_block(self, block: int, name: bytes) -> None:
-        """Make a full block findable by its hash; the first block of a hash stays the one found."""
-        if name not in self._by_hash:
+        """Make a full block findable by its hash. Several blocks may have one hash: the first of them is the one found,
+        and when it is taken the next is (`vllm/v1/core/block_pool.py`, BlockHashToBlockMap)."""
+        same = self._by_hash.get(name)
+        if same is None:
             self._by_hash[name] = block
-            self._hash_of[block] = name
+        elif isinstance(same, int):
+            self._by_hash[name] = {same: None, block: None}
+        else:
+            same[block] = None
+        self._hash_of[block] = name
 
     def _forget(self, block: int) -> None:
         name = self._hash_of.pop(block, None)
-        if name is not None:
+        if name is None:
+            return
+        same = self._by_hash[name]
+        if isinstance(same, int) or len(same) == 1:
             del self._by_hash[name]
+        else:
+            del same[block]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-
-from .radix_cache import RadixCache
+from .radix_cache import Ids, RadixCache
 from .request_state import SglangRequestState
 
 
@@ -87,7 +85,7 @@ class Memory:
         self.unlock(state)
         state.node, state.protected, state.kv_len = None, 0, 0
 
-    def beginning_of(self, ids: array[int], tokens: int) -> int:
+    def beginning_of(self, ids: Ids, tokens: int) -> int:
         """Tokens of a prompt that are cached now; looking counts as no use."""
         node, matched, end = self.tree.root, 0, self.aligned(tokens)
         while matched < end:

@@ -13,7 +13,10 @@ from copy import copy, deepcopy
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeAlias
 
+from ...workload.tokens import TokenBlocks
+
 Tokens: TypeAlias = "array[int]"
+Ids: TypeAlias = "array[int] | TokenBlocks"
 
 
 class Node:
@@ -68,7 +71,7 @@ class RadixCache:
         """Of that many tokens, those in whole pages."""
         return tokens // self.page_size * self.page_size
 
-    def match(self, ids: Tokens, limit: int) -> tuple[int, Node]:
+    def match(self, ids: Ids, limit: int) -> tuple[int, Node]:
         """Tokens of the longest cached beginning of the first ``limit``, in whole pages, and the node it ends in.
 
         Counts as a use. A node in which it ends in the middle is split.
@@ -89,7 +92,7 @@ class RadixCache:
             node, matched = child, matched + common
         return matched, node
 
-    def insert(self, ids: Tokens, tokens: int) -> int:
+    def insert(self, ids: Ids, tokens: int) -> int:
         """Make the first ``tokens`` of ``ids`` findable, in whole pages; returns how many were there already."""
         end = self.aligned(tokens)
         matched, node = self.match(ids, end)
@@ -143,10 +146,10 @@ class RadixCache:
             yield node
             stack.extend(node.children.values())
 
-    def _first(self, ids: Tokens, start: int) -> tuple[int, ...]:
+    def _first(self, ids: Ids, start: int) -> tuple[int, ...]:
         return tuple(ids[start : start + self.page_size])
 
-    def _common(self, key: Tokens, ids: Tokens, start: int, end: int) -> int:
+    def _common(self, key: Tokens, ids: Ids, start: int, end: int) -> int:
         """How many tokens of ``key`` are those of ``ids`` from ``start``, in whole pages."""
         most = min(len(key), end - start)
         if key[:most] == ids[start : start + most]:

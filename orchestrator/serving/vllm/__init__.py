@@ -6,5 +6,6 @@ from ..spec import EngineKind
 from .defaults import resolve
 from .engine import VllmEngine
 from .options import VllmOptions
+from .start import refuse_start
 
-KIND = EngineKind(options=VllmOptions, make=VllmEngine, resolve=resolve)
+KIND = EngineKind(options=VllmOptions, make=VllmEngine, resolve=resolve, refuse_start=refuse_start)

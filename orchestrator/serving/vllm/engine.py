@@ -16,7 +16,7 @@ from .lanes import VllmStep
 from .request_state import VllmRequestState
 from .scheduler import Scheduler
 
-FIXED = ("block_size", "enable_prefix_caching")  # the cache was built for them
+FIXED = ("block_size", "enable_prefix_caching", "async_scheduling")  # what it was built for
 
 
 class VllmEngine:
@@ -25,8 +25,9 @@ class VllmEngine:
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
         self.role = spec.role
-        options = {field.name: getattr(spec.options, field.name) for field in fields(SchedulerConfig)}
-        self._config = SchedulerConfig(**options)
+        names = [field.name for field in fields(SchedulerConfig) if field.name != "async_scheduling"]
+        options = {name: getattr(spec.options, name) for name in names}
+        self._config = SchedulerConfig(**options, async_scheduling=spec.async_scheduling)
         self.block_size, self.num_blocks = self._config.block_size, spec.num_blocks
         self._life = 0  # how often it has failed
         self.scheduler = self._new_scheduler()

@@ -75,9 +75,14 @@ class Lane:
 
 @dataclass(slots=True)
 class VllmStep(Step):
-    """The step of a lane. ``life`` tells whether the engine has failed since."""
+    """The step of a lane. ``life`` tells whether the engine has failed since.
+
+    ``filled``: who fills a block in it with a token that is not known when it is scheduled; with how many tokens
+    computed, and in which life.
+    """
 
     lane: Lane = field(kw_only=True)
+    filled: list[tuple[VllmRequestState, int, int]] = field(default_factory=list)
     life: int = 0
     first: list[VllmRequestState] = field(default_factory=list)
     ended: list[VllmRequestState] = field(default_factory=list)

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from itertools import islice
 
-from ...errors import InputError
 from ..interface import AdmissionPolicy, EngineCounts, VictimPolicy
 from ..kv.cache import KvCache
 from .config import SchedulerConfig
 from .decoders import Decoders
 from .lanes import Chunk, Lane, VllmStep, gather
 from .request_state import VllmRequestState
+from .victims import victim as choose_victim
 from .waiting_for_remote_kvs import WaitingForRemoteKvs
 from .waiting_queue import ByKey, FirstCome, WaitingQueue
 
@@ -62,7 +62,9 @@ class Scheduler:
         self._lane = self.lanes[0]
         self._order = 0
         self.has_aborted = False  # any, ever
-        self._leaving: set[int] = set()  # running, by order, whose last token is on its way
+        self._leaving: set[int] = set()  # running, by order, whose prompt is computed for another engine
+        self._filled: list[tuple[VllmRequestState, int, int]] = []  # of the step being put together
+        self._known: set[int] = set()  # decoders, by order, whose last token is out though steps are in flight
 
     @property
     def load(self) -> tuple[int, int]:
@@ -88,6 +90,8 @@ class Scheduler:
         if lane is None:
             return None
         self._lane = lane
+        self._passed: set[int] = set()  # by order, who gets no token in this step
+        self._filled, self._known = [], {sequence.order for sequence in self._skipped}
         for sequence in self._skipped:
             self._lane.decoders.join(sequence)
         self._skipped.clear()
@@ -99,7 +103,7 @@ class Scheduler:
         if not self._lane.chunks and not self._lane.decoders.count:
             return None
         self._lane.in_flight = True
-        return VllmStep(self._lane.batch(), self.lanes.index(self._lane), lane=self._lane)
+        return VllmStep(self._lane.batch(), self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
 
     def settle(self, done: VllmStep) -> None:
         """Count on the tokens of a step, which may still be in flight, so that the next can be scheduled."""
@@ -128,21 +132,23 @@ class Scheduler:
             self._produce(sequence, step)
             if not sequence.remaining:
                 ended.append(sequence)
-                self._withdraw(sequence)
         current.landing.clear()
         ended.sort(key=lambda sequence: sequence.order)
-        self._leaving.update(sequence.order for sequence in (*ended, *handed))
+        self._leaving.update(sequence.order for sequence in handed)
         done.ended, done.handed = ended, handed
 
     def finish(self, done: VllmStep) -> None:
         """A settled step's tokens are out: who ended gives its blocks back, whose prompt is whole is handed over."""
+        for sequence, computed, life in done.filled:
+            if sequence.num_preemptions == life and not sequence.aborted:
+                self.cache.cache_blocks(sequence, computed)
         for sequence in done.handed:
             self._leaving.discard(sequence.order)
             del self.running[sequence.order]
             self.handed[sequence.request.id] = sequence
         for sequence in done.ended:
-            self._leaving.discard(sequence.order)
-            self.running.pop(sequence.order, None)
+            if self.running.pop(sequence.order, None) is None and sequence in self.waiting:
+                self.waiting.remove(sequence)  # preempted with its last token on its way
             self.cache.free(sequence)
             sequence.block_hashes = []
 
@@ -184,12 +190,6 @@ class Scheduler:
         self.cache.free(sequence)
         return decoding
 
-    def _withdraw(self, sequence: VllmRequestState) -> None:
-        """Its last token landed after it had been preempted: it need not be computed again."""
-        if sequence in self.waiting:
-            self.waiting.remove(sequence)
-        self.prefilling.pop(sequence.order, None)
-
     # Prefill and decode on different engines ------------------------------------------------------
 
     def release(self, sequence: VllmRequestState) -> None:
@@ -221,23 +221,33 @@ class Scheduler:
         # In running order, as a block taken may be the one an earlier sequence has just been found by.
         for order in sorted({*decoders.at_block_edge(), *self.prefilling}):
             sequence = self.running.get(order)
-            if sequence is None:
+            if sequence is None or order in self._passed:
                 continue  # preempted for a sequence before it
             if sequence in decoders:
                 if not self._grow_decoder(sequence):
+                    self._pass_over(order)
                     break
                 continue
             tokens = min(self._wanted(sequence), budget - decoders.count - self._chunk_tokens())
             if tokens and not self._grow(sequence, tokens):
+                self._pass_over(order)
                 break
         return budget - decoders.count - self._chunk_tokens()
+
+    def _pass_over(self, order: int, most: int | None = None) -> None:
+        """So many behind that one get no token in this step; without a victim policy there is nobody behind."""
+        for behind in islice([one for one in self.running if one > order] if self._victims else [], most):
+            self._passed.add(behind)
+            if (sequence := self.running[behind]) in self._lane.decoders:
+                self._lane.decoders.leave(sequence)
+                self._skipped.append(sequence)
 
     def _grow_in_order(self, budget: int) -> int:
         """Phase A one sequence at a time, for when the budget does not reach every decoder."""
         decoders = self._lane.decoders
         left, grown = budget, []
         for sequence in list(self.running.values()):
-            if sequence.order not in self.running:
+            if sequence.order not in self.running or sequence.order in self._passed:
                 continue
             preempted = self.counts.preemptions
             if sequence in decoders:
@@ -246,12 +256,14 @@ class Scheduler:
                     self._skipped.append(sequence)
                     continue
                 if not self._grow_decoder(sequence):
+                    self._pass_over(sequence.order)
                     break
                 grown.append(sequence)
                 left -= 1
             elif left and sequence.order in self.prefilling:
                 tokens = min(self._wanted(sequence), left)
                 if tokens and not self._grow(sequence, tokens):
+                    self._pass_over(sequence.order)
                     break
                 left -= tokens
             if self._victims and self.counts.preemptions > preempted:  # one before it may have given its tokens back
@@ -287,35 +299,45 @@ class Scheduler:
         self._lane.chunks.append(Chunk(sequence, tokens, sequence.num_computed_tokens, last, sequence.num_preemptions))
 
     def _grow_decoder(self, sequence: VllmRequestState) -> bool:
-        """One more token: a block where one begins, a name where one ends; False if it preempted itself."""
-        block_size = self.config.block_size
+        """One more token: a block where one begins, a name where one ends; False if it preempted itself.
+
+        A name takes the ids of all tokens, and with asynchronous scheduling that of the last is still on its way. The
+        block is named with the token after it, or when its own is out, whichever comes first
+        (`v1/core/kv_cache_manager.py`, allocate_slots; `v1/core/sched/async_scheduler.py`).
+        """
+        block_size, late = self.config.block_size, self.config.async_scheduling and sequence.order not in self._known
         context = self._lane.decoders.context(sequence)
-        if context % block_size == 0 and len(sequence.block_ids) * block_size == context:
-            if not self.pool.free and not self._make_room(sequence, 1):
-                return False
-            sequence.block_ids.append(self.pool.get_new_block())
+        if context % block_size == 0:
+            if len(sequence.block_ids) * block_size == context:
+                if not self.pool.free and not self._make_room(sequence, 1):
+                    return False
+                sequence.block_ids.append(self.pool.get_new_block())
+            if late:
+                self.cache.cache_blocks(sequence, context)
         if (context + 1) % block_size == 0:
-            self.cache.cache_blocks(sequence, context + 1)
+            if late:
+                self._filled.append((sequence, context + 1, sequence.num_preemptions))
+            else:
+                self.cache.cache_blocks(sequence, context + 1)
         return True
 
     def _make_room(self, sequence: VllmRequestState, need: int) -> bool:
-        """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went."""
+        """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went.
+
+        vLLM counts places in its list: where one goes that is before it and has no token in this step, as many behind
+        it are passed over (`v1/core/sched/scheduler.py`, schedule: ``req_index``).
+        """
+        moved = 0
         while self.pool.free < need:
-            victim = self._victim()
+            victim = choose_victim(self.running, self._leaving, self._victims)
+            computed = victim in self._lane.decoders or any(chunk.state is victim for chunk in self._lane.chunks)
+            moved += victim.order < sequence.order and not computed
             self._preempt(victim)
             if victim is sequence:
                 return False
+        if moved:
+            self._pass_over(sequence.order, moved)
         return True
-
-    def _victim(self) -> VllmRequestState:
-        """Whoever is about to leave gives its blocks back anyway."""
-        staying = (self.running[order] for order in reversed(self.running) if order not in self._leaving)
-        if self._victims is None:
-            return next(staying)
-        chosen = self._victims.victim(list(staying)[::-1])
-        if not isinstance(chosen, VllmRequestState) or chosen.order not in self.running:
-            raise InputError("engine.scheduling_policy", "victim", chosen, "must be one of the running requests")
-        return chosen
 
     def _preempt(self, sequence: VllmRequestState) -> None:
         lane = self._stop_running(sequence)
@@ -345,9 +367,7 @@ class Scheduler:
                 self.waiting.pop_first()
                 continue
             # One token is always left to compute.
-            hit = self.cache.get_computed_blocks(
-                sequence, sequence.num_tokens - 1
-            )  # one token is always left to compute
+            hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
             sequence.num_computed_tokens = len(hit) * config.block_size
             tokens = self._wanted(sequence)
             if not config.enable_chunked_prefill and tokens > budget:

@@ -3,6 +3,7 @@
 Flat: ``input_toks, output_toks, arrival_time_ns`` and optionally ``input_tok_ids, output_tok_ids``.
 Agentic: ``session_id`` (optional), ``arrival_time_ns``, ``sub_requests`` of the flat form less the
 arrival, each with ``tool_duration_ns``: how long its tool runs before the next one is sent.
+Ours, in either form: ``priority``, and ``abort_after_ns``, after which the client gives it up.
 """
 
 from __future__ import annotations
@@ -11,40 +12,41 @@ import json
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
-from ..errors import InputError
-from .request import Request
+from ...errors import InputError
+from ..options import TimedTraceOptions
+from ..registry import Format, Reading, unlike
+from ..request import Request
+from ..rows import empty, open_file
 
 PS_PER_NS = 1000
 MAX_ARRIVAL_NS = 2**53  # 104 days: within int64 picoseconds
 
 
-def read(path: Path, limit: int | None = None) -> Iterator[Request]:
-    """Requests in order of arrival, one line in memory at a time.
+class LLMServingSimOptions(TimedTraceOptions):
+    """An LLMServingSim JSONL file, flat or agentic."""
 
-    ``limit`` counts lines. Raises InputError with the line number.
-    """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise InputError(str(path), "workload", None, f"cannot be read: {error.strerror}") from None
+    format: Literal["llmservingsim"] = "llmservingsim"
+
+
+def read(options: LLMServingSimOptions, reading: Reading) -> Iterator[Request]:
+    """Requests as they come, one line in memory at a time. Raises InputError with the line number."""
+    path = reading.path(options.path)
     reader = _Reader(path)
-    with file:
+    with open_file(path) as file:
         for number, line in enumerate(file, 1):
-            if limit is not None and reader.lines >= limit:
-                break
             if line.strip():
                 yield reader.parse(number, line)
     if not reader.lines:
-        raise InputError(str(path), "workload", None, "is empty; at least one request is needed")
+        raise empty(path)
 
 
 class _Reader:
     def __init__(self, path: Path) -> None:
-        self.path, self.lines, self._next_id, self._last_ns = path, 0, 0, 0
+        self.path, self.lines, self._next_id = path, 0, 0
         self._sessions: set[str] = set()
 
     def parse(self, number: int, line: bytes) -> Request:
@@ -52,20 +54,13 @@ class _Reader:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise InputError(where, "line", None, f"is not JSON: {_why(line) or error}") from None
+            hint = unlike(self.path, "llmservingsim")
+            raise InputError(where, "line", None, f"is not JSON: {_why(line) or error}{hint}") from None
         if not isinstance(row, dict):
             raise InputError(where, "line", row, "must be a JSON object")
         arrival = _integer(where, row, "arrival_time_ns", 0)
         if arrival > MAX_ARRIVAL_NS:
             raise InputError(where, "arrival_time_ns", arrival, f"at most {MAX_ARRIVAL_NS} (104 days)")
-        if arrival < self._last_ns:
-            raise InputError(
-                where,
-                "arrival_time_ns",
-                arrival,
-                f"requests must be sorted by arrival; the line before has {self._last_ns}",
-            )
-        self._last_ns = arrival
         self.lines += 1
         if "sub_requests" not in row:
             return self._request(where, row, arrival * PS_PER_NS, self._take_ids(1))
@@ -99,10 +94,22 @@ class _Reader:
         next_turn: Request | None = None,
         think_ns: int = 0,
     ) -> Request:
-        inputs = _integer(where, row, "input_toks", 1)
-        outputs = _integer(where, row, "output_toks", 1)
+        inputs = _integer(where, row, "input_toks", 0)
+        outputs = _integer(where, row, "output_toks", 0)
         ids = _token_ids(where, row, inputs, outputs)
-        return Request(request_id, arrival_ps, inputs, outputs, ids, session, next_turn, think_ns * PS_PER_NS)
+        abort_ns = _integer(where, row, "abort_after_ns", 0) if row.get("abort_after_ns") is not None else None
+        return Request(
+            request_id,
+            arrival_ps,
+            inputs,
+            outputs,
+            ids,
+            session,
+            next_turn,
+            think_ns * PS_PER_NS,
+            _integer(where, row, "priority", -(2**31), default=0),
+            None if abort_ns is None else abort_ns * PS_PER_NS,
+        )
 
     def _take_ids(self, count: int) -> int:
         self._next_id += count
@@ -149,3 +156,10 @@ def _why(line: bytes) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def _looks_like(path: Path, head: bytes) -> bool:
+    return b'"input_toks"' in head or b'"sub_requests"' in head
+
+
+FORMAT = Format(LLMServingSimOptions, read, _looks_like)

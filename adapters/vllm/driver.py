@@ -1,0 +1,241 @@
+"""vLLM's own scheduler, driven on a CPU: runs in the interpreter that has vLLM, and knows nothing of Metronome.
+
+A line of JSON in, a line ``= JSON`` (or ``! why``) out, as `metronome.adapters.tools.lines` expects. Each is a list:
+a verb and its arguments.
+
+- ``["open", {flags}]``: a new scheduler. Flags: those of `FLAGS`, by vLLM's names.
+- ``["add", id, prompt ids, output tokens, priority, remote]``: a request comes. ``remote``: the K and V of its prompt
+  come from elsewhere, as with a KV connector that loads asynchronously.
+- ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
+  was preempted, then the state: free blocks, names that can be found, and the orders of the waiting and of the running.
+- ``["update", number, {id: token}, [ids whose K and V have arrived]]``: a step's tokens are out. Answers who got a
+  token, who ended, and the state.
+- ``["abort", id]``.
+
+The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
+read (a decoder without images, its length) and the tokens.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import traceback
+from dataclasses import MISSING, fields
+from types import SimpleNamespace
+
+os.environ.update(VLLM_TARGET_DEVICE="cpu", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+
+import torch
+from pydantic.fields import FieldInfo
+from vllm.config import CacheConfig, ObservabilityConfig, ParallelConfig, SchedulerConfig, VllmConfig
+from vllm.sampling_params import SamplingParams
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
+from vllm.v1.request import Request, RequestStatus
+
+FLAGS = {
+    "max_num_seqs": 256,
+    "max_num_batched_tokens": 8192,
+    "long_prefill_token_threshold": 0,
+    "enable_chunked_prefill": True,
+    "scheduler_reserve_full_isl": True,
+    "policy": "fcfs",
+    "async_scheduling": False,
+    "pipeline_parallel_size": 1,
+    "block_size": 16,
+    "num_gpu_blocks": 1000,
+    "enable_prefix_caching": True,
+    "max_model_len": 1 << 20,
+}
+
+
+class Model(SimpleNamespace):
+    """What the scheduler reads of a model; what is not listed is absent, hence false."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return None
+
+
+class Remote:
+    """A KV connector's scheduler side: prompts marked remote are loaded whole, asynchronously."""
+
+    def __init__(self):
+        self.remote = set()
+
+    def get_num_new_matched_tokens(self, request, computed):
+        missing = request.num_prompt_tokens - computed if request.request_id in self.remote else 0
+        self.remote.discard(request.request_id)
+        return missing, missing > 0
+
+    def request_finished(self, request, block_ids):
+        return False, None
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "bind_gpu_block_pool":
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+class Driver:
+    """One scheduler at a time."""
+
+    def open(self, flags):
+        f = {**FLAGS, **flags}
+        scheduling = {
+            "max_num_seqs": f["max_num_seqs"],
+            "max_num_batched_tokens": f["max_num_batched_tokens"],
+            "long_prefill_token_threshold": f["long_prefill_token_threshold"],
+            "enable_chunked_prefill": f["enable_chunked_prefill"],
+            "policy": f["policy"],
+            "max_model_len": f["max_model_len"],
+            "async_scheduling": f["async_scheduling"],
+            "is_encoder_decoder": False,
+            "scheduler_reserve_full_isl": f["scheduler_reserve_full_isl"],
+        }
+        known = {name: value for name, value in scheduling.items() if name in SchedulerConfig.__dataclass_fields__}
+        cache = {
+            "block_size": f["block_size"],
+            "enable_prefix_caching": f["enable_prefix_caching"],
+            "num_gpu_blocks": f["num_gpu_blocks"],
+        }
+        whole = _config(
+            VllmConfig,
+            scheduler_config=_config(SchedulerConfig, **known),
+            cache_config=_config(CacheConfig, **cache),
+            parallel_config=_config(ParallelConfig, pipeline_parallel_size=f["pipeline_parallel_size"]),
+            observability_config=_config(ObservabilityConfig),
+            model_config=Model(max_model_len=f["max_model_len"]),
+        )
+        spec = FullAttentionSpec(block_size=f["block_size"], num_kv_heads=1, head_size=1, dtype=torch.float32)
+        groups = [KVCacheGroupSpec(["layer"], spec)]
+        kind = AsyncScheduler if f["async_scheduling"] else Scheduler
+        self.scheduler = kind(
+            vllm_config=whole,
+            kv_cache_config=KVCacheConfig(f["num_gpu_blocks"], [], groups),
+            structured_output_manager=SimpleNamespace(should_advance=lambda request: False),
+            block_size=f["block_size"],
+        )
+        self.hasher = get_request_block_hasher(f["block_size"], _hash) if f["enable_prefix_caching"] else None
+        self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
+        return sorted(set(scheduling) - set(known))
+
+    def add(self, name, prompt, outputs, priority=0, remote=False):
+        params = SamplingParams(max_tokens=outputs, ignore_eos=True)
+        self.arrivals += 1
+        request = _request(str(name), prompt, params, float(self.arrivals), priority, self.hasher)
+        if remote:
+            if self.scheduler.connector is None:
+                self.scheduler.connector = Remote()
+            self.scheduler.connector.remote.add(str(name))
+        self.scheduler.add_request(request)
+
+    def schedule(self):
+        scheduler = self.scheduler
+        flying = {r: getattr(r, "num_output_placeholders", 0) for r in scheduler.requests.values()}
+        before = {r: r.num_preemptions for r in flying}
+        out = scheduler.schedule()
+        preempted = sorted(int(r.request_id) for r in flying if r.num_preemptions > before[r])
+        self.number += 1
+        cached = {r.req_id: r.num_computed_tokens for r in out.scheduled_new_reqs}
+        cached.update(
+            zip(out.scheduled_cached_reqs.req_ids, out.scheduled_cached_reqs.num_computed_tokens, strict=True)
+        )
+        batch = [[int(name), tokens, cached[name]] for name, tokens in out.num_scheduled_tokens.items()]
+        whole = set()  # who samples a token: its last known one, or one on its way, is computed
+        for name, tokens in out.num_scheduled_tokens.items():
+            request = scheduler.requests[name]
+            if cached[name] + tokens >= request.num_tokens + flying[request]:
+                whole.add(name)
+        self.steps[self.number] = out, whole
+        return [self.number, batch, preempted, *self._state()]
+
+    def update(self, number, tokens, arrived=()):
+        out, whole = self.steps.pop(number)
+        names = list(out.num_scheduled_tokens)
+        sampled = [[tokens[name]] if name in whole else [] for name in names]
+        result = ModelRunnerOutput(
+            req_ids=names,
+            req_id_to_index={name: i for i, name in enumerate(names)},
+            sampled_token_ids=sampled,
+            logprobs=None,
+            prompt_logprobs_dict={},
+            pooler_output=[],
+        )
+        if arrived:
+            result.kv_connector_output = KVConnectorOutput(finished_recving=set(map(str, arrived)))
+        outputs = self.scheduler.update_from_output(out, result)
+        ended = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.finish_reason is not None]
+        gave = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.new_token_ids]
+        return [sorted(gave), sorted(ended), *self._state()]
+
+    def abort(self, name):
+        self.scheduler.finish_requests(str(name), RequestStatus.FINISHED_ABORTED)
+
+    def _state(self):
+        """Free blocks, names that can be found, the waiting and the running."""
+        pool = self.scheduler.kv_cache_manager.block_pool
+        found = pool.cached_block_hash_to_block
+        running = [int(request.request_id) for request in self.scheduler.running]
+        return [pool.get_num_free_blocks(), len(getattr(found, "_cache", found)), self._waiting(), running]
+
+    def _waiting(self):
+        scheduler = self.scheduler
+        return [int(r.request_id) for r in (*getattr(scheduler, "skipped_waiting", ()), *scheduler.waiting)]
+
+
+def _config(kind, **values):
+    """A configuration of any values: vLLM's checks forbid small ones (a budget below max_num_seqs) that its scheduler
+    takes. Fields not given have their defaults, whole configurations are absent."""
+    made = object.__new__(kind)
+    for field in fields(kind):
+        value = field.default
+        if isinstance(value, FieldInfo):
+            value = None if value.is_required() else value.get_default()
+        object.__setattr__(made, field.name, None if value is MISSING else value)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def _hash(value):
+    return hashlib.sha256(repr(value).encode()).digest()
+
+
+def _request(name, prompt, params, arrival, priority, hasher):
+    given = {
+        "request_id": name,
+        "prompt_token_ids": prompt,
+        "sampling_params": params,
+        "pooling_params": None,
+        "arrival_time": arrival,
+        "priority": priority,
+        "block_hasher": hasher,
+    }
+    try:
+        return Request(**given)
+    except TypeError:  # before 0.13 or so, end of sequence was the request's
+        return Request(eos_token_id=None, **given)
+
+
+def main():
+    init_none_hash(_hash)
+    driver = Driver()
+    for line in sys.stdin:
+        verb, *arguments = json.loads(line)
+        try:
+            answer = getattr(driver, verb)(*arguments)
+        except Exception as error:
+            traceback.print_exc()
+            print(f"! {verb}: {type(error).__name__}: {error}", flush=True)
+            continue
+        print("= " + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""What vLLM 0.19 refuses to start with, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..spec import Start
+
+
+def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
+    """(flag, its value, what is allowed) of the first rule that is broken; None if it starts.
+
+    Sources: `vllm/config/model.py` (get_and_verify_max_len), `config/scheduler.py` (verify_max_model_len),
+    `v1/core/kv_cache_utils.py` (check_enough_kv_cache_memory, which looks at the memory and not at
+    num_gpu_blocks_override), `v1/attention/backends/flash_attn.py` (kernel block sizes).
+    """
+    length, budget, block = start.max_model_len, options.max_num_batched_tokens, options.block_size
+    if length > start.max_positions:
+        return "max_model_len", length, f"at most the model's own {start.max_positions}"
+    if not options.enable_chunked_prefill and budget < length:
+        allowed = f"at least max_model_len ({length}) without chunked prefill: longer prompts could never run"
+        return "max_num_batched_tokens", budget, allowed
+    if budget < options.max_num_seqs:
+        return "max_num_batched_tokens", budget, f"at least max_num_seqs ({options.max_num_seqs})"
+    if block % 16:
+        return "block_size", block, "a multiple of 16: attention kernels have no other"
+    if start.blocks * block < length:
+        room = start.blocks * block
+        allowed = f"the KV cache has room for {room} tokens, less than one sequence: give max_model_len of at most that"
+        return "max_model_len", length, allowed
+    return None

@@ -1,0 +1,61 @@
+"""Made-up traffic: gamma or Poisson arrivals, drawn lengths, shared prefixes; all from one seed."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..arrivals import Arrivals
+from ..options import WorkloadOptions
+from ..randomness import Lengths
+from ..registry import Format, Reading
+from ..request import Request
+
+
+class SharedPrefix(BaseModel):
+    """System prompts: each request starts with one of ``groups`` prefixes of ``tokens`` tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    groups: int = Field(default=1, ge=1)
+    tokens: int = Field(ge=1)
+
+
+class Synthetic(WorkloadOptions):
+    """A synthetic workload: so many requests at that pace, of drawn lengths."""
+
+    format: Literal["synthetic"] = "synthetic"
+    num_requests: int = Field(ge=1)
+    input_tokens: Lengths
+    output_tokens: Lengths
+    shared_prefix: SharedPrefix | None = None
+
+    @model_validator(mode="after")
+    def _paced(self) -> Synthetic:
+        if not self.given and self.max_concurrency is None:
+            raise ValueError("request_rate is missing (requests per second, or inf); or give rates or a ramp")
+        return self
+
+
+def generate(spec: Synthetic, reading: Reading) -> Iterator[Request]:
+    """Requests in order of arrival; the same spec and seed give the same requests."""
+    gaps, inputs, outputs, groups = (reading.stream(part) for part in ("gaps", "in", "out", "prefix"))
+    total = min(spec.num_requests, spec.limit or spec.num_requests)
+    arrivals = Arrivals(spec, gaps, total)
+    fresh = 1 << 40  # ids no prefix uses
+    for number in range(total):
+        arrival = arrivals.next_ps()
+        prompt, answer = spec.input_tokens.draw(inputs), spec.output_tokens.draw(outputs)
+        ids = None
+        if spec.shared_prefix:
+            shared = min(spec.shared_prefix.tokens, prompt)
+            base = int(groups.integers(spec.shared_prefix.groups)) << 24
+            ids = array("q", range(base, base + shared))
+            ids.extend(range(fresh, fresh + prompt + answer - shared))
+            fresh += prompt + answer
+        yield Request(number, arrival, prompt, answer, ids)
+
+
+FORMAT = Format(Synthetic, generate)

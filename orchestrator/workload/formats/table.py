@@ -1,0 +1,103 @@
+"""Any CSV file, or Parquet with the extra ``parquet``: a map says which column is what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ...errors import InputError
+from ...strict import Part
+from ..options import TraceOptions
+from ..registry import Format, Reading
+from ..request import Request
+from ..rows import csv_lines, empty, seconds, tokens
+from .azure import time_ps
+
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+class Columns(Part):
+    """Names of columns; one that is not named is not read."""
+
+    input_tokens: str
+    output_tokens: str
+    arrival: str | None = None
+    session: str | None = None
+    priority: str | None = None
+    abort_after: str | None = None
+
+
+class TableOptions(TraceOptions):
+    """A CSV or Parquet (.parquet) file with a map of its columns."""
+
+    format: Literal["csv"] = "csv"
+    columns: Columns
+    unit: Literal["s", "ms", "us", "ns", "datetime"] = Field(
+        default="s", description="of arrival (datetime: the first row's is 0) and abort_after (datetime: s)"
+    )
+
+    @property
+    def has_arrivals(self) -> bool:
+        return self.columns.arrival is not None
+
+
+def read(options: TableOptions, reading: Reading) -> Iterator[Request]:
+    columns, unit = options.columns, UNITS.get(options.unit, 1.0)
+    needed = [name for name in columns.model_dump().values() if name is not None]
+    start: int | None = None
+    for number, (where, row) in enumerate(_rows(options, reading, needed)):
+        arrival = 0
+        if columns.arrival is not None and options.unit == "datetime":
+            now = time_ps(where, columns.arrival, str(row[columns.arrival]))
+            start = now if start is None else start
+            arrival = now - start
+        elif columns.arrival is not None:
+            arrival = seconds(where, row, columns.arrival, unit)
+        abort = columns.abort_after
+        yield Request(
+            number,
+            arrival,
+            tokens(where, row, columns.input_tokens),
+            tokens(where, row, columns.output_tokens),
+            session=str(row[columns.session]) if columns.session else None,
+            priority=_whole(where, columns.priority, row) if columns.priority else 0,
+            abort_after_ps=seconds(where, row, abort, unit) if abort and row[abort] not in ("", None) else None,
+        )
+
+
+def _whole(where: str, field: str, row: dict[str, Any]) -> int:
+    try:
+        return int(row[field])
+    except (TypeError, ValueError):
+        raise InputError(where, field, row[field], "must be a whole number") from None
+
+
+def _rows(options: TableOptions, reading: Reading, needed: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    path = reading.path(options.path)
+    if path.suffix != ".parquet":
+        yield from csv_lines(path, options.format, needed)
+        return
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise InputError(str(path), "workload", None, "needs pip install 'metronome-cosim[parquet]'") from None
+    number = 0
+    try:
+        file = parquet.ParquetFile(path)
+        missing = [name for name in needed if name not in file.schema_arrow.names]
+        if missing:
+            names = ", ".join(file.schema_arrow.names)
+            raise InputError(str(path), "workload.columns", missing[0], f"is no column; there is {names}")
+        for batch in file.iter_batches(batch_size=4096, columns=needed):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}: row {number}", row
+    except (OSError, ArrowException) as error:
+        raise InputError(str(path), "workload", None, f"cannot be read: {error}") from None
+    if not number:
+        raise empty(path)
+
+
+FORMAT = Format(TableOptions, read)

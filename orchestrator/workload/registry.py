@@ -1,0 +1,129 @@
+"""Finding formats: ours are the modules of `formats/`, other people's are entry points of the group
+``metronome.workloads``, or named as ``module:attribute``. A format is a `Format`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..plugins import named
+from . import formats
+from .options import WorkloadOptions
+from .randomness import stream
+from .request import Request
+
+GROUP = "metronome.workloads"
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a format reads with.
+
+    Attributes:
+        path: where a file that the scenario names is.
+        seed: of every stream.
+        strict: odd rows are errors.
+        notes: what is to be said of how the workload was read.
+    """
+
+    path: Callable[[str], Path]
+    seed: int = 0
+    strict: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def stream(self, name: str) -> np.random.Generator:
+        """The random stream of one part of the workload."""
+        return stream(self.seed, f"workload.{name}")
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format of workload.
+
+    Attributes:
+        options: what the scenario may say; its ``format`` is the name.
+        read: the requests, as they are; times, limits and shuffling are applied to them afterwards.
+        looks_like: whether a file, by its name and first kilobytes, is of this format; surest first.
+    """
+
+    options: type[WorkloadOptions]
+    read: Callable[[Any, Reading], Iterator[Request]]
+    looks_like: Callable[[Path, bytes], bool] = lambda path, head: False
+
+    @property
+    def name(self) -> str:
+        return str(self.options.model_fields["format"].default)
+
+
+@cache
+def known() -> dict[str, Format]:
+    """Every format by name: ours, then other packages' that can be loaded."""
+    modules = sorted(module.name for module in iter_modules(formats.__path__))
+    ours = (import_module(f"{formats.__name__}.{module}").FORMAT for module in modules)
+    found = {one.name: one for one in ours}
+    for entry in named(GROUP).values():
+        try:
+            one = entry.load()
+        except (ImportError, AttributeError) as error:
+            warnings.warn(f"workload format {entry.name} ({entry.value}) cannot be loaded: {error}", stacklevel=2)
+            continue
+        if not isinstance(one, Format):
+            warnings.warn(f"workload format {entry.name}: {entry.value} is no Format", stacklevel=2)
+            continue
+        found.setdefault(one.name, one)
+    return found
+
+
+def find(name: str) -> Format:
+    """The format of that name, or ``module:attribute``. Raises ValueError."""
+    if name in known():
+        return known()[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        near = get_close_matches(name, known(), 1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ValueError(f"there is no format '{name}'; {hint}known: {', '.join(sorted(known()))}, or module:attribute")
+    try:
+        one = getattr(import_module(module), attribute)
+    except Exception as error:  # the user's own code, whatever it raises
+        raise ValueError(f"format {name} cannot be loaded: {error}") from None
+    if not isinstance(one, Format):
+        raise ValueError(f"format {name} is no Format, but a {type(one).__name__}")
+    return one
+
+
+def guess(path: Path) -> str | None:
+    """The format of a file or folder by its looks; None if no one knows it, or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except IsADirectoryError:
+        head = b""
+    except OSError:
+        return None
+    return next((name for name, one in known().items() if one.looks_like(path, head)), None)
+
+
+def unlike(path: Path, name: str) -> str:
+    """A hint for a file that cannot be read as ``name``; empty where its looks say nothing else."""
+    other = guess(path)
+    return f"; the file looks like format {other}" if other not in (None, name) else ""
+
+
+def refuse(path: Path, line: int, name: str, what: str) -> InputError:
+    """A line of a file that is not of the format it is said to be."""
+    return InputError(f"{path}:{line}", "line", None, f"{what}{unlike(path, name)}")

@@ -1,0 +1,40 @@
+"""Token ids of prompts that a trace describes by hashes of blocks."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+
+class TokenBlocks:
+    """The ids of a prompt that is known by one number for each ``size`` tokens: equal numbers, equal tokens.
+
+    Ids are made when they are asked for, so that a long prompt that waits costs a few bytes a block. Block n of number
+    h has the ids h x size to h x size + size - 1; so an engine whose blocks divide ``size`` finds exactly the prefixes
+    that the trace says are shared. It reads as an ``array('q')`` does, as far as engines read one.
+    """
+
+    __slots__ = ("_hashes", "_length", "size")
+    itemsize = 8
+
+    def __init__(self, hashes: Sequence[int], size: int, length: int) -> None:
+        """``length`` tokens, the last block's in part; ``hashes`` has one number for each block. Raises ValueError."""
+        if len(hashes) != -(-length // size):
+            raise ValueError(f"{length} tokens are {-(-length // size)} blocks of {size}, not {len(hashes)}")
+        self._hashes, self.size, self._length = array("q", hashes), size, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, wanted: slice) -> array[int]:
+        start, end, step = wanted.indices(self._length)
+        if step != 1:
+            raise ValueError("only whole stretches can be read")
+        size, ids = self.size, array("q")
+        for block in range(start // size, -(-end // size)):
+            base = self._hashes[block] * size - block * size
+            ids.extend(range(base + max(start, block * size), base + min(end, (block + 1) * size)))
+        return ids
+
+    def tobytes(self) -> bytes:
+        return self[:].tobytes()

@@ -1,0 +1,92 @@
+"""Random workloads for two schedulers: what they are told, and who comes and goes when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+MODES: dict[str, dict[str, Any]] = {
+    "synchronous": {"steps": 1, "async_scheduling": False},
+    "asynchronous": {"steps": 2, "async_scheduling": True},
+    "pipeline, synchronous": {"steps": 2, "async_scheduling": False, "pipeline_parallel_size": 2},
+    "pipeline, asynchronous": {"steps": 2, "async_scheduling": True, "pipeline_parallel_size": 2},
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request: it comes before round ``comes`` and is aborted before round ``goes`` if that is not negative."""
+
+    id: int
+    comes: int
+    inputs: int
+    outputs: int
+    ids: list[int]
+    priority: int = 0
+    goes: int = -1
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``steps`` may be in flight. ``flags``: vLLM's; ``num_gpu_blocks`` counts its null block."""
+
+    mode: str
+    seed: int
+    steps: int
+    flags: dict[str, Any]
+    jobs: list[Job] = field(default_factory=list)
+
+    def least_blocks(self) -> int:
+        return max((-(-(job.inputs + job.outputs) // self.flags["block_size"]) for job in self.jobs), default=1)
+
+
+def draw(mode: str, seed: int) -> Workload:
+    """The workload of that seed."""
+    random = Random(f"{mode} {seed}")
+    facts = MODES[mode]
+    wide = random.random() < 0.2
+    longest, most = (200, 60) if wide else (40, 20)
+    priorities = random.random() < 0.25
+    jobs = [_job(random, number, longest, most, priorities) for number in range(random.randint(1, 30 if wide else 14))]
+    block_size = random.choice((1, 2, 3, 4, 5, 6, 16))
+    flags = {
+        "async_scheduling": facts["async_scheduling"],
+        "pipeline_parallel_size": facts.get("pipeline_parallel_size", 1),
+        "policy": "priority" if priorities else "fcfs",
+        "max_num_seqs": random.choice((1, 2, 3, 4, 6, 8, 10, 16, 1024)),
+        "max_num_batched_tokens": random.choice((random.randint(4, 50), random.randint(50, 600))),
+        "long_prefill_token_threshold": random.choice((0, 0, 0, 3, 8, 30)),
+        "enable_prefix_caching": random.random() < 0.8,
+        "scheduler_reserve_full_isl": random.random() < 0.8,
+        "block_size": block_size,
+    }
+    made = Workload(mode, seed, facts["steps"], flags, jobs)
+    spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
+    flags["num_gpu_blocks"] = 1 + made.least_blocks() + spare
+    return made
+
+
+def _job(random: Random, number: int, longest: int, most: int, priorities: bool) -> Job:
+    inputs, outputs = random.randint(1, longest), random.randint(1, most)
+    shared = random.randint(0, inputs + outputs) if random.random() < 0.5 else 0
+    ids = [random.randint(0, 1)] * shared + [1000 * (number + 1) + i for i in range(inputs + outputs - shared)]
+    goes, comes = -1, random.randint(0, 12)
+    if random.random() < 0.12:
+        goes = comes + random.randint(1, 25)
+    return Job(number, comes, inputs, outputs, ids, random.randint(0, 3) if priorities else 0, goes)
+
+
+def smaller(workload: Workload) -> list[Workload]:
+    """Simpler workloads to try in its place when it fails."""
+    jobs, found = workload.jobs, []
+    for i in range(len(jobs)):
+        found.append(replace(workload, jobs=jobs[:i] + jobs[i + 1 :]))
+    for i, job in enumerate(jobs):
+        changes = [replace(job, goes=-1)] if job.goes >= 0 else []
+        if job.outputs > 1:
+            changes.append(replace(job, outputs=job.outputs - 1, ids=job.ids[:-1]))
+        if job.comes:
+            changes.append(replace(job, comes=0))
+        found += [replace(workload, jobs=[*jobs[:i], change, *jobs[i + 1 :]]) for change in changes]
+    return [one for one in found if one.jobs]
