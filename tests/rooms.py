@@ -198,6 +198,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "hwmodels.interface",
         "orchestrator.coupling",
         "orchestrator.kernel.queue",
+        "orchestrator.lowering.work",
         "orchestrator.record",
         "orchestrator.scenario",
         "orchestrator.serving.router",  # `set router/policy` makes one
@@ -230,6 +231,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.debug",
         "orchestrator.deployment",
         "orchestrator.instruments",
+        "orchestrator.lowering.listing",
         "orchestrator.placement",
         "orchestrator.record",
         "orchestrator.report",

@@ -15,6 +15,7 @@ from ..serving.interface import Role
 from ..serving.refusals import Refusal, refusal
 from ..simulation import Simulation
 from ..workload.request import Request
+from .plan import lines, plans
 
 MOST = 200_000  # requests that are looked at; made-up traffic can have any number
 SHOWN = 5
@@ -25,7 +26,11 @@ SHOWN = 5
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
 @click.option("--schema", is_flag=True, help="Print the scenario's JSON Schema, for editors, and stop.")
 @click.option("--strict", is_flag=True, help="A request that cannot be served is an error.")
-def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, strict: bool) -> None:
+@click.option("--plan", is_flag=True, help="Print the operations of a step of each instance.")
+@click.option("--json", "as_json", is_flag=True, help="With --plan: only the plans, as JSON.")
+def command(
+    scenario: str | None, overrides: tuple[str, ...], schema: bool, strict: bool, plan: bool, as_json: bool
+) -> None:
     """Check SCENARIO: its schema, that models fit the memory, that components can do what is asked, and which
     requests cannot be served.
 
@@ -34,10 +39,15 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, stri
     if schema:
         click.echo(json.dumps(Scenario.model_json_schema(), indent=1))
         return
+    if as_json and not plan:
+        raise click.UsageError("--json goes with --plan")
     loaded, folder = load(scenario, overrides)
     with Simulation(loaded, folder, strict=strict) as simulation:
         for text in simulation.warnings:
             click.echo(f"warning: {text}", err=True)
+        if as_json:
+            click.echo(json.dumps(plans(simulation), indent=1))
+            return
         click.echo(f"{loaded.name}: valid")
         models = [unit.arch.name for unit in simulation.units for _ in unit.names]
         for model, replica in zip(models, simulation.replicas, strict=True):
@@ -51,6 +61,9 @@ def command(scenario: str | None, overrides: tuple[str, ...], schema: bool, stri
             behind = f", behind a surrogate ({own.tolerance:.1%})" if own else ""
             click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {simulation.ports.modes(spec.name)}{behind}")
         _check_workload(simulation, strict)
+        for name, listed in plans(simulation).items() if plan else ():
+            click.echo(f"a step of {name}:")
+            click.echo("\n".join(lines(listed)))
 
 
 def _check_workload(simulation: Simulation, strict: bool) -> None:

@@ -13,7 +13,7 @@ from metronome.hwmodels.interface import Feature, Operation, Template, TimePolic
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
-from ..lowering.work import Work
+from ..lowering.work import Section, Work
 from .components import ComponentSpec
 from .figures import sound
 from .link import Link
@@ -57,13 +57,25 @@ class Ports:
         return link
 
     def of(self, work: Work) -> AskedPort | SteppedPort:
-        if work.template.id in self._shared[work.component]:
+        if self.is_shared(work):
             return self._stepped[work.component]
         return self._asked[work.component]
 
-    def does_chain(self, work: Work | None) -> bool:
-        """Whether that chain of collectives is one stepped operation (asked about alone its parts are cheaper)."""
-        return work is not None and work.template.id in self._shared[work.component]
+    def is_shared(self, work: Work) -> bool:
+        """Whether it shares the clock with others; False also for a kind that its component does not do."""
+        return work.template.id in self._shared[work.component]
+
+    def does_chain(self, section: Section) -> bool:
+        """Whether the network operations of a section are done as one: all are shared, on one port, and end it.
+
+        Where they are asked about, one by one is cheaper.
+        """
+        if section.chain is None or not self.is_shared(section.chain):
+            return False
+        shared = [each.works[0] for each in section.operations if any(map(self.is_shared, each.works))]
+        return section.operations[-1].works[0] in shared and {work.component for work in shared} == {
+            section.chain.component
+        }
 
     def start(self, work: Work, values: tuple[int, ...], done: Callable[[int], None]) -> None:
         """Begin one operation now; ``done(energy_pj)`` is called at its end."""

@@ -114,7 +114,8 @@ class _Writer:
         self.segments.append(segment)
 
     def section(self, section: Section) -> None:
-        if self._granularity != "operation" and self._ports.does_chain(section.chain) and self._chained(section):
+        if self._granularity != "operation" and section.chain and self._ports.does_chain(section):
+            self._chained(section, section.chain)
             return
         once = self._granularity == "step" and not any(self._is_shared(operation) for operation in section.operations)
         # Members meet in every repetition: what lies between two meetings is a stretch of its own, folded or not.
@@ -129,15 +130,11 @@ class _Writer:
             if section.layers and self._granularity != "step":
                 self.close(Layers(section.layers))
 
-    def _chained(self, section: Section) -> bool:
-        """Write a section as chained collectives, if all its shared operations are the chain's and it ends with one."""
-        chain = section.chain
-        port = self._ports.of(chain) if chain else None
-        shared = [operation for operation in section.operations if self._is_shared(operation)]
-        if not isinstance(port, SteppedPort) or chain is None or self._is_shared(section.operations[-1]) is False:
-            return False
-        if any(self._ports.of(operation.works[0]) is not port for operation in shared):
-            return False
+    def _chained(self, section: Section, chain: Work) -> None:
+        """Write a section as chained collectives."""
+        port = self._ports.of(chain)
+        if not isinstance(port, SteppedPort):
+            raise TypeError("collectives are chained on a stepped component only")
         self.flush()
         gaps: list[tuple[Portion, ...]] = []
         for operation in section.operations:
@@ -152,13 +149,12 @@ class _Writer:
             chain,
             1 if by_layer else section.repeat,
             tuple(gaps),
-            tuple(operation.works[0].operands for operation in shared),
+            tuple(each.works[0].operands for each in section.operations if self._is_shared(each)),
         )
         for _ in range(section.repeat if by_layer else 1):
             self.segments.append(segment)
             if by_layer and section.layers:
                 self.segments.append(Layers(section.layers))
-        return True
 
     def _operation(self, operation: PlannedOperation, repeat: int) -> None:
         if self._is_shared(operation):
@@ -177,7 +173,7 @@ class _Writer:
             self.flush()
 
     def _is_shared(self, operation: PlannedOperation) -> bool:
-        return any(isinstance(self._ports.of(work), SteppedPort) for work in operation.works)
+        return any(map(self._ports.is_shared, operation.works))
 
     def flush(self) -> None:
         if not self._pending:

@@ -11,20 +11,18 @@ tokens there and back; layers without experts and shared experts stay with the a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .architecture import Architecture
 from .builder import Builder, Hardware
 from .feed_forward import beside_summed, feed_forward, narrowed, routed
 from .layout import Layout
 from .mixers import mixer
 from .models.parts import Layer
+from .patterns import patterns
 from .quantity import SEQUENCES, one
 from .routing import Routing
 from .work import Plan, PlannedOperation, Section, Templates, Work
 
 TOKEN_ID_BYTES = 4  # vLLM keeps input and sampled token ids as int32
-LONGEST_PATTERN = 12  # layers that repeat together, at most
 
 
 def lower(
@@ -63,24 +61,6 @@ def lower(
         else:
             sections.append(Section("to the next stage", (_hand_on(build),), None))
     return Plan(tuple(sections), layout.dp, layout.pp)
-
-
-def patterns(blocks: Sequence[Layer]) -> list[tuple[Sequence[Layer], int]]:
-    """The layers as patterns and how often each repeats: from the front, whatever covers the most layers."""
-    found = []
-    at = 0
-    while at < len(blocks):
-        best, times = 1, 1
-        for length in range(1, LONGEST_PATTERN + 1):
-            pattern = blocks[at : at + length]
-            repeat = 1
-            while blocks[at + repeat * length : at + (repeat + 1) * length] == pattern:
-                repeat += 1
-            if repeat > 1 and repeat * length > best * times:
-                best, times = length, repeat
-        found.append((blocks[at : at + best], times))
-        at += best * times
-    return found
 
 
 def _layer(build: Builder, block: Layer, all_to_all: bool) -> list[PlannedOperation]:
@@ -167,5 +147,5 @@ def _there_and_back(build: Builder, block: Layer, micro_batches: int) -> list[Se
         send("to_experts", True),
         Section("experts", (PlannedOperation((moe,)),), "ffn"),
         send("from_experts", False),
-        Section("", tuple(after), "attention" if after else None, layers=1),
+        Section("after the experts", tuple(after), "attention" if after else None, layers=1),
     ]
