@@ -80,7 +80,7 @@ def _rows(options: TableOptions, reading: Reading, needed: list[str]) -> Iterato
         yield from csv_lines(path, options.format, needed)
         return
     try:
-        from pyarrow import ArrowException, parquet  # type: ignore[import-untyped]
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise InputError(str(path), "workload", None, "needs pip install 'metronome-cosim[parquet]'") from None
     number = 0
