@@ -43,6 +43,11 @@ class Memory:
         state.protected = state.kv_len = state.prefix_len
         state.extend_len = state.num_tokens - state.prefix_len
 
+    def forget(self, state: SglangRequestState) -> None:
+        """Undo `lookup`: it goes on waiting, and what it has hit may be evicted meanwhile."""
+        state.node = None
+        state.prefix_len = state.protected = state.kv_len = state.extend_len = 0
+
     def lock(self, state: SglangRequestState) -> None:
         if state.node is not None:
             self.tree.lock(state.node)

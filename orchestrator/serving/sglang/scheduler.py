@@ -136,6 +136,8 @@ class SglangScheduler:
                 break
             self.memory.lookup(state)
             verdict = adder.add(state)
+            if not adder.batch or adder.batch[-1] is not state:
+                self.memory.forget(state)
             if verdict is not Verdict.CONTINUE:
                 self._full = self._full or verdict is Verdict.NO_TOKEN
                 break

@@ -53,7 +53,10 @@ def read(options: ServeGenOptions, reading: Reading) -> Iterator[Request]:
         if client not in numbers:
             raise InputError(str(folder), "workload.clients", client, f"there are {numbers[0]} to {numbers[-1]}")
     chosen = [_client(folder, number, options, reading) for number in options.clients or numbers]
+    end = options.window[1] if options.window else math.inf  # drawn in order of time: what follows need not be drawn
     for number, (now, _, inputs, outputs) in enumerate(merge(*chosen)):
+        if now >= end:
+            return
         yield Request(number, round(now * PS_PER_S), inputs, outputs)
 
 
