@@ -36,7 +36,7 @@ def kv_routes(
             )
     arch = source.arch
     kv_heads, head_bytes = _heads_moved(arch, source.kv_dtype, f"{spot}.model")
-    bundles: dict[tuple[int, int, int], list[Device]] = {}
+    sends: dict[tuple[int, int, int], list[Device]] = {}
     for p, computed in enumerate(source.layout.layers(arch.layers)):
         for d, kept in enumerate(target.layout.layers(arch.layers)):
             first, end = max(computed.start, kept.start), min(computed.stop, kept.stop)
@@ -46,10 +46,10 @@ def kv_routes(
             for j, receiver in enumerate(receivers):
                 for i, heads in _senders(kv_heads, len(senders), len(receivers), j):
                     if senders[i] != receiver:
-                        bundles.setdefault((first, end, heads), []).extend((senders[i], receiver))
+                        sends.setdefault((first, end, heads), []).extend((senders[i], receiver))
     routes = []
     name, towards = source.names[member], target.names[other]
-    for (first, end, heads), devices in bundles.items():
+    for (first, end, heads), devices in sends.items():
         attributes: dict[str, Attribute] = {
             "participants": len(devices),
             "ranks": ",".join(map(address, devices)),

@@ -1,6 +1,6 @@
 """What an operation is a function of: a few numbers that answers can be interpolated over.
 
-An attention operation is a sum of parts: its decodes (how many, their mean context) and each of its
+An attention operation is a sum of terms: its decodes (how many, their mean context) and each of its
 prompts (new, cached). Whether a component's answers do add up, and do not depend on how contexts
 spread around their mean, is asked of it before that is used (`probes`).
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 Values = tuple[int, ...]
 
 
-class Part(NamedTuple):
+class Term(NamedTuple):
     """One point of one family: ``family`` names the coordinates."""
 
     family: str
@@ -22,17 +22,17 @@ class Part(NamedTuple):
 PLAIN, EQUAL, SPREAD, PROMPT = "plain", "equal", "spread", "prompt"
 
 
-def parts(kind: str, values: Values) -> list[Part]:
-    """The parts an operation is made of."""
+def terms(kind: str, values: Values) -> list[Term]:
+    """The terms an operation is made of."""
     if kind != "attention":
-        return [Part(PLAIN, values)]
+        return [Term(PLAIN, values)]
     decodes, total, longest, shortest = values[:4]
     found = []
     if decodes:
         family = EQUAL if longest == shortest else SPREAD
-        found.append(Part(family, (decodes, total / decodes)))
-    found += [Part(PROMPT, pair) for pair in zip(values[4::2], values[5::2], strict=True)]
-    return found or [Part(EQUAL, (0, 0))]
+        found.append(Term(family, (decodes, total / decodes)))
+    found += [Term(PROMPT, pair) for pair in zip(values[4::2], values[5::2], strict=True)]
+    return found or [Term(EQUAL, (0, 0))]
 
 
 def operation(family: str, point: tuple[int, ...]) -> Values:
@@ -47,14 +47,14 @@ def operation(family: str, point: tuple[int, ...]) -> Values:
 
 
 def assumptions(kind: str, values: Values) -> tuple[str, ...]:
-    """Which of `PROBES` must hold for the parts of this operation to stand for it."""
+    """Which of `PROBES` must hold for the terms of this operation to stand for it."""
     if kind != "attention":
         return ()
-    found = parts(kind, values)
-    return (("spread",) if any(part.family == SPREAD for part in found) else ()) + (("sum",) if len(found) > 1 else ())
+    found = terms(kind, values)
+    return (("spread",) if any(term.family == SPREAD for term in found) else ()) + (("sum",) if len(found) > 1 else ())
 
 
-#: assumption -> operations, of attention, whose answers must be the sum of their parts' answers.
+#: assumption -> operations, of attention, whose answers must be the sum of their terms' answers.
 PROBES: dict[str, tuple[Values, ...]] = {
     "spread": ((8, 8 * 512, 900, 100), (24, 24 * 1000, 1100, 900), (3, 3 * 300, 500, 100)),
     "sum": ((8, 8 * 512, 768, 256, 256, 0), (64, 64 * 300, 450, 150, 128, 512, 512, 0), (0, 0, 0, 0, 256, 0, 96, 32)),

@@ -26,7 +26,7 @@ from ...errors import ComponentFailure, InputError
 from ...scenario.components import SurrogateOptions
 from ..link import Link
 from ..oracle import answered, oracle
-from .coordinates import PROBES, Values, assumptions, operation, parts
+from .coordinates import PROBES, Values, assumptions, operation, terms
 from .grid import Answer, Grid, Point, Worst, off
 from .store import Store
 
@@ -148,7 +148,7 @@ class SurrogateLink:
         for name in assumptions(kind, values):
             if not self._hold(template, name):
                 return self._exact(template, values)
-        found = [self._grid(template, part.family).at(part.point) for part in parts(kind, values)]
+        found = [self._grid(template, term.family).at(term.point) for term in terms(kind, values)]
         whole = [answer for answer in found if answer is not None]
         if len(whole) < len(found):
             return self._exact(template, values)
@@ -177,7 +177,7 @@ class SurrogateLink:
             known.update(zip(lacking, answers, strict=True))
 
     def _hold(self, template: int, name: str) -> bool:
-        """Whether operations of this template are the sum of their parts, at the points of a probe."""
+        """Whether operations of this template are the sum of their terms, at the points of a probe."""
         if (template, name) not in self._holds:
             kind = self._templates[template].kind
             self._holds[template, name] = all(
@@ -186,7 +186,7 @@ class SurrogateLink:
         return self._holds[template, name]
 
     def _adds_up(self, template: int, kind: str, values: Values) -> float:
-        made_of = [operation(part.family, tuple(map(round, part.point))) for part in parts(kind, values)]
+        made_of = [operation(term.family, tuple(map(round, term.point))) for term in terms(kind, values)]
         truth, *pieces = self._ask(template, [values, *made_of])
         return off(_sum(pieces), truth)
 
