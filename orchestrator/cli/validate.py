@@ -49,9 +49,9 @@ def command(
             click.echo(json.dumps(plans(simulation), indent=1))
             return
         click.echo(f"{loaded.name}: valid")
-        models = [unit.arch.name for unit in simulation.units for _ in unit.names]
-        for model, replica in zip(models, simulation.replicas, strict=True):
-            blocks, size = replica.engine.num_blocks, replica.engine.block_size
+        units = [unit for unit in simulation.units for _ in unit.names]
+        for unit, replica in zip(units, simulation.replicas, strict=True):
+            model, blocks, size = unit.arch.name, unit.blocks, replica.engine.block_size
             role = "" if replica.role is Role.BOTH else f" ({replica.role})"
             click.echo(f"  {replica.name}{role}: {model}, {blocks} KV blocks ({blocks * size} tokens)")
         for unit in simulation.units:

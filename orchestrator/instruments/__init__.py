@@ -38,6 +38,9 @@ class Instrument:
     def request_ended(self, state: RequestState) -> None:
         """Its last token is, or will be at its ``end_ps``, with the client."""
 
+    def request_failed(self, state: RequestState, why: str, text: str, now_ps: int) -> None:
+        """It was refused, or its client gave it up; ``why`` in a word, ``text`` in full."""
+
     def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
         """A step of an instance begins; its operations start at ``starts_ps``, when its inputs are there."""
 

@@ -108,7 +108,7 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
         "preemptions": sum(c.preemptions for c in counts),
         "recomputed_tokens": sum(c.recomputed_tokens for c in counts),
         "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
-        "kv_blocks": {replica.name: replica.engine.num_blocks for replica in simulation.replicas},
+        "kv_blocks": {name: unit.blocks for unit in simulation.units for name in unit.names},
         "energy_j": energy,
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),

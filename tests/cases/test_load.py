@@ -19,7 +19,7 @@ def served(cli, cases, name, out, *flags):
     ("name", "message"),
     [
         ("15-model-len-above-kv-capacity", "max_model_len = 131072: the KV cache has room for"),
-        ("37-ttft-with-zero-max-model-len-flag", "max_model_len = 200000: at most the model's own 131072"),
+        ("37-ttft-with-zero-max-model-len-flag", "max_model_len = 200000: the model's own limit is 131072"),
         ("16-request-above-kv-capacity", "max_model_len = 131072: the KV cache has room for"),
     ],
 )

@@ -231,7 +231,7 @@ REQUEST = {"input_toks": 30, "output_toks": 4, "arrival_time_ns": 5}
         ),
         (
             [json.dumps({**REQUEST, "input_toks": 20000})],
-            "request 0: KV blocks = 1251: instance . has 400 blocks of 16",
+            "request 0: KV blocks = 1251: instance . has 399 blocks of 16",
         ),
     ],
 )

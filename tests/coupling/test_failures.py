@@ -83,7 +83,7 @@ def test_a_slow_component_that_says_so_is_waited_for(small, tmp_path):
 
 
 def test_a_component_that_exits_at_once(small, tmp_path):
-    with pytest.raises(ComponentFailure, match="(?s)exited with code 1 .while starting.*no licence found"):
+    with pytest.raises(ComponentFailure, match="(?s)exited with code 2 .while starting.*no licence found"):
         run(accelerator(small, "ExitsAtOnce", "process"), tmp_path)
     assert children() == []
 

@@ -89,7 +89,7 @@ def test_a_whole_session(client):
     assert variables(client, scopes["Event"])["kind"]["value"] == "send"
     engines = variables(client, variables(client, scopes["State"])["engines"]["variablesReference"])
     kv = variables(client, variables(client, engines["d"]["variablesReference"])["kv"]["variablesReference"])
-    assert kv["size"]["value"] == "200"
+    assert kv["size"]["value"] == "199"
     assert variables(client, variables(client, scopes["nvlink"])["state"]["variablesReference"])["now_ps"]
 
     for step, change in (("stepIn", 1), ("stepBack", 0), ("stepBack", -1), ("stepIn", 0)):
@@ -134,7 +134,7 @@ def test_data_breakpoints_are_watches(client):
     started(client)
     client.request("continue", threadId=1)
     stopped = client.event("stopped")
-    assert stopped["reason"] == "data breakpoint" and "135 -> 85" in stopped["description"]
+    assert stopped["reason"] == "data breakpoint" and "134 -> 84" in stopped["description"]
     client.request("disconnect")
 
 
@@ -144,7 +144,7 @@ def test_evaluate_takes_the_consoles_commands(client):
     assert client.request("evaluate", expression="seek 100", context="repl")["result"].startswith("event 100 at")
     assert client.event("stopped")["reason"] == "goto"
     assert "n0.accelerators" in client.request("evaluate", expression="why 0", context="repl")["result"]
-    assert client.request("evaluate", expression="engines/d/kv/size", context="watch")["result"] == "200"
+    assert client.request("evaluate", expression="engines/d/kv/size", context="watch")["result"] == "199"
     assert "error:" in client.request("evaluate", expression="nonsense", context="repl")["result"]
     assert "no 'nobody'" in client.request("evaluate", False, expression="engines/nobody", context="watch")
     targets = client.request("completions", text="print engines/", column=15)["targets"]

@@ -323,7 +323,7 @@ def test_every_event_that_happens_can_be_named_in_break(tmp_path):
     seen = set()
     for name, overrides in (
         ("quickstart", ["workload.num_requests=5", "instances.0.engine.api_server_count=1"]),
-        ("tensor-pipeline-parallel", ["workload.num_requests=20"]),
+        ("tensor-pipeline-parallel", ["workload.num_requests=20", "instances.0.engine.async_scheduling=false"]),
         ("prefill-decode-two-nodes", ["workload.num_requests=5"]),
     ):
         scenario, folder = load(name, overrides)

@@ -154,14 +154,15 @@ class Readers:
     def workload(self, random: Random) -> str:
         """Read to its end: to serve a million tokens would take its time."""
         from metronome.orchestrator.errors import InputError
-        from metronome.orchestrator.workload.llmservingsim import read
+        from metronome.orchestrator.workload.formats.llmservingsim import LLMServingSimOptions, read
+        from metronome.orchestrator.workload.registry import Reading
 
         rows = "\n".join(json.dumps(mutate.change(row, random)) for row in REQUESTS)
         path = self.folder / "tried.jsonl"
         path.write_bytes(rows.encode() if random.random() < 0.7 else mutate.raw(rows.encode(), random))
         try:
             with limited():
-                for _ in read(path):
+                for _ in read(LLMServingSimOptions(path=str(path)), Reading(Path)):
                     pass
         except InputError:
             return ""

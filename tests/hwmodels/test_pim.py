@@ -49,7 +49,7 @@ def with_pim(small):
 def test_k_and_v_are_in_its_memory(with_pim, tmp_path):
     with Simulation(validate(with_pim, "test"), tmp_path) as simulation:
         # 16 GiB beside each of two accelerators that share the heads; 64 KiB a token on each, 16 tokens a block.
-        assert simulation.replicas[0].engine.num_blocks == 16 * 2**30 // (2**16 * 16)
+        assert simulation.units[0].blocks == 16 * 2**30 // (2**16 * 16)
 
 
 def test_the_accelerator_is_left_with_the_prompts(with_pim, tmp_path):

@@ -94,7 +94,11 @@ def test_dense_layers_and_shared_experts_in_every_layout(name, tmp_path):
 
 def test_stages_work_at_the_same_time(tmp_path):
     """Enough requests that come together: four stages are much faster than one after another would be."""
-    flood = ("workload.request_rate=1000", "workload.output_tokens.mean=60")
+    flood = (
+        "workload.request_rate=1000",
+        "workload.output_tokens.mean=60",
+        "instances.0.engine.async_scheduling=false",  # else every running request is in every batch
+    )
     _, four, simulation = run("pipeline-parallel", tmp_path / "4", *flood, requests=60)
     busy = [len(log.end_ps) for log in simulation.recorder.logs]
     assert len(busy) == 4 and min(busy) > 0.3 * max(busy)
