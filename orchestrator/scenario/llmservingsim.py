@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,19 @@ def _join(where: str, spot: str, first: dict[str, Any], member: dict[str, Any]) 
     first["data_parallel_size"] = first.get("data_parallel_size", 1) + 1
 
 
+LENGTHS = re.compile(rb'"input_toks"\s*:\s*(\d+).*?"output_toks"\s*:\s*(\d+)')
+
+
+@cache
+def _longest(workload: Path) -> int:
+    """Tokens of the longest request of a workload file, prompt and output; 0 if none can be read."""
+    try:
+        with workload.open("rb") as file:
+            return max((int(a) + int(b) for line in file for a, b in LENGTHS.findall(line)), default=0)
+    except OSError:
+        return 0
+
+
 def _instance(
     sources: Sources,
     where: str,
@@ -224,6 +239,9 @@ def _instance(
     if reserve is not None:
         engine["scheduler_reserve_full_isl"] = reserve
     dtype = part.get("dtype", flags.get("dtype"))
+    # They know no limit of a request's length. vLLM has one, for which there must be room: the longest there is.
+    if (longest := _longest(sources.workload)) and longest <= int(_load(config).get("max_position_embeddings") or 0):
+        engine["max_model_len"] = longest
     return {
         "name": name,
         "model": sources.relative(config),

@@ -42,7 +42,7 @@ def rows(data: Path, folder: Path) -> list[Row]:
 def simulated_itl_ms(model: str, run: dict[str, Any], folder: Path) -> float:
     tp, sequences = run["tensor_parallel"], run["max_num_seqs"]
     network = {"name": "nvlink", "connects": ["n0.accelerators"], "type": "nvlink4"}
-    engine = {"version": "vllm-0.11", "max_num_seqs": sequences}
+    engine = {"version": "vllm-0.11", "max_num_seqs": sequences, "max_num_batched_tokens": 8192, "max_model_len": 8192}
     scenario = {
         "workload": {
             "format": "synthetic",

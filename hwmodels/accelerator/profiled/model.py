@@ -70,6 +70,9 @@ class Profiled(OracleModel[ProfiledConfig]):
         summary="measured layer times from an LLMServingSim profile bundle",
     )
 
+    #: A profile is of one model, measured with that model's own attention, its window included.
+    heeds = frozenset({"sees"})
+
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         self._bundles: dict[tuple[str, str, int], _Layers] = {}
