@@ -53,16 +53,27 @@ class SglangOptions(EngineOptions):
         if not isinstance(data, dict):
             return data
         for name, instead in FOREIGN.items():
-            if name in data and data[name] is not None:
+            if data.get(name) not in (None, False):  # a scenario written out in full has them, unset
                 raise ValueError(f"{name} is no flag of SGLang: {instead} decides")
         found = dict(data)
-        for name, shared in SHARED.items():
-            if name in found:
-                found[shared] = found.pop(name)
-        for name, shared in DISABLING.items():
-            if name in found:
-                found[shared] = not found.pop(name)
+        for name, shared in {**SHARED, **DISABLING}.items():
+            if name not in found:
+                continue
+            if shared in found:
+                raise ValueError(f"{name} and {shared} say the same thing: give one")
+            value = found.pop(name)
+            if name in DISABLING and not isinstance(value, bool):
+                raise ValueError(f"{name} = {value!r}: must be true or false")
+            found[shared] = not value if name in DISABLING else value
         return found
+
+    @model_validator(mode="after")
+    def _possible(self) -> SglangOptions:
+        if self.chunked_prefill_size is not None and self.chunked_prefill_size < 1 and self.chunked_prefill_size != -1:
+            raise ValueError("chunked_prefill_size: must be at least 1, or -1 for no chunks")
+        if self.scheduling_policy != "fcfs" and self.schedule_policy != "fcfs":
+            raise ValueError("scheduling_policy orders admission in place of schedule_policy: give one")
+        return self
 
 
 def resolve(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
