@@ -65,6 +65,20 @@ class Step:
         """The prompts computed in it; only until it is settled."""
         raise NotImplementedError
 
+    def give_nothing(self) -> None:
+        """Its engine has failed since: its tokens count for nobody."""
+        self.tokens = 0
+        self.first, self.ended, self.handed = [], [], []
+
+    def deliver(self, delivered_ps: int) -> None:
+        """Write down when the first and the last tokens it gives are with the clients."""
+        for state in self.first:
+            if state.first_token_ps < 0:
+                state.first_token_ps = delivered_ps
+        for state in self.ended:
+            # Another engine's servers, which the first token came through, may be busier.
+            state.end_ps = max(delivered_ps, state.first_token_ps)
+
 
 @dataclass(slots=True)
 class EngineCounts:
@@ -214,7 +228,7 @@ class Engine(Protocol):
     def finish(self, step: Step, delivered_ps: int) -> None:
         """A settled step's tokens are out of the engine, and at ``delivered_ps`` with the clients.
 
-        Those who ended give back what they held; times of first and last tokens are written down.
+        Those who ended give back what they held; times of first and last tokens are written down (`Step.deliver`).
         """
         ...
 

@@ -75,6 +75,11 @@ class RequestState:
     def remaining(self) -> int:
         return self.request.output_tokens - self.num_output_tokens
 
+    def look_at(self, now_ps: int) -> None:
+        """The engine finds it in its input queue; where it comes from another engine, that one has."""
+        if self.queued_ps < 0:
+            self.queued_ps = now_ps
+
     def add_token_steps(self, log: int, first: int, end: int) -> None:
         """Steps [first, end) of that log each gave a token; contiguous ranges grow."""
         if first == end:

@@ -75,8 +75,7 @@ class SglangEngine:
 
     def schedule(self, now_ps: int) -> Step | None:
         for state in self._arrived:
-            if state.queued_ps < 0:
-                state.queued_ps = now_ps
+            state.look_at(now_ps)
             self.scheduler.waiting.append(state)
         self._arrived.clear()
         step = self.scheduler.schedule(now_ps)
@@ -90,15 +89,11 @@ class SglangEngine:
 
     def finish(self, step: Step, delivered_ps: int) -> None:
         if not isinstance(step, SglangStep) or step.life != self._life:  # it has failed since
-            step.tokens = 0
-            step.first, step.ended, step.handed = [], [], []
+            step.give_nothing()
             return
         self.scheduler.finish(step)
-        for state in step.first:
-            if state.first_token_ps < 0:
-                state.first_token_ps = delivered_ps
+        step.deliver(delivered_ps)
         for state in step.ended:
-            state.end_ps = max(delivered_ps, state.first_token_ps)
             del self._present[state.request.id]
 
     def abort(self, state: RequestState) -> None:

@@ -73,8 +73,7 @@ class VllmEngine:
 
     def schedule(self, now_ps: int) -> Step | None:
         for state in self._arrived:
-            if state.queued_ps < 0:
-                state.queued_ps = now_ps
+            state.look_at(now_ps)
             self.scheduler.waiting.append(state)
         self._arrived.clear()
         step = self.scheduler.schedule(now_ps)
@@ -88,19 +87,13 @@ class VllmEngine:
 
     def finish(self, step: Step, delivered_ps: int) -> None:
         if not isinstance(step, VllmStep) or step.life != self._life:  # it has failed since
-            step.tokens = 0
-            step.first, step.ended, step.handed = [], [], []
+            step.give_nothing()
             return
         if self.scheduler.has_aborted:
             step.ended = [state for state in step.ended if not state.aborted]
             step.handed = [state for state in step.handed if not state.aborted]
         self.scheduler.finish(step)
-        for state in step.first:
-            if state.first_token_ps < 0:
-                state.first_token_ps = delivered_ps
-        for state in step.ended:
-            # Another engine's servers, which the first token came through, may be busier.
-            state.end_ps = max(delivered_ps, state.first_token_ps)
+        step.deliver(delivered_ps)
 
     def abort(self, state: RequestState) -> None:
         if state in self._arrived:
