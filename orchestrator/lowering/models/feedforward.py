@@ -27,6 +27,13 @@ def mlp(
     return Mlp(tuple(linears), width, into, gated)
 
 
+def around(at: Fields, narrow: int, path: str) -> tuple[Linear, ...]:
+    """Into the space that experts work in, ``narrow`` wide, and back; none where that is 0."""
+    hidden = at.number("hidden_size")
+    into = Linear(f"{path}.fc1_latent_proj", narrow, hidden, "")
+    return (into, Linear(f"{path}.fc2_latent_proj", hidden, narrow, "")) if narrow else ()
+
+
 def experts(
     at: Fields,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import attention, feedforward, plain, state
 from .attention import Style
 from .fields import Fields
-from .parts import Experts, Layer, Linear, Mlp
+from .parts import Experts, Layer, Mlp
 
 
 def granite(at: Fields) -> list[Layer]:
@@ -26,16 +26,8 @@ def granite(at: Fields) -> list[Layer]:
         at.flag("mamba_proj_bias"),
         at.flag("mamba_conv_bias", default=True),
     )
-    shared = plain.shared_by_width(at, "shared_intermediate_size", "shared_mlp")
-    mlp: Mlp | Experts | None = shared
-    if at.number("num_local_experts", default=0, least=0):
-        mlp = feedforward.experts(
-            at,
-            width=at.number("intermediate_size"),
-            path="block_sparse_moe",
-            router="router.layer",
-            shared=shared,
-        )
+    some = at.number("num_local_experts", default=0, least=0)
+    mlp: Mlp | Experts | None = plain.granite(at) if some else plain.granite_shared(at)
     rotary = at.get("position_embedding_type", default="rope") == "rope"
     full = attention.grouped(at, Style(o_bias=None), rotary=rotary)
     recurrent = state.mamba2(at, mamba, "mamba")
@@ -75,19 +67,11 @@ def kimi(at: Fields) -> list[Layer]:
     narrow = at.number("routed_expert_hidden_size", default=0, least=0)
     if at.get("attn_res_block_size"):
         at.warn("attn_res_block_size: attention over earlier blocks' outputs is not modelled")
-    around = (
-        (
-            Linear("mlp.fc1_latent_proj", narrow, hidden, ""),
-            Linear("mlp.fc2_latent_proj", hidden, narrow, ""),
-        )
-        if narrow
-        else ()
-    )
     experts = feedforward.experts(
         at,
         into=narrow or hidden,
         shared=plain.shared_by_count(at),
-        around=around,
+        around=feedforward.around(at, narrow, "mlp"),
         vectors=at.number("num_experts") + (narrow if at.flag("latent_moe_use_norm") else 0),
     )
     dense = feedforward.mlp(at, at.number("intermediate_size"))

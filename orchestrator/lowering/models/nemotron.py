@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import attention, feedforward, state
 from .attention import Style
 from .fields import Fields
-from .parts import Experts, Layer, Linear
+from .parts import Experts, Layer
 
 KINDS = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 
@@ -51,21 +51,13 @@ def _experts(at: Fields) -> Experts:
     hidden, narrow = at.number("hidden_size"), at.number("moe_latent_size", default=0, least=0)
     width = at.number("moe_shared_expert_intermediate_size") * at.number("n_shared_experts", default=1, least=0)
     shared = feedforward.mlp(at, width, path="mixer.shared_experts", gated=False) if width else None
-    around = (
-        (
-            Linear("mixer.fc1_latent_proj", narrow, hidden, ""),
-            Linear("mixer.fc2_latent_proj", hidden, narrow, ""),
-        )
-        if narrow
-        else ()
-    )
     return feedforward.experts(
         at,
         path="mixer",
         into=narrow or hidden,
         gated=False,
         shared=shared,
-        around=around,
+        around=feedforward.around(at, narrow, "mixer"),
         vectors=at.number("n_routed_experts"),
     )
 

@@ -102,13 +102,19 @@ def deepseek(at: Fields) -> Experts:
     return feedforward.experts(at, shared=shared_by_count(at), vectors=count)
 
 
-def _granite(at: Fields) -> Experts:
+def granite_shared(at: Fields) -> Mlp | None:
+    """The MLP that every token of a Granite takes beside its experts, or in their place."""
+    return shared_by_width(at, "shared_intermediate_size", "shared_mlp")
+
+
+def granite(at: Fields) -> Experts:
+    """Granite's experts."""
     return feedforward.experts(
         at,
         width=at.number("intermediate_size"),
         path="block_sparse_moe",
         router="router.layer",
-        shared=shared_by_width(at, "shared_intermediate_size", "shared_mlp"),
+        shared=granite_shared(at),
     )
 
 
@@ -176,8 +182,8 @@ FAMILIES: dict[str, Family] = {
     "qwen3_moe": Family(Style("head", o_bias=None), window=False, experts=_qwen),
     "qwen3_vl_moe": Family(Style("head", o_bias=None), window=False, experts=_qwen),
     "olmoe": Family(Style("all", o_bias=None), experts=_qwen),
-    "granitemoe": Family(tied=True, experts=_granite),
-    "granitemoeshared": Family(tied=True, experts=_granite),
+    "granitemoe": Family(tied=True, experts=granite),
+    "granitemoeshared": Family(tied=True, experts=granite),
     "glm4_moe": Family(experts=deepseek),
     "dots1": Family(Style("head"), experts=deepseek),
     "minimax_m2": Family(Style("all"), experts=_minimax),
