@@ -39,10 +39,7 @@ def tree(simulation: Simulation, component: Component) -> dict[str, Any]:
         "event": kernel.events,
         "microstep": kernel.microstep,
         "queue": lambda: queue(simulation),
-        "frontend": lambda: {
-            "arrived": simulation.dispatcher.arrived,
-            "outstanding": simulation.dispatcher.outstanding,
-        },
+        "frontend": lambda: _dispatcher(simulation),
         "router": lambda: _router(simulation),
         "engines": {r.name: (lambda r=r: engine(r)) for r in simulation.replicas},
         "requests": Lazy(lambda: request_ids(simulation), lambda name: request(simulation, name)),
