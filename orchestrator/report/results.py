@@ -50,6 +50,7 @@ def _metrics(simulation: Simulation, startup_s: float, ending: Ending) -> dict[s
     scenario, recorder = simulation.scenario, simulation.recorder
     done = recorder.done
     times = latencies(done, recorder.logs)
+    good = _good(simulation, times) if _has_slo(simulation) else None
     duration_ps = max((s.end_ps for s in done), default=0)
     duration = duration_ps / PS_PER_S
     inputs = sum(s.request.input_tokens for s in done)
@@ -68,17 +69,19 @@ def _metrics(simulation: Simulation, startup_s: float, ending: Ending) -> dict[s
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
         "request_throughput": rate(len(done)),
-        "request_goodput": rate(_good(simulation, times)) if _has_slo(simulation) else None,
+        "request_goodput": None if good is None else rate(int(good.sum())),
         "output_throughput": rate(outputs),
         "total_token_throughput": rate(inputs + outputs),
     }
     data |= summary("ttft_ms", times.ttft) | summary("tpot_ms", times.tpot)
     data |= summary("itl_ms", times.itl, times.itl_weights) | summary("e2el_ms", times.e2el)
-    data["metronome"] = _own(simulation, startup_s, ending, data)
+    data["metronome"] = _own(simulation, startup_s, ending, data, _classes(simulation, times, good))
     return data
 
 
-def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[str, Any]) -> dict[str, Any]:
+def _own(
+    simulation: Simulation, startup_s: float, ending: Ending, data: dict[str, Any], classes: dict[str, Any]
+) -> dict[str, Any]:
     """What a real server would not say: how the run went, its hardware, how far off the figures in ``data`` may be."""
     scenario, recorder = simulation.scenario, simulation.recorder
     energy, outputs = energy_j(simulation), data["total_output_tokens"]
@@ -104,7 +107,7 @@ def _own(simulation: Simulation, startup_s: float, ending: Ending, data: dict[st
         "events": simulation.kernel.events,
         "failed": dict(sorted(Counter(failure.reason for failure in recorder.failed).items())),
         "workload": simulation.reading.notes,
-        **({"classes": classes} if (classes := _classes(simulation)) else {}),
+        **({"classes": classes} if classes else {}),
         "preemptions": sum(c.preemptions for c in counts),
         "recomputed_tokens": sum(c.recomputed_tokens for c in counts),
         "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
@@ -183,12 +186,8 @@ def _has_slo(simulation: Simulation) -> bool:
     return any(limit is not None for slo in _slo_of(simulation).values() for limit in slo.model_dump().values())
 
 
-def _good(simulation: Simulation, times: Latencies) -> int:
-    """Requests that meet every limit given to their class; a one-token request has no TPOT to miss."""
-    return int(_good_each(simulation, times).sum())
-
-
-def _good_each(simulation: Simulation, times: Latencies) -> NDArray[np.bool_]:
+def _good(simulation: Simulation, times: Latencies) -> NDArray[np.bool_]:
+    """Of each request whether it meets every limit given to its class; a one-token request has no TPOT to miss."""
     slos = _slo_of(simulation)
     mine = [slos.get(state.request.slo_class, slos[""]) for state in simulation.recorder.done]
     good = np.ones(len(mine), dtype=bool)
@@ -198,18 +197,17 @@ def _good_each(simulation: Simulation, times: Latencies) -> NDArray[np.bool_]:
     return good
 
 
-def _classes(simulation: Simulation) -> dict[str, Any]:
+def _classes(simulation: Simulation, times: Latencies, good: NDArray[np.bool_] | None) -> dict[str, Any]:
     """Figures of each class of traffic, where there are any: requests, those within their SLO, mean latencies."""
     recorder = simulation.recorder
     classes = np.array([state.request.slo_class for state in recorder.done], dtype=object)
     found: dict[str, Any] = {}
     for name in sorted({*classes, *(failure.state.request.slo_class for failure in recorder.failed)} - {""}):
-        times = latencies(recorder.done, recorder.logs)
         mine = classes == name
         found[name] = {
             "completed": int(mine.sum()),
             "failed": sum(failure.state.request.slo_class == name for failure in recorder.failed),
-            "good": int(_good_each(simulation, times)[mine].sum()) if _has_slo(simulation) else None,
+            "good": None if good is None else int(good[mine].sum()),
             **summary("ttft_ms", times.ttft[mine]),
             **summary("tpot_ms", times.tpot[mine]),
             **summary("e2el_ms", times.e2el[mine]),

@@ -152,8 +152,8 @@ def test_curves_are_those_of_requests_csv(runs):
 
 def test_phases_add_up_to_the_latency(runs):
     for run in read([runs / "a", runs / "split"]):
-        assert (min(phase.min() for phase in run.phases())) >= 0
-        assert np.allclose(sum(run.phases()), run.column("e2el") / 1e6, atol=1e-5)
+        assert (min(phase.min() for phase in run.phases)) >= 0
+        assert np.allclose(sum(run.phases), run.column("e2el") / 1e6, atol=1e-5)
 
 
 def test_the_slowest_come_first_and_their_bars_are_to_scale(runs):

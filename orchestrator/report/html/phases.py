@@ -71,7 +71,7 @@ def _until(runs: list[Run], name: str) -> list[Breakdown]:
     words, count = UNTIL[name]
     found: list[tuple[str, list[Floats]]] = []
     for run in runs:
-        phases, total = run.phases()[:count], run.column(name)
+        phases, total = run.phases[:count], run.column(name)
         if not len(total):
             continue
         prefix = f"{run.label}: " if len(runs) > 1 else ""
@@ -104,7 +104,7 @@ def slowest(run: Run, name: str) -> list[Waterfall]:
     if not len(latency):
         return []
     order = np.argsort(-latency, kind="stable")[:SLOWEST].tolist()
-    phases, rows = run.phases()[:count], list(run.result.requests)
+    phases, rows = run.phases[:count], list(run.result.requests)
     longest = float(latency[order[0]]) or 1
     return [_waterfall(rows[place], [float(phase[place]) for phase in phases], longest) for place in order]
 

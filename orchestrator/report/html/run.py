@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ PHASES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """``label`` tells it from the others on the page; ``scenario`` is the content of scenario.yaml, None if absent."""
 
@@ -51,6 +52,7 @@ class Run:
         """A column of timeseries.csv; NaN where there is nothing."""
         return _floats(self.result.series[name])
 
+    @cached_property
     def phases(self) -> list[Floats]:
         """Milliseconds of every request in each of PHASES; they add up to its latency."""
         return [(self.column(end) - self.column(start)) / 1e6 for _, start, end, _ in PHASES]
