@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+from .good import SCENARIO
 from .readers import Readers
-from .scenario import SMALL
 
 
 def main(count: int = 20_000, seed: int = 0, only: str = "") -> int:
@@ -22,7 +22,7 @@ def main(count: int = 20_000, seed: int = 0, only: str = "") -> int:
     shown: dict[str, tuple[str, str]] = {}
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        readers = Readers(Path(folder), SMALL)
+        readers = Readers(Path(folder), SCENARIO)
         names = [only] if only else list(readers.all)
         for i in range(count):
             name = names[i % len(names)]

@@ -6,15 +6,15 @@ from random import Random
 
 import pytest
 
+from .good import SCENARIO
 from .readers import Readers
-from .scenario import SMALL
 
 EACH = 25
 
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory):
-    return Readers(tmp_path_factory.mktemp("fuzz"), SMALL)
+    return Readers(tmp_path_factory.mktemp("fuzz"), SCENARIO)
 
 
 NAMES = (

@@ -17,13 +17,13 @@ from metronome.orchestrator.record.journal import Journal
 
 from ..hwmodels import bundles
 from . import mutate
+from .good import SCENARIO
 from .readers import CLUSTER, Readers
-from .scenario import SMALL
 
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory):
-    return Readers(tmp_path_factory.mktemp("mended"), SMALL)
+    return Readers(tmp_path_factory.mktemp("mended"), SCENARIO)
 
 
 def refused(done, *said):

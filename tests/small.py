@@ -1,8 +1,10 @@
-"""The good scenario that is changed."""
+"""A scenario small enough to run in a blink: two instances, shared host memory."""
 
 from __future__ import annotations
 
-SMALL = {
+from typing import Any
+
+SMALL: dict[str, Any] = {
     "name": "small",
     "seed": 3,
     "workload": {
@@ -18,7 +20,7 @@ SMALL = {
             {
                 "name": "n0",
                 "accelerators": {"type": "h100-sxm", "count": 4},
-                "memory": {"dram": {"size_gib": 512, "bandwidth_gb_s": 100, "latency_ns": 90}},
+                "memory": {"dram": {"bandwidth_gb_s": 100, "latency_ns": 90}},
             }
         ],
         "networks": [{"name": "nvlink0", "connects": ["n0.accelerators"], "bandwidth_gb_s": 450, "latency_ns": 1500}],
