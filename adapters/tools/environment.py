@@ -34,9 +34,7 @@ class PythonTool:
         return " ".join(self.requirements)
 
     def make(self, folder: Path) -> None:
-        _run(sys.executable, "-m", "venv", str(folder))
-        pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _run(*pip, *self.requirements)
+        _run(*_environment(folder), *self.requirements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +82,7 @@ class Vllm:
         return " ".join((self.version, *VLLM_BUILDS_WITH, *VLLM_IMPORTS, *VLLM_IMPORTS_ALONE))
 
     def make(self, folder: Path) -> None:
-        _run(sys.executable, "-m", "venv", str(folder))
-        pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        pip = _environment(folder)
         _run(*pip, *VLLM_BUILDS_WITH)
         device = {"VLLM_TARGET_DEVICE": "empty", "VLLM_VERSION_OVERRIDE": self.version}
         _run(*pip, "--no-deps", "--no-build-isolation", "--no-binary", "vllm", f"vllm=={self.version}", **device)
@@ -202,6 +199,12 @@ def _whole(name: str, field: str, other: str) -> Path:
     if not installed(name):
         raise ConfigError(field, None, f"{name} is not installed: `metronome tools install {name}`, or give {other}")
     return folder() / name
+
+
+def _environment(folder: Path) -> tuple[str, ...]:
+    """Makes a Python environment; returns the command that installs packages into it."""
+    _run(sys.executable, "-m", "venv", str(folder))
+    return (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
 def _run(*command: str, **environment: str) -> None:
