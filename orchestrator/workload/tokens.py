@@ -1,9 +1,18 @@
-"""Token ids of prompts that a trace describes by hashes of blocks."""
+"""Token ids of prompts: with a beginning that others share, or as a trace describes them by hashes of blocks."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+
+FRESH = 1 << 40  # from here on ids that no prefix uses
+
+
+def prefixed(group: int, shared: int, fresh: int, rest: int) -> array[int]:
+    """Ids of a prompt and its answer: ``shared`` of the group's prefix, then ``rest`` from ``fresh`` on."""
+    ids = array("q", range(group << 24, (group << 24) + shared))
+    ids.extend(range(fresh, fresh + rest))
+    return ids
 
 
 class TokenBlocks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from typing import Literal
 
@@ -13,6 +12,7 @@ from ..options import WorkloadOptions
 from ..randomness import Lengths
 from ..registry import Format, Reading
 from ..request import Request
+from ..tokens import FRESH, prefixed
 
 
 class SharedPrefix(BaseModel):
@@ -44,16 +44,15 @@ def generate(spec: Synthetic, reading: Reading) -> Iterator[Request]:
     gaps, inputs, outputs, groups = (reading.stream(part) for part in ("gaps", "in", "out", "prefix"))
     total = min(spec.num_requests, spec.limit or spec.num_requests)
     arrivals = Arrivals(spec, gaps, total)
-    fresh = 1 << 40  # ids no prefix uses
+    fresh = FRESH
     for number in range(total):
         arrival = arrivals.next_ps()
         prompt, answer = spec.input_tokens.draw(inputs), spec.output_tokens.draw(outputs)
         ids = None
         if spec.shared_prefix:
             shared = min(spec.shared_prefix.tokens, prompt)
-            base = int(groups.integers(spec.shared_prefix.groups)) << 24
-            ids = array("q", range(base, base + shared))
-            ids.extend(range(fresh, fresh + prompt + answer - shared))
+            group = int(groups.integers(spec.shared_prefix.groups))
+            ids = prefixed(group, shared, fresh, prompt + answer - shared)
             fresh += prompt + answer
         yield Request(number, arrival, prompt, answer, ids)
 

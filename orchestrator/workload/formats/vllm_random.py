@@ -7,7 +7,6 @@ and vllm/benchmarks/serve.py, whose defaults these are.
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -19,8 +18,7 @@ from ..arrivals import Arrivals
 from ..options import WorkloadOptions
 from ..registry import Format, Reading
 from ..request import Request
-
-FRESH = 1 << 40  # from here on ids that no prefix uses
+from ..tokens import FRESH, prefixed
 
 
 class BenchOptions(WorkloadOptions):
@@ -71,8 +69,7 @@ def with_prefixes(
     for number, ((prefix, own, answer), group) in enumerate(zip(sizes, groups, strict=True)):
         ids = None
         if prefix:
-            ids = array("q", range(group << 24, (group << 24) + prefix))
-            ids.extend(range(fresh, fresh + own + answer))
+            ids = prefixed(group, prefix, fresh, own + answer)
             fresh += own + answer
         yield Request(number, arrivals.next_ps(), prefix + own, answer, ids)
 
