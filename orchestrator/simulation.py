@@ -75,6 +75,10 @@ class LiveSource:
             for spec in specs:
                 by_run.setdefault(spec.options.run, []).append(spec)
             # gRPC and docker are loaded only where they are needed.
+            if by_run.keys() - {"inprocess"}:
+                from .coupling.interrupts import DOOR
+
+                stack.enter_context(DOOR.guarded())
             if "address" in by_run:
                 from .coupling.launch.address import open_addresses
 
