@@ -154,7 +154,7 @@ def test_exits_at_once(small, image, tmp_path, nothing_left):
 
 
 def test_never_healthy(small, image, tmp_path, nothing_left):
-    elsewhere = ["serve-component", "roofline", "--listen", "unix:/tmp/elsewhere"]
+    elsewhere = ["serve-component", "roofline", "--insecure"]
     data = contained(small, image, ALL[:1], start_timeout_s=3, command=elsewhere)
     fails(data, tmp_path, "n0.accelerators: never became healthy within 3 s", within=25)
 
