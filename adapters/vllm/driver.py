@@ -7,9 +7,10 @@ a verb and its arguments.
 - ``["add", id, prompt ids, output tokens, priority, remote]``: a request comes. ``remote``: the K and V of its prompt
   come from elsewhere, as with a KV connector that loads asynchronously.
 - ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
-  was preempted, then the state: free blocks, names that can be found, and the orders of the waiting and of the running.
-- ``["update", number, {id: token}, [ids whose K and V have arrived]]``: a step's tokens are out. Answers who got a
-  token, who ended, and the state.
+  was preempted, ``[id, tokens]`` of whose K and V are to be loaded now, then the state: free blocks, names that can be
+  found, and the orders of the waiting and of the running.
+- ``["update", number, {id: token}, [ids whose K and V have arrived], [ids whose K and V have left]]``: a step's tokens
+  are out. Answers who got a token, who ended, and the state.
 - ``["abort", id]``.
 
 The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
@@ -50,6 +51,7 @@ FLAGS = {
     "num_gpu_blocks": 1000,
     "enable_prefix_caching": True,
     "max_model_len": 1 << 20,
+    "role": "both",  # ours: prefill or decode, of K and V that move
 }
 
 
@@ -63,18 +65,23 @@ class Model(SimpleNamespace):
 
 
 class Remote:
-    """A KV connector's scheduler side: prompts marked remote are loaded whole, asynchronously."""
+    """A KV connector's scheduler side, as vLLM's for NIXL: prompts marked remote are loaded whole, asynchronously,
+    once; on a ``prefill`` engine blocks stay until K and V have left (`NixlConnectorScheduler`)."""
 
-    def __init__(self):
-        self.remote = set()
+    def __init__(self, prefill):
+        self.prefill, self.remote, self.loading = prefill, set(), []
 
     def get_num_new_matched_tokens(self, request, computed):
         missing = request.num_prompt_tokens - computed if request.request_id in self.remote else 0
-        self.remote.discard(request.request_id)
         return missing, missing > 0
 
+    def update_state_after_alloc(self, request, blocks, tokens):
+        if request.request_id in self.remote:
+            self.remote.discard(request.request_id)
+            self.loading.append([int(request.request_id), tokens])
+
     def request_finished(self, request, block_ids):
-        return False, None
+        return self.prefill and request.status == RequestStatus.FINISHED_LENGTH_CAPPED and bool(block_ids), None
 
     def __getattr__(self, name):
         if name.startswith("__") or name == "bind_gpu_block_pool":
@@ -121,6 +128,9 @@ class Driver:
             structured_output_manager=SimpleNamespace(should_advance=lambda request: False),
             block_size=f["block_size"],
         )
+        self.remote = Remote(f["role"] == "prefill")
+        if f["role"] != "both":
+            self.scheduler.connector = self.remote
         self.hasher = get_request_block_hasher(f["block_size"], _hash) if f["enable_prefix_caching"] else None
         self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
         return sorted(set(scheduling) - set(known))
@@ -130,9 +140,7 @@ class Driver:
         self.arrivals += 1
         request = _request(str(name), prompt, params, float(self.arrivals), priority, self.hasher)
         if remote:
-            if self.scheduler.connector is None:
-                self.scheduler.connector = Remote()
-            self.scheduler.connector.remote.add(str(name))
+            self.remote.remote.add(str(name))
         self.scheduler.add_request(request)
 
     def schedule(self):
@@ -153,9 +161,10 @@ class Driver:
             if cached[name] + tokens >= request.num_tokens + flying[request]:
                 whole.add(name)
         self.steps[self.number] = out, whole
-        return [self.number, batch, preempted, *self._state()]
+        loading, self.remote.loading = self.remote.loading, []
+        return [self.number, batch, preempted, loading, *self._state()]
 
-    def update(self, number, tokens, arrived=()):
+    def update(self, number, tokens, arrived=(), left=()):
         out, whole = self.steps.pop(number)
         names = list(out.num_scheduled_tokens)
         sampled = [[tokens[name]] if name in whole else [] for name in names]
@@ -167,8 +176,10 @@ class Driver:
             prompt_logprobs_dict={},
             pooler_output=[],
         )
-        if arrived:
-            result.kv_connector_output = KVConnectorOutput(finished_recving=set(map(str, arrived)))
+        if arrived or left:
+            # Dictionaries, for vLLM's sets have no order of their own, and blocks are freed in it.
+            ways = (dict.fromkeys(map(str, ids)) for ids in (left, arrived))
+            result.kv_connector_output = KVConnectorOutput(*ways)
         outputs = self.scheduler.update_from_output(out, result)
         ended = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.finish_reason is not None]
         gave = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.new_token_ids]

@@ -11,12 +11,19 @@ MODES: dict[str, dict[str, Any]] = {
     "asynchronous": {"steps": 2, "async_scheduling": True},
     "pipeline, synchronous": {"steps": 2, "async_scheduling": False, "pipeline_parallel_size": 2},
     "pipeline, asynchronous": {"steps": 2, "async_scheduling": True, "pipeline_parallel_size": 2},
+    "remote K and V, decode": {"steps": 1, "async_scheduling": False, "role": "decode"},
+    "remote K and V, decode, asynchronous": {"steps": 2, "async_scheduling": True, "role": "decode"},
+    "remote K and V, prefill": {"steps": 1, "async_scheduling": False, "role": "prefill"},
+    "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
 }
 
 
 @dataclass(frozen=True)
 class Job:
-    """A request: it comes before round ``comes`` and is aborted before round ``goes`` if that is not negative."""
+    """A request: it comes before round ``comes`` and is aborted before round ``goes`` if that is not negative.
+
+    ``moves``: rounds that its K and V take to another engine, or from one; 0 if it is served by this engine alone.
+    """
 
     id: int
     comes: int
@@ -25,15 +32,18 @@ class Job:
     ids: list[int]
     priority: int = 0
     goes: int = -1
+    moves: int = 0
 
 
 @dataclass(frozen=True)
 class Workload:
-    """``steps`` may be in flight. ``flags``: vLLM's; ``num_gpu_blocks`` counts its null block."""
+    """``steps`` may be in flight. ``flags``: vLLM's; ``num_gpu_blocks`` counts its null block. ``role``: ``both``, or
+    ``prefill`` or ``decode`` where K and V of some or all requests go to or come from another engine."""
 
     mode: str
     seed: int
     steps: int
+    role: str
     flags: dict[str, Any]
     jobs: list[Job] = field(default_factory=list)
 
@@ -61,7 +71,13 @@ def draw(mode: str, seed: int) -> Workload:
         "scheduler_reserve_full_isl": random.random() < 0.8,
         "block_size": block_size,
     }
-    made = Workload(mode, seed, facts["steps"], flags, jobs)
+    role = facts.get("role", "both")
+    if role != "both":
+        jobs = [replace(job, moves=random.randint(1, 12) if random.random() < 0.8 else 0) for job in jobs]
+    if role == "prefill":  # no prompt is ever preempted: see docs/truth.md
+        jobs = [replace(job, outputs=1, ids=job.ids[: job.inputs + 1], moves=job.moves or 1) for job in jobs]
+        flags |= {"long_prefill_token_threshold": 0, "scheduler_reserve_full_isl": True, "policy": "fcfs"}
+    made = Workload(mode, seed, facts["steps"], role, flags, jobs)
     spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
     flags["num_gpu_blocks"] = 1 + made.least_blocks() + spare
     return made

@@ -50,6 +50,8 @@ class PrefillDecodeConnector:
     ``push``/``by_layer`` as in the scenario's ``kv_transfer``; ``choose`` names the replica that decodes.
     """
 
+    decode_gives_first_token = False
+
     def __init__(
         self,
         replicas: Sequence[Replica],
@@ -153,7 +155,7 @@ class PrefillDecodeConnector:
         del self.open[handover.source.request.id]
         source, target = self._at(handover.source), self._at(handover.target)
         source.engine.finished_sending(handover.source)
-        handover.target.take_over(handover.source)
+        handover.target.take_over(handover.source, tokens=not self.decode_gives_first_token)
         target.engine.finished_recving(handover.target)
         source.wake()
         target.wake()

@@ -58,7 +58,8 @@ class VllmEngine:
         outputs = 1 if self.role is Role.PREFILL else request.output_tokens
         tokens = request.input_tokens + outputs
         need = -(-(tokens - 1) // self.block_size)  # the last token's K and V are never computed
-        if self.role is Role.DECODE:  # blocks for the prompt and the token after it are reserved at once
+        if self.role is Role.DECODE and not self.scheduler.remote_kvs.first_token_here:
+            # Blocks for the prompt and the token after it are reserved at once.
             need = max(need, -(-(request.input_tokens + 1) // self.block_size))
         where, name = f"request {request.id}", self._spec.name
         if tokens > self._spec.max_model_len:

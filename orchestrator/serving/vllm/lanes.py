@@ -36,6 +36,11 @@ class Lane:
     in_flight: bool = False
     landing: list[VllmRequestState] = field(default_factory=list)
 
+    @property
+    def chunk_tokens(self) -> int:
+        """Tokens of prompts in it."""
+        return sum(chunk.tokens for chunk in self.chunks)
+
     def batch(self) -> Batch:
         """The shape of the step that has been put together."""
         decoders = self.decoders

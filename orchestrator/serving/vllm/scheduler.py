@@ -15,6 +15,7 @@ token waits for its lane; prompts may have chunks in several.
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import islice
 
 from ..interface import AdmissionPolicy, EngineCounts, VictimPolicy
@@ -76,10 +77,6 @@ class Scheduler:
         """Tokens of running sequences' prompts that no step computes yet."""
         return sum(sequence.num_tokens - sequence.num_computed_tokens for sequence in self.prefilling.values())
 
-    def add(self, sequence: VllmRequestState) -> None:
-        """Queue a new arrival."""
-        self.waiting.append(sequence)
-
     def steady(self, most: int) -> int:
         """For how many steps after the one just scheduled its sequences stay the same, if nobody joins."""
         return self._lane.decoders.steady(most)
@@ -121,10 +118,10 @@ class Scheduler:
         for sequence in whole:
             del self.prefilling[sequence.order]
             self._produce(sequence, step)
-            if not sequence.remaining:
-                ended.append(sequence)
-            elif self._hand_over:
+            if self._hand_over and (sequence.remaining or self.remote_kvs.first_token_here):
                 handed.append(sequence)
+            elif not sequence.remaining:
+                ended.append(sequence)
             else:
                 decoders.join(sequence)
         for sequence in current.landing:
@@ -197,16 +194,18 @@ class Scheduler:
         del self.handed[sequence.request.id]
         self.cache.free(sequence)
 
-    def _start_loaded(self, budget: int) -> int:
-        """What has arrived starts to decode; returns the budget left."""
-        while self.remote_kvs.ready and budget > 0 and len(self.running) < self.config.max_num_seqs:
-            sequence = self.remote_kvs.ready.popleft()
-            sequence.remote = False  # if it is preempted it computes its prompt here
-            self._run(sequence)
+    def _start_loaded(self, sequence: VllmRequestState) -> None:
+        """Its K and V are here. It computes the last token of its prompt again, to sample the first
+        (`v1/core/sched/scheduler.py`, _update_waiting_for_remote_kv), or decodes if that has come along."""
+        sequence.remote = False  # if it is preempted it computes its prompt here
+        self._run(sequence)
+        if sequence.num_output_tokens:
             self._lane.decoders.join(sequence)
             self.cache.cache_blocks(sequence, sequence.num_computed_tokens + 1)
-            budget -= 1
-        return budget
+            return
+        sequence.num_computed_tokens -= 1
+        self.prefilling[sequence.order] = sequence
+        self._add_chunk(sequence, 1)
 
     # Phase A ------------------------------------------------------------------------------------
 
@@ -228,11 +227,11 @@ class Scheduler:
                     self._pass_over(order)
                     break
                 continue
-            tokens = min(self._wanted(sequence), budget - decoders.count - self._chunk_tokens())
+            tokens = min(self._wanted(sequence), budget - decoders.count - self._lane.chunk_tokens)
             if tokens and not self._grow(sequence, tokens):
                 self._pass_over(order)
                 break
-        return budget - decoders.count - self._chunk_tokens()
+        return budget - decoders.count - self._lane.chunk_tokens
 
     def _pass_over(self, order: int, most: int | None = None) -> None:
         """So many behind that one get no token in this step; without a victim policy there is nobody behind."""
@@ -267,7 +266,7 @@ class Scheduler:
                     break
                 left -= tokens
             if self._victims and self.counts.preemptions > preempted:  # one before it may have given its tokens back
-                left = budget - self._chunk_tokens() - sum(one in decoders for one in grown)
+                left = budget - self._lane.chunk_tokens - sum(one in decoders for one in grown)
         return left
 
     def _prefills_come_last(self) -> bool:
@@ -278,9 +277,6 @@ class Scheduler:
         tokens = sequence.num_tokens - sequence.num_computed_tokens
         threshold = self.config.long_prefill_token_threshold
         return min(tokens, threshold) if threshold else tokens
-
-    def _chunk_tokens(self) -> int:
-        return sum(chunk.tokens for chunk in self._lane.chunks)
 
     def _grow(self, sequence: VllmRequestState, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
@@ -353,9 +349,13 @@ class Scheduler:
 
     def _admit(self, budget: int, now_ps: int) -> None:
         config = self.config
-        if self.remote_kvs.ready:
-            budget = self._start_loaded(budget)
-        while self.waiting and budget > 0 and len(self.running) < config.max_num_seqs:
+        loading = deque(self.waiting.ordered(self.remote_kvs.sequences()) if self.remote_kvs.any_here else ())
+        while (self.waiting or loading) and budget > 0 and len(self.running) < config.max_num_seqs:
+            if loading and not self.waiting.precedes(loading[0]):
+                if self.remote_kvs.take(sequence := loading.popleft()):
+                    self._start_loaded(sequence)
+                    budget -= 1
+                continue
             sequence = self.waiting.peek()
             if sequence.num_in_flight:  # preempted, and part of its last life is still in a pipeline
                 break
