@@ -12,6 +12,7 @@ a verb and its arguments.
 - ``["update", number, {id: token}, [ids whose K and V have arrived], [ids whose K and V have left]]``: a step's tokens
   are out. Answers who got a token, who ended, and the state.
 - ``["abort", id]``.
+- ``["balance", ranks, servers, told, requests]``: data-parallel ranks, see `front_end.balance`.
 
 The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
 read (a decoder without images, its length) and the tokens.
@@ -187,6 +188,11 @@ class Driver:
 
     def abort(self, name):
         self.scheduler.finish_requests(str(name), RequestStatus.FINISHED_ABORTED)
+
+    def balance(self, *given):
+        from front_end import balance  # beside this file; it takes a second to import
+
+        return balance(*given)
 
     def _state(self):
         """Free blocks, names that can be found, the waiting and the running."""

@@ -234,7 +234,7 @@ class RouterOptions(Part):
 
     policy: str = Field(
         default="least-loaded",
-        description="least-loaded, round-robin, random, prefix-aware, session, pd-aware, or module:Class",
+        description="least-loaded, internal-lb, round-robin, random, prefix-aware, session, pd-aware, or module:Class",
     )
 
 
@@ -295,6 +295,8 @@ class Scenario(Part):
                     if (node, device) in taken:
                         raise ValueError(f"{spot}: {node}[{device}] already serves instance '{taken[node, device]}'")
                     taken[node, device] = instance.name
+        if self.router.policy == "internal-lb" and len(self.instances) > 1:
+            raise ValueError("router.policy: internal-lb chooses among the data-parallel ranks of one instance")
         roles = {instance.role for instance in self.instances}
         for one, other in (("prefill", "decode"), ("decode", "prefill")):
             if one in roles and other not in roles:

@@ -17,7 +17,7 @@ from .interface import KvConnector, Role
 from .refusals import refusal
 from .replica import Replica
 from .request_state import RequestState
-from .router import Router
+from .router import InternalLb, Router
 
 
 class Dispatcher:
@@ -135,6 +135,11 @@ class Dispatcher:
             self.connector.arrived(state)
         else:
             replica.submit(state)
+
+    def counted(self, replica: Replica, step: int, counts: tuple[int, int]) -> None:
+        """A member of a group that steps together has that many requests, waiting and running, after a step."""
+        if isinstance(self.router, InternalLb):
+            self.router.tell(replica, self._kernel.now_ps, step, counts)
 
     def request_ended(self, state: RequestState) -> None:
         """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from typing import Any
 
 from metronome.adapters.vllm import RealScheduler
+from metronome.orchestrator.serving.coordinator import Coordinator, FrontEnd
 from metronome.orchestrator.serving.interface import KvConnector
 from metronome.orchestrator.serving.policies import Priority
 from metronome.orchestrator.serving.request_state import RequestState
@@ -15,7 +17,7 @@ from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Request
 
-from .workloads import Job, Workload, smaller
+from .workloads import RANKS, Balance, Job, Workload, draw, draw_balance, smaller
 
 ROUNDS = 5000
 
@@ -182,6 +184,25 @@ def play(real: RealScheduler, workload: Workload) -> str:
     return f"not done after {ROUNDS} rounds"
 
 
+def play_balance(real: RealScheduler, balance: Balance) -> str:
+    """Where publications or choices differ first, in words; empty if they never do."""
+    published, chosen = real.ask("balance", balance.ranks, balance.servers, balance.told, balance.requests)
+    coordinator = Coordinator(balance.ranks)
+    servers = [FrontEnd(coordinator, index, balance.servers) for index in range(balance.servers)]
+    told = deque(balance.told)
+    for number, (when, server) in enumerate(balance.requests):
+        while told and told[0][0] < when:
+            at, rank, step, waiting, running = told.popleft()
+            coordinator.tell(at, rank, step, (waiting, running))
+        rank = servers[server].choose(when)
+        ours, theirs = [list(counts) for counts in coordinator.published], [row for row in published if row[0] < when]
+        if theirs and (ours != theirs[-1][1] or coordinator.publications != len(theirs) - 1):
+            return f"at {when} ms: published: vLLM {theirs[-1]}, the {len(theirs)}th, ours {ours}"
+        if rank != chosen[number]:
+            return f"at {when} ms: rank: vLLM {chosen[number]}, ours {rank}"
+    return ""
+
+
 STATE = ("free blocks", "names that can be found", "waiting", "running")
 
 
@@ -190,6 +211,19 @@ def compare(where: str, names: tuple[str, ...], expected: list[Any], got: list[A
         if theirs != ours:
             return f"{where}: {name}: vLLM {theirs}, ours {ours}"
     return ""
+
+
+def differs(real: RealScheduler, mode: str, seed: int) -> str:
+    """Where a workload of that mode differs first, in words; empty if it does not."""
+    return play_balance(real, draw_balance(seed)) if mode == RANKS else play(real, draw(mode, seed))
+
+
+def told(real: RealScheduler, mode: str, seed: int) -> str:
+    """Of one that differs: a smallest that still does, and where."""
+    if mode == RANKS:
+        return f"{differs(real, mode, seed)}\n{draw_balance(seed)}"
+    workload, why = shrunk(real, draw(mode, seed))
+    return f"{why}\n{workload}"
 
 
 def shrunk(real: RealScheduler, workload: Workload) -> tuple[Workload, str]:

@@ -17,6 +17,39 @@ MODES: dict[str, dict[str, Any]] = {
     "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
 }
 
+#: Modes whose rules in a version are known to be others than ours (docs/truth.md).
+OTHERS = {"0.12.0": ("remote K and V, decode", "remote K and V, decode, asynchronous")}
+RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, and who gets a request
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Data-parallel ranks behind a coordinator, and API servers that choose among them.
+
+    ``told``: (ms, rank, step, waiting, running), what ranks say after their steps; ``requests``: (ms, server).
+    """
+
+    ranks: int
+    servers: int
+    told: list[tuple[int, int, int, int, int]]
+    requests: list[tuple[int, int]]
+
+
+def draw_balance(seed: int) -> Balance:
+    """That of a seed: steps of 1 to 60 ms, all ranks' messages within some ms of a step's end; pauses; requests any
+    time."""
+    random = Random(f"balance {seed}")
+    ranks, servers, took = random.randint(2, 8), random.randint(1, 4), random.choice((1, 8, 30, 60, 200))
+    told, now = [], random.randint(1, 300)
+    for step in range(random.randint(1, 60)):
+        spread = random.choice((0, 0, 3))
+        for rank in random.sample(range(ranks), random.randint(0, ranks)):
+            told.append((now + random.randint(0, spread), rank, step, random.randint(0, 9), random.randint(0, 40)))
+        now += spread + 1 + random.randint(0, took) + (random.randint(0, 12_000) if random.random() < 0.05 else 0)
+    told.sort(key=lambda message: (message[0], message[2]))
+    requests = [(random.randint(1, now + 500), random.randrange(servers)) for _ in range(random.randint(1, 80))]
+    return Balance(ranks, servers, told, sorted(requests))
+
 
 @dataclass(frozen=True)
 class Job:
