@@ -198,7 +198,8 @@ class _Placement:
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         length = engine.max_model_len or self.arch.max_positions
-        refused = kind_of(engine.version).refuse_start(engine, Start(length, self.arch.max_positions, fit))
+        start = Start(length, self.arch.max_positions, fit, options.role)
+        refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
             raise self._refuse(f"engine.{refused[0]}", *refused[1:])
         return UnitPlan(

@@ -32,7 +32,7 @@ from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
-from .serving.interface import Role
+from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
 from .serving.loop import StepLoop
 from .serving.policies import make_policies
@@ -218,11 +218,17 @@ class Simulation:
                     self.scenario.seed,
                     async_scheduling=slots == 1 and _asynchronous(unit),
                 )
-                members.append(
-                    Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
-                )
+                number = len(self.replicas) + len(members)
+                members.append(Replica(name, number, self._engine(options.version, spec), servers))
             self.replicas += members
             self._members.append(members)
+
+    def _engine(self, version: str, spec: EngineSpec) -> Engine:
+        """One that has something outside (a process) is a context manager, left when the run is over."""
+        engine = kind_of(version).make(spec)
+        if isinstance(engine, AbstractContextManager):
+            self._stack.enter_context(engine)
+        return engine
 
     def _build_loops(self, fold: bool) -> None:
         self.loops: list[StepLoop] = []  # one an instance, and

@@ -1,9 +1,9 @@
 """vLLM's own scheduler, driven on a CPU: runs in the interpreter that has vLLM, and knows nothing of Metronome.
 
 A line of JSON in, a line ``= JSON`` (or ``! why``) out, as `metronome.adapters.tools.lines` expects. Each is a list:
-a verb and its arguments.
+the number of a scheduler, a verb and its arguments.
 
-- ``["open", {flags}]``: a new scheduler. Flags: those of `FLAGS`, by vLLM's names.
+- ``["open", {flags}]``: it is made anew. Flags: those of `FLAGS`, by vLLM's names.
 - ``["add", id, prompt ids, output tokens, priority, remote]``: a request comes. ``remote``: the K and V of its prompt
   come from elsewhere, as with a KV connector that loads asynchronously.
 - ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
@@ -11,7 +11,9 @@ a verb and its arguments.
   found, and the orders of the waiting and of the running.
 - ``["update", number, {id: token}, [ids whose K and V have arrived], [ids whose K and V have left]]``: a step's tokens
   are out. Answers who got a token, who ended, and the state.
-- ``["abort", id]``.
+- ``["abort", id]``. Answers the state.
+- ``["hit", prompt ids]``: how many tokens of a prompt are in its cache; ``["blocks", id]``: how many a request holds.
+- ``["close"]``: it is not asked any more.
 - ``["balance", ranks, servers, told, requests]``: data-parallel ranks, see `front_end.balance`.
 
 The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
@@ -91,7 +93,7 @@ class Remote:
 
 
 class Driver:
-    """One scheduler at a time."""
+    """One scheduler."""
 
     def open(self, flags):
         f = {**FLAGS, **flags}
@@ -188,6 +190,16 @@ class Driver:
 
     def abort(self, name):
         self.scheduler.finish_requests(str(name), RequestStatus.FINISHED_ABORTED)
+        return self._state()
+
+    def hit(self, prompt):
+        request = _request("hit", prompt, SamplingParams(max_tokens=1), 0.0, 0, self.hasher)
+        coordinator = self.scheduler.kv_cache_manager.coordinator
+        return coordinator.find_longest_cache_hit(request.block_hashes, len(prompt))[1] if self.hasher else 0
+
+    def blocks(self, name):
+        manager = self.scheduler.kv_cache_manager
+        return len(manager.get_block_ids(str(name))[0]) if str(name) in self.scheduler.requests else 0
 
     def balance(self, *given):
         from front_end import balance  # beside this file; it takes a second to import
@@ -242,11 +254,14 @@ def _request(name, prompt, params, arrival, priority, hasher):
 
 def main():
     init_none_hash(_hash)
-    driver = Driver()
+    drivers = {}
     for line in sys.stdin:
-        verb, *arguments = json.loads(line)
+        key, verb, *arguments = json.loads(line)
         try:
-            answer = getattr(driver, verb)(*arguments)
+            if verb == "close":
+                answer = drivers.pop(key, None) and None
+            else:
+                answer = getattr(drivers.setdefault(key, Driver()), verb)(*arguments)
         except Exception as error:
             traceback.print_exc()
             print(f"! {verb}: {type(error).__name__}: {error}", flush=True)

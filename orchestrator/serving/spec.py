@@ -42,12 +42,13 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What an engine finds when it starts: tokens a request may have, what the model allows, and the KV blocks that
-    fit the memory."""
+    """What an engine finds when it starts: tokens a request may have, what the model allows, the KV blocks that fit the
+    memory, and what it does of a request."""
 
     max_model_len: int
     max_positions: int
     blocks: int
+    role: str = Role.BOTH.value
 
 
 StartRule = Callable[[Any, Start], tuple[str, object, str] | None]

@@ -76,6 +76,12 @@ def names() -> list[str]:
 
 
 @cache
+def releases() -> dict[str, str]:
+    """Releases of engines, ``vllm@0.19.0``, and the version here that they are of."""
+    return {release: name for name in names() for release in _facts(name).get("releases", ())}
+
+
+@cache
 def scheduler(name: str) -> str:
     """The kind of engine whose rules that version follows; KeyError if there is none of that name."""
     kind: str = _facts(name)["scheduler"]

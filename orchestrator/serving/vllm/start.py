@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...errors import InputError
+from ...workload.request import Request
 from ..spec import Start
 
 
@@ -29,3 +31,19 @@ def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
         allowed = f"the KV cache has room for {room} tokens, less than one sequence: give max_model_len of at most that"
         return "max_model_len", length, allowed
     return None
+
+
+def refuse_request(
+    request: Request, outputs: int, name: str, max_model_len: int, num_blocks: int, block_size: int, along: int = 0
+) -> None:
+    """Raises InputError for a request of so many output tokens that the engine of that name can never serve; beside its
+    prompt ``along`` tokens have blocks from the start."""
+    tokens = request.input_tokens + outputs
+    held = max(tokens - 1, request.input_tokens + along)  # the last token's K and V are never computed
+    need, where = -(-held // block_size), f"request {request.id}"
+    if tokens > max_model_len:
+        limit = f"instance {name} takes at most {max_model_len} (max_model_len)"
+        raise InputError(where, "input + output tokens", tokens, limit)
+    if need > num_blocks:
+        limit = f"instance {name} has {num_blocks} blocks of {block_size} tokens"
+        raise InputError(where, "KV blocks", need, limit)
