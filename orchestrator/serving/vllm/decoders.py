@@ -16,11 +16,13 @@ from .request_state import VllmRequestState
 class Decoders:
     """The set of decoding sequences; ``step`` is the number of the step being scheduled.
 
-    ``log`` is the number of the step log in which this lane's steps are written down.
+    ``log`` is the number of the step log in which this lane's steps are written down. At ``edges``, contexts modulo
+    the block size, a sequence takes or gives back blocks.
     """
 
-    def __init__(self, block_size: int, log: int = 0) -> None:
+    def __init__(self, block_size: int, log: int = 0, edges: frozenset[int] = frozenset({0})) -> None:
         self.block_size, self.log = block_size, log
+        self._edges = sorted(edges | {block_size - 1})
         self.step = 0
         self.count = 0
         self._offsets = 0  # sum
@@ -68,10 +70,9 @@ class Decoders:
         return sequence.order in self._members
 
     def at_block_edge(self) -> list[int]:
-        """Places in the running list of those whose next token begins a new block, or ends one."""
-        begins = self._rows[self.step % self.block_size]
-        ends = self._rows[(self.step + 1) % self.block_size]
-        return [*begins, *ends]
+        """Places in the running list of those whose next token ends a block, or changes what they hold."""
+        rows, step, size = self._rows, self.step, self.block_size
+        return [order for edge in self._edges for order in rows[(step - edge) % size]]
 
     def ending(self) -> list[VllmRequestState]:
         """Whose token of this step is their last."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import islice
 
 from ..interface import AdmissionPolicy, EngineCounts, VictimPolicy
-from ..kv.cache import KvCache
+from ..kv.cache import Hit, KvCache
 from .config import SchedulerConfig
 from .decoders import Decoders
 from .lanes import Chunk, Lane, VllmStep, gather
@@ -53,7 +53,7 @@ class Scheduler:
         self.waiting: WaitingQueue = FirstCome() if admission is None else ByKey(admission)
         self._victims = victims
         self.running: dict[int, VllmRequestState] = {}  # by order, hence in order
-        self.lanes = [Lane(Decoders(config.block_size, first_log + i)) for i in range(lanes)]
+        self.lanes = [Lane(Decoders(config.block_size, first_log + i, self.cache.edges)) for i in range(lanes)]
         self.remote_kvs = WaitingForRemoteKvs(self.cache)
         self.handed: dict[int, VllmRequestState] = {}  # by request: prompt computed, blocks still held
         self._hand_over = hand_over
@@ -284,11 +284,18 @@ class Scheduler:
 
     def _grow(self, sequence: VllmRequestState, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
-        need = self.cache.blocks_for(sequence.num_computed_tokens + tokens) - len(sequence.block_ids)
-        if not self._make_room(sequence, need):
+        if not self._extend(sequence, sequence.num_computed_tokens, tokens):
             return False
-        sequence.block_ids += self.pool.get_new_blocks(need)
         self._add_chunk(sequence, tokens)
+        return True
+
+    def _extend(self, sequence: VllmRequestState, computed: int, tokens: int) -> bool:
+        """Blocks for this many tokens after those computed; False if it had to preempt itself."""
+        self.cache.remove_skipped_blocks(sequence, computed)
+        need = self.cache.missing(sequence, computed + tokens)
+        if need > self.pool.free and not self._make_room(sequence, need):
+            return False
+        self.cache.extend(sequence, computed + tokens)
         return True
 
     def _add_chunk(self, sequence: VllmRequestState, tokens: int) -> None:
@@ -307,13 +314,10 @@ class Scheduler:
         """
         block_size, late = self.config.block_size, self.config.async_scheduling and sequence.order not in self._known
         context = self._lane.decoders.context(sequence)
-        if context % block_size == 0:
-            if len(sequence.block_ids) * block_size == context:
-                if not self.pool.free and not self._make_room(sequence, 1):
-                    return False
-                sequence.block_ids.append(self.pool.get_new_block())
-            if late:
-                self.cache.cache_blocks(sequence, context)
+        if context % block_size in self.cache.edges and not self._extend(sequence, context, 1):
+            return False
+        if late and context % block_size == 0:
+            self.cache.cache_blocks(sequence, context)
         if (context + 1) % block_size == 0:
             if late:
                 self._filled.append((sequence, context + 1, sequence.num_preemptions))
@@ -368,7 +372,7 @@ class Scheduler:
                 continue
             # One token is always left to compute.
             hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
-            sequence.num_computed_tokens = len(hit) * config.block_size
+            sequence.num_computed_tokens = len(hit[0]) * config.block_size
             tokens = self._wanted(sequence)
             if not config.enable_chunked_prefill and tokens > budget:
                 break
@@ -380,7 +384,7 @@ class Scheduler:
             self._start(sequence, hit, tokens, now_ps)
             budget -= tokens
 
-    def _start(self, sequence: VllmRequestState, hit: list[int], tokens: int, now_ps: int) -> None:
+    def _start(self, sequence: VllmRequestState, hit: Hit, tokens: int, now_ps: int) -> None:
         self.cache.allocate_slots(sequence, hit, sequence.num_computed_tokens + tokens)
         self.counts.prefix_hit_tokens += sequence.num_computed_tokens
         if sequence.num_preemptions:
