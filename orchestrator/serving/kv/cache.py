@@ -18,15 +18,17 @@ class PagedState(RequestState):
 
     Attributes:
         block_ids: the blocks it holds, in order of its tokens.
+        tables: the same by group of layers, where there are several; `block_ids` is then empty.
         block_hashes: hashes of its full blocks, as far as needed so far.
         num_cached_blocks: how many of its blocks can be found by their hash.
     """
 
-    __slots__ = ("block_hashes", "block_ids", "num_cached_blocks")
+    __slots__ = ("block_hashes", "block_ids", "num_cached_blocks", "tables")
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
         self.block_ids: list[int] = []
+        self.tables: list[list[int]] = []
         self.block_hashes: list[bytes] = []
         self.num_cached_blocks = 0
 
@@ -35,6 +37,7 @@ class PagedState(RequestState):
         if not isinstance(copied, PagedState):
             raise TypeError(copied)
         copied.block_ids = list(self.block_ids)
+        copied.tables = [list(table) for table in self.tables]
         return copied
 
 
@@ -45,7 +48,10 @@ class KvCache:
 
     Attributes:
         edges: contexts, modulo the block size, at which a decoding sequence takes or gives back blocks.
+        partial: whether blocks are given back before their sequence ends.
     """
+
+    partial = False
 
     def __init__(self, num_blocks: int, block_size: int, prefix_caching: bool) -> None:
         self.pool = BlockPool(num_blocks)

@@ -37,8 +37,9 @@ class VllmEngine:
     def _new_scheduler(self) -> Scheduler:
         spec = self._spec
         hand_over = self.role is Role.PREFILL
+        policies = spec.admission, spec.victims
         return Scheduler(
-            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, spec.admission, spec.victims
+            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, *policies, spec.kv_groups
         )
 
     @property
