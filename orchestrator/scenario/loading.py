@@ -55,17 +55,22 @@ def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int 
 
 
 def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
-    if isinstance(overrides, Mapping):
-        for path, value in overrides.items():
-            _set(data, path, value)
-    else:
-        for override in overrides:
-            path, separator, text = override.partition("=")
-            if not separator or not path:
-                raise InputError("--set", override, None, "must be path.to.field=value")
-            _set(data, path, parse_value("--set", text))
+    values = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    for path, value in values.items():
+        _set(data, path, value)
     if seed is not None:
         data["seed"] = seed
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Values by path, of texts ``path.to.field=value`` with YAML values. Raises InputError."""
+    found = {}
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator or not path:
+            raise InputError("--set", override, None, "must be path.to.field=value")
+        found[path] = parse_value("--set", text)
+    return found
 
 
 def _devices(path: Path) -> dict[str, Any]:
