@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -57,7 +59,7 @@ def command(
         runs = Runs(scenario or "quickstart", stack.enter_context(Pool(min(workers, 2))), costs.built_in(), output)
         tried = 0
 
-        def evaluate(loads: list[float]) -> list[dict]:
+        def evaluate(loads: Sequence[float]) -> list[dict[str, Any]]:
             nonlocal tried
             rows = runs.rows([{**given, path: int(load) if whole else load} for load in loads])
             tried += len(rows)
@@ -79,7 +81,7 @@ def command(
         click.echo(f"{len(found.runs)} runs" + (f"; at {number(found.kept)}: {', '.join(shown)}" if shown else ""))
 
 
-def _facts(found: Capacity, promised: Promise) -> dict:
+def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
     return {
         "promise": {"percentile": promised.percentile, "limits_ms": promised.limits},
         "knob": found.knob,

@@ -77,7 +77,8 @@ class _Scale:
     """From the least to the most of some values."""
 
     def __init__(self, values: list[Any]) -> None:
-        self._low, self._high = (min(values), max(values)) if values else (0.0, 1.0)
+        self._low: float = min(values, default=0.0)
+        self._high: float = max(values, default=1.0)
 
     def share(self, value: float) -> float:
         span = self._high - self._low

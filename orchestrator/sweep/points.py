@@ -41,7 +41,7 @@ class Bayesian:
                 "sweep", "search.method", "bayesian", "needs Optuna: pip install 'metronome-cosim[bayesian]'"
             ) from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        sampler = optuna.samplers.TPESampler(seed=sweep.search.seed, multivariate=True, warn_independent_sampling=False)
+        sampler = optuna.samplers.TPESampler(seed=sweep.search.seed)
         directions = ["minimize" if way == "min" else "maximize" for way in sweep.objectives.values()]
         self._study = optuna.create_study(directions=directions, sampler=sampler)
         self._failed = optuna.trial.TrialState.FAIL

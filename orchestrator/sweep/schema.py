@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from ..errors import InputError
 from ..scenario.loading import checked
@@ -45,6 +45,17 @@ class Span(Part):
         return list(dict.fromkeys(self.at(i / (self.count - 1)) for i in range(self.count)))
 
 
+def _axis(value: Any) -> list[Any] | Span:
+    if isinstance(value, dict | Span):
+        return Span.model_validate(value)
+    if not isinstance(value, list) or not value:
+        raise ValueError("must be a list of values, or {low, high, count}")
+    return value
+
+
+Axis = Annotated[Any, PlainValidator(_axis)]  # a list of values, or a `Span`
+
+
 class Search(Part):
     """Which points are tried."""
 
@@ -71,9 +82,7 @@ class Sweep(Part):
 
     scenario: str = Field(description="a bundled scenario's name, or a path from this file's folder")
     set: dict[str, Any] = Field(default={}, description="fields changed in every point, by path")
-    axes: dict[str, Annotated[list[Any], Field(min_length=1)] | Span] = Field(
-        min_length=1, description="values by path, as `--set` has them"
-    )
+    axes: dict[str, Axis] = Field(min_length=1, description="values by path, as `--set` has them")
     search: Search = Search()
     objectives: dict[str, Direction] = Field(
         default={"output_throughput": "max", "p99_ttft_ms": "min"},
