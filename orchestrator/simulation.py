@@ -217,6 +217,7 @@ class Simulation:
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
                     self.scenario.seed,
                     async_scheduling=slots == 1 and _asynchronous(unit),
+                    kv_groups=unit.kv_groups,
                 )
                 number = len(self.replicas) + len(members)
                 members.append(Replica(name, number, self._engine(options.version, spec), servers))

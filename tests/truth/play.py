@@ -9,6 +9,7 @@ from typing import Any
 from metronome.adapters.vllm import RealScheduler
 from metronome.orchestrator.serving.coordinator import Coordinator, FrontEnd
 from metronome.orchestrator.serving.interface import KvConnector
+from metronome.orchestrator.serving.kv.groups import KvGroup
 from metronome.orchestrator.serving.policies import Priority
 from metronome.orchestrator.serving.request_state import RequestState
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
@@ -71,8 +72,9 @@ class Ours:
         self._asynchronous = flags["async_scheduling"]
         lanes = 1 if self._asynchronous else workload.steps
         self._role, hand_over = workload.role, workload.role == "prefill"
+        groups = [KvGroup(window, chunk) for window, chunk in flags["kv_groups"]]
         blocks = flags["num_gpu_blocks"] - 1
-        self.scheduler = Scheduler(config, blocks, lanes, 0, hand_over, admission=policy, victims=policy)
+        self.scheduler = Scheduler(config, blocks, lanes, 0, hand_over, admission=policy, victims=policy, groups=groups)
         self.scheduler.remote_kvs.connector = self._loads = Loads()
         self._states: dict[int, VllmRequestState] = {}
         self._last: VllmStep | None = None

@@ -15,6 +15,8 @@ MODES: dict[str, dict[str, Any]] = {
     "remote K and V, decode, asynchronous": {"steps": 2, "async_scheduling": True, "role": "decode"},
     "remote K and V, prefill": {"steps": 1, "async_scheduling": False, "role": "prefill"},
     "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
+    "windows, synchronous": {"steps": 1, "async_scheduling": False, "windows": True},
+    "windows, asynchronous": {"steps": 2, "async_scheduling": True, "windows": True},
 }
 
 #: Modes whose rules in a version are known to be others than ours (docs/truth.md).
@@ -112,8 +114,18 @@ def draw(mode: str, seed: int) -> Workload:
         flags |= {"long_prefill_token_threshold": 0, "scheduler_reserve_full_isl": True, "policy": "fcfs"}
     made = Workload(mode, seed, facts["steps"], role, flags, jobs)
     spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
-    flags["num_gpu_blocks"] = 1 + made.least_blocks() + spare
+    flags["kv_groups"] = _groups(random, block_size) if facts.get("windows") else [[0, 0]]
+    flags["num_gpu_blocks"] = 1 + made.least_blocks() * len(flags["kv_groups"]) + spare
     return made
+
+
+def _groups(random: Random, block_size: int) -> list[list[int]]:
+    """(window, chunk) of each group of layers: one kind with a window or chunks, mostly beside one that keeps all."""
+    partial = [random.randint(1, 40), 0] if random.random() < 0.8 else [0, block_size * random.randint(1, 4)]
+    if random.random() < 0.2:
+        return [partial]
+    groups = [partial] * random.randint(1, 3) + [[0, 0]]
+    return groups if random.random() < 0.5 else groups[::-1]
 
 
 def _job(random: Random, number: int, longest: int, most: int, priorities: bool) -> Job:

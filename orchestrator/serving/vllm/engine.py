@@ -38,8 +38,9 @@ class VllmEngine:
     def _new_scheduler(self) -> Scheduler:
         spec = self._spec
         hand_over = self.role is Role.PREFILL
+        policies = spec.admission, spec.victims
         return Scheduler(
-            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, spec.admission, spec.victims
+            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, *policies, spec.kv_groups
         )
 
     @property
@@ -59,8 +60,10 @@ class VllmEngine:
         outputs = 1 if self.role is Role.PREFILL else request.output_tokens
         # Where the first token comes along, blocks for the prompt and for it are reserved at once.
         along = self.role is Role.DECODE and not self.scheduler.remote_kvs.first_token_here
-        spec = self._spec
-        refuse_request(request, outputs, spec.name, spec.max_model_len, self.num_blocks, self.block_size, int(along))
+        # The last token's K and V are never computed.
+        held = max(request.input_tokens + outputs - 1, request.input_tokens + along)
+        need = self.scheduler.cache.most_blocks(request.input_tokens, held)
+        refuse_request(request, outputs, need, self._spec)
 
     def submit(self, state: RequestState) -> None:
         self._arrived.append(_own(state))
@@ -136,7 +139,7 @@ class VllmEngine:
         if request.token_ids is None or not self._config.enable_prefix_caching:
             return 0
         hashes = hash_blocks(request.token_ids[: request.input_tokens], self.block_size)
-        return len(self.scheduler.pool.get_cached_blocks(hashes, len(hashes))) * self.block_size
+        return len(self.scheduler.cache.find(hashes, request.input_tokens)[0]) * self.block_size
 
     def steady(self, most: int) -> int:
         return self.scheduler.steady(most)
@@ -160,7 +163,7 @@ class VllmEngine:
                 computed = lane.decoders.context(own)
                 produced += lane.decoders.step - own.since
         waits = self._blocked(own) if where == "waiting" else ""
-        return RequestView(own.request.id, where, computed, produced, len(own.block_ids), waits)
+        return RequestView(own.request.id, where, computed, produced, self.scheduler.cache.held(own), waits)
 
     def _where(self, state: VllmRequestState) -> str:
         scheduler = self.scheduler
@@ -175,7 +178,7 @@ class VllmEngine:
         scheduler, pool = self.scheduler, self.scheduler.pool
         if len(scheduler.running) >= scheduler.config.max_num_seqs:
             return f"a place: max_num_seqs = {scheduler.config.max_num_seqs} are running"
-        if pool.free < scheduler.cache.blocks_for(state.num_tokens) - len(state.block_ids):
+        if pool.free < scheduler.cache.missing(state, state.num_tokens):
             return f"KV blocks: {pool.free} of {pool.size} are free"
         return "its next step"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...workload.request import Request
-from ..spec import Start
+from ..spec import EngineSpec, Start
 
 
 def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
@@ -26,24 +26,19 @@ def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
         return "max_num_batched_tokens", budget, f"at least max_num_seqs ({options.max_num_seqs})"
     if block % 16:
         return "block_size", block, "a multiple of 16: attention kernels have no other"
-    if start.blocks * block < length:
-        room = start.blocks * block
+    if start.blocks < start.longest:
+        room = start.blocks * length // start.longest // block * block
         allowed = f"the KV cache has room for {room} tokens, less than one sequence: give max_model_len of at most that"
         return "max_model_len", length, allowed
     return None
 
 
-def refuse_request(
-    request: Request, outputs: int, name: str, max_model_len: int, num_blocks: int, block_size: int, along: int = 0
-) -> None:
-    """Raises InputError for a request of so many output tokens that the engine of that name can never serve; beside its
-    prompt ``along`` tokens have blocks from the start."""
-    tokens = request.input_tokens + outputs
-    held = max(tokens - 1, request.input_tokens + along)  # the last token's K and V are never computed
-    need, where = -(-held // block_size), f"request {request.id}"
-    if tokens > max_model_len:
-        limit = f"instance {name} takes at most {max_model_len} (max_model_len)"
+def refuse_request(request: Request, outputs: int, need: int, spec: EngineSpec) -> None:
+    """Raises InputError for a request of so many output tokens and KV blocks that this engine can never serve."""
+    tokens, where = request.input_tokens + outputs, f"request {request.id}"
+    if tokens > spec.max_model_len:
+        limit = f"instance {spec.name} takes at most {spec.max_model_len} (max_model_len)"
         raise InputError(where, "input + output tokens", tokens, limit)
-    if need > num_blocks:
-        limit = f"instance {name} has {num_blocks} blocks of {block_size} tokens"
+    if need > spec.num_blocks:
+        limit = f"instance {spec.name} has {spec.num_blocks} blocks of {spec.options.block_size} tokens"
         raise InputError(where, "KV blocks", need, limit)

@@ -15,6 +15,7 @@ from ...errors import InputError
 from ...workload.request import Request
 from ..batch import Batch
 from ..interface import EngineCounts, EngineView, KvConnector, KvView, PromptChunk, RequestView, Role, Step
+from ..kv.hybrid import kv_cache
 from ..request_state import RequestState
 from ..spec import EngineSpec
 from ..vllm.start import refuse_request
@@ -67,7 +68,9 @@ class RealVllmEngine:
             "pipeline_parallel_size": spec.slots,
             "max_model_len": spec.max_model_len,
             "num_gpu_blocks": spec.num_blocks + 1,  # block 0 is the null block
+            "kv_groups": [[group.window, group.chunk] for group in spec.kv_groups] or [[0, 0]],
         }
+        self._cache = kv_cache(spec.num_blocks, options.block_size, False, spec.kv_groups)  # its arithmetic alone
         self._real: RealScheduler | None = RealScheduler(options.version.partition("@")[2])
         self._life = 0
         self._steps = [0] * spec.slots  # so far, by slot
@@ -99,8 +102,8 @@ class RealVllmEngine:
         return RequestState(request)
 
     def check(self, request: Request) -> None:
-        spec = self._spec
-        refuse_request(request, request.output_tokens, spec.name, spec.max_model_len, self.num_blocks, self.block_size)
+        need = self._cache.most_blocks(request.input_tokens, request.input_tokens + request.output_tokens - 1)
+        refuse_request(request, request.output_tokens, need, self._spec)
 
     def submit(self, state: RequestState) -> None:
         self._arrived.append(state)
