@@ -34,6 +34,7 @@ from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
 from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
+from .serving.kv.connectors import RULES
 from .serving.loop import StepLoop
 from .serving.policies import make_policies
 from .serving.replica import Replica
@@ -161,7 +162,12 @@ class Simulation:
     @property
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
-        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
+        found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        name = self.scenario.kv_transfer.connector
+        if self.connector is not None and RULES[name].within_step:
+            why = "steps of the decode engine wait for K and V, which is not modelled"
+            found[f"kv_transfer.connector {name}: {why}"] = None
+        return list(found)
 
     @property
     def constant(self) -> list[object]:
@@ -279,6 +285,7 @@ class Simulation:
                 self.dispatcher.decode_replica,
                 options.mode == "push",
                 options.granularity == "layer",
+                RULES[options.connector],
                 self._serving_hooks,
                 self.kernel,
             )

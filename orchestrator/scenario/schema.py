@@ -251,6 +251,11 @@ class KvTransfer(Part):
         default="pull", description="the decode instance reserves after the prompt, or before it"
     )
     granularity: Literal["whole", "layer"] = "whole"
+    connector: Literal["nixl", "mooncake", "p2p-nccl", "lmcache", "distserve"] = Field(
+        default="nixl",
+        description="vLLM's have the decode instance compute the prompt's last token again and give the first token; "
+        "distserve: the prefill instance gives it",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> KvTransfer:

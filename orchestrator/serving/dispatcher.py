@@ -59,6 +59,11 @@ class Dispatcher:
         able = [replica for replica in self._second if refusal(state.request, [replica]) is None]
         return self.router.choose(state.request, able)
 
+    def decoders(self, request: Request) -> Sequence[Replica]:
+        """Those of which one goes on where a prompt is computed elsewhere; none if one token was all."""
+        first = self.connector is not None and self.connector.decode_gives_first_token
+        return self._second if first or request.output_tokens > 1 else ()
+
     def _pull(self) -> None:
         request = next(self._workload, None)
         if request is None:
@@ -123,7 +128,8 @@ class Dispatcher:
         if state.aborted:
             return
         replica.coming.remove(state)
-        refused = refusal(state.request, [replica], self._second if replica.role is Role.PREFILL else ())
+        decoders = self.decoders(state.request) if replica.role is Role.PREFILL else ()
+        refused = refusal(state.request, [replica], decoders)
         if refused is not None:
             if self._strict:
                 raise refused.error
@@ -131,7 +137,7 @@ class Dispatcher:
             return
         state.received_ps = self._kernel.now_ps
         self._hooks.request_received(state, state.received_ps)
-        if self.connector and replica.role is Role.PREFILL and state.request.output_tokens > 1:
+        if self.connector and decoders:
             self.connector.arrived(state)
         else:
             replica.submit(state)
