@@ -1,8 +1,8 @@
 """The loop of vLLM's engine core: drain arrivals, schedule, execute, hand out tokens.
 
 A loop drives one engine, or the data-parallel members of an expert-parallel instance, which must step
-together: whoever has nothing to do computes a dummy batch, and all are padded to the largest, as vLLM
-does, because every member takes part in every collective. ``lanes`` steps may be in flight at once
+together: whoever has nothing to do computes a dummy batch, because every member takes part in every
+collective, and all are padded to the largest where the engine does that. ``lanes`` steps may be in flight at once
 (pipeline stages, micro-batches).
 
 With asynchronous scheduling (one lane) the next step is scheduled when one starts: its tokens are
@@ -98,10 +98,7 @@ class StepLoop:
         return steps if any(steps) else None
 
     def _launch(self, lane: int, steps: list[Step | None]) -> None:
-        full = [self._model.padded(step.batch if step else DUMMY) for step in steps]
-        if len(full) > 1:
-            tokens = max(batch.tokens for batch in full)
-            full = [batch.padded_to(tokens) for batch in full]
+        full = self._model.together([step.batch if step else DUMMY for step in steps])
         flights = [(member, step) for member, step in zip(self.members, steps, strict=True) if step]
         hook = None
         connector = self._dispatcher.connector
