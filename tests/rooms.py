@@ -121,6 +121,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.scenario",
     ),
+    "orchestrator.importers": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
@@ -230,6 +231,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.debug",
         "orchestrator.deployment",
+        "orchestrator.importers",
         "orchestrator.instruments",
         "orchestrator.lowering.listing",
         "orchestrator.placement",

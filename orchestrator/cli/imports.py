@@ -62,7 +62,7 @@ def llmservingsim(
     """
     import yaml
 
-    from ..scenario.llmservingsim import Sources, convert
+    from ..importers.llmservingsim import Sources, convert
     from ..scenario.loading import validate
 
     data = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router, profile_format)
