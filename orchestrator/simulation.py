@@ -230,7 +230,8 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
-            costs = replace(costs, asynchronous=_asynchronous(unit))
+            sizes = options.graph_sizes(costs.graph_sizes)
+            costs = replace(costs, asynchronous=_asynchronous(unit), graph_sizes=sizes)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks

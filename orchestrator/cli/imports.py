@@ -7,12 +7,18 @@ from typing import Any
 
 import click
 
+from .import_servers import sglang, trtllm, vllm
+
 FILE = click.Path(path_type=Path)
 
 
 @click.group("import")
 def command() -> None:
     """Turn another tool's set-up into one scenario file."""
+
+
+for _server in (vllm, sglang, trtllm):
+    command.add_command(_server)
 
 
 @command.command("llmservingsim")

@@ -55,17 +55,22 @@ def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int 
 
 
 def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
+    override(data, overrides)
+    if seed is not None:
+        data["seed"] = seed
+
+
+def override(data: dict[str, Any], overrides: Overrides) -> None:
+    """Set fields of a scenario's content in place. Raises InputError."""
     if isinstance(overrides, Mapping):
         for path, value in overrides.items():
             _set(data, path, value)
     else:
-        for override in overrides:
-            path, separator, text = override.partition("=")
+        for given in overrides:
+            path, separator, text = given.partition("=")
             if not separator or not path:
-                raise InputError("--set", override, None, "must be path.to.field=value")
+                raise InputError("--set", given, None, "must be path.to.field=value")
             _set(data, path, parse_value("--set", text))
-    if seed is not None:
-        data["seed"] = seed
 
 
 def _devices(path: Path) -> dict[str, Any]:
