@@ -71,8 +71,11 @@ def llmservingsim(
     from ..importers.llmservingsim import Sources, convert
     from ..scenario.loading import validate
 
-    data = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router, profile_format)
-    validate(data, str(cluster))
+    imported = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router, profile_format)
+    validate(imported.scenario, str(cluster))
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(f"# Imported from {cluster.name} (LLMServingSim).\n" + yaml.safe_dump(data, sort_keys=False))
+    comments = "".join(f"# {text}\n" for text in (f"Imported from {cluster.name} (LLMServingSim).", *imported.notes))
+    output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False))
+    for text in imported.notes:
+        click.echo(text)
     click.echo(f"wrote {output}; next: metronome run {output}")
