@@ -136,7 +136,8 @@ class Node(_Typed):
 
     @model_validator(mode="after")
     def _counted(self) -> Node:
-        return _agree(self, "num_instances", self.num_instances, len(self.instances))
+        _agree("num_instances", self.num_instances, len(self.instances))
+        return self
 
 
 class Cluster(_Typed):
@@ -147,13 +148,13 @@ class Cluster(_Typed):
 
     @model_validator(mode="after")
     def _counted(self) -> Cluster:
-        return _agree(self, "num_nodes", self.num_nodes, len(self.nodes))
+        _agree("num_nodes", self.num_nodes, len(self.nodes))
+        return self
 
 
-def _agree(part: Any, field: str, said: int | None, there: int) -> Any:
+def _agree(field: str, said: int | None, there: int) -> None:
     if said not in (None, there):
         raise ValueError(f"{field} = {said}: there are {there}")
-    return part
 
 
 def check(where: str, data: dict[str, Any]) -> Cluster:

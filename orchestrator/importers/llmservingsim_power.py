@@ -8,8 +8,6 @@ is taken to draw whenever it does not work.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import InputError
 from .llmservingsim_cluster import DevicePower, Node, Power
 
@@ -40,19 +38,22 @@ def device_watts(where: str, spot: str, node: Node, hardware: str) -> dict[str, 
         raise InputError(
             where, f"{spot}.power.npu", None, f"has no {hardware}, which is what the node has; has {known}"
         )
-    return {"idle_w": device.standby_power if _holds(device) else device.idle_power, "active_w": device.active_power}
+    held = _held(device)
+    return {"idle_w": device.idle_power if held is None else held, "active_w": device.active_power}
 
 
 def note(node: Node, hardware: str) -> str | None:
     """What a reader of the scenario should know of it."""
     device = node.power.npu.get(hardware) if node.power else None
-    if device is None or not _holds(device):
+    held = None if device is None else _held(device)
+    if device is None or held is None:
         return None
     return (
-        f"{hardware} draws its standby_power of {device.standby_power:g} W whenever it does not work: "
+        f"{hardware} draws its standby_power of {held:g} W whenever it does not work: "
         f"a gap longer than standby_duration ({device.standby_duration:g} s) is not told apart"
     )
 
 
-def _holds(device: DevicePower) -> Any:
-    return device.standby_power is not None and device.standby_duration > 0
+def _held(device: DevicePower) -> float | None:
+    """What it draws after work, W; None if it falls idle at once."""
+    return device.standby_power if device.standby_duration > 0 else None
