@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from .radix_cache import Ids, RadixCache
+from .radix_cache import RadixCache
 from .request_state import SglangRequestState
+from .token_ids import Ids
 
 
 class Memory:
-    """``size`` pages of ``page_size`` tokens; ``caching`` is off under `--disable-radix-cache`.
-
-    A request whose token ids the workload does not know shares nothing with anybody: its K and V are not kept.
-    """
+    """``size`` pages of ``page_size`` tokens; ``caching`` is off under `--disable-radix-cache`."""
 
     def __init__(self, size: int, page_size: int, caching: bool) -> None:
         self.size, self.page_size, self.caching = size, page_size, caching
@@ -37,9 +35,8 @@ class Memory:
     def lookup(self, state: SglangRequestState) -> None:
         """Find the cached beginning of a request that is not computed: at least one token is left to compute."""
         state.prefix_len, state.node = 0, self.tree.root
-        ids = state.request.token_ids
-        if self.caching and ids is not None:
-            state.prefix_len, state.node = self.tree.match(ids, state.num_tokens - 1)
+        if self.caching:
+            state.prefix_len, state.node = self.tree.match(state.token_ids, state.num_tokens - 1)
         state.protected = state.kv_len = state.prefix_len
         state.extend_len = state.num_tokens - state.prefix_len
 
@@ -70,12 +67,11 @@ class Memory:
 
     def keep(self, state: SglangRequestState, tokens: int) -> None:
         """The first ``tokens`` of a request that goes on are computed: others may hit them (`cache_unfinished_req`)."""
-        ids = state.request.token_ids
-        if not self.caching or ids is None or state.node is None:
+        if not self.caching or state.node is None:
             return
         before = state.own_pages(self.page_size)
-        self.tree.insert(ids, tokens)
-        matched, node = self.tree.match(ids, tokens)
+        self.tree.insert(state.token_ids, tokens)
+        matched, node = self.tree.match(state.token_ids, tokens)
         self.tree.unlock(state.node)
         self.tree.lock(node)
         state.node, state.protected = node, matched
@@ -83,10 +79,9 @@ class Memory:
 
     def release(self, state: SglangRequestState, tokens: int, keep: bool) -> None:
         """It gives back what it holds; if ``keep``, its first ``tokens`` stay findable (`cache_finished_req`)."""
-        ids = state.request.token_ids
         self.own -= state.own_pages(self.page_size)
-        if keep and self.caching and ids is not None:
-            self.tree.insert(ids, tokens)
+        if keep and self.caching:
+            self.tree.insert(state.token_ids, tokens)
         self.unlock(state)
         state.node, state.protected, state.kv_len = None, 0, 0
 

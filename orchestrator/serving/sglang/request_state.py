@@ -8,12 +8,14 @@ from typing import Any
 from ...workload.request import Request
 from ..request_state import RequestState
 from .radix_cache import Node
+from .token_ids import ids_of
 
 
 class SglangRequestState(RequestState):
     """What `Req` of SGLang holds, in counts of tokens.
 
     Attributes:
+        token_ids: of its prompt and its output, as the radix tree has them.
         node: the node of the radix tree that it locks; None while it has none.
         protected: its first tokens, which are in the tree (`cache_protected_len`).
         kv_len: tokens whose K and V are in memory, or being put there by a step in flight.
@@ -23,10 +25,11 @@ class SglangRequestState(RequestState):
         done: its last token has been dealt with.
     """
 
-    __slots__ = ("done", "extend_len", "joined", "kv_len", "node", "prefix_len", "protected")
+    __slots__ = ("done", "extend_len", "joined", "kv_len", "node", "prefix_len", "protected", "token_ids")
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
+        self.token_ids = ids_of(request)
         self.node: Node | None = None
         self.protected = self.kv_len = self.prefix_len = self.extend_len = 0
         self.joined = -1
