@@ -78,12 +78,22 @@ class Memory:
         self.own += state.own_pages(self.page_size) - before
 
     def release(self, state: SglangRequestState, tokens: int, keep: bool) -> None:
-        """It gives back what it holds; if ``keep``, its first ``tokens`` stay findable (`cache_finished_req`)."""
-        self.own -= state.own_pages(self.page_size)
+        """It gives back what it holds; if ``keep``, its first ``tokens`` stay findable (`cache_finished_req`).
+
+        A token beyond them is being computed by a step in flight: a page that it has to itself goes with `release_late`.
+        """
+        pages = self.paged(state.kv_len) - self.paged(min(tokens, state.kv_len))
+        state.late_pages = pages // self.page_size
+        self.own -= state.own_pages(self.page_size) - state.late_pages
         if keep and self.caching:
             self.tree.insert(state.token_ids, tokens)
         self.unlock(state)
         state.node, state.protected, state.kv_len = None, 0, 0
+
+    def release_late(self, state: SglangRequestState) -> None:
+        """The step in flight when it was released has ended."""
+        self.own -= state.late_pages
+        state.late_pages = 0
 
     def beginning_of(self, ids: Ids, tokens: int) -> int:
         """Tokens of a prompt that are cached now; looking counts as no use."""

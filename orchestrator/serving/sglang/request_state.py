@@ -19,19 +19,20 @@ class SglangRequestState(RequestState):
         node: the node of the radix tree that it locks; None while it has none.
         protected: its first tokens, which are in the tree (`cache_protected_len`).
         kv_len: tokens whose K and V are in memory, or being put there by a step in flight.
+        late_pages: pages of what a step in flight computes for nothing, because it has ended or was retracted meanwhile.
         prefix_len, extend_len: of its prompt (with what it had produced when it was retracted): cached before the
             step that computes it, and computed in it.
         joined: the step in which its present stretch of decoding begins; -1 while it does not decode.
         done: its last token has been dealt with.
     """
 
-    __slots__ = ("done", "extend_len", "joined", "kv_len", "node", "prefix_len", "protected", "token_ids")
+    __slots__ = ("done", "extend_len", "joined", "kv_len", "late_pages", "node", "prefix_len", "protected", "token_ids")
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
         self.token_ids = ids_of(request)
         self.node: Node | None = None
-        self.protected = self.kv_len = self.prefix_len = self.extend_len = 0
+        self.protected = self.kv_len = self.prefix_len = self.extend_len = self.late_pages = 0
         self.joined = -1
         self.done = False
 

@@ -260,6 +260,7 @@ class SglangScheduler:
         for entry in step.entries:
             state = entry.state
             if not entry.alive():
+                self.memory.release_late(state)
                 continue
             state.num_output_tokens += 1
             if step.extend:
