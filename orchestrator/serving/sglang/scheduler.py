@@ -109,6 +109,8 @@ class SglangScheduler:
         joining = [e.state for e in last.entries if not (e.partial or e.state.done or e.state.aborted)]
         if len(joining) < len(last.entries):
             self._full = False
+        if joining and not self.running:
+            self._full = False  # the batch that joins is the running batch now, and has no mark of that sort
         self.running += joining
 
     # Prompts --------------------------------------------------------------------------------------
