@@ -87,11 +87,10 @@ class SglangScheduler:
         """The next batch; None if there is nothing to compute."""
         self._merge()
         step = self._prefill(now_ps) or self._decode()
-        if step is None and self.waiting:  # the last to run has left, so somebody can be admitted: SGLang's next turn
-            step = self._prefill(now_ps)
+        if step is None and not self.flying:
+            self.new_token_ratio = self.init_ratio  # idle
+            step = self._prefill(now_ps)  # SGLang's loop turns again: the last to run has left
         if step is None:
-            if not self.flying:
-                self.new_token_ratio = self.init_ratio  # idle
             return None
         step.row = self.rows
         self.rows += 1
