@@ -53,11 +53,11 @@ class Memory:
         if state.node is not None:
             self.tree.unlock(state.node)
 
-    def make_room(self, pages: int) -> bool:
-        """Evict until so many pages are free; whether they are."""
-        if self.free_pages < pages:
-            self.tree.evict(pages * self.page_size)  # all of them anew, and whole leaves
-        return self.free_pages >= pages
+    def make_room(self, tokens: int) -> bool:
+        """Evict if not so many tokens are free; whether they are then (`evict_from_tree_cache`)."""
+        if self.free_pages * self.page_size < tokens:
+            self.tree.evict(tokens)  # all of them anew, and whole leaves
+        return self.free_pages * self.page_size >= tokens
 
     def extend(self, state: SglangRequestState, tokens: int) -> None:
         """Memory for that many more tokens of a request; room for them has been made."""

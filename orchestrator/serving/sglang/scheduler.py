@@ -164,8 +164,11 @@ class SglangScheduler:
 
     def _extend(self, states: list[SglangRequestState]) -> SglangStep:
         """The batch of these prompts, with memory for it."""
-        need = sum(-(-state.extend_len // self.memory.page_size) for state in states)
-        self._allocate(need)
+        page = self.memory.page_size
+        spare = (
+            len(states) * page if page > 1 else 0
+        )  # as if each needed a page more (`alloc_paged_token_slots_extend`)
+        self.memory.make_room(sum(state.extend_len for state in states) + spare)
         entries: list[Entry] = []
         prompts: list[int] = []
         single: list[int] = []
@@ -178,12 +181,10 @@ class SglangScheduler:
                 prompts += (state.extend_len, state.prefix_len)
             else:  # one query over what is cached, like a decode
                 single.append(state.prefix_len)
+        if self.memory.free_pages < 0:
+            raise AssertionError(f"admission counted {-self.memory.free_pages} pages as free that are not")
         batch = Batch(tuple(prompts), len(single), sum(single), max(single, default=0), min(single, default=0))
         return SglangStep(batch, entries=entries, extend=True)
-
-    def _allocate(self, pages: int) -> None:
-        if not self.memory.make_room(pages):
-            raise AssertionError(f"{pages} pages were counted as free, {self.memory.free_pages} are")
 
     # Decodes --------------------------------------------------------------------------------------
 
@@ -193,7 +194,7 @@ class SglangScheduler:
         if not self.running:
             self._full = False
             return None
-        if not self.memory.make_room(self._new_pages(self.running)):
+        if not self._room_for(self.running):
             self._retract()
         else:
             lowest = self.init_ratio * MIN_NEW_TOKEN_RATIO_FACTOR
@@ -201,8 +202,10 @@ class SglangScheduler:
             self.new_token_ratio = max(self.new_token_ratio - decay, lowest)
         if len(self.running) < before:
             self._full = False
-        self._allocate(new := self._new_pages(self.running))
-        self.memory.own += new
+        self.memory.make_room(len(self.running) * self.memory.page_size)  # as if each needed a page
+        self.memory.own += self._new_pages(self.running)
+        if self.memory.free_pages < 0:
+            raise AssertionError(f"{-self.memory.free_pages} pages were counted as free that are not")
         contexts = [state.kv_len for state in self.running]
         for state in self.running:
             state.kv_len += 1
@@ -215,17 +218,21 @@ class SglangScheduler:
         size = self.memory.page_size
         return len(states) if size == 1 else sum(state.kv_len % size == 0 for state in states)
 
+    def _room_for(self, states: list[SglangRequestState]) -> bool:
+        """Whether one more token of each of these fits, after eviction (`check_decode_mem`)."""
+        return self.memory.make_room(self._new_pages(states) * self.memory.page_size)
+
     def _retract(self) -> None:
         """Take requests out until the others fit: those with the least output first, of these the longest prompt."""
         staying = sorted(
             self.running, key=lambda state: (state.num_output_tokens, -state.request.input_tokens), reverse=True
         )
         first = True
-        while (first or not self.memory.make_room(self._new_pages(staying))) and len(staying) > 1:
+        while (first or not self._room_for(staying)) and len(staying) > 1:
             first = False
             state = staying.pop()
             self._leave(state, keep=False)
-            self.memory.make_room(-(-len(staying) * RETRACT_DECODE_STEPS // self.memory.page_size))
+            self.memory.make_room(len(staying) * RETRACT_DECODE_STEPS)
             state.num_preemptions += 1
             state.num_computed_tokens = 0
             self.counts.preemptions += 1
