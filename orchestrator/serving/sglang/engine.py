@@ -50,7 +50,8 @@ class SglangEngine:
 
     def _new_scheduler(self) -> SglangScheduler:
         spec = self._spec
-        return SglangScheduler(self._options, self.num_blocks, spec.seed, spec.first_log, spec.admission)
+        overlap = spec.async_scheduling
+        return SglangScheduler(self._options, self.num_blocks, spec.seed, spec.first_log, overlap, spec.admission)
 
     def new_request(self, request: Request) -> RequestState:
         return SglangRequestState(request)

@@ -80,7 +80,7 @@ class Memory:
     def release(self, state: SglangRequestState, tokens: int, keep: bool) -> None:
         """It gives back what it holds; if ``keep``, its first ``tokens`` stay findable (`cache_finished_req`).
 
-        A token beyond them is being computed by a step in flight: a page that it has to itself goes with `release_late`.
+        A token beyond them is being computed by a step in flight; a page it has to itself goes with `release_late`.
         """
         pages = self.paged(state.kv_len) - self.paged(min(tokens, state.kv_len))
         state.late_pages = pages // self.page_size

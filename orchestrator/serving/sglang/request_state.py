@@ -19,7 +19,7 @@ class SglangRequestState(RequestState):
         node: the node of the radix tree that it locks; None while it has none.
         protected: its first tokens, which are in the tree (`cache_protected_len`).
         kv_len: tokens whose K and V are in memory, or being put there by a step in flight.
-        late_pages: pages of what a step in flight computes for nothing, because it has ended or was retracted meanwhile.
+        late_pages: pages of what a step in flight computes for nothing, as it has ended or was retracted meanwhile.
         prefix_len, extend_len: of its prompt (with what it had produced when it was retracted): cached before the
             step that computes it, and computed in it.
         joined: the step in which its present stretch of decoding begins; -1 while it does not decode.

@@ -66,7 +66,13 @@ class SglangScheduler:
     """Waiting queue, running batch and memory of one engine."""
 
     def __init__(
-        self, options: SglangOptions, num_pages: int, seed: int, log: int, admission: AdmissionPolicy | None = None
+        self,
+        options: SglangOptions,
+        num_pages: int,
+        seed: int,
+        log: int,
+        overlap: bool,
+        admission: AdmissionPolicy | None = None,
     ) -> None:
         self.options = options
         self.memory = Memory(num_pages, options.block_size, options.enable_prefix_caching)
@@ -78,7 +84,7 @@ class SglangScheduler:
         self.flying: list[SglangStep] = []  # not finished
         self.init_ratio = min(INIT_NEW_TOKEN_RATIO * options.schedule_conservativeness, 1.0)
         self.new_token_ratio = self.init_ratio
-        self._log, self.rows = log, 0
+        self._log, self._overlap, self.rows = log, overlap, 0
         self._last: SglangStep | None = None  # the last batch, if it was of prompts that have not joined the running
         self._full = False  # nobody can be admitted until somebody leaves
         self._last_decode = -1  # row of the last decode that is finished
@@ -203,9 +209,12 @@ class SglangScheduler:
         if len(self.running) < before:
             self._full = False
         self.memory.make_room(len(self.running) * self.memory.page_size)  # as if each needed a page
-        self.memory.own += self._new_pages(self.running)
-        if self.memory.free_pages < 0:
-            raise AssertionError(f"{-self.memory.free_pages} pages were counted as free that are not")
+        new = self._new_pages(self.running)
+        if self.memory.free_pages < new:
+            if not self.flying:
+                raise AssertionError(f"{new} pages were counted as free, {self.memory.free_pages} are")
+            return None  # SGLang 0.5.5 dies; here what the step in flight computes for nothing is freed first
+        self.memory.own += new
         contexts = [state.kv_len for state in self.running]
         for state in self.running:
             state.kv_len += 1
@@ -219,8 +228,18 @@ class SglangScheduler:
         return len(states) if size == 1 else sum(state.kv_len % size == 0 for state in states)
 
     def _room_for(self, states: list[SglangRequestState]) -> bool:
-        """Whether one more token of each of these fits, after eviction (`check_decode_mem`)."""
-        return self.memory.make_room(self._new_pages(states) * self.memory.page_size)
+        """Whether one more token of each of these fits, after eviction (`check_decode_mem`).
+
+        With overlap SGLang counts as if a token of each were on its way, which after a batch of prompts none is. Where
+        its count is too low and what it evicts beyond is not enough, SGLang 0.5.5 dies; here somebody is retracted.
+        """
+        size = self.memory.page_size
+        if size == 1:
+            return self.memory.make_room(len(states))
+        known = 0 if self._overlap else 1
+        counted = sum((state.num_tokens - known) % size == 0 for state in states)
+        fits = self.memory.make_room(counted * size)
+        return fits and self.memory.free_tokens >= self._new_pages(states) * size
 
     def _retract(self) -> None:
         """Take requests out until the others fit: those with the least output first, of these the longest prompt."""
