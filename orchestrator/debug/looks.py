@@ -124,6 +124,8 @@ def because(session: DebugSession, request: int) -> list[str]:
     state_ = "arrival to last token" if answer.done else "arrival to now (not done)"
     first = f", first token after {ms(answer.first_ps)}" if answer.first_ps is not None else ", no token yet"
     found = [f"request {request}: {ms(answer.total_ps)} from {state_}{first}"]
+    if answer.cached is not None:
+        found.append(f"  of {answer.prompt} prompt tokens {answer.cached} were in the prefix cache")
     found.append(f"  {'what':<9} {'who':<58} {'before first token':>20} {'after':>18} {'share':>7}")
     rows = sorted(set(answer.before) | set(answer.after), key=lambda k: -(answer.before[k] + answer.after[k]))
     for key in rows:

@@ -144,7 +144,11 @@ class Collector:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``."""
+    """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``.
+
+    ``cached`` of its ``prompt`` tokens were in the prefix cache when it was first admitted; None before that, and
+    where the workload does not know its tokens, so that it can share none.
+    """
 
     request: int
     total_ps: int
@@ -153,6 +157,8 @@ class Answer:
     before: Counter[tuple[str, str]]
     after: Counter[tuple[str, str]]
     steps: list[Step]
+    prompt: int
+    cached: int | None
 
 
 def why(session: DebugSession, request: int) -> Answer:
@@ -192,7 +198,10 @@ def why(session: DebugSession, request: int) -> Answer:
     for start, what, who, took in timeline:
         (before if first is None or start < first else after)[what, who] += took
     total = finish - sequence.request.arrival_ps
-    return Answer(request, total, first and first - sequence.request.arrival_ps, end is not None, before, after, steps)
+    to_first = first and first - sequence.request.arrival_ps
+    asked = sequence.request
+    cached = sequence.num_cached_tokens if asked.token_ids is not None and sequence.scheduled_ps >= 0 else None
+    return Answer(request, total, to_first, end is not None, before, after, steps, asked.input_tokens, cached)
 
 
 Timeline = list[tuple[int, str, str, int]]  # (start, what, who, ps), without a gap from arrival to finish
