@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..coupling.executor import InFlight
 from ..errors import InputError
 from ..record.diff import answered
 from ..record.exchange import Exchange
 from ..record.journal import Row
 from ..units import PS_PER_MS
 from . import state
-from .inside import step_of
 from .session import DebugSession
 from .why import Answer, why
 
@@ -198,8 +198,8 @@ def who(session: DebugSession) -> list[str]:
     simulation = session.simulation
     found = []
     for event in [session.event, *simulation.kernel.queue.pending()]:
-        step = step_of(event.action) if event else None
-        if event is None or step is None:
+        step = event.subject if event else None
+        if event is None or not isinstance(step, InFlight):
             continue
         parts = sorted({component for component, _, _ in session.inside.parts_of(step)})
         found.append(
@@ -207,9 +207,8 @@ def who(session: DebugSession) -> list[str]:
             f"{', '.join(parts) or 'a stage'} until {ms(event.time_ps)}"
         )
     for spec in simulation.specs:
-        for given, done in simulation.ports.waiters(spec.name):
-            step = step_of(done)
-            waiter = f"step {step.number}" if step else "a transfer of K and V"
+        for given, step in simulation.ports.waiters(spec.name):
+            waiter = f"step {step.number}" if isinstance(step, InFlight) else "a transfer of K and V"
             found.append(f"{waiter} waits for {spec.name}: op {given.op_id} since {ms(given.at_ps)}")
     found += blocked(session)
     found.append("wall time spent waiting for components:")
