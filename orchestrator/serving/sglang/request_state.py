@@ -22,18 +22,33 @@ class SglangRequestState(RequestState):
         late_pages: pages of what a step in flight computes for nothing, as it has ended or was retracted meanwhile.
         prefix_len, extend_len: of its prompt (with what it had produced when it was retracted): cached before the
             step that computes it, and computed in it.
-        joined: the step in which its present stretch of decoding begins; -1 while it does not decode.
+        joined, last_decode: while it decodes the number of decodes before its first, and up to its last; -1 otherwise.
+        kv_until, tokens_until: decodes put together, and ended, up to which its counts are right (`RunningBatch`).
         done: its last token has been dealt with.
     """
 
-    __slots__ = ("done", "extend_len", "joined", "kv_len", "late_pages", "node", "prefix_len", "protected", "token_ids")
+    __slots__ = (
+        "done",
+        "extend_len",
+        "joined",
+        "kv_len",
+        "kv_until",
+        "last_decode",
+        "late_pages",
+        "node",
+        "prefix_len",
+        "protected",
+        "token_ids",
+        "tokens_until",
+    )
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
         self.token_ids = ids_of(request)
         self.node: Node | None = None
         self.protected = self.kv_len = self.prefix_len = self.extend_len = self.late_pages = 0
-        self.joined = -1
+        self.joined = self.last_decode = -1
+        self.kv_until = self.tokens_until = 0
         self.done = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SglangRequestState:

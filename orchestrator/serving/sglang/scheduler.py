@@ -19,6 +19,7 @@ from .memory import Memory
 from .options import SglangOptions
 from .prefill_adder import PrefillAdder, Verdict
 from .request_state import SglangRequestState
+from .running_batch import RunningBatch
 from .schedule_policy import SchedulePolicy
 
 # Of `environ.py`: the share that admission begins with, how low it falls, in how many decode steps, and how many
@@ -31,7 +32,7 @@ RETRACT_DECODE_STEPS = 20
 
 @dataclass(slots=True)
 class Entry:
-    """A request in a batch: of its prompt ``tokens`` up to ``end``; ``partial``: more of it is to come.
+    """A request in a batch of prompts: of its prompt ``tokens`` up to ``end``; ``partial``: more of it is to come.
     ``life`` tells whether it has been retracted since."""
 
     state: SglangRequestState
@@ -48,18 +49,25 @@ class Entry:
 
 @dataclass(slots=True)
 class SglangStep(Step):
-    """A batch: of prompts if ``extend``. ``row`` is its place in the step log, ``life`` the engine's."""
+    """A batch. ``row`` is its place in the step log, ``life`` the engine's.
+
+    Of prompts (``extend``) it has ``entries``; of decodes ``decoding``, its number among the decodes (``decode``), and
+    those who have ended or been taken out since (``gone``), whose token counts for nobody.
+    """
 
     entries: list[Entry] = field(default_factory=list)
+    decoding: list[SglangRequestState] = field(default_factory=list)
+    gone: list[SglangRequestState] = field(default_factory=list)
     extend: bool = False
+    decode: int = 0
     row: int = 0
     life: int = 0
 
     def members(self) -> list[RequestState]:
-        return [entry.state for entry in self.entries]
+        return [entry.state for entry in self.entries] if self.extend else list(self.decoding)
 
     def prompt_chunks(self) -> list[PromptChunk]:
-        return [PromptChunk(entry.state, entry.tokens, entry.end) for entry in self.entries if self.extend]
+        return [PromptChunk(entry.state, entry.tokens, entry.end) for entry in self.entries]
 
 
 class SglangScheduler:
@@ -79,7 +87,7 @@ class SglangScheduler:
         self.policy = SchedulePolicy(options.schedule_policy, self.memory, seed, admission)
         self.counts = EngineCounts()
         self.waiting: list[SglangRequestState] = []
-        self.running: list[SglangRequestState] = []  # that decode
+        self.running = RunningBatch(log, options.block_size)
         self.chunked: SglangRequestState | None = None
         self.flying: list[SglangStep] = []  # not finished
         self.init_ratio = min(INIT_NEW_TOKEN_RATIO * options.schedule_conservativeness, 1.0)
@@ -87,7 +95,6 @@ class SglangScheduler:
         self._log, self._overlap, self.rows = log, overlap, 0
         self._last: SglangStep | None = None  # the last batch, if it was of prompts that have not joined the running
         self._full = False  # nobody can be admitted until somebody leaves
-        self._last_decode = -1  # row of the last decode that is finished
 
     def schedule(self, now_ps: int) -> SglangStep | None:
         """The next batch; None if there is nothing to compute."""
@@ -98,7 +105,6 @@ class SglangScheduler:
             step = self._prefill(now_ps)  # SGLang's loop turns again: the last to run has left
         if step is None:
             return None
-        step.row = self.rows
         self.rows += 1
         self.flying.append(step)
         self._last = step if step.extend else None
@@ -116,7 +122,8 @@ class SglangScheduler:
             self._full = False
         if joining and not self.running:
             self._full = False  # the batch that joins is the running batch now, and has no mark of that sort
-        self.running += joining
+        for state in joining:
+            self.running.join(state, token_on_its_way=last in self.flying)
 
     # Prompts --------------------------------------------------------------------------------------
 
@@ -129,7 +136,11 @@ class SglangScheduler:
             return None
         self.policy.sort(self.waiting)
         adder = PrefillAdder(
-            self.memory, self.running, self.new_token_ratio, options.max_prefill_tokens, options.chunked_prefill_size
+            self.memory,
+            self.running,
+            self.new_token_ratio,
+            options.max_prefill_tokens,
+            options.chunked_prefill_size,
         )
         goes_on = self.chunked
         if goes_on is not None:
@@ -153,11 +164,10 @@ class SglangScheduler:
         if not adder.batch:
             return None
         self.chunked = adder.chunked or self.chunked
-        taken = {state.request.id for state in adder.batch}
-        self.waiting = [state for state in self.waiting if state.request.id not in taken]
-        for state in adder.batch:
-            if state is not goes_on:
-                self._admitted(state, now_ps)
+        admitted = [state for state in adder.batch if state is not goes_on]
+        del self.waiting[: len(admitted)]  # they were the first of it
+        for state in admitted:
+            self._admitted(state, now_ps)
         return self._extend(adder.batch)
 
     def _admitted(self, state: SglangRequestState, now_ps: int) -> None:
@@ -190,42 +200,34 @@ class SglangScheduler:
         if self.memory.free_pages < 0:
             raise AssertionError(f"admission counted {-self.memory.free_pages} pages as free that are not")
         batch = Batch(tuple(prompts), len(single), sum(single), max(single, default=0), min(single, default=0))
-        return SglangStep(batch, entries=entries, extend=True)
+        return SglangStep(batch, entries=entries, extend=True, row=self.rows)
 
     # Decodes --------------------------------------------------------------------------------------
 
     def _decode(self) -> SglangStep | None:
-        before = len(self.running)
-        self.running = [state for state in self.running if not state.done]
-        if not self.running:
+        running, memory = self.running, self.memory
+        before = len(running)
+        running.drop_ended()
+        if not running:
             self._full = False
             return None
-        if not self._room_for(self.running):
+        if not self._room_for(running.states):
             self._retract()
         else:
             lowest = self.init_ratio * MIN_NEW_TOKEN_RATIO_FACTOR
             decay = (self.init_ratio - lowest) / NEW_TOKEN_RATIO_DECAY_STEPS
             self.new_token_ratio = max(self.new_token_ratio - decay, lowest)
-        if len(self.running) < before:
+        if len(running) < before:
             self._full = False
-        self.memory.make_room(len(self.running) * self.memory.page_size)  # as if each needed a page
-        new = self._new_pages(self.running)
-        if self.memory.free_pages < new:
+        memory.make_room(len(running) * memory.page_size)  # as if each needed a page
+        new = running.pages_begun
+        if memory.free_pages < new:
             if not self.flying:
-                raise AssertionError(f"{new} pages were counted as free, {self.memory.free_pages} are")
+                raise AssertionError(f"{new} pages were counted as free, {memory.free_pages} are")
             return None  # SGLang 0.5.5 dies; here what the step in flight computes for nothing is freed first
-        self.memory.own += new
-        contexts = [state.kv_len for state in self.running]
-        for state in self.running:
-            state.kv_len += 1
-            state.num_computed_tokens = state.kv_len
-        batch = Batch((), len(contexts), sum(contexts), max(contexts), min(contexts))
-        return SglangStep(batch, entries=[Entry(state, state.num_preemptions) for state in self.running])
-
-    def _new_pages(self, states: list[SglangRequestState]) -> int:
-        """Pages that one more token of each of these needs."""
-        size = self.memory.page_size
-        return len(states) if size == 1 else sum(state.kv_len % size == 0 for state in states)
+        memory.own += new
+        batch = running.decode(self.rows)
+        return SglangStep(batch, decoding=running.states[:], decode=running.scheduled, row=self.rows)
 
     def _room_for(self, states: list[SglangRequestState]) -> bool:
         """Whether one more token of each of these fits, after eviction (`check_decode_mem`).
@@ -234,17 +236,17 @@ class SglangScheduler:
         its count is too low and what it evicts beyond is not enough, SGLang 0.5.5 dies; here somebody is retracted.
         """
         size = self.memory.page_size
-        if size == 1:
-            return self.memory.make_room(len(states))
-        known = 0 if self._overlap else 1
-        counted = sum((state.num_tokens - known) % size == 0 for state in states)
-        fits = self.memory.make_room(counted * size)
-        return fits and self.memory.free_tokens >= self._new_pages(states) * size
+        needed = counted = self.running.pages_begun
+        if size > 1 and self._overlap and (not self.flying or self.flying[-1].extend):
+            self.running.update_all()
+            counted = sum(state.num_tokens % size == 0 for state in states)
+        return self.memory.make_room(counted * size) and self.memory.free_tokens >= needed * size
 
     def _retract(self) -> None:
         """Take requests out until the others fit: those with the least output first, of these the longest prompt."""
+        self.running.update_all()
         staying = sorted(
-            self.running, key=lambda state: (state.num_output_tokens, -state.request.input_tokens), reverse=True
+            self.running.states, key=lambda state: (state.num_output_tokens, -state.request.input_tokens), reverse=True
         )
         first = True
         while (first or not self._room_for(staying)) and len(staying) > 1:
@@ -256,7 +258,7 @@ class SglangScheduler:
             state.num_computed_tokens = 0
             self.counts.preemptions += 1
             self.waiting.append(state)
-        self.running = staying
+        self.running.reorder(staying)
         decoded = sum(state.num_output_tokens for state in staying)
         most = sum(state.request.output_tokens for state in staying)
         self.new_token_ratio = min(1.0, (decoded + RETRACT_DECODE_STEPS * len(staying)) / (most + 1))
@@ -264,24 +266,34 @@ class SglangScheduler:
     def _leave(self, state: SglangRequestState, keep: bool) -> None:
         """It holds nothing any more; tokens of it that are on their way count for nobody."""
         for step in self.flying:
-            step.tokens -= any(entry.state is state and entry.alive() for entry in step.entries)
-        self._write_down(state)
+            if step.extend:
+                step.tokens -= any(entry.state is state and entry.alive() for entry in step.entries)
+            elif 0 <= state.joined < step.decode:
+                step.gone.append(state)
+                step.tokens -= 1
+        self.running.leave(state)
         self.memory.release(state, max(state.num_tokens - 1, 0), keep)
 
     # Results --------------------------------------------------------------------------------------
 
     def settle(self, step: SglangStep) -> None:
         """How many tokens it gives; to whom is known when it is finished."""
-        step.tokens = sum(entry.alive() for entry in step.entries)
+        alive = sum(entry.alive() for entry in step.entries) if step.extend else len(step.decoding)
+        step.tokens = alive - len(step.gone)
 
     def finish(self, step: SglangStep) -> None:
         """Deal with its tokens: who has all of his leaves his K and V to the tree."""
         self.flying.remove(step)
-        if not step.extend:
-            if step.row != self._last_decode + 1:  # prompts were computed between
-                for state in self.running:
-                    self._write_down(state)
-            self._last_decode = step.row
+        if step.extend:
+            self._finish_prompts(step)
+            return
+        for state in step.gone:
+            self.memory.release_late(state)
+        step.ended = self.running.finish(step.decoding)
+        for state in step.ended:
+            self._end(state)
+
+    def _finish_prompts(self, step: SglangStep) -> None:
         first: list[RequestState] = []
         ended: list[RequestState] = []
         for entry in step.entries:
@@ -290,25 +302,19 @@ class SglangScheduler:
                 self.memory.release_late(state)
                 continue
             state.num_output_tokens += 1
-            if step.extend:
-                state.add_token_steps(self._log, step.row, step.row + 1)
-                first.append(state)
-            elif state.joined < 0:
-                state.joined = step.row
-            if not state.remaining:
-                state.done = True
-                self._write_down(state)
-                self.memory.release(state, state.num_tokens - 1, keep=True)
-                ended.append(state)
-            elif step.extend:
+            state.add_token_steps(self._log, step.row, step.row + 1)
+            first.append(state)
+            if state.remaining:
                 self.memory.keep(state, entry.end)
+            else:
+                self._end(state)
+                ended.append(state)
         step.first, step.ended = first, ended
 
-    def _write_down(self, state: SglangRequestState) -> None:
-        """In which steps it has decoded so far."""
-        if state.joined >= 0:
-            state.add_token_steps(self._log, state.joined, self._last_decode + 1)
-            state.joined = -1
+    def _end(self, state: SglangRequestState) -> None:
+        """Its last token is out."""
+        state.done = True
+        self._leave(state, keep=True)
 
     def abort(self, state: SglangRequestState) -> None:
         """Drop one that waits or runs."""
@@ -316,7 +322,7 @@ class SglangScheduler:
             self.waiting.remove(state)
         else:
             self._leave(state, keep=False)
-            self.running = [one for one in self.running if one is not state]
+            self.running.drop_ended()
             if self.chunked is state:
                 self.chunked = None
             self._full = False
