@@ -75,6 +75,10 @@ class LiveSource:
             for spec in specs:
                 by_run.setdefault(spec.options.run, []).append(spec)
             # gRPC and docker are loaded only where they are needed.
+            if by_run.keys() - {"inprocess"}:
+                from .coupling.interrupts import DOOR
+
+                stack.enter_context(DOOR.guarded())
             if "address" in by_run:
                 from .coupling.launch.address import open_addresses
 
@@ -213,6 +217,7 @@ class Simulation:
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
                     self.scenario.seed,
                     async_scheduling=slots == 1 and _asynchronous(unit),
+                    kv_groups=unit.kv_groups,
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)

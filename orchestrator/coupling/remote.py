@@ -18,10 +18,12 @@ from metronome.hwmodels.interface import Advanced, Description, Feature, Operati
 
 from ..errors import ComponentFailure, InputError, plain
 from .components import ComponentSpec, warn_of_unread
+from .interrupts import DOOR
 from .launch.endpoint import Endpoint
 
 UNARY_S = 20.0  # deadline of Describe, Configure, Close
 HEARTBEAT_MS = 1000
+SOON_S = 1.0
 CHANNEL_OPTIONS = (
     *codec.CHANNEL_OPTIONS,
     ("grpc.keepalive_time_ms", 10_000),
@@ -54,6 +56,8 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._ended.wait(0.1):
             for link in self._links:
+                if DOOR.knocked:
+                    link.interrupt(time.monotonic())
                 link.check_silence(time.monotonic())
 
 
@@ -97,17 +101,19 @@ class RemoteLink:
         self._spec, self._endpoint, self._watchdog, self._post_mortem = spec, endpoint, watchdog, host.post_mortem
         self._number, self._session = session, f"{spec.name}#{session}"
         self._others: list[RemoteLink] = []
-        self._channel = endpoint.channel(CHANNEL_OPTIONS)
+        with DOOR:
+            self._channel = endpoint.channel(CHANNEL_OPTIONS)
         self._stub = pb_grpc.ComponentServiceStub(self._channel)
         self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
         self._answers: Iterator[pb.SimulateResponse] | None = None
+        self._asked: grpc.Future | None = None
         self._templates: dict[int, Template] = {}
         self._seq = 0
         self._sent: tuple[int, Sequence[Operation]] = (0, ())
         self._silent_since: float | None = None
         self._timed_out = False
-        self._description = self._describe()
         watchdog.add(self)
+        self._description = self._describe()
 
     @property
     def description(self) -> Description:
@@ -115,11 +121,8 @@ class RemoteLink:
 
     def _describe(self) -> Description:
         try:
-            answer = self._stub.Describe(
-                pb.DescribeRequest(protocol_minor=codec.PROTOCOL_MINOR, orchestrator="metronome"),
-                timeout=UNARY_S,
-                wait_for_ready=True,
-            )
+            request = pb.DescribeRequest(protocol_minor=codec.PROTOCOL_MINOR, orchestrator="metronome")
+            answer = self._ask(self._stub.Describe, request, wait_for_ready=True)
             if answer.min_protocol_minor > codec.PROTOCOL_MINOR:
                 raise ComponentFailure(
                     self.name,
@@ -161,7 +164,7 @@ class RemoteLink:
         """Ends the session: the component's figures of it."""
         request = pb.CloseRequest(session_id=self._session, uses=codec.to_uses(uses))
         try:
-            found: dict[str, Any] = codec.from_struct(self._stub.Close(request, timeout=UNARY_S).statistics)
+            found: dict[str, Any] = codec.from_struct(self._ask(self._stub.Close, request).statistics)
             return found
         except grpc.RpcError as error:
             raise self._failure(error, "being asked for its statistics") from None
@@ -184,9 +187,18 @@ class RemoteLink:
         request = pb.RestoreRequest(session_id=self._session, state=codec.to_struct(state))
         self._call(self._stub.Restore, request, "being restored")
 
+    def _ask(self, method: Any, request: Any, **options: Any) -> Any:
+        """The answer to a call that is no stream. Raises grpc.RpcError."""
+        with DOOR:
+            self._asked = method.future(request, timeout=UNARY_S, **options)
+            try:
+                return self._asked.result()
+            finally:
+                self._asked = None
+
     def _call(self, method: Callable[..., Any], request: Any, doing: str) -> Any:
         try:
-            return method(request, timeout=UNARY_S)
+            return self._ask(method, request)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise ComponentFailure(self.name, error.details() or "cannot do that", doing) from None
@@ -204,12 +216,13 @@ class RemoteLink:
             heartbeat_ms=HEARTBEAT_MS,
         )
         try:
-            answer = self._stub.Configure(request, timeout=UNARY_S)
+            answer = self._ask(self._stub.Configure, request)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 raise self._refused(error.details() or "") from None
             raise self._failure(error, "being configured") from None
-        self._answers = self._stub.Simulate(iter(self._outbox.get, None))
+        with DOOR:
+            self._answers = self._stub.Simulate(iter(self._outbox.get, None))
         if Feature.RESOURCES not in self._description.features:
             return None
         return {entry.template_id: frozenset(entry.resource) for entry in answer.resources}
@@ -254,7 +267,8 @@ class RemoteLink:
         start = time.perf_counter()
         try:
             while True:
-                answer = next(self._answers)
+                with DOOR:
+                    answer = next(self._answers)
                 if answer.seq == self._seq and answer.HasField("advanced"):
                     advanced: Advanced = codec.from_advanced(answer.advanced)
                     return advanced
@@ -275,6 +289,13 @@ class RemoteLink:
         finally:
             self._silent_since = None
             self.wall_s += time.perf_counter() - start
+
+    def interrupt(self, now: float) -> None:
+        """Called by the watchdog: a signal waits. An answer that comes soon is waited for: the session lives on."""
+        since, asked = self._silent_since, self._asked
+        call = self._answers if since is not None and now - since > SOON_S else asked
+        if isinstance(call, grpc.Call):
+            call.cancel()
 
     def check_silence(self, now: float) -> None:
         """Called by the watchdog: end the wait if it has lasted too long."""
@@ -306,5 +327,6 @@ class RemoteLink:
         """End the stream and the session; errors no longer matter."""
         for other in self._others:
             other.close()
-        self._outbox.put(None)
-        self._channel.close()
+        with DOOR:
+            self._outbox.put(None)
+            self._channel.close()

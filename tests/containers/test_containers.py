@@ -154,9 +154,8 @@ def test_exits_at_once(small, image, tmp_path, nothing_left):
 
 
 def test_never_healthy(small, image, tmp_path, nothing_left):
-    data = contained(
-        small, image, ALL[:1], start_timeout_s=3, command=["serve-component", "roofline"]
-    )  # listens elsewhere
+    elsewhere = ["serve-component", "roofline", "--insecure"]
+    data = contained(small, image, ALL[:1], start_timeout_s=3, command=elsewhere)
     fails(data, tmp_path, "n0.accelerators: never became healthy within 3 s", within=25)
 
 

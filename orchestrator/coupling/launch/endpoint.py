@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from ...errors import ComponentFailure
+from ..interrupts import DOOR
 
 REFUSALS = 3  # of a TLS handshake, one after another, until it is not waited for any longer
 
@@ -66,7 +67,8 @@ class Endpoint:
                 raise ComponentFailure(component, gone, "starting", words)
             left = max(0.1, deadline - time.monotonic())
             try:
-                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=min(left, 5.0))
+                with DOOR:
+                    answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=min(left, 5.0))
             except grpc.RpcError as error:
                 refused = refused + 1 if "handshake failed" in (error.details() or "").lower() else 0
                 if refused >= REFUSALS or error.code() is grpc.StatusCode.UNAUTHENTICATED:
