@@ -14,7 +14,7 @@ from ..record.journal import Row
 from ..units import PS_PER_MS
 from . import state
 from .session import DebugSession
-from .why import Answer, why
+from .why import LatencySplit, why
 
 DEPTH = 16  # causes shown, of which
 ROOTS = 4  # are the first ones
@@ -137,7 +137,7 @@ def because(session: DebugSession, request: int) -> list[str]:
     return found + _longest(answer)
 
 
-def _longest(answer: Answer) -> list[str]:
+def _longest(answer: LatencySplit) -> list[str]:
     found = ["its longest steps:"]
     for step in sorted(answer.steps, key=lambda s: s.start_ps - s.end_ps)[:3]:
         parts: Counter[str] = Counter()
