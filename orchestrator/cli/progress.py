@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..instruments.progress import Progress
@@ -39,3 +39,19 @@ def progress_bar(quiet: bool) -> Iterator[list[Progress]]:
             )
 
         yield [Progress(update)]
+
+
+@contextmanager
+def counting_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """So many of so many are done, and when the rest will be; on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("ETA"), TimeRemainingColumn()
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
