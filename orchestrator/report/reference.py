@@ -161,7 +161,7 @@ def _times(rows: list[tuple[str, float, float, float, int, float]], where: str) 
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedFigure:
     """One figure of both sides; ``error`` is (run - reference) / reference."""
 
     metric: str
@@ -170,7 +170,7 @@ class Row:
     error: float
 
 
-def compare(run: Reference, reference: Reference) -> tuple[list[Row], dict[str, float]]:
+def compare(run: Reference, reference: Reference) -> tuple[list[ComparedFigure], dict[str, float]]:
     """Every figure both have, and the mean absolute percentage error over matching requests."""
     rows = []
     for metric in METRICS:
@@ -183,9 +183,9 @@ def compare(run: Reference, reference: Reference) -> tuple[list[Row], dict[str, 
     return rows, _mape(run.times, reference.times)
 
 
-def _row(key: str, reference: Reference, run: Reference) -> Row:
+def _row(key: str, reference: Reference, run: Reference) -> ComparedFigure:
     real, simulated = reference.figures[key], run.figures[key]
-    return Row(key, real, simulated, (simulated - real) / real)
+    return ComparedFigure(key, real, simulated, (simulated - real) / real)
 
 
 def _mape(run: Times | None, reference: Times | None) -> dict[str, float]:
