@@ -98,7 +98,7 @@ def run(
 
 def compare(
     run: Result | str | Path, against: Result | str | Path, anchor: str = "arrival", entry: int | None = None
-) -> tuple[list[reference.Row], dict[str, float]]:
+) -> tuple[list[reference.ComparedFigure], dict[str, float]]:
     """Errors of a run against a real server's log or another run, metric by metric, and per-request MAPE.
 
     Folders and files as `metronome compare` takes them; ``entry`` (from 1) chooses among several results of

@@ -192,7 +192,7 @@ def _times(rows: list[tuple[Any, ...]], where: str) -> Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedFigure:
     """One figure of both sides; ``error`` is (run - reference) / reference."""
 
     metric: str
@@ -201,7 +201,7 @@ class Row:
     error: float
 
 
-def compare(run: Reference, reference: Reference) -> tuple[list[Row], dict[str, float]]:
+def compare(run: Reference, reference: Reference) -> tuple[list[ComparedFigure], dict[str, float]]:
     """Every figure both have, and the mean absolute percentage error over matching requests."""
     keys = [f"{what}_{metric}" for metric in (*METRICS, "itl_ms") for what in STATISTICS]
     rows = [
@@ -236,9 +236,9 @@ def _bare(model: str) -> str:
     return model.rstrip("/").removesuffix("/config.json").removesuffix(".json").rpartition("/")[2].casefold()
 
 
-def _row(key: str, reference: Reference, run: Reference) -> Row:
+def _row(key: str, reference: Reference, run: Reference) -> ComparedFigure:
     real, simulated = reference.figures[key], run.figures[key]
-    return Row(key, real, simulated, (simulated - real) / real)
+    return ComparedFigure(key, real, simulated, (simulated - real) / real)
 
 
 def _mape(run: Times | None, reference: Times | None) -> dict[str, float]:

@@ -78,7 +78,7 @@ class PrefixAware:
         return max(zip(near, hits, strict=True), key=lambda pair: (pair[1], -score(pair[0])))[0]
 
 
-class Session:
+class SessionAffinity:
     """A session's later turns go where its first went; sessions go to the least loaded."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ def make_router(policy: str, random: np.random.Generator) -> Router:
         "round-robin": RoundRobin,
         "least-loaded": LeastLoaded,
         "prefix-aware": PrefixAware,
-        "session": Session,
+        "session": SessionAffinity,
         "pd-aware": PrefillDecodeAware,
     }
     if policy in simple:

@@ -141,7 +141,16 @@ def test_every_command_has_help(cli, command):
 
 def test_components_names_what_the_contract_asks(cli):
     rows = {row["name"]: row for row in json.loads(cli("components", "--json").output)}
-    reference = {"profiled", "roofline", "systolic", "alpha-beta", "fabric", "bandwidth-latency", "bank-gemv"}
+    reference = {
+        "profiled",
+        "roofline",
+        "systolic",
+        "alpha-beta",
+        "fabric",
+        "bandwidth-latency",
+        "bank-gemv",
+        "dram-pim",
+    }
     tools = {"scalesim", "aiconfigurator", "aiconfigurator-network", "ns3", "verilator"}
     user_built = {"ramulator2", "dramsim3", "booksim2", "astrasim", "attacc", "aim"}
     assert set(rows) == reference | tools | user_built
