@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from ..options import EngineOptions
+
+#: flags that vLLM has and this engine has not -> what would be wrong, or where it stands instead
+ELSEWHERE = {
+    "enforce_eager": "kernels launched one by one have not been measured",
+    "speculative_config": "a step would give several tokens of a draft, and how many are accepted is not known",
+    "cpu_offload_gb": "weights in host memory would come over PCIe in every step",
+    "kv_offloading_size": "K and V would have a second tier in host memory",
+    "enable_lora": "adapters take memory, and kernels of their own in every step",
+    "max_loras": "adapters take memory, and kernels of their own in every step",
+    "quantization": "it is a field of the instance, beside engine",
+    "dtype": "it is a field of the instance, beside engine",
+    "kv_transfer_config": "role of the instance and kv_transfer of the scenario say it",
+}
 
 
 class VllmOptions(EngineOptions):
@@ -21,6 +34,15 @@ class VllmOptions(EngineOptions):
     max_cudagraph_capture_size: int | None = Field(
         default=None, ge=1, description="the largest, in place of the version's"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _simulated(cls, data: Any) -> Any:
+        """A flag of vLLM's that would be ignored is refused with what ignoring it would do."""
+        for name in ELSEWHERE if isinstance(data, dict) else ():
+            if name in data:
+                raise ValueError(f"{name} is no flag of the simulated engine: {ELSEWHERE[name]}")
+        return data
 
     @model_validator(mode="after")
     def _one_largest(self) -> VllmOptions:
