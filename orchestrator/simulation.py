@@ -32,8 +32,9 @@ from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
-from .serving.interface import Role
+from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
+from .serving.kv.connectors import RULES
 from .serving.loop import StepLoop
 from .serving.policies import make_policies
 from .serving.replica import Replica
@@ -161,7 +162,12 @@ class Simulation:
     @property
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
-        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
+        found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        name = self.scenario.kv_transfer.connector
+        if self.connector is not None and RULES[name].within_step:
+            why = "steps of the decode engine wait for K and V, which is not modelled"
+            found[f"kv_transfer.connector {name}: {why}"] = None
+        return list(found)
 
     @property
     def constant(self) -> list[object]:
@@ -219,11 +225,17 @@ class Simulation:
                     async_scheduling=slots == 1 and _asynchronous(unit),
                     kv_groups=unit.kv_groups,
                 )
-                members.append(
-                    Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
-                )
+                number = len(self.replicas) + len(members)
+                members.append(Replica(name, number, self._engine(options.version, spec), servers))
             self.replicas += members
             self._members.append(members)
+
+    def _engine(self, version: str, spec: EngineSpec) -> Engine:
+        """One that has something outside (a process) is a context manager, left when the run is over."""
+        engine = kind_of(version).make(spec)
+        if isinstance(engine, AbstractContextManager):
+            self._stack.enter_context(engine)
+        return engine
 
     def _build_loops(self, fold: bool) -> None:
         self.loops: list[StepLoop] = []  # one an instance, and
@@ -274,6 +286,7 @@ class Simulation:
                 self.dispatcher.decode_replica,
                 options.mode == "push",
                 options.granularity == "layer",
+                RULES[options.connector],
                 self._serving_hooks,
                 self.kernel,
             )
