@@ -69,7 +69,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         options = scenario.components.get(name, ComponentOptions())
         model = options.model or _default_model(kind, facts)
         if _elsewhere(options):
-            known = {fact: value for fact, value in facts.items() if value is not None}
+            known = {fact: value for fact, value in (facts | _limits(options)).items() if value is not None}
             config = dict(options.config)
             specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, known, stated))
             continue
@@ -83,10 +83,16 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
             )
         fields = found.config_schema().get("properties", {})
         warn_of_unread(name, model, stated, fields)
-        config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
+        known = facts | _limits(options)
+        config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder))
     return specs
+
+
+def _limits(options: ComponentOptions) -> dict[str, float]:
+    """``timeout_s``, where the scenario gives it: also of the tool, for a model that drives one."""
+    return {"timeout_s": options.timeout_s} if "timeout_s" in options.model_fields_set else {}
 
 
 def _elsewhere(options: ComponentOptions) -> bool:
@@ -135,10 +141,19 @@ def _stated(place: str, part: Part, read: Set[str] = frozenset()) -> dict[str, s
 
 
 def _absolute(field: Any, value: Any, folder: Path) -> Any:
-    """Paths in a configuration start from the scenario's folder."""
-    if isinstance(field, dict) and field.get("format") == "path" and isinstance(value, str):
-        return str((folder / value).resolve())
+    """Paths in a configuration start from the scenario's folder; so does a program, unless it is a name on the PATH."""
+    if isinstance(field, Mapping) and isinstance(value, str):
+        form = _format(field)
+        if form == "path" or (form == "program" and "/" in value):
+            return str((folder / value).resolve())
+    if isinstance(field, Mapping) and isinstance(value, list) and value and _format(field) == "command":
+        return [_absolute({"format": "program"}, value[0], folder), *value[1:]]
     return value
+
+
+def _format(field: Mapping[str, Any]) -> str:
+    """What the schema says a value is, optional or not."""
+    return next((str(one["format"]) for one in (field, *field.get("anyOf", ())) if "format" in one), "")
 
 
 def _model(where: str, name: str) -> Any:

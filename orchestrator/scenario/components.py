@@ -84,7 +84,11 @@ class ComponentOptions(Part):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     model: str | None = None
     run: Literal["inprocess", "process", "container", "address"] = "inprocess"
-    timeout_s: float = Field(default=60, gt=0, description="longest silence while it owes an answer")
+    timeout_s: float = Field(
+        default=60,
+        gt=0,
+        description="longest silence while it owes an answer; of a model that drives a tool, the tool's",
+    )
     start_timeout_s: float = Field(default=30, gt=0)
     container: ContainerOptions | None = None
     address: AddressOptions | None = None
