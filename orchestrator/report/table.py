@@ -116,6 +116,10 @@ def _surrogate(own: dict[str, Any]) -> str:
         text += (
             f"; {own['audited']} audited: P95 {own['audited_p95_error']:.2%}, worst {own['audited_worst_error']:.2%}"
         )
+    if own["audits_off"]:
+        text += f", {own['audits_off']} beyond the tolerance, and refined there"
+    if own["calls"] > own["operations"]:
+        text += "; the component alone would have been asked less: leave the surrogate away"
     return text
 
 

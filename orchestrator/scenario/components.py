@@ -70,6 +70,10 @@ class SurrogateOptions(Part):
     """Ask a slow component only where interpolation between its answers is not within the tolerance."""
 
     tolerance: float = Field(default=0.01, gt=0, lt=1, description="relative error of a duration")
+    audit: Literal["refine", "fail"] = Field(
+        default="refine",
+        description="what becomes of an audit beyond the tolerance: its cells are refined, or the run ends",
+    )
     budget: int | None = Field(default=None, gt=0, description="calls of the component; a run that needs more stops")
 
     @field_validator("budget", mode="before")
