@@ -87,10 +87,10 @@ class LiveSource:
                 from .coupling.launch.container import open_containers
 
                 links |= stack.enter_context(open_containers(by_run["container"], self._logs))
-            if "process" in by_run:
+            if started := [spec for spec in specs if spec.options.run in ("process", "command")]:
                 from .coupling.launch.process import open_processes
 
-                links |= stack.enter_context(open_processes(by_run["process"], self._logs))
+                links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
             for spec in specs:
                 if spec.options.surrogate:

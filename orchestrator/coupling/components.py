@@ -67,7 +67,8 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     specs = []
     for rank, (name, (kind, facts, stated)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
-        model = options.model or _default_model(kind, facts)
+        model = options.model or (options.command[0] if options.run == "command" and options.command else None)
+        model = model or _default_model(kind, facts)
         if _elsewhere(options):
             known = {fact: value for fact, value in (facts | _limits(options)).items() if value is not None}
             config = dict(options.config)
@@ -96,8 +97,8 @@ def _limits(options: ComponentOptions) -> dict[str, float]:
 
 
 def _elsewhere(options: ComponentOptions) -> bool:
-    """Whether only the component itself knows its model: somebody else's server, or an image with its own."""
-    if options.run == "address":
+    """Whether only the component itself knows its model: somebody else's server, program, or image."""
+    if options.run in ("address", "command"):
         return True
     return options.run == "container" and options.model is not None and not registry.known(options.model)
 

@@ -87,7 +87,13 @@ class ComponentOptions(Part):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     model: str | None = None
-    run: Literal["inprocess", "process", "container", "address"] = "inprocess"
+    run: Literal["inprocess", "process", "command", "container", "address"] = "inprocess"
+    command: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="run: command: the program that serves the component, and its arguments ({listen}: where to "
+        "listen, {config}: a file of its configuration); else the model's own",
+    )
     timeout_s: float = Field(
         default=60,
         gt=0,
@@ -102,8 +108,13 @@ class ComponentOptions(Part):
     def _placed(self) -> Self:
         if self.run == "address" and self.address is None:
             raise ValueError("run: address needs address: {target: ...}")
+        if self.run == "command" and self.command is None:
+            raise ValueError("run: command needs command: [program, arguments...]")
+        if self.run == "command" and self.model is not None:
+            raise ValueError("run: command has no model: what answers is the program's own")
         return self
 
     @property
     def config(self) -> dict[str, Any]:
-        return dict(self.__pydantic_extra__ or {})
+        own = {} if self.command is None or self.run == "command" else {"command": self.command}
+        return {**own, **(self.__pydantic_extra__ or {})}

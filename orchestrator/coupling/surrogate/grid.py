@@ -20,9 +20,8 @@ from metronome.hwmodels.interface import Provenance, worse
 DRAWN = 2  # points within a cell that are asked for to check it, beside its centre: the centre is where a bend
 # shows most, and what falls in step with halves shows elsewhere
 DEPTH = 5  # halvings of a cell; behind it the function has steps, and asking is cheaper than finding them
-#: Of a cell's error, what two halvings must leave at most. Where a function bends they leave a sixteenth (of two axes that
-#: bend alike, a quarter), where it has one jump nothing once that is outside; where it has steps all over, as much as
-#: before, and asking is cheaper.
+#: Of a cell's error, what two halvings must leave at most. Where a function bends they leave a sixteenth of it, or a
+#: quarter; one jump is soon outside; where it has steps all over they leave as much, and asking is cheaper.
 HELPS = 0.7
 
 Point = tuple[int, ...]

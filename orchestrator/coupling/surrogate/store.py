@@ -35,10 +35,16 @@ def identity(spec: ComponentSpec, description: Description, model: Any, image: s
         "code": [_content(path) for path in _sources(model)],
         "tools": _tools(model),
         "config": {**spec.config, **(spec.facts or {})},
-        "files": [_content(path) for path in _files([*spec.config.values()])],
+        "files": [_content(path) for path in _files([*spec.config.values(), _program(spec)])],
         "seed": spec.seed,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _program(spec: ComponentSpec) -> list[str]:
+    """What `run: command` starts; a path starts from the scenario's folder."""
+    command = spec.options.command if spec.options.run == "command" else None
+    return [str(spec.folder / part) if "/" in part else part for part in command or ()]
 
 
 def _sources(model: Any) -> list[Path]:
