@@ -14,8 +14,9 @@ Its exit code says nothing (255 where it converged, 0 where it did not): the tex
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metronome.hwmodels.base import Estimate
 from metronome.hwmodels.interface import (
@@ -36,12 +37,21 @@ UNSTABLE = re.compile(r"unstable|Aborting simulation|Unknown|Error|Too many samp
 ECHO = re.compile(r"(?s)BEGIN Configuration File.*?END Configuration File[^\n]*\n?")
 SETTING = re.compile(r"(?m)^\s*(\w+)\s*=\s*([^;\n]+?)\s*;")
 GRIDS = ("mesh", "torus", "cmesh", "fly")  # of k to the power of n nodes
-#: kind -> (traffic, steps one after another among so many, share of the operation's bytes that a node sends in one).
-COLLECTIVES = {
-    "all_to_all": ("uniform", lambda ranks: 1, lambda ranks: (ranks - 1) / ranks),
-    "all_reduce": ("neighbor", lambda ranks: 2 * (ranks - 1), lambda ranks: 1 / ranks),
-    "reduce_scatter": ("neighbor", lambda ranks: ranks - 1, lambda ranks: 1 / ranks),
-    "all_gather": ("neighbor", lambda ranks: ranks - 1, lambda ranks: 1),
+
+
+class Pattern(NamedTuple):
+    """A collective as batches: BookSim's traffic, and how many, of what share of the operation's bytes a node."""
+
+    traffic: str
+    steps: Callable[[int], int]
+    share: Callable[[int], float]
+
+
+COLLECTIVES: Mapping[str, Pattern] = {
+    "all_to_all": Pattern("uniform", lambda ranks: 1, lambda ranks: (ranks - 1) / ranks),
+    "all_reduce": Pattern("neighbor", lambda ranks: 2 * (ranks - 1), lambda ranks: 1 / ranks),
+    "reduce_scatter": Pattern("neighbor", lambda ranks: ranks - 1, lambda ranks: 1 / ranks),
+    "all_gather": Pattern("neighbor", lambda ranks: ranks - 1, lambda ranks: 1),
 }
 
 
@@ -87,7 +97,8 @@ class Booksim2(Tool[Booksim2Config]):
         given = self._settings
         if self.config.nodes is not None or given.get("topology", "torus") not in GRIDS:
             return self.config.nodes
-        return int(given.get("k", "8")) ** int(given.get("n", "2")) * int(given.get("c", "1"))
+        k, n, c = (int(given.get(name, default)) for name, default in (("k", "8"), ("n", "2"), ("c", "1")))
+        return int(k**n * c)
 
     def check_template(self, template: Template) -> None:
         ranks = int(template.attributes["participants"])
@@ -104,8 +115,8 @@ class Booksim2(Tool[Booksim2Config]):
             cycles = self._message(values[0])
         else:
             ranks = int(template.attributes["participants"])
-            traffic, steps, share = COLLECTIVES[template.kind]
-            cycles = steps(ranks) * self._batch(traffic, values[0] * share(ranks))
+            pattern = COLLECTIVES[template.kind]
+            cycles = pattern.steps(ranks) * self._batch(pattern.traffic, values[0] * pattern.share(ranks))
         return Estimate(max(1, round(cycles * 1e6 / self.config.clock_mhz)), Provenance.MODELLED)
 
     def _message(self, size: int) -> float:

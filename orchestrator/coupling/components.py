@@ -147,9 +147,19 @@ def _absolute(field: Any, value: Any, folder: Path) -> Any:
         form = _format(field)
         if form == "path" or (form == "program" and "/" in value):
             return str((folder / value).resolve())
+    if isinstance(field, Mapping) and isinstance(value, Mapping) and _format(field) == "models":
+        return {kind: _part(part, folder) for kind, part in value.items()}
     if isinstance(field, Mapping) and isinstance(value, list) and value and _format(field) == "command":
         return [_absolute({"format": "program"}, value[0], folder), *value[1:]]
     return value
+
+
+def _part(part: Any, folder: Path) -> Any:
+    """The configuration of a model within a model's; what it is worth, that model says."""
+    if not isinstance(part, Mapping) or not registry.known(str(part.get("model"))):
+        return part
+    fields = registry.find(str(part["model"])).config_schema().get("properties", {})
+    return {key: _absolute(fields.get(key), value, folder) for key, value in part.items()}
 
 
 def _format(field: Mapping[str, Any]) -> str:

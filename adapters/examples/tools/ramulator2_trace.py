@@ -5,7 +5,7 @@ Run it with an interpreter that has Ramulator's bindings: ``program: python3``, 
 
 import sys
 
-import ramulator
+import ramulator  # type: ignore[import-not-found]  # built by its user
 
 channel = ramulator.controller.GenericDDR(
     dram=ramulator.dram.DDR5(org_preset="DDR5_16Gb_x8", timing_preset="DDR5_4800B"),
