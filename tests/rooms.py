@@ -133,6 +133,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.options",
         "orchestrator.serving.spec",
         "orchestrator.serving.kv.capacity",
+        "orchestrator.serving.kv.groups",
     ),
     "orchestrator.kv_routes": (
         *LEAVES,
