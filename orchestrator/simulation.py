@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from .coupling.components import ComponentSpec, open_local, specify
+from .coupling.components import HBM, ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
@@ -92,6 +92,12 @@ class LiveSource:
 
                 links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
+            for spec in specs:
+                if spec.name.endswith(HBM):
+                    from .coupling.traffic import TrafficLink
+
+                    accelerator = spec.name.removesuffix(HBM) + ".accelerators"
+                    links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
             for spec in specs:
                 if spec.options.surrogate:
                     from .coupling.surrogate import open_surrogate

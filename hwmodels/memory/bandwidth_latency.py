@@ -44,7 +44,7 @@ class BandwidthLatency(Model[BandwidthLatencyConfig]):
         kind="memory",
         version="1",
         time_policy=TimePolicy.CONSERVATIVE,
-        op_kinds=frozenset({"read", "write", "copy"}),
+        op_kinds=frozenset({"read", "write", "copy", "move"}),
         features=frozenset({Feature.SNAPSHOT, Feature.INSPECT}),
         summary="latency + bytes/bandwidth behind one first-come-first-served queue",
     )
@@ -71,7 +71,7 @@ class BandwidthLatency(Model[BandwidthLatencyConfig]):
                     start,
                     self._free_ps,
                     Provenance.MODELLED,
-                    None if energy is None else round(operation.values[0] * 8 * energy),
+                    None if energy is None else round(sum(operation.values) * 8 * energy),
                 )
             )
         done: list[Completion] = []
@@ -87,7 +87,7 @@ class BandwidthLatency(Model[BandwidthLatencyConfig]):
 
     def _transfer_ps(self, operation: Operation) -> int:
         # A copy reads and writes: the bytes cross the path twice.
-        size = operation.values[0] * (2 if self.templates[operation.template].kind == "copy" else 1)
+        size = sum(operation.values) * (2 if self.templates[operation.template].kind == "copy" else 1)
         return max(
             1,
             round(self.config.latency_ns * PS_PER_NS + size / (self.config.bandwidth_gb_s * 1e9) * PS_PER_S),

@@ -19,6 +19,7 @@ from ..strict import Part
 from . import registry
 from .link import Link, LocalLink, raised, refused
 
+HBM = ".hbm"  # of a node: the memory of each of its accelerators
 DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency", "pim": "bank-gemv"}
 
 
@@ -122,6 +123,8 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
             device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "active_w": device.active_w}
         found[f"{node.name}.accelerators"] = ("accelerator", facts, {})
+        if node.name + HBM in scenario.components:
+            found[node.name + HBM] = ("memory", _hbm(scenario, node.accelerators.type, node.name), {})
         if node.memory.dram:
             dram = node.memory.dram
             found[f"{node.name}.dram"] = ("memory", dram.model_dump(), _stated(f"nodes.{node.name}.memory.dram", dram))
@@ -135,6 +138,16 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
         facts["groups"] = [dict(zip(("name", "count"), counts[group], strict=True)) for group in network.connects]
         found[network.name] = ("network", facts, _stated(f"networks.{network.name}", network, {"name", "connects"}))
     return found
+
+
+def _hbm(scenario: Scenario, kind: str, node: str) -> dict[str, Any]:
+    """The memory of one accelerator, as far as its device is known: what large kernels reach of its bandwidth."""
+    if kind not in scenario.devices and not catalog.canonical(kind):
+        return {}
+    device = scenario.device(kind)
+    given = scenario.components.get(f"{node}.accelerators", ComponentOptions()).config.get("memory_efficiency")
+    rate = device.memory_bandwidth * (given or device.memory_efficiency)
+    return {"bandwidth_gb_s": rate / 1e9, "latency_ns": 0, "size_gib": device.memory_bytes / 2**30}
 
 
 def _stated(place: str, part: Part, read: Set[str] = frozenset()) -> dict[str, str]:

@@ -59,6 +59,7 @@ def test_every_registered_model_is_covered():
         "booksim2",
         "attacc",
         "aim",
+        "composite",
         "verilator",
     }  # below; tests/adapters
     assert {*CONFIGS, *elsewhere} == set(registry.names())
