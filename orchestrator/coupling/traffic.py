@@ -41,20 +41,21 @@ class TrafficLink:
 
     def __init__(self, link: Link, memory: Link) -> None:
         self.name, self._link, self._memory = link.name, link, memory
-        if not isinstance(link, LocalLink):
-            self._refuse("run", f"{link.name} is asked for its traffic in this process (run: inprocess)")
-        if Feature.TRAFFIC not in link.description.features or not isinstance(link.component, DeclaresTraffic):
-            self._refuse("model", f"{link.description.name} declares no traffic: its figures contain its memory")
+        if Feature.TRAFFIC not in link.description.features:
+            raise self._refused("model", f"{link.description.name} declares no traffic: its figures contain its memory")
+        if not isinstance(link, LocalLink) or not isinstance(link.component, DeclaresTraffic):
+            raise self._refused("run", f"{link.name} is asked for its traffic in this process (run: inprocess)")
         if not memory.description.memoryless:
-            self._refuse("model", f"{memory.description.name} remembers: it cannot be asked for an operation alone")
+            why = f"{memory.description.name} remembers: it cannot be asked for an operation alone"
+            raise self._refused("model", why)
         self._model: DeclaresTraffic = link.component
         self._asked = memory.again()
         self._oracle = oracle(self._asked)
         self._ids: dict[tuple[str, Pattern], int] = {}
         self._known: dict[tuple[int, int, Pattern], int] = {}  # ps
 
-    def _refuse(self, field: str, why: str) -> None:
-        raise InputError("scenario", f"components.{self._memory.name}", field, why)
+    def _refused(self, field: str, why: str) -> InputError:
+        return InputError("scenario", f"components.{self._memory.name}", field, why)
 
     @property
     def wall_s(self) -> float:
