@@ -92,17 +92,21 @@ class LiveSource:
 
                 links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
+            memories: dict[str, tuple[ComponentSpec, Link]] = {}
             for spec in specs:
                 if spec.name.endswith(HBM):
                     from .coupling.traffic import TrafficLink
 
                     accelerator = spec.name.removesuffix(HBM) + ".accelerators"
+                    memories[accelerator] = (spec, links[spec.name])
                     links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
             for spec in specs:
                 if spec.options.surrogate:
                     from .coupling.surrogate import open_surrogate
 
-                    links[spec.name] = stack.enter_context(closing(open_surrogate(spec, links[spec.name])))
+                    links[spec.name] = stack.enter_context(
+                        closing(open_surrogate(spec, links[spec.name], memories.get(spec.name)))
+                    )
             yield links
 
 

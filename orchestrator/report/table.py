@@ -76,9 +76,14 @@ def _outcome(data: dict[str, Any]) -> list[Fact]:
 def _components(own: dict[str, Any]) -> list[Fact]:
     """Who answered, from where, and what is known of it."""
     facts: list[Fact] = []
+    told = {name: component.get("statistics", {}) for name, component in own["components"].items()}
+    memories = {statistics["memory"]["component"] for statistics in told.values() if "memory" in statistics}
     for name, component in own["components"].items():
         sources = ", ".join(f"{count} {source}" for source, count in component["provenance"].items())
-        facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
+        if name not in memories:
+            facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
+        if memory := told[name].get("memory"):
+            facts.append((memory["component"], f"{memory['model']}: {memory['asked']} answers, in those of {name}"))
         if surrogate := component.get("statistics", {}).get("surrogate"):
             facts.append(("", f"  surrogate: {_surrogate(surrogate)}"))
         for link in component.get("statistics", {}).get("links", [])[:BUSIEST]:

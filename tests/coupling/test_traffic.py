@@ -52,6 +52,16 @@ def test_split_from_its_bytes_the_roofline_gives_the_same_bytes(name, cli, tmp_p
     assert split["components"]["n0.accelerators"]["statistics"]["memory"]["model"] == "bandwidth-latency"
 
 
+def test_a_run_with_it_is_recorded_replayed_and_told(cli, tmp_path):
+    wired = ("--set", "components.n0.hbm={model: banked-dram, part: ddr5-4800, count: 40}")
+    done = cli("run", "quickstart", "--set", "workload.num_requests=3", *wired, "-o", tmp_path / "o", "--record")
+    assert done.exit_code == 0 and re.search(
+        r"n0.hbm +banked-dram: \d+ answers, in those of n0.accelerators", done.output
+    )
+    assert cli("replay", tmp_path / "o", "-o", tmp_path / "again").exit_code == 0
+    assert (tmp_path / "o/requests.csv").read_bytes() == (tmp_path / "again/requests.csv").read_bytes()
+
+
 def test_a_slower_memory_is_felt_by_decodes(cli, small, tmp_path):
     """Half the bandwidth: what is bound by memory takes twice as long, the launches of kernels what they took."""
     small["workload"] |= {"num_requests": 1}
@@ -63,6 +73,31 @@ def test_a_slower_memory_is_felt_by_decodes(cli, small, tmp_path):
         assert done.exit_code == 0, done.output
         found[name] = json.loads((tmp_path / name / "result.json").read_text())["mean_tpot_ms"]
     assert 1.2 * found["own"] < found["half"] < 2 * found["own"]
+
+
+def test_a_surrogate_in_front_keeps_answers_of_each_memory_apart(cli, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("METRONOME_CACHE", str(tmp_path / "cache"))
+    small["workload"] |= {"num_requests": 2}
+    found = []
+    for number, rate in enumerate((2000, 500, 2000)):
+        small["components"] = {"n0.accelerators": {"surrogate": {}}, "n0.hbm": {"bandwidth_gb_s": rate}}
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+        assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / str(number), "--quiet").exit_code == 0
+        found.append(json.loads((tmp_path / str(number) / "result.json").read_text()))
+    assert found[0]["mean_tpot_ms"] == found[2]["mean_tpot_ms"] < found[1]["mean_tpot_ms"] / 1.5
+    calls = [r["metronome"]["components"]["n0.accelerators"]["statistics"]["surrogate"]["wall_calls"] for r in found]
+    assert calls[0] and calls[1] and not calls[2]
+
+
+@pytest.mark.parametrize("model", [{"model": "bandwidth-latency"}, {"model": "banked-dram", "part": "hbm2-2000"}])
+def test_the_memory_may_be_anywhere(cli, small, tmp_path, model):
+    small["workload"] |= {"num_requests": 2}
+    for where in ("inprocess", "process"):
+        small["components"] = {"n0.hbm": {**model, "run": where}}
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+        done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / where, "--quiet")
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "inprocess/requests.csv").read_bytes() == (tmp_path / "process/requests.csv").read_bytes()
 
 
 def traffic_link(accelerator, memory=None):
