@@ -59,10 +59,12 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.tools": ("hwmodels.interface",),
     "adapters.aiconfigurator": ADAPTER,
     "adapters.command": ADAPTER,
+    "adapters.composite": ("hwmodels",),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.user_built": ADAPTER,
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.examples.tools": (),
     "adapters.vllm": ADAPTER,
     # what knows nobody
     "orchestrator": ("metronome",),
