@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from .coupling.components import ComponentSpec, open_local, specify
+from .coupling.components import HBM, ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
@@ -88,16 +88,26 @@ class LiveSource:
                 from .coupling.launch.container import open_containers
 
                 links |= stack.enter_context(open_containers(by_run["container"], self._logs))
-            if "process" in by_run:
+            if started := [spec for spec in specs if spec.options.run in ("process", "command")]:
                 from .coupling.launch.process import open_processes
 
-                links |= stack.enter_context(open_processes(by_run["process"], self._logs))
+                links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
+            memories: dict[str, tuple[ComponentSpec, Link]] = {}
+            for spec in specs:
+                if spec.name.endswith(HBM):
+                    from .coupling.traffic import TrafficLink
+
+                    accelerator = spec.name.removesuffix(HBM) + ".accelerators"
+                    memories[accelerator] = (spec, links[spec.name])
+                    links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
             for spec in specs:
                 if spec.options.surrogate:
                     from .coupling.surrogate import open_surrogate
 
-                    links[spec.name] = stack.enter_context(closing(open_surrogate(spec, links[spec.name])))
+                    links[spec.name] = stack.enter_context(
+                        closing(open_surrogate(spec, links[spec.name], memories.get(spec.name)))
+                    )
             yield links
 
 
@@ -243,7 +253,8 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
-            costs = replace(costs, asynchronous=_asynchronous(unit))
+            sizes = options.graph_sizes(costs.graph_sizes)
+            costs = replace(costs, asynchronous=_asynchronous(unit), graph_sizes=sizes)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks

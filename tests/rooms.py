@@ -59,10 +59,12 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.tools": ("hwmodels.interface",),
     "adapters.aiconfigurator": ADAPTER,
     "adapters.command": ADAPTER,
+    "adapters.composite": ("hwmodels",),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.user_built": ADAPTER,
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.examples.tools": (),
     "adapters.vllm": ADAPTER,
     # what knows nobody
     "orchestrator": ("metronome",),
@@ -128,6 +130,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.scenario",
     ),
+    "orchestrator.importers": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
@@ -245,6 +248,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.debug",
         "orchestrator.deployment",
+        "orchestrator.importers",
         "orchestrator.instruments",
         "orchestrator.lowering.listing",
         "orchestrator.placement",

@@ -11,6 +11,7 @@ import click
 
 from ..api import execute
 from ..scenario.loading import DEFAULT, load
+from ..scenario.schema import Scenario
 from .progress import progress_bar
 
 
@@ -67,7 +68,7 @@ def command(
 
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
-    with progress_bar(quiet) as progress:
+    with progress_bar(quiet, _requests(loaded)) as progress:
         result, failure = execute(loaded, folder, output, started, progress, record, trace, settle_memory, strict)
     for text in result.metrics["metronome"].get("warnings", ()):
         click.echo(f"warning: {text}", err=True)
@@ -82,6 +83,13 @@ def command(
         what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
         click.echo(f"metronome: {what}; partial results are in {output}", err=True)
         raise failure
+
+
+def _requests(scenario: Scenario) -> int | None:
+    """How many there will be, where the scenario says; a file is read as the run goes."""
+    said: int | None = getattr(scenario.workload, "num_requests", None)
+    limits = [number for number in (said, scenario.workload.limit) if number is not None]
+    return min(limits, default=None)
 
 
 def settle_memory() -> None:

@@ -39,7 +39,7 @@ def tree(simulation: Simulation, component: Component) -> dict[str, Any]:
         "event": kernel.events,
         "microstep": kernel.microstep,
         "queue": lambda: queue(simulation),
-        "frontend": lambda: _dispatcher(simulation),
+        "dispatcher": lambda: _dispatcher(simulation),
         "router": lambda: _router(simulation),
         "engines": {r.name: (lambda r=r: engine(r)) for r in simulation.replicas},
         "requests": Lazy(lambda: request_ids(simulation), lambda name: request(simulation, name)),
@@ -113,10 +113,10 @@ def digest(simulation: Simulation) -> str:
 
 
 def source(simulation: Simulation, event: Event) -> str:
-    """Whose event it is: a component's, an instance's, or the frontend's."""
+    """Whose event it is: a component's, an instance's, or the dispatcher's."""
     specs = simulation.specs
     if event.priority is Priority.ARRIVAL:
-        return "frontend"
+        return "dispatcher"
     rank = event.rank
     if event.priority is Priority.COMPLETION:
         if rank < len(specs):

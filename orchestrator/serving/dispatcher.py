@@ -73,7 +73,8 @@ class Dispatcher:
             return
         self.outstanding += 1
         due = max(request.arrival_ps, self._kernel.now_ps)
-        self._kernel.at(due, Priority.ARRIVAL, 0, "due", request.id, partial(self._due, request, self.clients), 0)
+        try_now = partial(self._due, request, self.clients)
+        self._kernel.at(due, Priority.ARRIVAL, 0, "due", request.id, try_now, 0, request)
 
     def _due(self, request: Request, clients: Clients) -> None:
         """It would be sent now, if there is a place; the next is looked at when it has one."""
@@ -95,14 +96,15 @@ class Dispatcher:
         """A request, the last of its session, is over for its client at that time."""
         if self.clients is not None:
             free = partial(self._place_free, self.clients)
-            self._kernel.at(now_ps + self.clients.think_ps(), Priority.ARRIVAL, 0, "client", request.id, free)
+            due = now_ps + self.clients.think_ps()
+            self._kernel.at(due, Priority.ARRIVAL, 0, "client", request.id, free, subject=request)
 
     def _expect(self, request: Request, pull: bool) -> None:
         self.outstanding += 1
         arrive = partial(self._arrive, request, pull)
         # Nothing in the run causes what comes from the workload; a session's next turn comes from the one before.
         cause = 0 if pull else None
-        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive, cause)
+        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive, cause, request)
 
     def _arrive(self, request: Request, pull: bool) -> None:
         self.arrived += 1
@@ -114,11 +116,12 @@ class Dispatcher:
         if request.abort_after_ps is not None:
             self._impatient.add(request.id)
             give_up = partial(self._abort, state)
-            self._kernel.at(now + request.abort_after_ps, Priority.ARRIVAL, 0, "abort", request.id, give_up)
+            due = now + request.abort_after_ps
+            self._kernel.at(due, Priority.ARRIVAL, 0, "abort", request.id, give_up, subject=request)
         received = replica.servers.receive(request.input_tokens, now)
         receive = partial(self._received, state, replica)
         if received > now:
-            self._kernel.at(received, Priority.ARRIVAL, 0, "received", request.id, receive)
+            self._kernel.at(received, Priority.ARRIVAL, 0, "received", request.id, receive, subject=request)
         else:
             receive()
         if pull:

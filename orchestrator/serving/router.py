@@ -80,7 +80,7 @@ class PrefixAware:
         return max(zip(near, hits, strict=True), key=lambda pair: (pair[1], -score(pair[0])))[0]
 
 
-class Session:
+class SessionAffinity:
     """A session's later turns go where its first went; sessions go to the least loaded."""
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ def make_router(policy: str, random: np.random.Generator) -> Router:
         "least-loaded": LeastLoaded,
         "internal-lb": InternalLb,
         "prefix-aware": PrefixAware,
-        "session": Session,
+        "session": SessionAffinity,
         "pd-aware": PrefillDecodeAware,
     }
     if policy in simple:
