@@ -48,7 +48,8 @@ def test_every_block_comes_back_and_every_token_comes_once(name, tmp_path):
     rows, result, simulation = run(name, tmp_path)
     assert len(rows) == result["completed"] == 10
     produced = sum(sum(log.output_tokens) for log in simulation.recorder.logs)
-    assert produced == sum(int(row["output"]) for row in rows)
+    thrown = simulation.connector.transfers if simulation.connector else 0  # by the proxy: what prefill has sampled
+    assert produced - thrown == sum(int(row["output"]) for row in rows)
     for engine in (replica.engine for replica in simulation.replicas):
         assert engine.used_blocks == 0
 
