@@ -32,6 +32,10 @@ class NoEffectWarning(UserWarning):
     """Something the scenario says is read by nobody in this run."""
 
 
+class SurrogateWarning(UserWarning):
+    """A surrogate's answer was found further off than its tolerance."""
+
+
 class InputError(MetronomeError):
     """Something the user gave is wrong: in ``where`` (file, line), ``field`` holds ``value``."""
 

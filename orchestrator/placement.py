@@ -211,7 +211,7 @@ class _Placement:
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         length = engine.max_model_len or self.arch.max_positions
-        start = Start(length, self.arch.max_positions, fit, self._longest(length))
+        start = Start(length, self.arch.max_positions, fit, self._longest(length), options.role)
         refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
             raise self._refuse(f"engine.{refused[0]}", *refused[1:])

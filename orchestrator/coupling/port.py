@@ -20,7 +20,7 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Work
 from ..units import MAX_PS
-from .link import Link, SplitLink, checked, split
+from .link import Link, SplitLink, advancing, checked, split
 from .oracle import OneByOne, answered, oracle
 
 Values = tuple[int, ...]  # the numbers of an operation
@@ -270,9 +270,7 @@ class SteppedPort:
     def _check_progress(self, promised: int | None, grant_ps: int, operations: list[Operation]) -> None:
         """A promise not kept would be asked for ever."""
         if not operations and promised is not None and grant_ps >= promised and self._next_ps == promised:
-            raise ComponentFailure(
-                self.link.name, f"promised to act at {promised} ps and did not", f"advancing to {grant_ps} ps"
-            )
+            raise ComponentFailure(self.link.name, f"promised to act at {promised} ps and did not", advancing(grant_ps))
 
     def open_operations(self) -> list[dict[str, Any]]:
         return [

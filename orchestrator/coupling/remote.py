@@ -20,6 +20,7 @@ from ..errors import ComponentFailure, InputError, plain
 from .components import ComponentSpec, warn_of_unread
 from .interrupts import DOOR
 from .launch.endpoint import Endpoint
+from .link import advancing
 
 UNARY_S = 20.0  # deadline of Describe, Configure, Close
 HEARTBEAT_MS = 1000
@@ -309,7 +310,7 @@ class RemoteLink:
     def _doing(self) -> str:
         grant_ps, operations = self._sent
         if not operations:
-            return f"advancing to {grant_ps} ps"
+            return advancing(grant_ps)
         first = operations[0]
         template = self._templates[first.template]
         more = f" and {len(operations) - 1} more" if len(operations) > 1 else ""

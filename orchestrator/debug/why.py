@@ -183,9 +183,8 @@ def why(session: DebugSession, request: int) -> LatencySplit:
         finish = sequence.end_ps if end else simulation.kernel.now_ps
         collector.close(simulation.kernel.now_ps)
         logs = simulation.recorder.logs
-    if sequence.origin is not None and sequence.first_token_ps < 0:
-        sequence = sequence.origin  # what it has got so far it has there
-    first = sequence.first_token_ps if 0 <= sequence.first_token_ps <= finish else None
+    sequence, sent = state.half(simulation, sequence)
+    first = sequence.first_token_ps if sent and 0 <= sequence.first_token_ps <= finish else None
     steps = collector.steps()
     timeline = _timeline(sequence, finish, steps, collector, kinds)
     if sequence.first_token_ps >= 0:

@@ -179,7 +179,7 @@ def _set(data: dict[str, Any], path: str, value: Any) -> None:
 def _keys(path: str) -> list[str]:
     """The path's parts; a component's name holds a dot itself (n0.accelerators)."""
     keys = path.split(".")
-    if keys[0] == "components" and len(keys) > 2 and keys[2] in ("accelerators", "dram", "pim"):
+    if keys[0] == "components" and len(keys) > 2 and keys[2] in ("accelerators", "hbm", "dram", "pim"):
         keys[1:3] = [f"{keys[1]}.{keys[2]}"]
     return keys
 

@@ -17,7 +17,7 @@ from .interface import KvConnector, Role
 from .refusals import refusal
 from .replica import Replica
 from .request_state import RequestState
-from .router import Router
+from .router import InternalLb, Router
 
 
 class Dispatcher:
@@ -58,6 +58,11 @@ class Dispatcher:
         """Where a request goes on whose prompt is, or will be, computed elsewhere."""
         able = [replica for replica in self._second if refusal(state.request, [replica]) is None]
         return self.router.choose(state.request, able)
+
+    def decoders(self, request: Request) -> Sequence[Replica]:
+        """Those of which one goes on where a prompt is computed elsewhere; none if one token was all."""
+        first = self.connector is not None and self.connector.decode_gives_first_token
+        return self._second if first or request.output_tokens > 1 else ()
 
     def _pull(self) -> None:
         request = next(self._workload, None)
@@ -126,7 +131,8 @@ class Dispatcher:
         if state.aborted:
             return
         replica.coming.remove(state)
-        refused = refusal(state.request, [replica], self._second if replica.role is Role.PREFILL else ())
+        decoders = self.decoders(state.request) if replica.role is Role.PREFILL else ()
+        refused = refusal(state.request, [replica], decoders)
         if refused is not None:
             if self._strict:
                 raise refused.error
@@ -134,10 +140,15 @@ class Dispatcher:
             return
         state.received_ps = self._kernel.now_ps
         self._hooks.request_received(state, state.received_ps)
-        if self.connector and replica.role is Role.PREFILL and state.request.output_tokens > 1:
+        if self.connector and decoders:
             self.connector.arrived(state)
         else:
             replica.submit(state)
+
+    def counted(self, replica: Replica, step: int, counts: tuple[int, int]) -> None:
+        """A member of a group that steps together has that many requests, waiting and running, after a step."""
+        if isinstance(self.router, InternalLb):
+            self.router.tell(replica, self._kernel.now_ps, step, counts)
 
     def request_ended(self, state: RequestState) -> None:
         """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""
