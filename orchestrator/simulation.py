@@ -32,8 +32,9 @@ from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
-from .serving.interface import Role
+from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
+from .serving.kv.connectors import RULES
 from .serving.loop import StepLoop
 from .serving.policies import make_policies
 from .serving.replica import Replica
@@ -171,7 +172,12 @@ class Simulation:
     @property
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
-        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
+        found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        name = self.scenario.kv_transfer.connector
+        if self.connector is not None and RULES[name].within_step:
+            why = "steps of the decode engine wait for K and V, which is not modelled"
+            found[f"kv_transfer.connector {name}: {why}"] = None
+        return list(found)
 
     @property
     def constant(self) -> list[object]:
@@ -229,11 +235,17 @@ class Simulation:
                     async_scheduling=slots == 1 and _asynchronous(unit),
                     kv_groups=unit.kv_groups,
                 )
-                members.append(
-                    Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
-                )
+                number = len(self.replicas) + len(members)
+                members.append(Replica(name, number, self._engine(options.version, spec), servers))
             self.replicas += members
             self._members.append(members)
+
+    def _engine(self, version: str, spec: EngineSpec) -> Engine:
+        """One that has something outside (a process) is a context manager, left when the run is over."""
+        engine = kind_of(version).make(spec)
+        if isinstance(engine, AbstractContextManager):
+            self._stack.enter_context(engine)
+        return engine
 
     def _build_loops(self, fold: bool) -> None:
         self.loops: list[StepLoop] = []  # one an instance, and
@@ -241,7 +253,8 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
-            costs = replace(costs, asynchronous=_asynchronous(unit))
+            sizes = options.graph_sizes(costs.graph_sizes)
+            costs = replace(costs, asynchronous=_asynchronous(unit), graph_sizes=sizes)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks
@@ -283,6 +296,7 @@ class Simulation:
                 self.dispatcher.decode_replica,
                 options.mode == "push",
                 options.granularity == "layer",
+                RULES[options.connector],
                 self._serving_hooks,
                 self.kernel,
             )

@@ -86,6 +86,13 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.serving.host_costs": ("orchestrator.serving.api_server", "orchestrator.serving.batch", *LEAVES),
     "orchestrator.serving.kv": (*LEAVES, *SERVING, "orchestrator.workload"),
     "orchestrator.serving.vllm": (*LEAVES, *ENGINE),
+    "orchestrator.serving.vllm_real": (
+        *LEAVES,
+        *ENGINE,
+        "orchestrator.serving.vllm",
+        "adapters.vllm",
+        "adapters.tools.environment",
+    ),
     "orchestrator.serving.sglang": (*LEAVES, *ENGINE),
     # from a scenario to operations, and to those who do them
     "orchestrator.scenario": (
@@ -123,6 +130,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.scenario",
     ),
+    "orchestrator.importers": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
@@ -240,6 +248,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.debug",
         "orchestrator.deployment",
+        "orchestrator.importers",
         "orchestrator.instruments",
         "orchestrator.lowering.listing",
         "orchestrator.placement",

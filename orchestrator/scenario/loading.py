@@ -55,11 +55,16 @@ def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int 
 
 
 def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
+    override(data, overrides)
+    if seed is not None:
+        data["seed"] = seed
+
+
+def override(data: dict[str, Any], overrides: Overrides) -> None:
+    """Set fields of a scenario's content in place. Raises InputError."""
     values = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     for path, value in values.items():
         _set(data, path, value)
-    if seed is not None:
-        data["seed"] = seed
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
