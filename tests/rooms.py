@@ -106,7 +106,20 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.batch",
         "orchestrator.coupling.launch.endpoint",
     ),
-    "orchestrator.coupling.launch": (*LEAVES, "component.v1", "orchestrator.coupling", "orchestrator.scenario"),
+    "orchestrator.coupling.recovery": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling",
+        "orchestrator.coupling.launch.endpoint",
+    ),
+    "orchestrator.coupling.launch": (
+        *LEAVES,
+        "adapters.tools.keeper",  # nothing outlives who started it
+        "component.v1",
+        "orchestrator.coupling",
+        "orchestrator.coupling.recovery",
+        "orchestrator.scenario",
+    ),
     "orchestrator.coupling.surrogate": (
         *LEAVES,
         "hwmodels.interface",

@@ -46,7 +46,8 @@ def start(
         options=[
             *codec.CHANNEL_OPTIONS,
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+            ("grpc.http2.max_ping_strikes", 0),  # however often a client asks, it is no attack
             ("grpc.so_reuseport", 0),
         ],
     )

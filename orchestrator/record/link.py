@@ -61,10 +61,11 @@ class TapedLink:
         live: Live,
         number: int = 0,
         image: str = "",
+        incidents: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self._description, self.remote, self.image = name, description, remote, image
         self.session = f"{name}#{number}"
-        self.tape, self.live = tape, live
+        self.tape, self.live, self._incidents = tape, live, incidents or {}
         self.position = 0  # messages so far
         self._sessions = 1
         self._asked: tuple[Any, ...] = ()
@@ -81,6 +82,10 @@ class TapedLink:
     @property
     def wall_s(self) -> float:
         return self.live.wall_s
+
+    @property
+    def incidents(self) -> Mapping[str, Any]:
+        return self.live.opened.incidents if self.live.opened else self._incidents
 
     def again(self) -> Link:
         self._sessions += 1

@@ -143,6 +143,7 @@ def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[
         **({"image": link.image} if link.image else {}),
         "calls": usage.calls,
         "cached": usage.cached,
+        **link.incidents,
         "wall_s": simulation.ports.wall_s(name),
         "provenance": {str(p): usage.provenance[p] for p in reversed(PROVENANCE_ORDER) if usage.provenance[p]},
         **({"statistics": statistics} if statistics else {}),

@@ -78,6 +78,12 @@ class SurrogateOptions(Part):
         return given.removesuffix("calls").strip() if isinstance(given, str) else given
 
 
+class Fallback(Part):
+    """A model of the same kind that answers on, in this process, where a component cannot be started anew."""
+
+    fallback: str
+
+
 class ComponentOptions(Part):
     """Who answers for one piece of hardware; further keys are the model's own configuration."""
 
@@ -85,7 +91,13 @@ class ComponentOptions(Part):
     model: str | None = None
     run: Literal["inprocess", "process", "container", "address"] = "inprocess"
     timeout_s: float = Field(default=60, gt=0, description="longest silence while it owes an answer")
+    answer_timeout_s: float = Field(default=3600, gt=0, description="longest wait for one answer, whatever it says")
     start_timeout_s: float = Field(default=30, gt=0)
+    on_failure: Literal["recover", "fail"] | Fallback = Field(
+        default="recover",
+        description="recover: start it anew and bring it to where it was, to the identical result; fail: end the run; "
+        "{fallback: MODEL}: as recover, and where that fails another model answers on (marked in the result)",
+    )
     container: ContainerOptions | None = None
     address: AddressOptions | None = None
     surrogate: SurrogateOptions | None = None
@@ -94,6 +106,8 @@ class ComponentOptions(Part):
     def _placed(self) -> Self:
         if self.run == "address" and self.address is None:
             raise ValueError("run: address needs address: {target: ...}")
+        if self.run == "inprocess" and self.on_failure != "recover":
+            raise ValueError("on_failure is for components outside this process: run: process, container or address")
         return self
 
     @property
