@@ -19,6 +19,9 @@ PS_PER_US = 10**6
 PS_PER_S = 10**12
 MAX_PS = 2**63 - 1  # 106 days: the range of the signed 64-bit time on the wire
 
+#: Environment variable of a component's own process: how often it was started anew before.
+LIFE = "METRONOME_LIFE"
+
 Attribute = str | int | float | bool
 
 
@@ -36,7 +39,7 @@ class Feature(StrEnum):
 
     SNAPSHOT = "snapshot"  # snapshot() / restore()
     INSPECT = "inspect"  # inspect(): look at state without changing it
-    PROGRESS = "progress"  # slow: the host reports liveness while it computes
+    PROGRESS = "progress"  # progress(): slow, and says how far it is while it computes
     RESOURCES = "resources"  # resources(): which templates can never meet
     ACCOUNTS = "accounts"  # statistics() wants the uses: it says what was carried, answers used again included
 
@@ -306,6 +309,16 @@ class Resources(Protocol):
     """
 
     def resources(self) -> Mapping[int, frozenset[int]]: ...
+
+
+@runtime_checkable
+class Progressing(Protocol):
+    """Feature PROGRESS: how far it is with what it was asked last; called from another thread meanwhile.
+
+    Any short text that changes as it gets on, such as a count. One that stays the same is silence.
+    """
+
+    def progress(self) -> str: ...
 
 
 @runtime_checkable

@@ -58,6 +58,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.kit": (),
     "adapters.tools": ("hwmodels.interface",),
     "adapters.aiconfigurator": ADAPTER,
+    "adapters.chaos": MODEL,
     "adapters.command": ADAPTER,
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
@@ -98,6 +99,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.coupling": (
         *LEAVES,
         *SEAM,
+        "adapters.chaos",
         "hwmodels",
         "component.v1",
         "orchestrator.kernel",
@@ -116,6 +118,7 @@ RULES: dict[str, tuple[str, ...]] = {
         *LEAVES,
         "adapters.tools.keeper",  # nothing outlives who started it
         "component.v1",
+        "hwmodels.interface",
         "orchestrator.coupling",
         "orchestrator.coupling.recovery",
         "orchestrator.scenario",

@@ -16,6 +16,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+from metronome.hwmodels.interface import LIFE
 
 from .security import ListenError, Security
 from .service import ComponentService
@@ -100,6 +101,7 @@ def serve(
 ) -> None:
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
     server, checks, address = start(model, address, security, health_address, own)
+    os.environ.setdefault(LIFE, "0")
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())

@@ -74,21 +74,19 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         if _elsewhere(options):
             known = {fact: value for fact, value in facts.items() if value is not None}
             config = dict(options.config)
-            common = (options, scenario.seed, folder, known, stated, substitute)
-            specs.append(ComponentSpec(name, kind, rank, model, config, *common))
+            told = (known, stated, substitute)
+            specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *told))
             continue
         fields = _fields(f"components.{name}.model", model, kind)
         warn_of_unread(name, model, stated, fields)
         config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
-        common = (options, scenario.seed, folder)
-        specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute))
+        about = (None, {}, substitute)
+        specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *about))
     return specs
 
 
-def _substitute(
-    scenario: Scenario, name: str, kind: str, rank: int, facts: Mapping[str, Any]
-) -> ComponentSpec | None:
+def _substitute(scenario: Scenario, name: str, kind: str, rank: int, facts: Mapping[str, Any]) -> ComponentSpec | None:
     """The model that `on_failure` names, configured by what the scenario knows of the hardware."""
     on_failure = scenario.components.get(name, ComponentOptions()).on_failure
     if isinstance(on_failure, str):

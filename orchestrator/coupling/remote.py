@@ -167,6 +167,10 @@ class RemoteLink:
                 f"{found.name} answers there; what is wanted is a model of {self._spec.kind}",
             )
 
+    def be_patient(self, seconds: float) -> None:
+        """Somebody looks into it with a debugger: from now on it may be silent for so long."""
+        self.timeout_s = self._answer_timeout_s = seconds
+
     def again(self) -> RemoteLink:
         """Another session with the same process; it ends with this one."""
         number = self._number + len(self._others) + 1
@@ -177,28 +181,31 @@ class RemoteLink:
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         """Ends the session: the component's figures of it."""
         request = pb.CloseRequest(session_id=self._session, uses=codec.to_uses(uses))
+        doing = "being asked for its statistics"
         try:
-            found: dict[str, Any] = codec.from_struct(self._ask(self._stub.Close, request).statistics)
-            return found
+            return self._read(self._ask(self._stub.Close, request).statistics, doing)
         except grpc.RpcError as error:
-            raise self._failure(error, "being asked for its statistics") from None
+            raise self._failure(error, doing) from None
+
+    def _read(self, struct: Any, doing: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = codec.from_struct(struct)
+            return found
         except codec.MalformedMessage as error:
-            raise ComponentFailure(self.name, str(error), "being asked for its statistics") from None
+            raise ComponentFailure(self.name, str(error), doing) from None
 
     def inspect(self) -> dict[str, Any]:
-        found: dict[str, Any] = codec.from_struct(
-            self._call(self._stub.Inspect, pb.InspectRequest(session_id=self._session), "being inspected").value
-        )
-        return found
+        request, doing = pb.InspectRequest(session_id=self._session), "being inspected"
+        return self._read(self._call(self._stub.Inspect, request, doing).value, doing)
 
     def snapshot(self) -> dict[str, Any]:
         return self.digested()[0]
 
     def digested(self) -> tuple[dict[str, Any], str]:
         """A snapshot, and the component's digest of it; empty where it makes none."""
-        request = pb.SnapshotRequest(session_id=self._session)
-        taken = self._call(self._stub.Snapshot, request, "taking a snapshot")
-        return codec.from_struct(taken.state), str(taken.digest)
+        request, doing = pb.SnapshotRequest(session_id=self._session), "taking a snapshot"
+        taken = self._call(self._stub.Snapshot, request, doing)
+        return self._read(taken.state, doing), str(taken.digest)
 
     def restore(self, state: dict[str, Any]) -> None:
         self.restored(state)

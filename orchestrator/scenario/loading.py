@@ -114,7 +114,7 @@ def as_yaml(scenario: Scenario) -> str:
 
 
 def digest(scenario: Scenario) -> str:
-    """SHA-256 of what determines the result: all but where components run, how long they may take, what if they fail."""
+    """SHA-256 of what determines the result: all but where components run, and what if they are slow or fail."""
     data = scenario.model_dump(mode="json")
     placement = ("run", "timeout_s", "answer_timeout_s", "start_timeout_s", "on_failure", "container", "address")
     components = {

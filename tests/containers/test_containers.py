@@ -36,9 +36,11 @@ def faked(small, image, model, **options):
     """The accelerator is a misbehaving model of the tests, which are mounted into the container."""
     mounts = [{"source": str(ROOT / "tests"), "target": "/more/tests"}]
     environment = {"PYTHONPATH": "/more", **options.pop("environment", {})}
-    return contained(
+    data = contained(
         small, image, ALL[:1], f"tests.coupling.fakes:{model}", mounts=mounts, environment=environment, **options
     )
+    data["components"][ALL[0]]["on_failure"] = "fail"  # else: see the recoveries below
+    return data
 
 
 def everything(engine):

@@ -16,9 +16,10 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,15 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from metronome.component.v1.server_side import server_side
+from metronome.hwmodels.interface import LIFE
 
 from ...errors import ComponentFailure
 from ...scenario.components import ContainerOptions
 from .. import registry
 from ..components import ComponentSpec
 from ..link import Link
-from ..remote import RemoteLink, Watchdog
+from ..recovery import Home, connect
+from ..remote import Watchdog
 from . import owner
 from .certificates import make_certificates
 from .endpoint import Endpoint, Tls
@@ -48,21 +51,53 @@ NOBODY = 65532  # the usual non-root user of images
 
 
 class Container:
-    """One container hosting one component; `Host` of its link."""
+    """One container hosting one component; ``folder`` is what it shares with us, ``network`` what it is reached by."""
 
-    def __init__(self, spec: ComponentSpec, made: Any, image: str, log: Path) -> None:
-        self.spec, self.made, self.image = spec, made, image
+    def __init__(self, spec: ComponentSpec, made: Any, image: str, log: Path, folder: Path, network: str) -> None:
+        self.spec, self.made, self.image, self.folder, self._network = spec, made, image, folder, network
+        self._given_up = False
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._log = log
         self._reader = threading.Thread(target=self._copy, daemon=True, name=f"logs of {spec.name}")
 
     def start(self) -> None:
-        self.made.start()
+        with _naming(self.spec.name, "starting"):
+            self.made.start()
         self._reader.start()
+
+    def endpoint(self) -> Endpoint:
+        endpoint = self._endpoint()
+        endpoint.await_health(
+            self.spec.name, self.spec.options.start_timeout_s, lambda: (self.fate(), self.last_words())
+        )
+        return endpoint
+
+    def _endpoint(self) -> Endpoint:
+        options = self.spec.options.container
+        network = options.network if options else "none"
+        if network == "none":
+            return Endpoint(f"unix:{self.folder / SOCKET}")
+        own = _tls(self.folder)
+        authority, certificate, key = ((own / name).read_bytes() for name in ("ca.pem", "client.pem", "client.key"))
+        return Endpoint(self._await_address(network), Tls(authority, certificate, key, self.spec.name))
+
+    def _await_address(self, network: str) -> str:
+        """The address docker has given it; a container that has ended has none."""
+        with _naming(self.spec.name, "starting"):
+            self.made.reload()
+        settings = self.made.attrs["NetworkSettings"]
+        bindings = (settings["Ports"] or {}).get(f"{PORT}/tcp")
+        if network == "loopback" and bindings:
+            return f"127.0.0.1:{bindings[0]['HostPort']}"
+        own = (settings["Networks"] or {}).get(self._network, {}).get("IPAddress")
+        if own:
+            return f"{own}:{PORT}"
+        fate, words = self.post_mortem()
+        raise ComponentFailure(self.spec.name, fate or "has no address", "starting", words)
 
     def _copy(self) -> None:
         """Everything it prints, into the run's folder; the last lines are kept for messages."""
-        with self._log.open("wb") as file, contextlib.suppress(DockerException, requests.RequestException, OSError):
+        with self._log.open("ab") as file, contextlib.suppress(DockerException, requests.RequestException, OSError):
             for chunk in self.made.logs(stream=True, follow=True):
                 file.write(chunk)
                 file.flush()
@@ -105,9 +140,18 @@ class Container:
             time.sleep(0.05)
         return "", self.last_words()
 
+    def give_up(self) -> None:
+        self._given_up = True
+
+    def kill(self) -> None:
+        self.give_up()
+        self.remove()
+
     def remove(self) -> None:
+        """Asked to end first; one that does not answer any more, or is paused, is killed."""
         with contextlib.suppress(DockerException, requests.RequestException):
-            self.made.stop(timeout=STOP_S)
+            if not self._given_up and not self.state.get("Paused"):
+                self.made.stop(timeout=STOP_S)
         if self._reader.ident is not None:
             self._reader.join(2)
         with contextlib.suppress(DockerException, requests.RequestException):
@@ -129,25 +173,15 @@ def open_containers(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterat
     watchdog = Watchdog()
     links: dict[str, Link] = {}
     try:
-        for spec in specs:
-            run.create(spec)
-        for host in run.hosts:
-            with _naming(host.spec.name, "starting"):
-                host.start()
-        for host in run.hosts:
-            endpoint = run.endpoint(host)
-            endpoint.await_health(host.spec.name, host.spec.options.start_timeout_s, _fate(host))
-            links[host.spec.name] = RemoteLink(host.spec, endpoint, watchdog, host)
+        homes = [Home(spec, watchdog, partial(run.start, spec)) for spec in specs]
+        for home in homes:
+            links[home.spec.name] = connect(home)
         yield links
     finally:
         watchdog.close()
         for link in links.values():
             link.close()
         run.remove()
-
-
-def _fate(host: Container) -> Callable[[], tuple[str, str]]:
-    return lambda: (host.fate(), host.last_words())
 
 
 class _Run:
@@ -167,12 +201,19 @@ class _Run:
             f"{LABEL}.host": platform.node(),
         }
 
-    def create(self, spec: ComponentSpec) -> None:
+    def start(self, spec: ComponentSpec, life: int) -> Container:
+        """A container that begins to start. Raises ComponentFailure."""
+        host = self._create(spec, life)
+        self.hosts.append(host)
+        host.start()
+        return host
+
+    def _create(self, spec: ComponentSpec, life: int) -> Container:
         options = spec.options.container
         if options is None:
             options = ContainerOptions()
         user = options.user or (f"{NOBODY}:{NOBODY}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}")
-        shared = self._shared(spec, user, options.network != "none")
+        shared = self._shared(spec, life, user, options.network != "none")
         listen = f"unix:{INSIDE}/{SOCKET}" if options.network == "none" else f"0.0.0.0:{PORT}"
         command = options.command or ["serve-component", spec.model, "--listen", "{listen}", "--config", "{config}"]
         command = [part.replace("{listen}", listen).replace("{config}", f"{INSIDE}/{OWN}") for part in command]
@@ -198,7 +239,7 @@ class _Run:
             made = self._client.containers.create(
                 image,
                 command,
-                name=f"metronome-{self.id}-{spec.rank}",
+                name=f"metronome-{self.id}-{spec.rank}" + (f"-{life}" if life else ""),
                 labels=self.labels(spec.name),
                 init=True,
                 user=user,
@@ -210,26 +251,30 @@ class _Run:
                 mem_limit=memory,
                 memswap_limit=memory,
                 nano_cpus=int(options.cpus * 1e9) if options.cpus else None,
-                environment=options.environment,
+                environment={LIFE: str(life), **options.environment},
                 mounts=mounts,
                 **self._networking(options.network),
                 **_gpus(options.gpus),
             )
-        self.hosts.append(Container(spec, made, image.id, self._logs / f"{spec.name}.log"))
+        log = self._logs / f"{spec.name}.log"
+        if not life:
+            log.unlink(missing_ok=True)  # an earlier run's
+        return Container(spec, made, image.id, log, shared, self._network.name if self._network else "")
 
-    def _shared(self, spec: ComponentSpec, user: str, tls: bool) -> Path:
+    def _shared(self, spec: ComponentSpec, life: int, user: str, tls: bool) -> Path:
         """The folder that is mounted into the container, for its socket or its certificates."""
-        shared = self._folder / str(spec.rank)
+        shared = self._folder / f"{spec.rank}.{life}"
         shared.mkdir(mode=0o700)
         (shared / OWN).write_text(json.dumps(_own(spec), default=str))
         if tls:
-            make_certificates(self._folder / f"{spec.rank}.tls", [spec.name])
+            made = _tls(shared)
+            make_certificates(made, [spec.name])
             for name, target in (
                 ("ca.pem", "ca.pem"),
                 (f"{spec.name}.pem", "server.pem"),
                 (f"{spec.name}.key", "server.key"),
             ):
-                (shared / target).write_bytes((self._folder / f"{spec.rank}.tls" / name).read_bytes())
+                (shared / target).write_bytes((made / name).read_bytes())
         uid, _, gid = user.partition(":")
         if os.getuid() == 0 and uid.isdigit():
             for path in (shared, *shared.iterdir()):
@@ -263,29 +308,6 @@ class _Run:
             )
         return {"network": self._network.name}
 
-    def endpoint(self, host: Container) -> Endpoint:
-        options = host.spec.options.container
-        network = options.network if options else "none"
-        if network == "none":
-            return Endpoint(f"unix:{self._folder / str(host.spec.rank) / SOCKET}")
-        address = self._await_address(host, network)
-        own = self._folder / f"{host.spec.rank}.tls"
-        authority, certificate, key = ((own / name).read_bytes() for name in ("ca.pem", "client.pem", "client.key"))
-        return Endpoint(address, Tls(authority, certificate, key, host.spec.name))
-
-    def _await_address(self, host: Container, network: str) -> str:
-        """The address docker has given it; a container that has ended has none."""
-        host.made.reload()
-        settings = host.made.attrs["NetworkSettings"]
-        bindings = (settings["Ports"] or {}).get(f"{PORT}/tcp")
-        if network == "loopback" and bindings:
-            return f"127.0.0.1:{bindings[0]['HostPort']}"
-        own = (settings["Networks"] or {}).get(f"metronome-{self.id}", {}).get("IPAddress")
-        if own:
-            return f"{own}:{PORT}"
-        fate, words = host.post_mortem()
-        raise ComponentFailure(host.spec.name, fate or "has no address", "starting", words)
-
     def remove(self) -> None:
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(Container.remove, self.hosts))
@@ -293,6 +315,11 @@ class _Run:
             with contextlib.suppress(DockerException, requests.RequestException):
                 self._network.remove()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _tls(shared: Path) -> Path:
+    """Where the certificates of the container with that folder are; ours stay outside of it."""
+    return shared.with_name(f"{shared.name}.tls")
 
 
 def engine(component: str) -> Any:

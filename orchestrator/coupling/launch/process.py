@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from metronome.adapters.tools.keeper import keeper
+from metronome.hwmodels.interface import LIFE
 
 from ...errors import ComponentFailure
 from ..components import ComponentSpec
@@ -33,7 +34,6 @@ from .endpoint import Endpoint, handshake_address
 from .owner import make_folder, sweep_folders
 
 COOKIE = "METRONOME_COMPONENT_COOKIE"
-LIFE = "METRONOME_LIFE"  # how often the component was started anew before
 LAST_LINES, LAST_BYTES = 20, 1 << 16
 TERM_S = 5.0  # from SIGTERM to SIGKILL, of all together
 

@@ -13,7 +13,7 @@ from ...errors import ComponentFailure, RecoveryWarning
 from ..conduct import Conduct
 from ..link import Link
 from ..oracle import answered
-from ..remote import RemoteLink
+from ..remote import Host, RemoteLink
 from .home import Home, beyond_recovery
 from .log import Message, SessionLog, digest
 from .substitute import Substitute
@@ -62,6 +62,13 @@ class RecoveringLink:
     @property
     def image(self) -> str:
         return self._live.image
+
+    @property
+    def host(self) -> Host:
+        return self._live.host
+
+    def be_patient(self, seconds: float) -> None:
+        self._live.be_patient(seconds)
 
     @property
     def incidents(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class SessionLog:
         self._weight += 1 + len(message.operations)
         if self._weight > MOST_KEPT:
             self._cut()
-            self.why_not = f"its last {MOST_KEPT} messages and operations are more than are kept, and it has no snapshot"
+            self.why_not = f"it takes no snapshots, and more than {MOST_KEPT} messages and operations are not kept"
 
     @property
     def snapshot_due(self) -> bool:
