@@ -81,8 +81,8 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         warn_of_unread(name, model, stated, fields)
         config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
-        about = (None, {}, substitute)
-        specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *about))
+        common = (options, scenario.seed, folder)
+        specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute))
     return specs
 
 

@@ -34,6 +34,7 @@ def figures(result: Any) -> tuple[tuple[Any, ...], dict[str, int]]:
     recoveries = {name: said.pop("recoveries", 0) for name, said in own["components"].items()}
     for said in own["components"].values():
         said.pop("wall_s")
+        said.get("statistics", {}).get("surrogate", {}).pop("wall_calls", None)
         said["model"] = said["model"].removeprefix("chaos/")
     for name in (*WALL, "scenario_digest"):
         own.pop(name)
