@@ -18,6 +18,7 @@ class Ran(NamedTuple):
 
     figures: tuple[Any, ...]
     recoveries: dict[str, int]
+    recovery_s: float
     told: list[str]
 
 
@@ -28,14 +29,15 @@ def run(scenario: Any, folder: Path | None = None, **options: Any) -> Ran:
     return Ran(*figures(result), [str(w.message) for w in caught if w.category is RecoveryWarning])
 
 
-def figures(result: Any) -> tuple[tuple[Any, ...], dict[str, int]]:
+def figures(result: Any) -> tuple[tuple[Any, ...], dict[str, int], float]:
     metrics = copy.deepcopy(result.metrics)
     own = metrics["metronome"]
     recoveries = {name: said.pop("recoveries", 0) for name, said in own["components"].items()}
+    recovery_s = sum(said.pop("recovery_wall_s", 0.0) for said in own["components"].values())
     for said in own["components"].values():
         said.pop("wall_s")
         said.get("statistics", {}).get("surrogate", {}).pop("wall_calls", None)
         said["model"] = said["model"].removeprefix("chaos/")
     for name in (*WALL, "scenario_digest"):
         own.pop(name)
-    return (metrics, result.requests.rows, result.series.rows, result.failures.rows), recoveries
+    return (metrics, result.requests.rows, result.series.rows, result.failures.rows), recoveries, recovery_s

@@ -30,6 +30,7 @@ class Home:
     def __init__(self, spec: ComponentSpec, watchdog: Watchdog, start: Callable[[int], Lodging]) -> None:
         self.spec, self._watchdog, self._start = spec, watchdog, start
         self.life = 0
+        self.recovery_wall_s = 0.0  # from each failure noticed to the answer it was after
         self.substitute: dict[str, Any] = {}  # which model answers in its place, since when and why
         self.host = start(0)
         self._endpoint: Endpoint | None = None
@@ -53,7 +54,7 @@ class Home:
     def incidents(self) -> dict[str, Any]:
         """What has befallen it, for the result; empty for a quiet life."""
         return {
-            **({"recoveries": self.life} if self.life else {}),
+            **({"recoveries": self.life, "recovery_wall_s": self.recovery_wall_s} if self.life else {}),
             **({"fallback": self.substitute} if self.substitute else {}),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -149,6 +150,7 @@ class RecoveringLink:
     def _recovering(self, ask: Callable[[], T], resend: bool = False) -> T:
         """What ``ask`` gives, of a component that is brought back as often as need be. Raises ComponentFailure."""
         first: ComponentFailure | None = None
+        noticed_s = 0.0
 
         def once() -> T:
             if retrying.statistics["attempt_number"] > 1:
@@ -156,7 +158,8 @@ class RecoveringLink:
             return ask()
 
         def before_sleep(state: RetryCallState) -> None:
-            nonlocal first
+            nonlocal first, noticed_s
+            noticed_s = noticed_s or time.perf_counter()
             failure = state.outcome and state.outcome.exception()
             if isinstance(failure, ComponentFailure):
                 self._check_hope(failure, first)
@@ -171,7 +174,9 @@ class RecoveringLink:
             reraise=True,
         )
         try:
-            return retrying(once)
+            found = retrying(once)
+            self._home.recovery_wall_s += time.perf_counter() - noticed_s if noticed_s else 0.0
+            return found
         except ComponentFailure as failure:
             if first is None or isinstance(failure, CannotBeRebuilt):
                 raise
