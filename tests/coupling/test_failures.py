@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -207,6 +208,18 @@ def test_sigkill_of_the_orchestrator_leaves_no_process(small, tmp_path):
     process.kill()
     process.communicate()
     wait_for(lambda: not [pid for pid in pids if alive(pid)])
+
+
+def test_a_frozen_component_and_its_folder_do_not_outlive_a_killed_orchestrator(small, tmp_path):
+    """It can end itself no more; the keeper does it."""
+    process = slow_run(small, tmp_path)
+    pids = children(process.pid)
+    folders = list(Path(tempfile.gettempdir()).glob(f"metronome-{process.pid}-*"))
+    assert len(folders) == 1
+    frozen(pids)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not [pid for pid in pids if alive(pid)] and not folders[0].exists())
 
 
 def children(parent: int | None = None) -> list[int]:

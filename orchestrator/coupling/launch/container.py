@@ -25,7 +25,8 @@ from typing import Any
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound
+from metronome.adapters.tools.keeper import keeper
 from metronome.component.v1.server_side import server_side
 from metronome.hwmodels.interface import LIFE
 
@@ -39,8 +40,8 @@ from ..remote import Watchdog
 from . import owner
 from .certificates import make_certificates
 from .endpoint import Endpoint, Tls
+from .engine import LABEL, engine, naming, reason, socket_of, sweep, tagged
 
-LABEL = "metronome"  # metronome.run, .component, .owner, .host
 INSIDE = "/run/metronome"  # where the socket's folder, or the certificates, are in a container
 SOCKET = "component.sock"
 OWN = "config.json"  # what the component is told is its own: no client of it changes a program or a path
@@ -61,7 +62,7 @@ class Container:
         self._reader = threading.Thread(target=self._copy, daemon=True, name=f"logs of {spec.name}")
 
     def start(self) -> None:
-        with _naming(self.spec.name, "starting"):
+        with naming(self.spec.name, "starting"):
             self.made.start()
         self._reader.start()
 
@@ -83,7 +84,7 @@ class Container:
 
     def _await_address(self, network: str) -> str:
         """The address docker has given it; a container that has ended has none."""
-        with _naming(self.spec.name, "starting"):
+        with naming(self.spec.name, "starting"):
             self.made.reload()
         settings = self.made.attrs["NetworkSettings"]
         bindings = (settings["Ports"] or {}).get(f"{PORT}/tcp")
@@ -156,6 +157,7 @@ class Container:
             self._reader.join(2)
         with contextlib.suppress(DockerException, requests.RequestException):
             self.made.remove(v=True, force=True)
+        keeper().removed(_path(self.made.id))
 
 
 @contextmanager
@@ -169,6 +171,7 @@ def open_containers(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterat
     owner.sweep_folders()
     folder = owner.make_folder()
     (logs or folder).mkdir(parents=True, exist_ok=True)
+    keeper().folder(str(folder))
     run = _Run(client, folder, logs or folder)
     watchdog = Watchdog()
     links: dict[str, Link] = {}
@@ -233,7 +236,7 @@ class _Run:
             docker.types.Mount(m.target, str((spec.folder / m.source).resolve()), "bind", read_only=m.read_only)
             for m in options.mounts
         ]
-        with _naming(spec.name, f"making a container of the image {options.image}"):
+        with naming(spec.name, f"making a container of the image {options.image}"):
             image = self._image(spec.name, options.image, options.pull)
             memory = f"{options.memory_mib}m" if options.memory_mib else None
             made = self._client.containers.create(
@@ -256,10 +259,17 @@ class _Run:
                 **self._networking(options.network),
                 **_gpus(options.gpus),
             )
+        self._keep(_path(made.id))
         log = self._logs / f"{spec.name}.log"
         if not life:
             log.unlink(missing_ok=True)  # an earlier run's
         return Container(spec, made, image.id, log, shared, self._network.name if self._network else "")
+
+    def _keep(self, path: str) -> None:
+        """Removed when we are gone, where the engine is on this machine; else by the next run (`sweep`)."""
+        socket = socket_of(self._client)
+        if socket:
+            keeper().made(path, socket)
 
     def _shared(self, spec: ComponentSpec, life: int, user: str, tls: bool) -> Path:
         """The folder that is mounted into the container, for its socket or its certificates."""
@@ -283,7 +293,7 @@ class _Run:
 
     def _image(self, component: str, name: str, pull: str) -> Any:
         if pull == "always":
-            return self._client.images.pull(*_tagged(name))
+            return self._client.images.pull(*tagged(name))
         try:
             return self._client.images.get(name)
         except ImageNotFound:
@@ -292,9 +302,9 @@ class _Run:
                     component, f"there is no image {name} here, and pull is never", "starting"
                 ) from None
         try:
-            return self._client.images.pull(*_tagged(name))
+            return self._client.images.pull(*tagged(name))
         except DockerException as error:
-            why = f"there is no image {name} here, and it cannot be pulled: {_reason(error)}"
+            why = f"there is no image {name} here, and it cannot be pulled: {reason(error)}"
             raise ComponentFailure(component, why, "starting") from None
 
     def _networking(self, network: str) -> dict[str, Any]:
@@ -306,6 +316,7 @@ class _Run:
             self._network = self._client.networks.create(
                 f"metronome-{self.id}", driver="bridge", internal=True, labels=self.labels("")
             )
+            self._keep(f"/networks/{self._network.id}")
         return {"network": self._network.name}
 
     def remove(self) -> None:
@@ -314,40 +325,19 @@ class _Run:
         if self._network is not None:
             with contextlib.suppress(DockerException, requests.RequestException):
                 self._network.remove()
+            keeper().removed(f"/networks/{self._network.id}")
         shutil.rmtree(self._folder, ignore_errors=True)
+        keeper().removed(str(self._folder))
+
+
+def _path(container: str) -> str:
+    """Of a container in the engine's API; asked to be removed, whatever it does."""
+    return f"/containers/{container}?force=true&v=true"
 
 
 def _tls(shared: Path) -> Path:
     """Where the certificates of the container with that folder are; ours stay outside of it."""
     return shared.with_name(f"{shared.name}.tls")
-
-
-def engine(component: str) -> Any:
-    """A client of the container engine; raises ComponentFailure where none answers."""
-    try:
-        client = docker.from_env(timeout=30)
-        client.ping()
-    except (DockerException, requests.RequestException) as error:
-        why = f"needs a container engine, and none answers ({_reason(error)}); is Docker running, is DOCKER_HOST right?"
-        raise ComponentFailure(component, why, "starting") from None
-    return client
-
-
-def sweep(client: Any) -> list[str]:
-    """Remove containers and networks whose owner on this machine is gone; returns their names."""
-    found = []
-    filters = {"label": [f"{LABEL}.owner", f"{LABEL}.host={platform.node()}"]}
-    for made in client.containers.list(all=True, filters=filters):
-        if not owner.alive(made.labels[f"{LABEL}.owner"]):
-            with contextlib.suppress(NotFound):
-                made.remove(v=True, force=True)
-            found.append(made.name)
-    for network in client.networks.list(filters=filters):
-        if not owner.alive(network.attrs["Labels"][f"{LABEL}.owner"]):
-            with contextlib.suppress(APIError):
-                network.remove()
-            found.append(network.name)
-    return found
 
 
 def _own(spec: ComponentSpec) -> dict[str, Any]:
@@ -362,22 +352,3 @@ def _gpus(count: int) -> dict[str, Any]:
     if not count:
         return {}
     return {"device_requests": [docker.types.DeviceRequest(count=count, capabilities=[["gpu"]])]}
-
-
-def _tagged(name: str) -> tuple[str, str | None]:
-    """Repository and tag: without one docker would pull all."""
-    if "@" in name or ":" in name.rpartition("/")[2]:
-        return name, None
-    return name, "latest"
-
-
-@contextmanager
-def _naming(component: str, doing: str) -> Iterator[None]:
-    try:
-        yield
-    except (DockerException, requests.RequestException) as error:
-        raise ComponentFailure(component, _reason(error), doing) from None
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "explanation", None) or error).strip()
