@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from metronome.hwmodels.interface import DTYPE_BYTES
 
@@ -22,6 +23,7 @@ from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.engines import kind_of
 from .serving.kv.capacity import Kept, num_blocks, working_bytes
+from .serving.kv.groups import KvGroup, in_groups
 from .serving.options import EngineOptions
 from .serving.spec import DeviceFacts, Start
 
@@ -43,6 +45,7 @@ class UnitPlan:
     max_model_len: int
     kv_dtype: str
     given: EngineOptions  # the scenario's flags, before any that are left open were filled in
+    kv_groups: tuple[KvGroup, ...] = ()  # of layers, where some keep fewer tokens than others
 
     @property
     def name(self) -> str:
@@ -198,7 +201,8 @@ class _Placement:
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         length = engine.max_model_len or self.arch.max_positions
-        refused = kind_of(engine.version).refuse_start(engine, Start(length, self.arch.max_positions, fit))
+        start = Start(length, self.arch.max_positions, fit, self._longest(length))
+        refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
             raise self._refuse(f"engine.{refused[0]}", *refused[1:])
         return UnitPlan(
@@ -212,6 +216,7 @@ class _Placement:
             length,
             self.kv_dtype,
             self.scenario.instances[self.index].engine,
+            tuple(group for group, _ in self._groups),
         )
 
     def _routing(self) -> Routing | None:
@@ -258,10 +263,46 @@ class _Placement:
             )
         return min(found)
 
+    @cached_property
+    def _groups(self) -> list[tuple[KvGroup, list[int]]]:
+        """Groups of layers that keep different tokens, with the layers of each; none where all keep the same, where
+        pages of different layers have different sizes, or where K and V are handed on (vLLM turns its hybrid KV cache
+        manager off with KV connectors)."""
+        arch, options = self.arch, self.options
+        if (
+            not kind_of(options.engine.version).hybrid_kv_cache
+            or options.role != "both"
+            or options.decode_attention == "pim"
+        ):
+            return []
+        pages = {layer: arch.kept(layer, self.layout.tp, self.kv_dtype) for layer in range(arch.layers)}
+        keeping = [layer for layer, page in pages.items() if page]
+        mixers = [arch.blocks[layer].mixer for layer in keeping]
+        kinds = [KvGroup(mixer.window, mixer.chunk) for mixer in mixers if isinstance(mixer, Attention)]
+        one_size = len({page for page in pages.values() if page}) == 1 and not arch.state_bytes(self.layout.tp)
+        if len(kinds) < len(mixers) or not one_size or all(kind.keeps_all for kind in kinds):
+            return []
+        return [(kind, [keeping[number] for number in numbers]) for kind, numbers in in_groups(kinds)]
+
+    def _longest(self, length: int) -> int:
+        """KV blocks that vLLM wants room for: those of a request of ``length`` tokens."""
+        engine = self.options.engine
+        size, batched = engine.block_size, engine.max_num_batched_tokens or length
+        if not self._groups:
+            return -(-length // size)
+        pages = sum(group.most_blocks(length, batched, size) * len(layers) for group, layers in self._groups)
+        return -(-pages // max(len(layers) for _, layers in self._groups))
+
     def _kept(self, layers: range, tp: int) -> Kept:
-        """What these layers keep on one device. Windows let go of tokens only in engines that hand on no K and V
-        (vLLM turns its hybrid KV cache manager off with KV connectors), and only beside layers that keep all."""
+        """What these layers keep on one device.
+
+        With groups of layers a block is a page in each layer of the largest. Else what windows let go of, in engines
+        that hand on no K and V, and beside layers that keep all, is set aside by sequence.
+        """
         arch = self.arch
+        if self._groups:
+            most = max(len([layer for layer in group if layer in layers]) for _, group in self._groups)
+            return Kept(most * arch.kept(self._groups[0][1][0], tp, self.kv_dtype))
         windows: dict[int, int] = {}
         token = 0
         for layer in layers:

@@ -217,6 +217,7 @@ class Simulation:
                     *make_policies(where, options.scheduling_policy, self.scenario.slo.ttft_ms),
                     self.scenario.seed,
                     async_scheduling=slots == 1 and _asynchronous(unit),
+                    kv_groups=unit.kv_groups,
                 )
                 members.append(
                     Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)

@@ -147,6 +147,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.options",
         "orchestrator.serving.spec",
         "orchestrator.serving.kv.capacity",
+        "orchestrator.serving.kv.groups",
     ),
     "orchestrator.kv_routes": (
         *LEAVES,
@@ -230,8 +231,15 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
         "orchestrator.simulation",
     ),
+    "orchestrator.sweep": (
+        *LEAVES,
+        "orchestrator.api",
+        "orchestrator.report.result",
+        "orchestrator.scenario",
+    ),
     "orchestrator.cli": (
         *LEAVES,
+        "orchestrator.sweep",
         *SERVING,
         "orchestrator.serving.refusals",  # validate asks who can be served
         "orchestrator.workload.request",
@@ -272,7 +280,8 @@ OUTSIDERS = {
     ),
     "docker": ("orchestrator.coupling.launch",),
     "click": ("orchestrator.cli",),
-    "jinja2": ("orchestrator.report.html",),
+    "jinja2": ("orchestrator.report.html", "orchestrator.sweep"),
+    "optuna": ("orchestrator.sweep",),
     "perfetto": ("orchestrator.instruments",),
     "rich": ("orchestrator.cli", "orchestrator.report"),
 }

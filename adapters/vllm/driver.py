@@ -33,7 +33,13 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
-from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.kv_cache_interface import (
+    ChunkedLocalAttentionSpec,
+    FullAttentionSpec,
+    KVCacheConfig,
+    KVCacheGroupSpec,
+    SlidingWindowSpec,
+)
 from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
@@ -50,6 +56,7 @@ FLAGS = {
     "num_gpu_blocks": 1000,
     "enable_prefix_caching": True,
     "max_model_len": 1 << 20,
+    "kv_groups": [[0, 0]],  # (window, chunk) of each group of layers; zeros keep all
 }
 
 
@@ -112,8 +119,10 @@ class Driver:
             observability_config=_config(ObservabilityConfig),
             model_config=Model(max_model_len=f["max_model_len"]),
         )
-        spec = FullAttentionSpec(block_size=f["block_size"], num_kv_heads=1, head_size=1, dtype=torch.float32)
-        groups = [KVCacheGroupSpec(["layer"], spec)]
+        groups = [
+            KVCacheGroupSpec([f"layer.{number}"], _spec(f["block_size"], *kind))
+            for number, kind in enumerate(f["kv_groups"])
+        ]
         kind = AsyncScheduler if f["async_scheduling"] else Scheduler
         self.scheduler = kind(
             vllm_config=whole,
@@ -187,6 +196,14 @@ class Driver:
     def _waiting(self):
         scheduler = self.scheduler
         return [int(r.request_id) for r in (*getattr(scheduler, "skipped_waiting", ()), *scheduler.waiting)]
+
+
+def _spec(block_size, window, chunk):
+    """What one group keeps."""
+    shape = {"block_size": block_size, "num_kv_heads": 1, "head_size": 1, "dtype": torch.float32}
+    if window:
+        return SlidingWindowSpec(sliding_window=window, **shape)
+    return ChunkedLocalAttentionSpec(attention_chunk_size=chunk, **shape) if chunk else FullAttentionSpec(**shape)
 
 
 def _config(kind, **values):

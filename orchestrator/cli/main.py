@@ -15,6 +15,9 @@ from .signals import install
 #: command -> (module, what it does); the function has the command's name with _ for -.
 COMMANDS = {
     "run": ("run", "Run a scenario, print the table, write the results."),
+    "sweep": ("sweep", "Run a scenario at many points, and say which nothing beats."),
+    "capacity": ("capacity", "Find the highest load at which a scenario keeps an SLO."),
+    "plan": ("plan_cluster", "Find the cheapest cluster that holds a load under an SLO."),
     "report": ("report", "Write a run's report.html, or several runs side by side."),
     "debug": ("debug", "Step through a run both ways, and ask why."),
     "replay": ("replay", "Run a recording again without its components."),

@@ -53,7 +53,9 @@ def command(
         for unit, replica in zip(units, simulation.replicas, strict=True):
             model, blocks, size = unit.arch.name, unit.blocks, replica.engine.block_size
             role = "" if replica.role is Role.BOTH else f" ({replica.role})"
-            click.echo(f"  {replica.name}{role}: {model}, {blocks} KV blocks ({blocks * size} tokens)")
+            groups = len(unit.kv_groups) or 1
+            split = f", in {groups} groups of layers" if groups > 1 else ""
+            click.echo(f"  {replica.name}{role}: {model}, {blocks} KV blocks ({blocks // groups * size} tokens{split})")
         for unit in simulation.units:
             _flags(unit)
         for spec in simulation.specs:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
 from ..serving.engines import kinds
@@ -55,17 +55,22 @@ def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int 
 
 
 def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
-    if isinstance(overrides, Mapping):
-        for path, value in overrides.items():
-            _set(data, path, value)
-    else:
-        for override in overrides:
-            path, separator, text = override.partition("=")
-            if not separator or not path:
-                raise InputError("--set", override, None, "must be path.to.field=value")
-            _set(data, path, parse_value("--set", text))
+    values = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    for path, value in values.items():
+        _set(data, path, value)
     if seed is not None:
         data["seed"] = seed
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Values by path, of texts ``path.to.field=value`` with YAML values. Raises InputError."""
+    found = {}
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator or not path:
+            raise InputError("--set", override, None, "must be path.to.field=value")
+        found[path] = parse_value("--set", text)
+    return found
 
 
 def _devices(path: Path) -> dict[str, Any]:
@@ -78,17 +83,28 @@ def _devices(path: Path) -> dict[str, Any]:
 
 def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
     """The scenario of parsed YAML; the first thing wrong as InputError."""
+    return checked(Scenario, data, where, text, (*formats_in_scenarios(), *kinds()))
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def checked(kind: type[Model], data: Any, where: str, text: str = "", tags: Sequence[str] = ()) -> Model:
+    """A file's content as that model; the first thing wrong as InputError, with its line if ``text`` is the file's.
+
+    ``tags`` are names of variants, which are no fields of the file.
+    """
     try:
-        return Scenario.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        loc = tuple(part for part in first["loc"] if part not in (*formats_in_scenarios(), *kinds()))
+        loc = tuple(part for part in first["loc"] if part not in tags)
         line = _line_of(text, loc)
         message = first["msg"].removeprefix("Value error, ")
         value = first.get("input")
         raise InputError(
             f"{where}:{line}" if line else where,
-            ".".join(map(str, loc)) or "scenario",
+            ".".join(map(str, loc)) or kind.__name__.lower(),
             None if isinstance(value, dict | list) or first["type"] == "missing" else value,
             message,
         ) from None

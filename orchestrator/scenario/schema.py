@@ -204,6 +204,12 @@ class Instance(Devices):
     tensor_parallel_size: int | None = Field(default=None, ge=1, description="default: what the others leave")
     pipeline_parallel_size: int = Field(default=1, ge=1)
     data_parallel_size: int = Field(default=1, ge=1)
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_DEVICES,
+        description="so many instances NAME-0, NAME-1, ...; they share the accelerators",
+    )
     enable_expert_parallel: bool = Field(default=False, description="whole experts on each rank instead of slices")
     ffn: Ffn | None = None
     expert_routing: ExpertRouting | None = None
@@ -273,6 +279,12 @@ class Scenario(Part):
         """One's own device of that name, else the catalog's; KeyError says what there is."""
         return self.devices[name].device(name) if name in self.devices else catalog.device(name)
 
+    @field_validator("instances", mode="after")
+    @classmethod
+    def _replicas(cls, instances: list[Instance]) -> list[Instance]:
+        """Each written out: what follows knows instances only."""
+        return [one for instance in instances for one in _written_out(instance)]
+
     @model_validator(mode="after")
     def _references(self) -> Scenario:
         _unique("instance", [instance.name for instance in self.instances])
@@ -300,6 +312,35 @@ class Scenario(Part):
             if one in roles and other not in roles:
                 raise ValueError(f"instances: there is a {one} instance but no {other} instance")
         return self
+
+
+def _written_out(instance: Instance) -> list[Instance]:
+    """The replicas of an instance, with as many of its accelerators each. Raises ValueError."""
+    if instance.replicas == 1:
+        return [instance]
+    found = []
+    shares = {"": _shares(instance, "accelerators", instance.devices)}
+    if instance.ffn:
+        shares["ffn"] = _shares(instance, "ffn.accelerators", instance.ffn.devices)
+    for number in range(instance.replicas):
+        change: dict[str, Any] = {
+            "name": f"{instance.name}-{number}",
+            "replicas": 1,
+            "accelerators": shares[""][number],
+        }
+        if instance.ffn:
+            change["ffn"] = instance.ffn.model_copy(update={"accelerators": shares["ffn"][number]})
+        found.append(instance.model_copy(update=change))
+    return found
+
+
+def _shares(instance: Instance, field: str, devices: list[tuple[str, int]]) -> list[list[str]]:
+    """Equal parts of accelerators, in their order."""
+    size, left = divmod(len(devices), instance.replicas)
+    if left or not size:
+        raise ValueError(f"{instance.name}: {instance.replicas} replicas cannot share {len(devices)} {field} evenly")
+    parts = [devices[first : first + size] for first in range(0, len(devices), size)]
+    return [[f"{node}[{number}]" for node, number in part] for part in parts]
 
 
 def _unique(what: str, names: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .host_costs import HostCosts
 from .interface import AdmissionPolicy, Engine, Role, VictimPolicy
+from .kv.groups import KvGroup
 from .options import EngineOptions
 
 
@@ -24,6 +25,7 @@ class EngineSpec:
         first_log: number of the step log of its first slot; the others' follow.
         seed: of what it draws, if it draws anything.
         async_scheduling: the next step is scheduled while one is in flight, before its tokens are known.
+        kv_groups: of layers, where some keep fewer tokens than others; a block then holds the tokens of one group.
         admission, victims: policies where the scenario names them; None leaves it to the engine's own.
     """
 
@@ -38,16 +40,18 @@ class EngineSpec:
     victims: VictimPolicy | None = None
     seed: int = 0
     async_scheduling: bool = False
+    kv_groups: tuple[KvGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What an engine finds when it starts: tokens a request may have, what the model allows, and the KV blocks that
-    fit the memory."""
+    """What an engine finds when it starts: tokens a request may have, what the model allows, the KV blocks that fit the
+    memory, and how many of them a request as long as it may be takes."""
 
     max_model_len: int
     max_positions: int
     blocks: int
+    longest: int
 
 
 StartRule = Callable[[Any, Start], tuple[str, object, str] | None]
@@ -76,10 +80,11 @@ def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
 class EngineKind:
     """One kind of engine: its flags, how one is made, its host work where no file of ours has it, what it takes where
     flags are left open (``resolve``), and which flag keeps it from starting, its value and what is allowed
-    (``refuse_start``; None if nothing does)."""
+    (``refuse_start``; None if nothing does). ``hybrid_kv_cache``: it heeds `EngineSpec.kv_groups`."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
     costs: HostCosts | None = None
     resolve: Callable[[EngineOptions, DeviceFacts], EngineOptions] = _plain
     refuse_start: StartRule = lambda options, start: None
+    hybrid_kv_cache: bool = False

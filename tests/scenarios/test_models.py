@@ -17,7 +17,7 @@ KV_BLOCKS = [
     ("11-mistral-family-refused", 19_000, 0.05),
     ("12-qwen3-coder-480b-zero-shared-expert", 103_000, 0.05),
     ("13-mla-deepseek-refused", 44_000, 0.05),
-    ("14-gpt-oss-refused", 14_500, 0.05),
+    ("14-gpt-oss-refused", 16_900, 0.05),  # a block is a page of 18 layers, in vLLM's two groups
     ("36_bfloat16-vllm-dtype-name", 28_202, 0),
     ("36_float16-vllm-dtype-name", 28_202, 0),
     ("36_half-vllm-dtype-name", 28_202, 0),

@@ -1,6 +1,7 @@
 import pytest
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.serving.kv.capacity import Kept, num_blocks, pages, working_bytes
+from metronome.orchestrator.serving.kv.capacity import Kept, num_blocks, working_bytes
+from metronome.orchestrator.serving.kv.groups import KvGroup, in_groups
 
 GB = 10**9
 
@@ -39,11 +40,16 @@ def test_the_hybrid_managers_blocks_of_a_published_run():
     left = (
         int(79.15 * 2**30 * 0.8) - 65_248_815_744 // 4 - working_bytes(8192, 256, 2880, 4 * 2880 // 4, 201088 // 4, 2)
     )
-    blocks, groups = pages(left, page, 18, 18)
-    assert groups == 2
-    assert blocks == pytest.approx(330_018, rel=0.05)
+    groups = in_groups([KvGroup(window=128), KvGroup()] * 18)
+    assert [(kind.window, len(layers)) for kind, layers in groups] == [(128, 18), (0, 18)]
+    assert left // (page * 18) == pytest.approx(330_018, rel=0.05)
 
 
-@pytest.mark.parametrize(("full", "windowed", "groups", "size"), [(10, 50, 6, 10), (24, 26, 2, 26), (32, 0, 1, 32)])
+@pytest.mark.parametrize(
+    ("full", "windowed", "groups", "size"), [(10, 50, 6, 10), (24, 26, 2, 26), (32, 0, 1, 32), (10, 15, 3, 8)]
+)
 def test_groups_of_layers(full, windowed, groups, size):
-    assert pages(1000 * size, 1, full, windowed) == (1000, groups)
+    found = in_groups([KvGroup()] * full + [KvGroup(window=128)] * windowed)
+    assert len(found) == groups
+    assert max(len(layers) for _, layers in found) == (10 if (full, windowed) == (10, 15) else size)
+    assert sorted(layer for _, layers in found for layer in layers) == list(range(full + windowed))

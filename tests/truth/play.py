@@ -6,6 +6,7 @@ from array import array
 from typing import Any
 
 from metronome.adapters.vllm import RealScheduler
+from metronome.orchestrator.serving.kv.groups import KvGroup
 from metronome.orchestrator.serving.policies import Priority
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.lanes import VllmStep
@@ -58,7 +59,9 @@ class Ours:
         policy = Priority() if flags["policy"] == "priority" else None
         self._asynchronous = flags["async_scheduling"]
         lanes = 1 if self._asynchronous else workload.steps
-        self.scheduler = Scheduler(config, flags["num_gpu_blocks"] - 1, lanes, admission=policy, victims=policy)
+        groups = [KvGroup(window, chunk) for window, chunk in flags["kv_groups"]]
+        blocks = flags["num_gpu_blocks"] - 1
+        self.scheduler = Scheduler(config, blocks, lanes, admission=policy, victims=policy, groups=groups)
         self._states: dict[int, VllmRequestState] = {}
         self._last: VllmStep | None = None
         self._time = 0

@@ -11,6 +11,8 @@ MODES: dict[str, dict[str, Any]] = {
     "asynchronous": {"steps": 2, "async_scheduling": True},
     "pipeline, synchronous": {"steps": 2, "async_scheduling": False, "pipeline_parallel_size": 2},
     "pipeline, asynchronous": {"steps": 2, "async_scheduling": True, "pipeline_parallel_size": 2},
+    "windows, synchronous": {"steps": 1, "async_scheduling": False, "windows": True},
+    "windows, asynchronous": {"steps": 2, "async_scheduling": True, "windows": True},
 }
 
 
@@ -63,8 +65,18 @@ def draw(mode: str, seed: int) -> Workload:
     }
     made = Workload(mode, seed, facts["steps"], flags, jobs)
     spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
-    flags["num_gpu_blocks"] = 1 + made.least_blocks() + spare
+    flags["kv_groups"] = _groups(random, block_size) if facts.get("windows") else [[0, 0]]
+    flags["num_gpu_blocks"] = 1 + made.least_blocks() * len(flags["kv_groups"]) + spare
     return made
+
+
+def _groups(random: Random, block_size: int) -> list[list[int]]:
+    """(window, chunk) of each group of layers: one kind with a window or chunks, mostly beside one that keeps all."""
+    partial = [random.randint(1, 40), 0] if random.random() < 0.8 else [0, block_size * random.randint(1, 4)]
+    if random.random() < 0.2:
+        return [partial]
+    groups = [partial] * random.randint(1, 3) + [[0, 0]]
+    return groups if random.random() < 0.5 else groups[::-1]
 
 
 def _job(random: Random, number: int, longest: int, most: int, priorities: bool) -> Job:

@@ -90,15 +90,3 @@ def num_blocks(
             f"gpu_memory_utilization {utilization} = {budget / gib:.2f} GiB",
         )
     return blocks
-
-
-def pages(left: int, page: int, full: int, windowed: int) -> tuple[int, int]:
-    """(num_gpu_blocks, groups) as vLLM's hybrid KV cache manager has them for layers with pages of one size.
-
-    Layers are grouped by kind, as many in each group as the rarer kind has (or as the commoner, where that is
-    less than a quarter more); a block is one page in every layer of one group. ``left`` is the memory for
-    pages, ``full`` and ``windowed`` count layers (vLLM v1, ``get_kv_cache_groups``).
-    """
-    counts = [count for count in (full, windowed) if count]
-    size = max(counts) if max(counts) < min(counts) * 1.25 else min(counts)
-    return left // (page * size), sum(-(-count // size) for count in counts)

@@ -86,6 +86,11 @@ class BlockPool:
             found.append(block if isinstance(block, int) else next(iter(block)))
         return found
 
+    def get_cached_block(self, name: bytes) -> int | None:
+        """The block found by that hash."""
+        block = self._by_hash.get(name)
+        return block if block is None or isinstance(block, int) else next(iter(block))
+
     def idle(self, blocks: Iterable[int]) -> int:
         """How many of these are in the free queue (holding them takes them out of it)."""
         return sum(1 for block in blocks if block not in self._references)

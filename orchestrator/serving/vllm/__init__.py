@@ -8,4 +8,6 @@ from .engine import VllmEngine
 from .options import VllmOptions
 from .start import refuse_start
 
-KIND = EngineKind(options=VllmOptions, make=VllmEngine, resolve=resolve, refuse_start=refuse_start)
+KIND = EngineKind(
+    options=VllmOptions, make=VllmEngine, resolve=resolve, refuse_start=refuse_start, hybrid_kv_cache=True
+)

@@ -10,21 +10,26 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
+from ..kv.cache import KvCache
 from .request_state import VllmRequestState
 
 
 class Decoders:
     """The set of decoding sequences; ``step`` is the number of the step being scheduled.
 
-    ``log`` is the number of the step log in which this lane's steps are written down.
+    ``log`` is the number of the step log in which this lane's steps are written down. What ``cache`` is asked by each
+    sequence, and when, follows from its block size and edges.
     """
 
-    def __init__(self, block_size: int, log: int = 0) -> None:
-        self.block_size, self.log = block_size, log
+    def __init__(self, cache: KvCache, log: int = 0) -> None:
+        self.block_size, self.log = cache.block_size, log
+        self._edges = sorted(cache.edges | {cache.block_size - 1})
+        self._partial = cache.partial
+        self._joined: list[int] = []  # for this step, after chunks that windows have not moved over yet
         self.step = 0
         self.count = 0
         self._offsets = 0  # sum
-        self._rows: list[dict[int, VllmRequestState]] = [{} for _ in range(block_size)]  # by step of next block
+        self._rows: list[dict[int, VllmRequestState]] = [{} for _ in range(cache.block_size)]  # by step of next block
         self._ends: dict[int, dict[int, VllmRequestState]] = {}  # by last step
         self._members: dict[int, VllmRequestState] = {}  # by place in the running list
         self._low: list[tuple[int, int]] = []  # heaps of (offset, order), cleaned when looked at
@@ -40,6 +45,8 @@ class Decoders:
         self._members[order] = sequence
         self._rows[-offset % self.block_size][order] = sequence
         self._ends.setdefault(self.step + sequence.remaining - 1, {})[order] = sequence
+        if self._partial:
+            self._joined.append(order)
         heappush(self._low, (offset, order))
         heappush(self._high, (-offset, order))
         if len(self._low) > 4 * self.count + 64:
@@ -68,10 +75,10 @@ class Decoders:
         return sequence.order in self._members
 
     def at_block_edge(self) -> list[int]:
-        """Places in the running list of those whose next token begins a new block, or ends one."""
-        begins = self._rows[self.step % self.block_size]
-        ends = self._rows[(self.step + 1) % self.block_size]
-        return [*begins, *ends]
+        """Places in the running list of those whose next token ends a block, or changes what they hold."""
+        rows, step, size = self._rows, self.step, self.block_size
+        joined, self._joined = [order for order in self._joined if order in self._members], []
+        return [order for edge in self._edges for order in rows[(step - edge) % size]] + joined
 
     def ending(self) -> list[VllmRequestState]:
         """Whose token of this step is their last."""

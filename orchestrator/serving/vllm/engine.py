@@ -37,8 +37,9 @@ class VllmEngine:
     def _new_scheduler(self) -> Scheduler:
         spec = self._spec
         hand_over = self.role is Role.PREFILL
+        policies = spec.admission, spec.victims
         return Scheduler(
-            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, spec.admission, spec.victims
+            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, *policies, spec.kv_groups
         )
 
     @property
@@ -57,7 +58,7 @@ class VllmEngine:
     def check(self, request: Request) -> None:
         outputs = 1 if self.role is Role.PREFILL else request.output_tokens
         tokens = request.input_tokens + outputs
-        need = -(-(tokens - 1) // self.block_size)  # the last token's K and V are never computed
+        need = self.scheduler.cache.most_blocks(request.input_tokens, tokens - 1)  # the last is never computed
         if self.role is Role.DECODE:  # blocks for the prompt and the token after it are reserved at once
             need = max(need, -(-(request.input_tokens + 1) // self.block_size))
         where, name = f"request {request.id}", self._spec.name
@@ -142,7 +143,7 @@ class VllmEngine:
         if request.token_ids is None or not self._config.enable_prefix_caching:
             return 0
         hashes = hash_blocks(request.token_ids[: request.input_tokens], self.block_size)
-        return len(self.scheduler.pool.get_cached_blocks(hashes, len(hashes))) * self.block_size
+        return len(self.scheduler.cache.find(hashes, request.input_tokens)[0]) * self.block_size
 
     def steady(self, most: int) -> int:
         return self.scheduler.steady(most)
@@ -166,7 +167,7 @@ class VllmEngine:
                 computed = lane.decoders.context(own)
                 produced += lane.decoders.step - own.since
         waits = self._blocked(own) if where == "waiting" else ""
-        return RequestView(own.request.id, where, computed, produced, len(own.block_ids), waits)
+        return RequestView(own.request.id, where, computed, produced, self.scheduler.cache.held(own), waits)
 
     def _where(self, state: VllmRequestState) -> str:
         scheduler = self.scheduler
@@ -181,7 +182,7 @@ class VllmEngine:
         scheduler, pool = self.scheduler, self.scheduler.pool
         if len(scheduler.running) >= scheduler.config.max_num_seqs:
             return f"a place: max_num_seqs = {scheduler.config.max_num_seqs} are running"
-        if pool.free < scheduler.cache.blocks_for(state.num_tokens) - len(state.block_ids):
+        if pool.free < scheduler.cache.missing(state, state.num_tokens):
             return f"KV blocks: {pool.free} of {pool.size} are free"
         return "its next step"
 

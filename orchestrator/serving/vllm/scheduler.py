@@ -1,24 +1,26 @@
 """The two-phase scheduler of vLLM V1 (0.19), one engine.
 
-Phase A gives every running sequence its tokens, in order, preempting from the tail when blocks run
-out; phase B admits from the head of the waiting queue and never preempts. One token budget serves
-prefill and decode; a long prompt is computed in chunks; blocks are counted in whole.
+Phase A gives every running sequence its tokens, in order, preempting from the tail when blocks run out; phase B admits
+from the head of the waiting queue and never preempts. One token budget serves prefill and decode; a long prompt is
+computed in chunks; blocks are counted in whole.
 
-The cost of a step must not depend on how many sequences run. Decoding sequences, nearly all of
-them, are moved together by `Decoders`; only sequences that need a block, and those still computing
-their prompt, are looked at one by one. The one case in which the budget cuts decoders off goes the
-long way (`_grow_in_order`).
+The cost of a step must not depend on how many sequences run. Decoding sequences, nearly all of them, are moved together
+by `Decoders`; only sequences that need a block, and those still computing their prompt, are looked at one by one. The
+one case in which the budget cuts decoders off goes the long way (`_grow_in_order`).
 
-Several steps may be in flight (pipeline stages): each is a *lane*. A sequence that has sent off a
-token waits for its lane; prompts may have chunks in several.
+Several steps may be in flight (pipeline stages): each is a *lane*. A sequence that has sent off a token waits for its
+lane; prompts may have chunks in several.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from ..interface import AdmissionPolicy, EngineCounts, VictimPolicy
-from ..kv.cache import KvCache
+from ..kv.cache import Hit
+from ..kv.groups import KvGroup
+from ..kv.hybrid import kv_cache
 from .config import SchedulerConfig
 from .decoders import Decoders
 from .lanes import Chunk, Lane, VllmStep, gather
@@ -33,7 +35,7 @@ class Scheduler:
 
     ``hand_over``: requests leave with their first token, for another engine to decode; their blocks
     stay until :meth:`release`. ``admission`` orders the waiting (default: first come first served),
-    ``victims`` chooses who is preempted (default: the last admitted).
+    ``victims`` chooses who is preempted (default: the last admitted), ``groups`` are those of the layers.
     """
 
     def __init__(
@@ -45,15 +47,16 @@ class Scheduler:
         hand_over: bool = False,
         admission: AdmissionPolicy | None = None,
         victims: VictimPolicy | None = None,
+        groups: Sequence[KvGroup] = (),
     ) -> None:
         self.config = config
-        self.cache = KvCache(num_blocks, config.block_size, config.enable_prefix_caching)
+        self.cache = kv_cache(num_blocks, config.block_size, config.enable_prefix_caching, groups)
         self.pool = self.cache.pool
         self.counts = EngineCounts()
         self.waiting: WaitingQueue = FirstCome() if admission is None else ByKey(admission)
         self._victims = victims
         self.running: dict[int, VllmRequestState] = {}  # by order, hence in order
-        self.lanes = [Lane(Decoders(config.block_size, first_log + i)) for i in range(lanes)]
+        self.lanes = [Lane(Decoders(self.cache, first_log + i)) for i in range(lanes)]
         self.remote_kvs = WaitingForRemoteKvs(self.cache)
         self.handed: dict[int, VllmRequestState] = {}  # by request: prompt computed, blocks still held
         self._hand_over = hand_over
@@ -76,18 +79,13 @@ class Scheduler:
         """Tokens of running sequences' prompts that no step computes yet."""
         return sum(sequence.num_tokens - sequence.num_computed_tokens for sequence in self.prefilling.values())
 
-    def add(self, sequence: VllmRequestState) -> None:
-        """Queue a new arrival."""
-        self.waiting.append(sequence)
-
     def steady(self, most: int) -> int:
         """For how many steps after the one just scheduled its sequences stay the same, if nobody joins."""
         return self._lane.decoders.steady(most)
 
     def schedule(self, now_ps: int) -> VllmStep | None:
         """Decide the next step, in an idle lane; None when there is nothing to do, or no lane is idle."""
-        lane = gather(self.lanes)
-        if lane is None:
+        if (lane := gather(self.lanes)) is None:
             return None
         self._lane = lane
         self._passed: set[int] = set()  # by order, who gets no token in this step
@@ -211,14 +209,13 @@ class Scheduler:
     # Phase A ------------------------------------------------------------------------------------
 
     def _grow_running(self) -> int:
-        """Tokens and blocks for the running; the budget that is left."""
+        """Tokens and blocks for the running, in order (blocks taken may be found by hash); the budget that is left."""
         decoders, budget = self._lane.decoders, self.config.max_num_batched_tokens
         if self.prefilling or decoders.count > budget:
             wanted = sum(self._wanted(sequence) for sequence in self.prefilling.values())
             short = decoders.count + wanted > budget
             if short and (decoders.count > budget or not self._prefills_come_last()):
                 return self._grow_in_order(budget)
-        # In running order, as a block taken may be the one an earlier sequence has just been found by.
         for order in sorted({*decoders.at_block_edge(), *self.prefilling}):
             sequence = self.running.get(order)
             if sequence is None or order in self._passed:
@@ -284,19 +281,25 @@ class Scheduler:
 
     def _grow(self, sequence: VllmRequestState, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
-        need = self.cache.blocks_for(sequence.num_computed_tokens + tokens) - len(sequence.block_ids)
-        if not self._make_room(sequence, need):
+        if fits := self._extend(sequence, sequence.num_computed_tokens, tokens):
+            self._add_chunk(sequence, tokens)
+        return fits
+
+    def _extend(self, sequence: VllmRequestState, computed: int, tokens: int) -> bool:
+        """Blocks for this many tokens after those computed; False if it had to preempt itself."""
+        self.cache.remove_skipped_blocks(sequence, computed)
+        need = self.cache.missing(sequence, computed + tokens)
+        if need > self.pool.free and not self._make_room(sequence, need):
             return False
-        sequence.block_ids += self.pool.get_new_blocks(need)
-        self._add_chunk(sequence, tokens)
+        self.cache.extend(sequence, computed + tokens)
         return True
 
     def _add_chunk(self, sequence: VllmRequestState, tokens: int) -> None:
         sequence.num_computed_tokens += tokens
         self.cache.cache_blocks(sequence, sequence.num_computed_tokens)
-        last = sequence.num_computed_tokens == sequence.num_tokens
         sequence.num_in_flight += 1
-        self._lane.chunks.append(Chunk(sequence, tokens, sequence.num_computed_tokens, last, sequence.num_preemptions))
+        end, last = sequence.num_computed_tokens, sequence.num_computed_tokens == sequence.num_tokens
+        self._lane.chunks.append(Chunk(sequence, tokens, end, last, sequence.num_preemptions))
 
     def _grow_decoder(self, sequence: VllmRequestState) -> bool:
         """One more token: a block where one begins, a name where one ends; False if it preempted itself.
@@ -307,13 +310,11 @@ class Scheduler:
         """
         block_size, late = self.config.block_size, self.config.async_scheduling and sequence.order not in self._known
         context = self._lane.decoders.context(sequence)
-        if context % block_size == 0:
-            if len(sequence.block_ids) * block_size == context:
-                if not self.pool.free and not self._make_room(sequence, 1):
-                    return False
-                sequence.block_ids.append(self.pool.get_new_block())
-            if late:
-                self.cache.cache_blocks(sequence, context)
+        moves = context % block_size in self.cache.edges or sequence.since == self._lane.decoders.step
+        if moves and not self._extend(sequence, context, 1):
+            return False
+        if late and context % block_size == 0:
+            self.cache.cache_blocks(sequence, context)
         if (context + 1) % block_size == 0:
             if late:
                 self._filled.append((sequence, context + 1, sequence.num_preemptions))
@@ -353,8 +354,7 @@ class Scheduler:
 
     def _admit(self, budget: int, now_ps: int) -> None:
         config = self.config
-        if self.remote_kvs.ready:
-            budget = self._start_loaded(budget)
+        budget = self._start_loaded(budget)
         while self.waiting and budget > 0 and len(self.running) < config.max_num_seqs:
             sequence = self.waiting.peek()
             if sequence.num_in_flight:  # preempted, and part of its last life is still in a pipeline
@@ -368,7 +368,7 @@ class Scheduler:
                 continue
             # One token is always left to compute.
             hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
-            sequence.num_computed_tokens = len(hit) * config.block_size
+            sequence.num_computed_tokens = len(hit[0]) * config.block_size
             tokens = self._wanted(sequence)
             if not config.enable_chunked_prefill and tokens > budget:
                 break
@@ -380,7 +380,7 @@ class Scheduler:
             self._start(sequence, hit, tokens, now_ps)
             budget -= tokens
 
-    def _start(self, sequence: VllmRequestState, hit: list[int], tokens: int, now_ps: int) -> None:
+    def _start(self, sequence: VllmRequestState, hit: Hit, tokens: int, now_ps: int) -> None:
         self.cache.allocate_slots(sequence, hit, sequence.num_computed_tokens + tokens)
         self.counts.prefix_hit_tokens += sequence.num_computed_tokens
         if sequence.num_preemptions:

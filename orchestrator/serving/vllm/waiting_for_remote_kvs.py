@@ -36,7 +36,7 @@ class WaitingForRemoteKvs:
             return None
         self._cache.allocate_slots(sequence, hit, inputs + 1)
         sequence.num_computed_tokens = inputs
-        hit_tokens = len(hit) * self._cache.block_size
+        hit_tokens = len(hit[0]) * self._cache.block_size
         self._loading[sequence.request.id] = sequence
         if self.connector is not None:
             self.connector.reserved(sequence, inputs - hit_tokens)

@@ -1,0 +1,93 @@
+"""``metronome capacity``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..scenario.loading import load, parse_overrides
+from ..sweep import costs
+from ..sweep.capacity import MOST_RUNS, Capacity, knob, search
+from ..sweep.page import number
+from ..sweep.pool import Pool
+from ..sweep.runs import Runs
+from ..sweep.slo import Promise, promise
+from .progress import counting_bar
+from .sweep import WORKERS
+
+SHOWN = ("request_throughput", "output_throughput", "usd_per_million_output_tokens", "joules_per_output_token")
+
+
+@click.command("capacity")
+@click.argument("scenario", required=False)
+@click.option("--slo", required=True, metavar="NAME=MS,...", help="Limits of ttft, tpot, itl or e2el, in ms.")
+@click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), default="99", show_default=True)
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Keep the runs' figures here.")
+@click.option("--workers", type=click.IntRange(1, 256), default=WORKERS, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--quiet", is_flag=True, help="Print the answer alone.")
+def command(
+    scenario: str | None,
+    slo: str,
+    percentile: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    workers: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """The highest load at which SCENARIO keeps its promise, between what still does and what no longer does.
+
+    Turned is workload.request_rate, or workload.max_concurrency of a closed loop, or the rate of a recorded trace. At
+    most 20 runs, two at a time. A run that is too short cannot show an overload: give enough requests.
+
+    \b
+      metronome capacity quickstart --slo ttft=2000,tpot=50
+      metronome capacity my.yaml --slo tpot=30 --percentile 90 --set workload.num_requests=2000
+    """
+    promised = promise(slo, int(percentile))
+    given = parse_overrides(overrides)
+    path, start, whole = knob(load(scenario, given)[0])
+    with ExitStack() as stack:
+        tell = stack.enter_context(counting_bar("runs", quiet or as_json))
+        runs = Runs(scenario or "quickstart", stack.enter_context(Pool(min(workers, 2))), costs.built_in(), output)
+        tried = 0
+
+        def evaluate(loads: Sequence[float]) -> list[dict[str, Any]]:
+            nonlocal tried
+            rows = runs.rows([{**given, path: int(load) if whole else load} for load in loads])
+            tried += len(rows)
+            tell(tried, MOST_RUNS)
+            for row in rows:
+                if row["status"] == "refused":
+                    raise click.ClickException(row["error"])
+            return rows
+
+        found = search(path, start, whole, promised, evaluate)
+    if as_json:
+        click.echo(json.dumps(_facts(found, promised), indent=1))
+        return
+    click.echo(f"{promised}: {found}" + ("" if found.monotone else " (not monotone: a higher load kept it again)"))
+    if not quiet:
+        for tried_at, kept in sorted(found.runs):
+            click.echo(f"  {number(tried_at):>8}  {'kept' if kept else 'broken'}")
+        shown = [f"{name} {number(found.figures[name])}" for name in SHOWN if found.figures.get(name) is not None]
+        click.echo(f"{len(found.runs)} runs" + (f"; at {number(found.kept)}: {', '.join(shown)}" if shown else ""))
+
+
+def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
+    return {
+        "promise": {"percentile": promised.percentile, "limits_ms": promised.limits},
+        "knob": found.knob,
+        "kept": found.kept,
+        "broken": found.broken,
+        "monotone": found.monotone,
+        "runs": [{"load": load, "kept": kept} for load, kept in found.runs],
+        "figures": found.figures,
+    }

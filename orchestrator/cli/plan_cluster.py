@@ -1,0 +1,154 @@
+"""``metronome plan``."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError
+from ..scenario.loading import load, parse_overrides
+from ..sweep import costs
+from ..sweep.page import number
+from ..sweep.planner import Option, plan
+from ..sweep.pool import Pool
+from ..sweep.runs import Runs
+from ..sweep.slo import promise
+from .progress import counting_bar
+from .sweep import WORKERS
+
+
+@click.command("plan")
+@click.argument("scenario", required=False)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), required=True, help="Requests a second to hold.")
+@click.option("--slo", required=True, metavar="NAME=MS,...", help="Limits of ttft, tpot, itl or e2el, in ms.")
+@click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), default="99", show_default=True)
+@click.option(
+    "--device", "devices", multiple=True, help="Accelerators to try; more than once [default: the scenario's]."
+)
+@click.option("--tp", default="1,2,4,8", show_default=True, help="Tensor parallel sizes to try.")
+@click.option("--prices", type=click.Path(path_type=Path), help="YAML of USD per hour by accelerator.")
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Keep the runs' figures here.")
+@click.option("--workers", type=click.IntRange(1, 256), default=WORKERS, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def command(
+    scenario: str | None,
+    rate: float,
+    slo: str,
+    percentile: str,
+    devices: tuple[str, ...],
+    tp: str,
+    prices: Path | None,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    workers: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """The cheapest cluster of SCENARIO's model that holds a load under an SLO.
+
+    For each accelerator and tensor parallel size: what one replica carries (as `metronome capacity` finds it), how many
+    replicas hold the load behind the scenario's router (by running them), and what they cost. Traffic, model and engine
+    flags are those of the scenario and its first instance. Built-in prices are estimates: give your own.
+
+    \b
+      metronome plan quickstart --rate 20 --slo ttft=2000,tpot=50
+      metronome plan my.yaml --rate 50 --slo tpot=30 --device h100-sxm --device h200 --prices prices.yaml
+    """
+    promised, given = promise(slo, int(percentile)), parse_overrides(overrides)
+    loaded, _ = load(scenario, given)
+    kinds = [(device, size) for device in devices or _devices(loaded) for size in _sizes(tp)]
+    known = {**costs.built_in(), **(costs.read(prices) if prices else {})}
+    with ExitStack() as stack:
+        tell = stack.enter_context(counting_bar("kinds of replica", quiet or as_json))
+        runs = Runs(scenario or "quickstart", stack.enter_context(Pool(min(workers, 2))), known, output)
+        done = 0
+
+        def told(option: Option) -> None:
+            nonlocal done
+            done += 1
+            tell(done, len(kinds))
+
+        options = plan(loaded, given, rate, promised, kinds, runs, known, told)
+    rows = [_facts(option, rate) for option in options]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    _show(rows, f"{rate:g} requests/s, {promised}")
+
+
+def _devices(loaded: Any) -> list[str]:
+    """Those of the scenario's instances."""
+    kinds = {node.name: node.accelerators.type for node in loaded.cluster.nodes}
+    return list(dict.fromkeys(kinds[node] for instance in loaded.instances for node, _ in instance.devices))
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise InputError("--tp", "sizes", text, "must be whole numbers with commas between them, e.g. 1,2,4")
+    return list(dict.fromkeys(sizes))
+
+
+def _facts(option: Option, rate: float) -> dict[str, Any]:
+    figures = option.figures
+    done = figures.get("completed")
+    outputs = figures["total_output_tokens"] / done if done else 0.0
+    return {
+        "device": option.device,
+        "tensor_parallel_size": option.tensor_parallel_size,
+        "requests_per_s_of_one": option.capacity.kept if option.capacity else None,
+        "replicas": option.replicas,
+        "accelerators": option.accelerators,
+        "usd_per_hour": option.usd_per_hour,
+        "usd_per_million_output_tokens": option.usd_per_million_tokens(rate, outputs),
+        "figures": figures,
+        "why_not": option.why,
+    }
+
+
+def _show(rows: list[dict[str, Any]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    names = (
+        "accelerator",
+        "TP",
+        "one holds /s",
+        "replicas",
+        "accelerators",
+        "USD/h",
+        "USD/M output tokens",
+        "p99 TTFT ms",
+    )
+    grid = Table(*names, title=title)
+    for row in rows:
+        grid.add_row(
+            row["device"],
+            str(row["tensor_parallel_size"]),
+            number(row["requests_per_s_of_one"]),
+            str(row["replicas"] or "-"),
+            str(row["accelerators"] or "-"),
+            number(row["usd_per_hour"]),
+            number(row["usd_per_million_output_tokens"]),
+            number(row["figures"].get("p99_ttft_ms")),
+        )
+    Console(soft_wrap=True).print(grid)
+    for row in rows:
+        if row["why_not"]:
+            click.echo(f"{row['device']} x {row['tensor_parallel_size']}: {row['why_not']}")
+    best = rows[0]
+    if best["replicas"]:
+        cost = f", USD {number(best['usd_per_hour'])} an hour" if best["usd_per_hour"] is not None else ""
+        click.echo(
+            f"{'cheapest' if cost else 'fewest accelerators'}: {best['replicas']} replicas of "
+            f"{best['tensor_parallel_size']} {best['device']}{cost}"
+        )

@@ -1,0 +1,103 @@
+"""The highest load at which a promise is kept, by trisection: two runs at a time, whatever the number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InputError
+from ..scenario.schema import Scenario
+from .slo import Promise
+
+MOST_RUNS = 20
+WIDTH = 0.02  # of the interval, relative, at which the search ends
+STEP = 4  # from one pair to the next while there is no interval
+
+Row = dict[str, Any]
+Evaluate = Callable[[Sequence[float]], Sequence[Row]]
+
+
+@dataclass(slots=True)
+class Capacity:
+    """What was found.
+
+    Attributes:
+        knob: the field that was turned, by path.
+        kept: the highest load at which the promise was kept (0: at none tried), and its figures.
+        broken: the lowest above it at which it was not; None where it was kept at every load tried.
+        runs: every load tried, in order, and whether the promise was kept.
+        monotone: whether no load above a broken one kept it.
+    """
+
+    knob: str
+    kept: float = 0.0
+    figures: Row = field(default_factory=dict)
+    broken: float | None = None
+    runs: list[tuple[float, bool]] = field(default_factory=list)
+
+    @property
+    def monotone(self) -> bool:
+        return self.broken is None or not any(kept and load > self.broken for load, kept in self.runs)
+
+    def __str__(self) -> str:
+        if self.broken is None:
+            return f"{self.knob}: kept at every load tried, up to {self.kept:g}"
+        if not self.kept:
+            return f"{self.knob}: broken at every load tried, down to {self.broken:g}"
+        return f"{self.knob}: kept at {self.kept:g}, broken at {self.broken:g}"
+
+
+def knob(scenario: Scenario) -> tuple[str, float, bool]:
+    """(path, value now, whether whole) of what decides the load. Raises InputError where nothing does."""
+    workload: Any = scenario.workload
+    if workload.max_concurrency is not None:
+        return "workload.max_concurrency", workload.max_concurrency, True
+    if isinstance(workload.request_rate, int | float):
+        return "workload.request_rate", float(workload.request_rate), False
+    if workload.has_arrivals:
+        return "workload.rate", getattr(workload, "rate", None) or 1.0, False
+    raise InputError(
+        "scenario", "workload", workload.format, "has no load to turn: give request_rate (a number) or max_concurrency"
+    )
+
+
+def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Evaluate) -> Capacity:
+    """``evaluate`` gives the rows of two loads; ``start`` is where the search begins."""
+    found = Capacity(knob)
+    loads = [start, _next(start, 2 * start, whole)]
+    while loads and len(found.runs) < MOST_RUNS:
+        for load, row in zip(loads, evaluate(loads), strict=True):
+            kept = promise.kept(row)
+            found.runs.append((load, kept))
+            if not kept and (found.broken is None or load < found.broken):
+                found.broken = load
+            if kept and load > found.kept and (found.broken is None or load < found.broken):
+                found.kept, found.figures = load, row["figures"]
+        if found.broken is not None and found.kept > found.broken:  # a lower one was broken after all
+            below = [load for load, kept in found.runs if kept and load < found.broken]
+            found.kept = max(below, default=0.0)
+        loads = _loads(found, whole)
+    return found
+
+
+def _loads(found: Capacity, whole: bool) -> list[float]:
+    """The next two to try; none when the interval is narrow enough."""
+    low, high = found.kept, found.broken
+    if high is None:
+        return [_next(low, STEP / 2 * low, whole), _next(low, STEP * low, whole)]
+    if not low:
+        tried = [load for load in (high / STEP, high / (STEP / 2)) if not whole or load >= 1]
+        return [float(int(load)) if whole else load for load in tried if load > 1e-6]
+    if high - low <= (1 if whole else WIDTH * low):
+        return []
+    ratio = high / low
+    between = [low * ratio ** (1 / 3), low * ratio ** (2 / 3)]
+    if whole:
+        between = [float(load) for load in dict.fromkeys(map(round, between)) if low < load < high]
+        return between or [float(int(low) + 1)]
+    return [float(f"{load:.5g}") for load in between]
+
+
+def _next(low: float, load: float, whole: bool) -> float:
+    return float(max(int(low) + 1, int(load))) if whole else float(f"{load:.5g}")

@@ -1,0 +1,102 @@
+"""A sweep from its file to its table: what is there is not computed again, whatever ended the last attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..errors import InputError
+from ..scenario.loading import bundled
+from ..scenario.loading import load as load_scenario
+from . import costs
+from .points import Bayesian, Point, listed
+from .pool import Pool, Row
+from .runs import Runs
+from .schema import Span, Sweep
+from .table import Table, objectives, tabulate
+
+TRIED = 3  # values of an axis
+Tell = Callable[[int, int], None]  # points done, of how many
+
+
+class Study:
+    """``folder``: where relative paths of the sweep start from; ``out``: where points are kept."""
+
+    def __init__(self, sweep: Sweep, folder: Path, out: Path, workers: int = 1, tell: Tell | None = None) -> None:
+        self.sweep, self._workers = sweep, workers
+        self._source = _source(sweep.scenario, folder)
+        self._prices = {**costs.built_in(), **sweep.prices}
+        self._out, self._tell = out, tell or (lambda done, of: None)
+        self._points: list[Point] = []
+        self._rows: list[Row | None] = []
+        self.computed = self.kept = 0
+        self._check()
+
+    def _check(self) -> None:
+        """A field that no scenario has is found before the first run; a value that cannot be is a row of the table.
+        Raises InputError."""
+        load_scenario(self._source, self.sweep.set)
+        for path, axis in self.sweep.axes.items():
+            tried: list[InputError] = []
+            values = axis.values() if isinstance(axis, Span) else axis
+            for value in values[:TRIED]:
+                try:
+                    load_scenario(self._source, {**self.sweep.set, path: value})
+                    break
+                except InputError as error:
+                    tried.append(error)
+            else:
+                raise tried[0]
+
+    def run(self) -> Table:
+        """Compute what is not there. Raises KeyboardInterrupt; what was computed until then is kept."""
+        with Pool(self._workers) as pool:
+            runs = Runs(self._source, pool, self._prices, self._out)
+            if self.sweep.search.method == "bayesian":
+                self._search(runs, Bayesian(self.sweep))
+            else:
+                points = listed(self.sweep)
+                self._compute(runs, points, len(points))
+        return self.table()
+
+    def _search(self, runs: Runs, bayesian: Bayesian) -> None:
+        while points := bayesian.ask():
+            rows = self._compute(runs, points, self.sweep.search.points)
+            bayesian.tell([objectives(self.sweep, row) for row in rows])
+
+    def table(self) -> Table:
+        """Of the points that are done."""
+        done = [(point, row) for point, row in zip(self._points, self._rows, strict=True) if row is not None]
+        return tabulate(self.sweep, [point for point, _ in done], [row for _, row in done])
+
+    def _compute(self, runs: Runs, points: Sequence[Point], of: int) -> list[Row]:
+        first = len(self._points)
+        self._points += points
+        self._rows += [None] * len(points)
+
+        def told(place: int, row: Row, kept: bool) -> None:
+            self._check_names(row)
+            self._rows[first + place] = row
+            self.kept += kept
+            self.computed += not kept
+            self._tell(self.kept + self.computed, of)
+
+        return runs.rows([{**self.sweep.set, **point} for point in points], told)
+
+    def _check_names(self, row: Row) -> None:
+        """Objectives and constraints are figures of a whole run. Raises InputError."""
+        known = row["figures"]
+        for name in (*self.sweep.objectives, *self.sweep.constraints) if row["status"] == "complete" else ():
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"did you mean '{near[0]}'? " if near else ""
+                raise InputError(
+                    "sweep", "objectives, constraints", name, f"is no figure of a run; {hint}see result.json"
+                )
+
+
+def _source(name: str, folder: Path) -> str:
+    """A path from the sweep's folder, or a bundled name."""
+    path = folder / name
+    return str(path) if path.is_file() or name not in bundled() else name

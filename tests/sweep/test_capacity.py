@@ -1,0 +1,126 @@
+"""The highest load that keeps a promise, and the cheapest cluster for a load."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.sweep import costs
+from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, search
+from metronome.orchestrator.sweep.planner import plan
+from metronome.orchestrator.sweep.pool import Pool
+from metronome.orchestrator.sweep.runs import Runs
+from metronome.orchestrator.sweep.slo import Promise, promise
+
+PROMISE = Promise({"ttft": 100.0})
+
+
+def rows(latency):
+    """An evaluation in which a load has that TTFT."""
+    return lambda loads: [
+        {"status": "complete", "figures": {"completed": 10, "failed": 0, "p99_ttft_ms": latency(load)}}
+        for load in loads
+    ]
+
+
+@given(st.floats(0.01, 1000), st.floats(0.1, 100))
+def test_the_interval_holds_the_limit(limit, start):
+    found = search("rate", start, False, PROMISE, rows(lambda load: 0 if load <= limit else 200))
+    assert len(found.runs) <= MOST_RUNS and found.monotone
+    assert found.kept <= limit and (found.broken is None or found.broken > limit)
+    assert (
+        found.broken is None
+        or not found.kept
+        or found.broken - found.kept <= WIDTH * found.kept
+        or (len(found.runs) == MOST_RUNS)
+    )
+
+
+@given(st.integers(1, 5000), st.integers(1, 100))
+def test_a_whole_limit_is_found_exactly(limit, start):
+    found = search("seats", start, True, PROMISE, rows(lambda load: 0 if load <= limit else 200))
+    assert len(found.runs) <= MOST_RUNS + 1 and all(load == int(load) for load, _ in found.runs)
+    if len(found.runs) < MOST_RUNS:
+        assert (found.kept, found.broken) == (limit, limit + 1)
+
+
+def test_never_and_always_are_said():
+    never = search("rate", 1, False, PROMISE, rows(lambda load: 200))
+    assert not never.kept and "broken at every load" in str(never)
+    always = search("rate", 1, False, PROMISE, rows(lambda load: 0))
+    assert always.broken is None and "kept at every load" in str(always)
+    islands = search("rate", 1, False, PROMISE, rows(lambda load: 200 if 1.5 < load < 3 else 0))
+    assert islands.kept <= 1.5
+
+
+@pytest.mark.parametrize(("failed", "kept"), [(0, True), (1, True), (2, False)])
+def test_who_is_not_served_counts(failed, kept):
+    figures = {"completed": 100 - failed, "failed": failed, "p99_ttft_ms": 1.0}
+    assert PROMISE.kept({"status": "complete", "figures": figures}) == kept
+
+
+@pytest.mark.parametrize("text", ["", "ttft", "ttft=", "ttft=-1", "latency=5", "ttft=1,tpot=nan"])
+def test_bad_promises(text):
+    with pytest.raises(InputError):
+        promise(text)
+
+
+def test_it_agrees_with_a_scan(small, tmp_path, cli):
+    small["workload"] |= {"num_requests": 25}
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(small))
+    options = ("--slo", "ttft=60,tpot=9", "--percentile", 90, "--workers", 1)
+    done = cli("capacity", path, *options, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert len(found["runs"]) <= MOST_RUNS and 0 < found["kept"] < found["broken"]
+    promised = promise("ttft=60,tpot=9", 90)
+    loads = [found["kept"] * (1 + step / 10) for step in (-5, -2, 0)]
+    beyond = [found["broken"] * (1 + step / 10) for step in (0, 2, 6)]
+    with Pool(1) as pool:
+        scan = Runs(str(path), pool, {}).rows([{"workload.request_rate": load} for load in loads + beyond])
+    assert [promised.kept(row) for row in scan] == [True] * len(loads) + [False] * len(beyond)
+    assert "requests" not in found["figures"] and found["figures"]["request_throughput"]
+
+
+def test_a_plan_names_the_cheapest(small, tmp_path):
+    small["workload"] |= {"num_requests": 20}
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(small))
+    loaded, _ = load(str(path))
+    kinds = [("h100-sxm", 1), ("h100-sxm", 2), ("t4", 1)]
+    with Pool(1) as pool:
+        prices = {"h100-sxm": 3.0}
+        options = plan(loaded, {}, 60.0, promise("ttft=500,tpot=30", 90), kinds, Runs(str(path), pool, prices), prices)
+    assert [o.replicas > 0 for o in options] == sorted((o.replicas > 0 for o in options), reverse=True)
+    priced = [o.usd_per_hour for o in options if o.usd_per_hour is not None]
+    assert priced == sorted(priced) and all(o.usd_per_hour == 3.0 * o.accelerators for o in options if o.usd_per_hour)
+    assert all(o.replicas or o.why for o in options)
+    assert next(o for o in options if o.device == "t4").usd_per_hour is None
+
+
+def test_prices(tmp_path):
+    assert costs.built_in()["h100-sxm"] > 0
+    path = tmp_path / "prices.yaml"
+    path.write_text("h100-sxm: -1\n")
+    with pytest.raises(InputError, match="USD per hour"):
+        costs.read(path)
+    assert costs.per_million(3.6, 1000) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("capacity", "quickstart", "--slo", "ttft"), "must be NAME=MS"),
+        (("plan", "quickstart", "--slo", "ttft=1", "--rate", "1", "--tp", "x"), "whole numbers"),
+        (("plan", "prefill-decode", "--slo", "ttft=1", "--rate", "1"), "must be whole engines"),
+    ],
+)
+def test_bad_questions_are_one_message(cli, arguments, message):
+    done = cli(*arguments)
+    assert done.exit_code == 2 and message in done.output and "Traceback" not in done.output
