@@ -129,7 +129,7 @@ def test_many_that_are_frozen_are_given_up_side_by_side(small, tmp_path, by_sign
     assert process.returncode == (130 if by_signal else 3), stderr
     assert not [pid for pid in pids if alive(pid)]
     assert (tmp_path / "out/result.json").exists()
-    assert took < (3 if by_signal else 3 + 1 + 1), took  # a second for the results of a long run and Python's own end
+    assert took < 9, took  # on an idle machine 1.6 and 4 s; one after another it would be 15 s more
 
 
 def test_a_component_that_exits_at_once(small, tmp_path):
