@@ -56,11 +56,16 @@ class Row(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Events ``first``, ``first`` + 1, ... and the exchanges between them, in order."""
+    """Events ``first``, ``first`` + 1, ... and the exchanges between them, in order. ``incidents``, by component: from
+    then on another model answers."""
 
     first: int
     rows: list[Row]
     exchanges: list[Exchange]
+    incidents: dict[str, dict[str, Any]]
+
+
+MARK = "incident"  # in the place of an exchange's verb
 
 
 #: What decoding raises where the checksums are right and the content is not what we write.
@@ -105,6 +110,7 @@ class JournalWriter:
 
     def _prepare(self, file: BinaryIO, events: int) -> None:
         self.event, self._file, self._first = events, file, events + 1
+        self.incidents: dict[str, dict[str, Any]] = {}  # it only writes
         self._packer = msgpack.Packer(autoreset=True)
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._rows: list[tuple[int, ...]] = []
@@ -132,6 +138,9 @@ class JournalWriter:
             return
         self._exchanges.append(pack(exchange))
         self._numbers += len(exchange.asked) + (len(exchange.asked[1]) if exchange.verb == "advance" else 0)
+
+    def mark(self, component: str, incident: dict[str, Any]) -> None:
+        self.add(Exchange(component, self.event, MARK, (), incident))
 
     def flush(self) -> None:
         """Write what there is as a block. Raises OSError where it cannot be written."""
@@ -318,7 +327,10 @@ class Journal:
         rows[6] = np.arange(first, first + rows.shape[1]) - rows[6]
         columns = rows.tolist()
         columns[4] = [_of(str, kinds[kind]) for kind in columns[4]]
-        return Block(first, [Row(*row) for row in zip(*columns, strict=True)], [unpack(e) for e in exchanges])
+        found = [unpack(e) for e in exchanges]
+        incidents = {e.session: _of(dict, e.answer) for e in found if e.verb == MARK}
+        rest = [e for e in found if e.verb != MARK]
+        return Block(first, [Row(*row) for row in zip(*columns, strict=True)], rest, incidents)
 
     def close(self) -> None:
         self._file.close()

@@ -61,11 +61,10 @@ class TapedLink:
         live: Live,
         number: int = 0,
         image: str = "",
-        incidents: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self._description, self.remote, self.image = name, description, remote, image
         self.session = f"{name}#{number}"
-        self.tape, self.live, self._incidents = tape, live, incidents or {}
+        self.tape, self.live, self._marked = tape, live, False
         self.position = 0  # messages so far
         self._sessions = 1
         self._asked: tuple[Any, ...] = ()
@@ -85,7 +84,7 @@ class TapedLink:
 
     @property
     def incidents(self) -> Mapping[str, Any]:
-        return self.live.opened.incidents if self.live.opened else self._incidents
+        return self.live.opened.incidents if self.live.opened else self.tape.incidents.get(self.name, {})
 
     def again(self) -> Link:
         self._sessions += 1
@@ -136,6 +135,10 @@ class TapedLink:
         except ComponentFailure as failure:
             self._keep("advance", self._asked, failure, None)
             raise
+        fallback = self.live.link.incidents.get("fallback")
+        if fallback and not self._marked:
+            self._marked = True
+            self.tape.mark(self.name, {"fallback": fallback})
         self._keep("advance", self._asked, answer, None)
         return answer
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from metronome.hwmodels.interface import TimePolicy
 
@@ -36,6 +37,11 @@ class ResumeTape:
             raise InputError(str(journal.path), "--resume", None, "its run is complete: there is nothing to go on with")
         self.journal = journal
         journal.cut_ending()
+        self.incidents: dict[str, dict[str, Any]] = {}
+        for block in journal.blocks():
+            for component in block.incidents:
+                why = f"another model has answered in the place of {component}: the run cannot go on as it was"
+                raise InputError(str(journal.path), "--resume", None, why)
         self._known = ReplayTape(journal)
         self.writer = JournalWriter.onto(journal)
 
@@ -53,6 +59,9 @@ class ResumeTape:
 
     def add(self, exchange: Exchange) -> None:
         self.writer.add(exchange)
+
+    def mark(self, component: str, incident: dict[str, Any]) -> None:
+        self.writer.mark(component, incident)
 
     def check(self, event: Event) -> None:
         """An event is about to act. Raises DivergenceError for another than the recorded one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from metronome.hwmodels.interface import Advanced, Completion, Description, Operation, Provenance, TimePolicy
 from metronome.orchestrator.coupling.recovery.log import MOST_KEPT, Message, SessionLog
 from metronome.orchestrator.errors import ComponentFailure, InputError, RecoveryWarning
+from metronome.orchestrator.report.result import Result
 
 from ..chaos.undisturbed import run
 from .test_failures import children
@@ -130,8 +132,6 @@ def test_what_cannot_be_brought_back_says_so(small, monkeypatch, model, message)
 
 def test_a_served_address_that_comes_back(small, quiet, tmp_path):
     """Whoever has started it starts it anew, at the same address; a hung session there is left to itself."""
-    import subprocess
-
     tmp_path.chmod(0o700)
     address = f"unix:{tmp_path}/dram.sock"
     command = [sys.executable, "-m", "metronome", "serve-component", "chaos/bandwidth-latency", "--listen", address]
@@ -162,7 +162,21 @@ def test_a_served_address_that_comes_back(small, quiet, tmp_path):
     assert found.figures == quiet and found.recoveries[DRAM] == 2
 
 
-def test_another_model_answers_on_and_the_result_is_marked(small, tmp_path):
+def test_an_address_that_does_not_come_back_is_waited_for_once(small, tmp_path):
+    tmp_path.chmod(0o700)
+    address = f"unix:{tmp_path}/dram.sock"
+    command = [sys.executable, "-m", "metronome", "serve-component", "chaos/bandwidth-latency", "--listen", address]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    options = {"run": "address", "address": {"target": address}, "start_timeout_s": 10, "chaos": {"crash": [30]}}
+    try:
+        with pytest.raises(ComponentFailure, match="never became healthy within 10 s.*it does not start any more"):
+            metronome.run({**small, "components": {DRAM: options}})
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_another_model_answers_on_and_the_result_is_marked(small, tmp_path, cli):
     options = {"bandwidth_gb_s": 100, "latency_ns": 90, "on_failure": {"fallback": "bandwidth-latency"}}
     data = disturbed(small, DRAM, {}, model="tests.coupling.fakes:BreaksPromise", **options)
     del data["components"][DRAM]["chaos"]
@@ -171,6 +185,16 @@ def test_another_model_answers_on_and_the_result_is_marked(small, tmp_path):
     said = result.metrics["metronome"]["components"][DRAM]
     assert said["fallback"]["model"] == "bandwidth-latency" and "promised to act" in said["fallback"]["why"]
     assert result["completed"] == 40
+    again = cli("replay", tmp_path, "-o", tmp_path / "again", "--quiet")
+    assert again.exit_code == 0, again.output
+    replayed = Result.read(tmp_path / "again")
+    assert replayed.metrics["metronome"]["components"][DRAM]["fallback"] == said["fallback"]
+    assert replayed.requests.rows == result.requests.rows
+    journal = tmp_path / "recording" / "journal"
+    with journal.open("r+b") as file:
+        file.truncate(journal.stat().st_size - 1)
+    refused = cli("run", "--resume", tmp_path, "--quiet")
+    assert refused.exit_code == 2 and "another model has answered in the place of n0.dram" in refused.output
 
 
 def test_an_accelerators_place_is_taken_too(small):

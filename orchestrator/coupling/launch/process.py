@@ -83,15 +83,15 @@ class ComponentProcess:
         try:
             line = self._lines.get(timeout=left)
         except Empty:
-            raise ComponentFailure(
-                self.spec.name, f"did not start within {limit:g} s", "starting", self.last_words()
-            ) from None
+            what = f"did not start within {limit:g} s"
+            raise ComponentFailure(self.spec.name, what, "starting", self.last_words(), "timeout") from None
         address = handshake_address(line)
         if address is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(2)
-            what = self.fate() or f"said {line!r} instead of the handshake line"
-            raise ComponentFailure(self.spec.name, what, "starting", self.last_words())
+            fate = self.fate()
+            what = fate or f"said {line!r} instead of the handshake line"
+            raise ComponentFailure(self.spec.name, what, "starting", self.last_words(), "dead" if fate else "fault")
         endpoint = Endpoint(address)
         endpoint.await_health(self.spec.name, left, lambda: (self.fate(), self.last_words()))
         return endpoint
