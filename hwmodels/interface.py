@@ -41,6 +41,7 @@ class Feature(StrEnum):
     INSPECT = "inspect"  # inspect(): look at state without changing it
     PROGRESS = "progress"  # progress(): slow, and says how far it is while it computes
     RESOURCES = "resources"  # resources(): which templates can never meet
+    TRAFFIC = "traffic"  # traffic(): what an operation moves, for the memory beside it to do
     ACCOUNTS = "accounts"  # statistics() wants the uses: it says what was carried, answers used again included
 
 
@@ -117,6 +118,7 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "read": ("bytes",),
     "write": ("bytes",),
     "copy": ("bytes",),
+    "move": ("read_bytes", "write_bytes"),
     "send": ("bytes",),
     "all_reduce": ("bytes",),
     "all_gather": ("bytes",),
@@ -136,7 +138,9 @@ PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": 
 #: ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how many kernels a ``moe``
 #: chooses its experts (else one). A ``state`` is ``heads`` x ``head_size`` x ``depth`` numbers a sequence, and the last
 #: inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's operations, declared before it,
-#: comma-separated. A model that does not do ``train`` is never sent one. What else there may be: `base.ALTERATIONS`.
+#: comma-separated. A model that does not do ``train`` is never sent one. A ``move`` is the memory's part of an
+#: accelerator's operation: what that reads and writes, side by side, in a ``pattern`` of `Pattern`; a memory that does
+#: not do it is asked for a read, then a write. What else there may be: `base.ALTERATIONS`.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
     "norm": ("width", "dtype"),
@@ -149,6 +153,7 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "read": (),
     "write": (),
     "copy": (),
+    "move": ("pattern",),
     "send": ("participants", "ranks"),
     "all_reduce": ("participants", "ranks"),
     "all_gather": ("participants", "ranks"),
@@ -298,6 +303,56 @@ class Component(Protocol):
         how far off its figures are, by provenance.
         """
         ...
+
+
+class Pattern(StrEnum):
+    """In what order memory is touched."""
+
+    STREAM = "stream"  # one address after another
+    STRIDED = "strided"  # every access in another row of the same bank
+    RANDOM = "random"  # rows of anywhere
+
+
+class Overlap(StrEnum):
+    """How a model's own work and its memory's go together."""
+
+    NONE = "none"  # one after the other
+    TILES = "tiles"  # double-buffered: the first tile's loads and the last's work are alone
+    PERFECT = "perfect"  # the longer of the two
+
+
+class Moved(NamedTuple):
+    """A part of an operation: what the memory is to do, and ``busy_ps`` of the model's own beside that."""
+
+    read_bytes: int
+    write_bytes: int
+    busy_ps: float
+    pattern: Pattern = Pattern.STREAM
+    overlap: Overlap = Overlap.PERFECT
+    tiles: int = 1
+
+
+class Traffic(NamedTuple):
+    """An operation less the time of its memory: its ``parts``, one after another, and ``fixed_ps`` beside them.
+
+    ``power_w`` is the device's above idle, its memory included, for as long as the operation takes in the end; None
+    where that is not known.
+    """
+
+    parts: tuple[Moved, ...]
+    fixed_ps: float
+    provenance: Provenance
+    power_w: float | None = None
+
+
+@runtime_checkable
+class DeclaresTraffic(Protocol):
+    """Feature TRAFFIC: what an operation has its memory do, and the model's own part of the time.
+
+    Models whose figures contain their memory, measured ones say, declare none.
+    """
+
+    def traffic(self, operation: Operation) -> Traffic: ...
 
 
 @runtime_checkable

@@ -102,15 +102,16 @@ def run(
 
 
 def compare(
-    run: Result | str | Path, against: Result | str | Path, anchor: str = "arrival"
-) -> tuple[list[reference.Row], dict[str, float]]:
+    run: Result | str | Path, against: Result | str | Path, anchor: str = "arrival", entry: int | None = None
+) -> tuple[list[reference.ComparedFigure], dict[str, float]]:
     """Errors of a run against a real server's log or another run, metric by metric, and per-request MAPE.
 
-    Folders and files as `metronome compare` takes them. Raises InputError.
+    Folders and files as `metronome compare` takes them; ``entry`` (from 1) chooses among several results of
+    ``against``. Raises InputError.
     """
     one, other = (
-        reference.of_result(side, anchor) if isinstance(side, Result) else reference.read(Path(side), anchor)
-        for side in (run, against)
+        reference.of_result(side, anchor) if isinstance(side, Result) else reference.read(Path(side), anchor, which)
+        for side, which in ((run, None), (against, entry))
     )
     return reference.compare(one, other)
 

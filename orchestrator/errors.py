@@ -36,6 +36,10 @@ class RecoveryWarning(UserWarning):
     """A component was started anew in the middle of a run, or another model answers in its place."""
 
 
+class SurrogateWarning(UserWarning):
+    """A surrogate's answer was found further off than its tolerance."""
+
+
 class InputError(MetronomeError):
     """Something the user gave is wrong: in ``where`` (file, line), ``field`` holds ``value``."""
 

@@ -27,6 +27,9 @@ from .serving.kv.groups import KvGroup, in_groups
 from .serving.options import EngineOptions
 from .serving.spec import DeviceFacts, Start
 
+#: outputs that vLLM computes together: q, k and v, gate and up
+ONE_MATRIX = {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+
 
 @dataclass(frozen=True, slots=True)
 class UnitPlan:
@@ -156,11 +159,18 @@ class _Placement:
                 )
 
     def _check_blocks(self) -> None:
-        """Each rank's part of a matrix is whole scaling blocks, as vLLM asks of checkpoints quantised by block."""
+        """Each rank's part of a matrix is whole scaling blocks, as vLLM asks of checkpoints quantised by block.
+
+        Not of q, k and v, and of gate and up, whose outputs it has in one matrix and lets end within a block
+        (``_maybe_allow_fp8_block_shape_mismatch`` of vllm/model_executor/layers/linear.py, 0.19).
+        """
         tp = self.layout.tp
         for block in dict.fromkeys(self.arch.blocks):
             experts = block.experts.linears if block.experts and self.layout.expert_ranks == 1 else ()
-            for linear in (*block.linears, *experts):
+            names = {linear.path.rpartition(".")[2] for linear in block.linears}
+            merged = ONE_MATRIX if {"q_proj", "k_proj"} <= names else ONE_MATRIX - {"q_proj"}
+            apart = [linear for linear in block.linears if linear.path.rpartition(".")[2] not in merged]
+            for linear in (*apart, *experts):
                 rows, columns = linear.format.rows, linear.format.columns
                 out, into = linear.shape(tp)
                 cut = (out, rows) if linear.cut == "out" else (into, columns)
@@ -201,7 +211,7 @@ class _Placement:
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         length = engine.max_model_len or self.arch.max_positions
-        start = Start(length, self.arch.max_positions, fit, self._longest(length))
+        start = Start(length, self.arch.max_positions, fit, self._longest(length), options.role)
         refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
             raise self._refuse(f"engine.{refused[0]}", *refused[1:])

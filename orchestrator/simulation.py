@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from .coupling.components import ComponentSpec, open_local, specify
+from .coupling.components import HBM, ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
@@ -32,8 +32,9 @@ from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
-from .serving.interface import Role
+from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
+from .serving.kv.connectors import RULES
 from .serving.loop import StepLoop
 from .serving.policies import make_policies
 from .serving.replica import Replica
@@ -87,16 +88,26 @@ class LiveSource:
                 from .coupling.launch.container import open_containers
 
                 links |= stack.enter_context(open_containers(by_run["container"], self._logs))
-            if "process" in by_run:
+            if started := [spec for spec in specs if spec.options.run in ("process", "command")]:
                 from .coupling.launch.process import open_processes
 
-                links |= stack.enter_context(open_processes(by_run["process"], self._logs))
+                links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
+            memories: dict[str, tuple[ComponentSpec, Link]] = {}
+            for spec in specs:
+                if spec.name.endswith(HBM):
+                    from .coupling.traffic import TrafficLink
+
+                    accelerator = spec.name.removesuffix(HBM) + ".accelerators"
+                    memories[accelerator] = (spec, links[spec.name])
+                    links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
             for spec in specs:
                 if spec.options.surrogate:
                     from .coupling.surrogate import open_surrogate
 
-                    links[spec.name] = stack.enter_context(closing(open_surrogate(spec, links[spec.name])))
+                    links[spec.name] = stack.enter_context(
+                        closing(open_surrogate(spec, links[spec.name], memories.get(spec.name)))
+                    )
             yield links
 
 
@@ -161,7 +172,12 @@ class Simulation:
     @property
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
-        return list(dict.fromkeys(text for unit in self.units for text in unit.arch.warnings))
+        found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        name = self.scenario.kv_transfer.connector
+        if self.connector is not None and RULES[name].within_step:
+            why = "steps of the decode engine wait for K and V, which is not modelled"
+            found[f"kv_transfer.connector {name}: {why}"] = None
+        return list(found)
 
     @property
     def constant(self) -> list[object]:
@@ -219,11 +235,17 @@ class Simulation:
                     async_scheduling=slots == 1 and _asynchronous(unit),
                     kv_groups=unit.kv_groups,
                 )
-                members.append(
-                    Replica(name, len(self.replicas) + len(members), kind_of(options.version).make(spec), servers)
-                )
+                number = len(self.replicas) + len(members)
+                members.append(Replica(name, number, self._engine(options.version, spec), servers))
             self.replicas += members
             self._members.append(members)
+
+    def _engine(self, version: str, spec: EngineSpec) -> Engine:
+        """One that has something outside (a process) is a context manager, left when the run is over."""
+        engine = kind_of(version).make(spec)
+        if isinstance(engine, AbstractContextManager):
+            self._stack.enter_context(engine)
+        return engine
 
     def _build_loops(self, fold: bool) -> None:
         self.loops: list[StepLoop] = []  # one an instance, and
@@ -231,7 +253,8 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = costs_of(options.version, options.cold_start)
-            costs = replace(costs, asynchronous=_asynchronous(unit))
+            sizes = options.graph_sizes(costs.graph_sizes)
+            costs = replace(costs, asynchronous=_asynchronous(unit), graph_sizes=sizes)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(
                 self.kernel, unit.rank, unit.name, members, _slots(unit), self.dispatcher, costs, self._serving_hooks
@@ -273,6 +296,7 @@ class Simulation:
                 self.dispatcher.decode_replica,
                 options.mode == "push",
                 options.granularity == "layer",
+                RULES[options.connector],
                 self._serving_hooks,
                 self.kernel,
             )

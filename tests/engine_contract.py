@@ -65,6 +65,9 @@ def play(engine, workload, overlapped, until=None, seen=lambda engine, step: Non
         if until is not None and now >= until:
             break
         assert now < 20_000, "it does not end"
+    if ahead is not None and until is None:  # computed for nothing: all have ended meanwhile
+        engine.settle(ahead)
+        engine.finish(ahead, now)
     return steps, states, ahead
 
 

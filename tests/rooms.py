@@ -60,10 +60,12 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.aiconfigurator": ADAPTER,
     "adapters.chaos": MODEL,
     "adapters.command": ADAPTER,
+    "adapters.composite": ("hwmodels",),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.user_built": ADAPTER,
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.examples.tools": (),
     "adapters.vllm": ADAPTER,
     # what knows nobody
     "orchestrator": ("metronome",),
@@ -85,6 +87,13 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.serving.host_costs": ("orchestrator.serving.api_server", "orchestrator.serving.batch", *LEAVES),
     "orchestrator.serving.kv": (*LEAVES, *SERVING, "orchestrator.workload"),
     "orchestrator.serving.vllm": (*LEAVES, *ENGINE),
+    "orchestrator.serving.vllm_real": (
+        *LEAVES,
+        *ENGINE,
+        "orchestrator.serving.vllm",
+        "adapters.vllm",
+        "adapters.tools.environment",
+    ),
     "orchestrator.serving.sglang": (*LEAVES, *ENGINE),
     # from a scenario to operations, and to those who do them
     "orchestrator.scenario": (
@@ -137,6 +146,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.scenario",
     ),
+    "orchestrator.importers": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
@@ -254,6 +264,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.launch",
         "orchestrator.debug",
         "orchestrator.deployment",
+        "orchestrator.importers",
         "orchestrator.instruments",
         "orchestrator.lowering.listing",
         "orchestrator.placement",

@@ -63,7 +63,7 @@ def pip(env: Path, *arguments: object) -> None:
 
 @pytest.fixture(scope="session")
 def env(wheel, tmp_path_factory):
-    """A clean environment with others' `adapters` there first, and their `orchestrator` and `hwmodels` installed later.
+    """A clean environment with others' `adapters` and `orchestrator` there first, and installed again later.
 
     Made once, whoever of the test processes comes first.
     """
@@ -74,9 +74,9 @@ def env(wheel, tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             venv.create(folder, with_pip=True)
-            pip(folder, foreign("adapters", "1.3.0", shared))
+            pip(folder, *(foreign(name, "1.3.0", shared) for name in ("adapters", "orchestrator")))
             pip(folder, wheel)
-            pip(folder, *(foreign(name, "2.0", shared) for name in ("orchestrator", "hwmodels")))
+            pip(folder, *(foreign(name, "2.0", shared) for name in ("adapters", "orchestrator", "hwmodels")))
     return folder
 
 

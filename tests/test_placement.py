@@ -23,8 +23,11 @@ DENSE = {
     "vocab_size": 1024,
     "max_position_embeddings": 4096,
 }
+BLOCKS = {"quant_method": "fp8", "weight_block_size": [128, 128]}
 MODELS = {
     "dense": DENSE,
+    "blocks": {**DENSE, "num_key_value_heads": 2, "head_dim": 192, "hidden_size": 1536, "quantization_config": BLOCKS},
+    "cut down": {**DENSE, "intermediate_size": 640, "quantization_config": BLOCKS},
     "odd": {**DENSE, "num_attention_heads": 12, "num_key_value_heads": 3, "head_dim": 64},
     "narrow": {**DENSE, "intermediate_size": 1026},
     "experts": {**DENSE, "model_type": "mixtral", "num_local_experts": 6, "num_experts_per_tok": 2},
@@ -273,3 +276,14 @@ def test_two_that_cannot_share_k_and_v_are_refused(placed, target, field):
     scenario, (first, second) = placed(devices("n0[0:1]", role="prefill"), devices("n1[0:1]", role="decode", **target))
     with pytest.raises(InputError, match=rf"instances.1.{field}.*must be that of the prefill instance i0"):
         kv_routes(scenario, first, second, 0, 0, Templates())
+
+
+def test_keys_and_gates_may_end_within_a_scaling_block(placed):
+    """MiMo-V2-Flash with TP 4, as vLLM's recipe serves it, leaves each rank 192 outputs of k_proj."""
+    _, units = placed({"model": "blocks", "accelerators": "n0[0:2]"})
+    assert [unit.layout.tp for unit in units] == [2]
+
+
+def test_inputs_may_not(placed):
+    with pytest.raises(InputError, match=r"leaves 160 of mlp.down_proj, not whole blocks of 128"):
+        placed({"model": "cut down", "accelerators": "n0[0:4]"})

@@ -57,6 +57,7 @@ class ToolConfig(Config):
     python: str | None = Field(
         default=None,
         description="interpreter that has aiconfigurator-core; default: `metronome tools install aiconfigurator`",
+        json_schema_extra={"format": "program"},
     )
     timeout_s: float = Field(default=60, gt=0, description="longest silence")
 

@@ -31,7 +31,7 @@ from metronome.hwmodels.interface import (
 )
 from pydantic import Field, field_validator, model_validator
 
-from ..tools.failure import ToolFailure
+from ..tools.failure import ToolFailure, there
 from ..tools.files import read_number, run
 from ..tools.progress import SaysProgress
 
@@ -44,7 +44,7 @@ class CommandConfig(Config):
     server_side: ClassVar[frozenset[str]] = frozenset(
         {"command", "inputs", "value", "refuse", "ok_exit_codes", "keep_scratch"}
     )
-    command: list[str] = Field(min_length=1)
+    command: list[str] = Field(min_length=1, json_schema_extra={"format": "command"})
     kinds: list[str] | None = Field(default=None, description="operations it can do; default: all of this kind")
     inputs: dict[str, str] = Field(
         default={}, description="files of its scratch folder: name -> text with placeholders"
@@ -87,6 +87,8 @@ class Command(SaysProgress, OracleModel[CommandConfig]):
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         own = self.config
+        if "{" not in own.command[0]:
+            there("command", own.command[0])
         self._value = re.compile(own.value)
         self._refuse = re.compile(own.refuse) if own.refuse else None
         self._unit_ps = 1e6 / own.clock_mhz if own.clock_mhz else PS[own.unit]

@@ -77,6 +77,7 @@ _SIZES: dict[str, Attribute] = {
     "kv_dtype": "bf16",
     "ranks": "n0.0,n0.1,n0.2,n0.3",
     "of": "0,0",
+    "pattern": "stream",
 }
 
 

@@ -146,9 +146,9 @@ class Faulty(BandwidthLatency):
                 promise = None
         return Advanced(reached, tuple(done), promise)
 
-    def _transfer_ps(self, operation: Operation) -> int:
+    def transfer_ps(self, operation: Operation) -> int:
         tired = 1000 if self.fault == "tires" and operation.at_ps > 100_000_000 else 0
-        return super()._transfer_ps(operation) + tired
+        return super().transfer_ps(operation) + tired
 
     def inspect(self) -> dict[str, Any]:
         self._looks += 1

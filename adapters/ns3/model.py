@@ -60,7 +60,11 @@ class Ns3Config(NetworkConfig):
         ge=1 << 14,
         description="in flight of a connection; default: 16 times what fills the longest way",
     )
-    program: str | None = Field(default=None, description="the built server; default: of `metronome tools install ns3`")
+    program: str | None = Field(
+        default=None,
+        description="the built server; default: of `metronome tools install ns3`",
+        json_schema_extra={"format": "program"},
+    )
     timeout_s: float = Field(default=600, gt=0, description="longest silence")
 
 

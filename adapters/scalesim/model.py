@@ -26,7 +26,9 @@ class ScaleSimConfig(SystolicConfig):
 
     server_side: ClassVar[frozenset[str]] = frozenset({"python", "memory_gib"})
     python: str | None = Field(
-        default=None, description="interpreter that has scalesim; default: that of `metronome tools install scalesim`"
+        default=None,
+        description="interpreter that has scalesim; default: that of `metronome tools install scalesim`",
+        json_schema_extra={"format": "program"},
     )
     timeout_s: float = Field(default=300, gt=0, description="for one tile")
     memory_gib: float = Field(default=8, gt=0, description="beyond it the tool fails")

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from metronome.hwmodels.interface import ConfigError
 
+from .failure import there
+
 HERE = Path(__file__).parent.parent
 DONE = "installed"  # the file that says what a folder holds, once it is whole
 
@@ -187,12 +189,12 @@ def install(name: str) -> Path:
 
 def python(name: str, given: str | None) -> str:
     """The interpreter that has a Python tool: the one given, or that of its environment. Raises ConfigError."""
-    return given or str(_whole(name, "python", "an interpreter that has it") / "bin" / "python")
+    return there("python", given) if given else str(_whole(name, "python", "an interpreter that has it") / "bin/python")
 
 
 def program(name: str, given: str | None) -> str:
     """The program that was built: the one given, or ours. Raises ConfigError."""
-    return given or str(_whole(name, "program", "the path of one") / name)
+    return there("program", given) if given else str(_whole(name, "program", "the path of one") / name)
 
 
 def _whole(name: str, field: str, other: str) -> Path:

@@ -1,12 +1,22 @@
-"""The one error of driving a tool."""
+"""What is wrong with a tool: it is not there, or it did not give an answer that can be trusted."""
 
 from __future__ import annotations
 
+import shutil
 import signal
+from pathlib import Path
 
-from metronome.hwmodels.interface import ComponentError
+from metronome.hwmodels.interface import ComponentError, ConfigError
 
 LAST_LINES = 15
+
+
+def there(field: str, program: str) -> str:
+    """The program a configuration names, a path or a name on the PATH. Raises ConfigError if it cannot be started."""
+    if shutil.which(program) is None:
+        near = "is there, but may not be executed" if Path(program).exists() else "no such program"
+        raise ConfigError(field, program, f"{near}; a path from the scenario's folder, or a name on the PATH")
+    return program
 
 
 def ended(code: int) -> str:

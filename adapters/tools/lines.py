@@ -55,7 +55,8 @@ class LineTool:
                 answer = self._answers.get(timeout=self._timeout_s)
         except Empty:
             self._end()
-            raise self._failure(asked, f"did not answer within {self._timeout_s:g} s") from None
+            how = f"an answer is a line that begins with {ANSWER!r}, a refusal one with {REFUSAL!r}"
+            raise self._failure(asked, f"did not answer within {self._timeout_s:g} s: {how}") from None
         except BaseException:  # interrupted: its answer would be taken for that to the next question
             self._end()
             raise

@@ -3,6 +3,9 @@
 One run is one collective among its ranks alone, on an idle network. It ends with exit code 0 whether
 its ranks finished or not, and takes 1 ns for a collective it does not know: only a run in which every
 rank finished counts, of the four kinds it models.
+
+A latency is paid for at every hop, and again by chunks that are not on their way together: so all chunks are, and the
+latency of the configuration is that of the whole way.
 """
 
 from __future__ import annotations
@@ -35,10 +38,13 @@ class AstraSimConfig(ToolConfig):
     """`program` is AstraSim_Analytical_Congestion_Aware."""
 
     bandwidth_gb_s: float = Field(gt=0, description="per device and direction, decimal")
-    latency_ns: float = Field(ge=0)
+    latency_ns: float = Field(ge=0, description="of the way from device to device; a switch is two of its links")
     topology: Literal["switch", "ring", "fully-connected"] = "switch"
     algorithm: Literal["ring", "direct", "halvingDoubling"] = "ring"
-    chunks: int = Field(default=4, ge=1, description="preferred-dataset-splits")
+    chunks: int = Field(default=4, ge=1, description="preferred-dataset-splits: a collective is so many smaller ones")
+    active_chunks: int | None = Field(
+        default=None, ge=1, description="of these, on their way at once (active-chunks-per-dimension); default: all"
+    )
     endpoint_delay_ns: int = Field(default=10, ge=0)
     memory_gb_s: int = Field(default=3350, gt=0, description="local-mem-bw")
 
@@ -49,7 +55,7 @@ class AstraSim(Tool[AstraSimConfig]):
     description = Description(
         name="astrasim",
         kind="network",
-        version="1",
+        version="2",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset(KINDS),
         features=frozenset({Feature.PROGRESS}),
@@ -69,6 +75,8 @@ class AstraSim(Tool[AstraSimConfig]):
 
     def _cycles(self, kind: str, ranks: int, size: int) -> int:
         asked = f"astrasim, {kind} of {size} bytes among {ranks}"
+        # A message of no bytes never ends: each chunk has one for each rank at least.
+        size = max(size, ranks * self.config.chunks)
         inputs: dict[str, str | bytes] = {f"w.{rank}.et": collective(kind, size) for rank in range(ranks)}
         inputs |= {
             "system.json": self._system(),
@@ -99,7 +107,7 @@ class AstraSim(Tool[AstraSimConfig]):
             {
                 "scheduling-policy": "LIFO",
                 "endpoint-delay": own.endpoint_delay_ns,
-                "active-chunks-per-dimension": 2,
+                "active-chunks-per-dimension": own.active_chunks or own.chunks,
                 "preferred-dataset-splits": own.chunks,
                 **algorithms,
                 "collective-optimization": "localBWAware",
@@ -111,7 +119,8 @@ class AstraSim(Tool[AstraSimConfig]):
     def _network(self, ranks: int) -> str:
         name = {"switch": "Switch", "ring": "Ring", "fully-connected": "FullyConnected"}[self.config.topology]
         bandwidth = round(self.config.bandwidth_gb_s / GIB, 6)
+        hops = 2 if self.config.topology == "switch" else 1
         return (
             f"topology: [ {name} ]\nnpus_count: [ {ranks} ]\nbandwidth: [ {bandwidth} ]\n"
-            f"latency: [ {self.config.latency_ns} ]\n"
+            f"latency: [ {self.config.latency_ns / hops} ]\n"
         )

@@ -2,13 +2,14 @@
 
 Two programs: AttAcc's trace generator, then its Ramulator on the trace. AttAcc's own wrapper takes a
 missing binary for 0 cycles and keeps that in its cache; neither is used here. Every decode of a batch is
-taken at the batch's mean context, its heads spread over the devices.
+taken at the batch's mean context, its heads spread over the devices. The generator knows heads with K and V of their
+own; of grouped queries it is given the KV heads, whose K and V are read once (`grouped_queries`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from metronome.hwmodels.base import Estimate
 from metronome.hwmodels.interface import (
@@ -22,7 +23,7 @@ from metronome.hwmodels.interface import (
 )
 from pydantic import Field
 
-from ..tools.failure import ToolFailure
+from ..tools.failure import ToolFailure, there
 from .base import Tool, ToolConfig, only_number, read
 
 TRACE = "attacc.trace"
@@ -34,11 +35,18 @@ class AttAccConfig(ToolConfig):
 
     server_side: ClassVar[frozenset[str]] = frozenset({"generator"})
     generator: list[str] = Field(
-        min_length=1, description="command of its trace generator, e.g. [python3, .../gen_trace_attacc_bank.py]"
+        min_length=1,
+        description="command of its trace generator, e.g. [python3, /path/of/gen_trace_attacc_bank.py]",
+        json_schema_extra={"format": "command"},
     )
     config: Path = Field(description="AttAcc's YAML of the memory; its trace's path is replaced")
     tck_ps: int = Field(default=769, gt=0, description="1.3 GHz, HBM3 at 5.2 Gb/s")
     devices: int = Field(ge=1)
+    grouped_queries: Literal["together", "apart"] = Field(
+        default="together",
+        description="query heads that share K and V: one reading for all of a group (units as wide as a group), or one "
+        "for each (AttAcc's own units)",
+    )
 
 
 class AttAcc(Tool[AttAccConfig]):
@@ -47,7 +55,7 @@ class AttAcc(Tool[AttAccConfig]):
     description = Description(
         name="attacc",
         kind="pim",
-        version="1",
+        version="2",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"attention"}),
         features=frozenset({Feature.PROGRESS}),
@@ -57,6 +65,7 @@ class AttAcc(Tool[AttAccConfig]):
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
+        there("generator", self.config.generator[0])
         lines = read(self.config.config).splitlines()
         # Both the frontend and the recorder name the trace.
         self._yaml = "\n".join(
@@ -70,7 +79,8 @@ class AttAcc(Tool[AttAccConfig]):
         at, decodes = template.attributes, values[0]
         if not decodes:
             return Estimate(PROMPT_PS, Provenance.MODELLED)
-        heads = max(1, round(decodes * int(at["heads"]) / self.config.devices))
+        readers = "kv_heads" if self.config.grouped_queries == "together" else "heads"
+        heads = max(1, round(decodes * int(at[readers]) / self.config.devices))
         length = max(1, round(values[1] / decodes) + 1)
         key = (heads, length, int(at["head_size"]), int(DTYPE_BYTES[str(at["kv_dtype"])]))
         if key not in self._known:

@@ -11,7 +11,7 @@ from metronome.hwmodels.base import Config, OracleModel
 from metronome.hwmodels.interface import ConfigError
 from pydantic import Field
 
-from ..tools.failure import ToolFailure
+from ..tools.failure import ToolFailure, there
 from ..tools.files import Ran, run
 from ..tools.progress import SaysProgress
 
@@ -20,7 +20,9 @@ class ToolConfig(Config):
     """The program, and its limits."""
 
     server_side: ClassVar[frozenset[str]] = frozenset({"program", "keep_scratch"})
-    program: str = Field(description="path of the built simulator, or its name on the PATH")
+    program: str = Field(
+        description="path of the built simulator, or its name on the PATH", json_schema_extra={"format": "program"}
+    )
     timeout_s: float = Field(default=600, gt=0, description="for one run")
     keep_scratch: bool = Field(default=False, description="leave the folders of its runs, to look at")
 
@@ -33,6 +35,7 @@ class Tool(SaysProgress, OracleModel[T]):
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
+        there("program", self.config.program)
         self._known: dict[object, float] = {}
 
     def _run(

@@ -1,31 +1,50 @@
 """``dramsim3``: DRAMsim3 (Li et al., IEEE CAL 2020) as a memory.
 
-It always runs as many cycles as it is told, whatever is left to do. So it is kept saturated: more
-requests than it can serve, one after another in the address space, all at once; what it served in those
-cycles is its bandwidth, and a transfer takes that and the latency of one access. Asked for once a kind.
+Its trace front end sends one request a cycle at most (`TraceBasedCPU` in its src/cpu.cc), which is less than several
+channels serve. So one channel of the device is simulated and the channels, which share nothing, are added up. The tool
+always runs as many cycles as it is told, whatever is left to do; two runs a kind are made, once:
+
+- one request alone: the latency of an isolated read, with its row closed;
+- more requests than a channel can serve, one after another in the address space: what it served is its bandwidth.
+
+A transfer takes that latency, and its bytes at that bandwidth. The tool posts writes and knows no latency of them: that
+of a read stands for it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from metronome.hwmodels.base import Estimate
-from metronome.hwmodels.interface import PS_PER_NS, Description, Feature, Provenance, Template, TimePolicy
+from metronome.hwmodels.interface import (
+    PS_PER_NS,
+    ConfigError,
+    Description,
+    Feature,
+    Provenance,
+    Template,
+    TimePolicy,
+)
 from pydantic import Field
 
 from ..tools.failure import ToolFailure
-from .base import Tool, ToolConfig, only_number, read
+from .base import Tool, ToolConfig, read
 
-REQUEST_BYTES = 64
+ALONE_CYCLES = 1000  # for one read: longer than any takes, shorter than the time between refreshes
+KEEPS_UP = 0.95  # requests served a cycle, of the one that the front end sends: then the channel was not the limit
+#: Bits of a pin in a clock cycle (`burst_cycle` in its src/configuration.cc); of all others, 2.
+BITS_A_CYCLE = {"GDDR5": 4, "GDDR5X": 8, "GDDR6": 16}
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 class Dramsim3Config(ToolConfig):
     """`program` is dramsim3main."""
 
     config: Path = Field(description="DRAMsim3's .ini of the device")
-    cycles: int = Field(default=100_000, ge=1000, description="DRAM cycles of a measurement")
+    cycles: int = Field(default=100_000, ge=ALONE_CYCLES, description="DRAM cycles of the measurement under load")
 
 
 class Dramsim3(Tool[Dramsim3Config]):
@@ -34,61 +53,106 @@ class Dramsim3(Tool[Dramsim3Config]):
     description = Description(
         name="dramsim3",
         kind="memory",
-        version="1",
+        version="2",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"read", "write", "copy"}),
         features=frozenset({Feature.PROGRESS}),
         max_batch_ops=64,
-        summary="DRAMsim3, saturated once for its bandwidth (path of dramsim3main)",
+        summary="DRAMsim3, a channel saturated once for its bandwidth (path of dramsim3main)",
     )
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         self._ini = read(self.config.config)
+        if _value(self._ini, "protocol", "DDR3") == "HMC":
+            raise ConfigError("config", str(self.config.config), "protocol HMC has vaults, not channels: not done here")
+        self._tck_ps = self._number("tCK", 1.0) * PS_PER_NS
+        self._channels = round(self._number("channels", 1))
+        self._request = round(self._number("bus_width", 64) * self._number("BL", 8) / 8)
+
+    def _number(self, name: str, default: float) -> float:
+        """As the tool reads it: what follows a number (``0.666 (1/1.5)``) counts for nothing."""
+        text = _value(self._ini, name, str(default))
+        found = NUMBER.match(text)
+        if found is None or float(found[0]) <= 0:
+            raise ConfigError("config", str(self.config.config), f"{name} = {text}: no positive number")
+        return float(found[0])
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
-        if template.kind not in self._known:
-            self._known[template.kind], self._known[template.kind, "latency"] = self._measure(template.kind)
-        ps = self._known[template.kind, "latency"] + values[0] * self._known[template.kind]
-        return Estimate(max(1, round(ps)), Provenance.MODELLED)
+        latency, per_byte = self._latency(), self._per_byte(template.kind)
+        return Estimate(max(1, round(latency + values[0] * per_byte)), Provenance.MODELLED)
 
-    def _measure(self, kind: str) -> tuple[float, float]:
-        """(ps a byte, ps of one access)."""
-        cycles, asked = self.config.cycles, f"dramsim3, {kind} for {self.config.cycles} cycles"
-        # A cycle serves at most one request a channel: this is more than it can do.
-        requests = cycles * only_number(self._ini, r"^channels\s*=\s*(\d+)", asked)
-        words = {"read": ("READ", "READ"), "write": ("WRITE", "WRITE"), "copy": ("READ", "WRITE")}[kind]
-        trace = "\n".join(f"0x{i * REQUEST_BYTES:x} {words[i % 2]} 0" for i in range(requests)) + "\n"
-        ran = self._run(
-            asked,
-            ["memory.ini", "-c", str(cycles), "-t", "trace.txt", "-o", "."],
-            {"memory.ini": self._ini, "trace.txt": trace},
-            ["dramsim3.json"],
-        )
+    def _latency(self) -> float:
+        """ps of an isolated read."""
+        if "latency" not in self._known:
+            asked = "dramsim3, one read alone"
+            # It inserts the last line of a trace twice, unless that has no end.
+            found = self._run_trace(asked, "0x0 READ 0", ALONE_CYCLES)
+            if found["num_reads_done"] != 1 or not found["average_read_latency"] > 0:
+                raise ToolFailure(asked, f"it served {found['num_reads_done']:g} reads", json.dumps(found))
+            self._known["latency"] = found["average_read_latency"] * self._tck_ps
+        return self._known["latency"]
+
+    def _per_byte(self, kind: str) -> float:
+        """ps a byte, all channels at once."""
+        if kind not in self._known:
+            cycles = self.config.cycles
+            asked = f"dramsim3, {kind} for {cycles} cycles"
+            found = self._run_trace(asked, "".join(self._requests(kind, cycles + 1)), cycles)
+            # A write is done, for the tool, when it is accepted; served is what became a command.
+            served = found["num_read_cmds"] + found["num_write_cmds"]
+            self._check_saturated(asked, served / cycles)
+            # A copy moves each of its bytes twice.
+            moved = served * self._request / (2 if kind == "copy" else 1)
+            self._known[kind] = cycles * self._tck_ps / (moved * self._channels)
+        return self._known[kind]
+
+    def _requests(self, kind: str, count: int) -> list[str]:
+        size = self._request
+        if kind == "copy":  # from the lower half of a channel to the upper
+            far = round(self._number("channel_size", 1024)) << 19
+            pairs = ((i // 2 * size + far * (i % 2), ("READ", "WRITE")[i % 2]) for i in range(count))
+        else:
+            pairs = ((i * size, kind.upper()) for i in range(count))
+        return [f"0x{address:x} {word} 0\n" for address, word in pairs]
+
+    def _check_saturated(self, asked: str, a_cycle: float) -> None:
+        peak = BITS_A_CYCLE.get(_value(self._ini, "protocol", "DDR3"), 2) / self._number("BL", 8)
+        if a_cycle == 0:
+            raise ToolFailure(asked, "it served nothing")
+        if a_cycle > peak * 1.001:
+            raise ToolFailure(
+                asked, f"it served {a_cycle:.3f} requests a cycle; the bus of a channel has room for {peak:g}"
+            )
+        if a_cycle >= KEEPS_UP:
+            raise ToolFailure(
+                asked,
+                f"it served {a_cycle:.3f} requests a cycle, and its trace front end sends one: "
+                "a channel of this device cannot be saturated so",
+            )
+
+    def _run_trace(self, asked: str, trace: str, cycles: int) -> dict[str, float]:
+        """The statistics of the one channel."""
+        ini, count = re.subn(r"(?m)^(\s*channels\s*=).*$", r"\1 1", self._ini)
+        if not count and self._channels != 1:
+            raise ToolFailure(asked, "the .ini names its channels in a way that is not understood")
+        arguments = ["memory.ini", "-c", str(cycles), "-t", "trace.txt", "-o", "."]
+        ran = self._run(asked, arguments, {"memory.ini": ini, "trace.txt": trace}, ["dramsim3.json"])
         text = ran.files.get("dramsim3.json")
         if text is None:
             raise ToolFailure(asked, "it wrote no dramsim3.json", ran.printed)
+        names = ("num_cycles", "num_reads_done", "num_read_cmds", "num_write_cmds", "average_read_latency")
         try:
-            channels = list(json.loads(text).values())
-            ran_for = {int(channel["num_cycles"]) for channel in channels}
-            reads = sum(int(channel["num_reads_done"]) for channel in channels)
-            writes = sum(int(channel["num_writes_done"]) for channel in channels)
-            latency = max(float(channel["average_read_latency"]) for channel in channels)
+            (channel,) = json.loads(text).values()
+            found = {name: float(channel[name]) for name in names}
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ToolFailure(asked, f"its dramsim3.json has not what is expected: {error!r}", text[:500]) from None
-        if ran_for != {cycles}:
-            raise ToolFailure(asked, f"it ran {sorted(ran_for)} cycles", ran.printed)
-        if not 0 < reads + writes < requests:
-            raise ToolFailure(asked, f"it served {reads + writes} of {requests} requests: no measure of the memory")
-        tck_ps = float(_clock_ns(self._ini, asked)) * PS_PER_NS
-        # A copy moves each of its bytes twice.
-        return cycles * tck_ps / ((reads + writes) * REQUEST_BYTES) * (2 if kind == "copy" else 1), latency * tck_ps
+        if found["num_cycles"] != cycles:
+            raise ToolFailure(asked, f"it ran {found['num_cycles']:g} cycles", ran.printed)
+        return found
 
 
-def _clock_ns(ini: str, asked: str) -> str:
-    """The .ini's clock period in ns."""
-    for line in ini.splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "tCK":
-            return value.strip()
-    raise ToolFailure(asked, "the .ini has no tCK")
+def _value(ini: str, name: str, default: str) -> str:
+    """What stands behind a name of the .ini, comments left out."""
+    found = re.search(rf"(?m)^\s*{name}\s*=\s*([^;#\n]*)", ini)
+    return found[1].strip() if found and found[1].strip() else default

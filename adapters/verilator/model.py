@@ -29,7 +29,9 @@ class RtlArrayConfig(SystolicConfig):
     columns: int = Field(default=SIZE, ge=SIZE, le=SIZE)
     dataflow: Literal["os"] = "os"
     program: str | None = Field(
-        default=None, description="the built array; default: of `metronome tools install verilator`"
+        default=None,
+        description="the built array; default: of `metronome tools install verilator`",
+        json_schema_extra={"format": "program"},
     )
     timeout_s: float = Field(default=60, gt=0, description="for one tile")
 

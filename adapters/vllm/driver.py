@@ -1,16 +1,20 @@
 """vLLM's own scheduler, driven on a CPU: runs in the interpreter that has vLLM, and knows nothing of Metronome.
 
 A line of JSON in, a line ``= JSON`` (or ``! why``) out, as `metronome.adapters.tools.lines` expects. Each is a list:
-a verb and its arguments.
+the number of a scheduler, a verb and its arguments.
 
-- ``["open", {flags}]``: a new scheduler. Flags: those of `FLAGS`, by vLLM's names.
+- ``["open", {flags}]``: it is made anew. Flags: those of `FLAGS`, by vLLM's names.
 - ``["add", id, prompt ids, output tokens, priority, remote]``: a request comes. ``remote``: the K and V of its prompt
   come from elsewhere, as with a KV connector that loads asynchronously.
 - ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
-  was preempted, then the state: free blocks, names that can be found, and the orders of the waiting and of the running.
-- ``["update", number, {id: token}, [ids whose K and V have arrived]]``: a step's tokens are out. Answers who got a
-  token, who ended, and the state.
-- ``["abort", id]``.
+  was preempted, ``[id, tokens]`` of whose K and V are to be loaded now, then the state: free blocks, names that can be
+  found, and the orders of the waiting and of the running.
+- ``["update", number, {id: token}, [ids whose K and V have arrived], [ids whose K and V have left]]``: a step's tokens
+  are out. Answers who got a token, who ended, and the state.
+- ``["abort", id]``. Answers the state.
+- ``["hit", prompt ids]``: how many tokens of a prompt are in its cache; ``["blocks", id]``: how many a request holds.
+- ``["close"]``: it is not asked any more.
+- ``["balance", ranks, servers, told, requests]``: data-parallel ranks, see `front_end.balance`.
 
 The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
 read (a decoder without images, its length) and the tokens.
@@ -56,6 +60,7 @@ FLAGS = {
     "num_gpu_blocks": 1000,
     "enable_prefix_caching": True,
     "max_model_len": 1 << 20,
+    "role": "both",  # ours: prefill or decode, of K and V that move
     "kv_groups": [[0, 0]],  # (window, chunk) of each group of layers; zeros keep all
 }
 
@@ -70,18 +75,23 @@ class Model(SimpleNamespace):
 
 
 class Remote:
-    """A KV connector's scheduler side: prompts marked remote are loaded whole, asynchronously."""
+    """A KV connector's scheduler side, as vLLM's for NIXL: prompts marked remote are loaded whole, asynchronously,
+    once; on a ``prefill`` engine blocks stay until K and V have left (`NixlConnectorScheduler`)."""
 
-    def __init__(self):
-        self.remote = set()
+    def __init__(self, prefill):
+        self.prefill, self.remote, self.loading = prefill, set(), []
 
     def get_num_new_matched_tokens(self, request, computed):
         missing = request.num_prompt_tokens - computed if request.request_id in self.remote else 0
-        self.remote.discard(request.request_id)
         return missing, missing > 0
 
+    def update_state_after_alloc(self, request, blocks, tokens):
+        if request.request_id in self.remote:
+            self.remote.discard(request.request_id)
+            self.loading.append([int(request.request_id), tokens])
+
     def request_finished(self, request, block_ids):
-        return False, None
+        return self.prefill and request.status == RequestStatus.FINISHED_LENGTH_CAPPED and bool(block_ids), None
 
     def __getattr__(self, name):
         if name.startswith("__") or name == "bind_gpu_block_pool":
@@ -90,7 +100,7 @@ class Remote:
 
 
 class Driver:
-    """One scheduler at a time."""
+    """One scheduler."""
 
     def open(self, flags):
         f = {**FLAGS, **flags}
@@ -130,6 +140,9 @@ class Driver:
             structured_output_manager=SimpleNamespace(should_advance=lambda request: False),
             block_size=f["block_size"],
         )
+        self.remote = Remote(f["role"] == "prefill")
+        if f["role"] != "both":
+            self.scheduler.connector = self.remote
         self.hasher = get_request_block_hasher(f["block_size"], _hash) if f["enable_prefix_caching"] else None
         self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
         return sorted(set(scheduling) - set(known))
@@ -139,9 +152,7 @@ class Driver:
         self.arrivals += 1
         request = _request(str(name), prompt, params, float(self.arrivals), priority, self.hasher)
         if remote:
-            if self.scheduler.connector is None:
-                self.scheduler.connector = Remote()
-            self.scheduler.connector.remote.add(str(name))
+            self.remote.remote.add(str(name))
         self.scheduler.add_request(request)
 
     def schedule(self):
@@ -162,9 +173,10 @@ class Driver:
             if cached[name] + tokens >= request.num_tokens + flying[request]:
                 whole.add(name)
         self.steps[self.number] = out, whole
-        return [self.number, batch, preempted, *self._state()]
+        loading, self.remote.loading = self.remote.loading, []
+        return [self.number, batch, preempted, loading, *self._state()]
 
-    def update(self, number, tokens, arrived=()):
+    def update(self, number, tokens, arrived=(), left=()):
         out, whole = self.steps.pop(number)
         names = list(out.num_scheduled_tokens)
         sampled = [[tokens[name]] if name in whole else [] for name in names]
@@ -176,8 +188,10 @@ class Driver:
             prompt_logprobs_dict={},
             pooler_output=[],
         )
-        if arrived:
-            result.kv_connector_output = KVConnectorOutput(finished_recving=set(map(str, arrived)))
+        if arrived or left:
+            # Dictionaries, for vLLM's sets have no order of their own, and blocks are freed in it.
+            ways = (dict.fromkeys(map(str, ids)) for ids in (left, arrived))
+            result.kv_connector_output = KVConnectorOutput(*ways)
         outputs = self.scheduler.update_from_output(out, result)
         ended = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.finish_reason is not None]
         gave = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.new_token_ids]
@@ -185,6 +199,21 @@ class Driver:
 
     def abort(self, name):
         self.scheduler.finish_requests(str(name), RequestStatus.FINISHED_ABORTED)
+        return self._state()
+
+    def hit(self, prompt):
+        request = _request("hit", prompt, SamplingParams(max_tokens=1), 0.0, 0, self.hasher)
+        coordinator = self.scheduler.kv_cache_manager.coordinator
+        return coordinator.find_longest_cache_hit(request.block_hashes, len(prompt))[1] if self.hasher else 0
+
+    def blocks(self, name):
+        manager = self.scheduler.kv_cache_manager
+        return sum(not block.is_null for group in manager.get_blocks(str(name)).blocks for block in group)
+
+    def balance(self, *given):
+        from front_end import balance  # beside this file; it takes a second to import
+
+        return balance(*given)
 
     def _state(self):
         """Free blocks, names that can be found, the waiting and the running."""
@@ -242,11 +271,14 @@ def _request(name, prompt, params, arrival, priority, hasher):
 
 def main():
     init_none_hash(_hash)
-    driver = Driver()
+    drivers = {}
     for line in sys.stdin:
-        verb, *arguments = json.loads(line)
+        key, verb, *arguments = json.loads(line)
         try:
-            answer = getattr(driver, verb)(*arguments)
+            if verb == "close":
+                answer = drivers.pop(key, None) and None
+            else:
+                answer = getattr(drivers.setdefault(key, Driver()), verb)(*arguments)
         except Exception as error:
             traceback.print_exc()
             print(f"! {verb}: {type(error).__name__}: {error}", flush=True)

@@ -34,6 +34,22 @@ def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
     return elements, elements * width
 
 
+def written(template: Template, values: tuple[int, ...]) -> float:
+    """Of the bytes of `work`, those that are outputs. Of vector operations and states, which read what they write anew,
+    half."""
+    at = template.attributes
+    width = DTYPE_BYTES[str(at["dtype"])]
+    if template.kind == "gemm":
+        return values[0] * int(at["n"]) * width
+    if template.kind == "attention":
+        queries = values[0] + sum(values[4::2])
+        return queries * int(at["heads"]) * int(at.get("v_head_size", at["head_size"])) * width
+    if template.kind == "moe":
+        matrices = 3 if at.get("gated", True) else 2
+        return values[0] * int(at["top_k"]) * (int(at["hidden"]) + matrices * int(at["intermediate"])) * width
+    return work(template, values)[1] / 2
+
+
 def converted(template: Template, values: tuple[int, ...]) -> float:
     """Bytes moved, before a product, to make its inputs of the type it is computed in: they are read for their
     scale, read again, and written. 0 where they have that type."""

@@ -21,13 +21,19 @@ from ..interface import (
     PS_PER_S,
     ConfigError,
     Description,
+    Feature,
+    Moved,
+    Operation,
+    Pattern,
     Provenance,
     Template,
     TimePolicy,
+    Traffic,
     UnsupportedOperation,
     Use,
+    check_operation,
 )
-from .counting import converted, work
+from .counting import converted, work, written
 
 #: Formats whose weights engines can unpack to the activations' type where a device has no such units.
 UNPACKED = frozenset({"fp8", "fp4"})
@@ -62,6 +68,7 @@ class Roofline(OracleModel[RooflineConfig]):
         version="1",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"gemm", "attention", "moe", "state", "norm", "elementwise", "embedding", "sampler"}),
+        features=frozenset({Feature.TRAFFIC}),
         summary="datasheet peaks, memory bandwidth and launch overhead of a catalog device",
     )
 
@@ -103,8 +110,23 @@ class Roofline(OracleModel[RooflineConfig]):
         peak = self._device.flops[self._computes_in(template)] * self._compute
         busy_ps = max(flops / peak, size / self._bytes_per_s) * PS_PER_S
         busy_ps += converted(template, values) / self._bytes_per_s * PS_PER_S
-        launches = int(template.attributes.get("routing_kernels", 1))  # the others take next to no time
-        launches += "compute" in template.attributes  # one converts the inputs
-        duration = max(1, round(busy_ps + launches * self._overhead_ps))
+        duration = max(1, round(busy_ps + self._launches_ps(template)))
         # W x ps = pJ.
         return Estimate(duration, Provenance.MODELLED, round(duration * self._dynamic_w))
+
+    def _launches_ps(self, template: Template) -> float:
+        launches = int(template.attributes.get("routing_kernels", 1))  # the others take next to no time
+        launches += "compute" in template.attributes  # one converts the inputs
+        return launches * self._overhead_ps
+
+    def traffic(self, operation: Operation) -> Traffic:
+        """The same less its bytes: FLOPs here, bytes there, the longer of the two."""
+        template, values = check_operation(operation, self.templates), operation.values
+        flops, size = work(template, values)
+        out = round(written(template, values))
+        busy_ps = flops / (self._device.flops[self._computes_in(template)] * self._compute) * PS_PER_S
+        pattern = Pattern.RANDOM if template.kind == "embedding" else Pattern.STREAM
+        parts = [Moved(round(size) - out, out, busy_ps, pattern)]
+        if extra := round(converted(template, values)):  # read twice, and written as `compute`
+            parts.append(Moved(extra, 0, 0.0))
+        return Traffic(tuple(parts), self._launches_ps(template), Provenance.MODELLED, self._dynamic_w)

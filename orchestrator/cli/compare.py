@@ -21,21 +21,29 @@ from ..report import reference as references
     show_default=True,
     help="Where TTFT and latency start: when a request arrives, or when the engine takes it from its queue.",
 )
+@click.option("--entry", type=click.IntRange(min=1), help="Which result of REFERENCE, where it holds several.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def command(run: Path, reference: Path, anchor: str, as_json: bool) -> None:
+def command(run: Path, reference: Path, anchor: str, entry: int | None, as_json: bool) -> None:
     """Compare the run in DIR with REFERENCE, metric by metric.
 
-    REFERENCE is a real vLLM's requests.jsonl, a `vllm bench serve` result, or another run's folder.
+    REFERENCE is a real vLLM's requests.jsonl, a result of `vllm bench serve` (also with --append-result), of AIPerf
+    (profile_export_aiperf.json or .csv, profile_export.jsonl) or GuideLLM (benchmarks.json), or another run's folder.
+    Where model, number of requests or lengths differ, that is said.
     The same anchor is used on both sides. A requests.jsonl does not hold the offset between its
     arrival clock and its engine clock: the smallest (queued - arrival) is taken for it.
     """
-    rows, mape = references.compare(references.read(run, anchor), references.read(reference, anchor))
+    ours, theirs = references.read(run, anchor), references.read(reference, anchor, entry)
+    rows, mape = references.compare(ours, theirs)
+    warnings = references.warnings(ours, theirs, anchor)
     if as_json:
-        click.echo(json.dumps({"anchor": anchor, "rows": [asdict(row) for row in rows], **mape}, indent=1))
+        found = {"anchor": anchor, "warnings": warnings, "rows": [asdict(row) for row in rows], **mape}
+        click.echo(json.dumps(found, indent=1))
         return
-    click.echo(f"{'metric (' + anchor + ')':<20}{'reference':>14}{'run':>14}{'error':>10}")
+    for text in warnings:
+        click.echo(f"metronome: warning: {text}", err=True)
+    click.echo(f"{'metric (' + anchor + ')':<24}{'reference':>14}{'run':>14}{'error':>10}")
     for row in rows:
-        click.echo(f"{row.metric:<20}{row.reference:>14,.2f}{row.run:>14,.2f}{row.error:>+10.2%}")
+        click.echo(f"{row.metric:<24}{row.reference:>14,.2f}{row.run:>14,.2f}{row.error:>+10.2%}")
     if mape:
         parts = ", ".join(
             f"{name.removeprefix('mape_')} {value:.2%}" for name, value in mape.items() if name.startswith("mape")

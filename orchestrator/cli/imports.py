@@ -7,12 +7,18 @@ from typing import Any
 
 import click
 
+from .import_servers import sglang, trtllm, vllm
+
 FILE = click.Path(path_type=Path)
 
 
 @click.group("import")
 def command() -> None:
     """Turn another tool's set-up into one scenario file."""
+
+
+for _server in (vllm, sglang, trtllm):
+    command.add_command(_server)
 
 
 @command.command("llmservingsim")
@@ -62,11 +68,14 @@ def llmservingsim(
     """
     import yaml
 
-    from ..scenario.llmservingsim import Sources, convert
+    from ..importers.llmservingsim import Sources, convert
     from ..scenario.loading import validate
 
-    data = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router, profile_format)
-    validate(data, str(cluster))
+    imported = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router, profile_format)
+    validate(imported.scenario, str(cluster))
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(f"# Imported from {cluster.name} (LLMServingSim).\n" + yaml.safe_dump(data, sort_keys=False))
+    comments = "".join(f"# {text}\n" for text in (f"Imported from {cluster.name} (LLMServingSim).", *imported.notes))
+    output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False))
+    for text in imported.notes:
+        click.echo(text)
     click.echo(f"wrote {output}; next: metronome run {output}")

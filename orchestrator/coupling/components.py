@@ -19,6 +19,7 @@ from ..strict import Part
 from . import registry
 from .link import Link, LocalLink, raised, refused
 
+HBM = ".hbm"  # of a node: the memory of each of its accelerators
 DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency", "pim": "bank-gemv"}
 
 
@@ -70,16 +71,18 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     for rank, (name, (kind, facts, stated)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
         substitute = _substitute(scenario, name, kind, rank, facts)
-        model = options.model or _default_model(kind, facts)
+        model = options.model or (options.command[0] if options.run == "command" and options.command else None)
+        model = model or _default_model(kind, facts)
         if _elsewhere(options):
-            known = {fact: value for fact, value in facts.items() if value is not None}
+            known = {fact: value for fact, value in (facts | _limits(options)).items() if value is not None}
             config = dict(options.config)
             told = (known, stated, substitute)
             specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *told))
             continue
         fields = _fields(f"components.{name}.model", model, kind)
         warn_of_unread(name, model, stated, fields)
-        config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
+        known = facts | _limits(options)
+        config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         common = (options, scenario.seed, folder)
         specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute))
@@ -105,9 +108,14 @@ def _fields(where: str, model: str, kind: str) -> Mapping[str, Any]:
     return fields
 
 
+def _limits(options: ComponentOptions) -> dict[str, float]:
+    """``timeout_s``, where the scenario gives it: also of the tool, for a model that drives one."""
+    return {"timeout_s": options.timeout_s} if "timeout_s" in options.model_fields_set else {}
+
+
 def _elsewhere(options: ComponentOptions) -> bool:
-    """Whether only the component itself knows its model: somebody else's server, or an image with its own."""
-    if options.run == "address":
+    """Whether only the component itself knows its model: somebody else's server, program, or image."""
+    if options.run in ("address", "command"):
         return True
     return options.run == "container" and options.model is not None and not registry.known(options.model)
 
@@ -131,6 +139,8 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
             device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "active_w": device.active_w}
         found[f"{node.name}.accelerators"] = ("accelerator", facts, {})
+        if node.name + HBM in scenario.components:
+            found[node.name + HBM] = ("memory", _hbm(scenario, node.accelerators.type, node.name), {})
         if node.memory.dram:
             dram = node.memory.dram
             found[f"{node.name}.dram"] = ("memory", dram.model_dump(), _stated(f"nodes.{node.name}.memory.dram", dram))
@@ -146,15 +156,44 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
     return found
 
 
+def _hbm(scenario: Scenario, kind: str, node: str) -> dict[str, Any]:
+    """The memory of one accelerator, as far as its device is known: what large kernels reach of its bandwidth."""
+    if kind not in scenario.devices and not catalog.canonical(kind):
+        return {}
+    device = scenario.device(kind)
+    given = scenario.components.get(f"{node}.accelerators", ComponentOptions()).config.get("memory_efficiency")
+    rate = device.memory_bandwidth * (given or device.memory_efficiency)
+    return {"bandwidth_gb_s": rate / 1e9, "latency_ns": 0, "size_gib": device.memory_bytes / 2**30}
+
+
 def _stated(place: str, part: Part, read: Set[str] = frozenset()) -> dict[str, str]:
     return {name: f"cluster.{place}.{name}" for name in sorted(part.model_fields_set - read)}
 
 
 def _absolute(field: Any, value: Any, folder: Path) -> Any:
-    """Paths in a configuration start from the scenario's folder."""
-    if isinstance(field, dict) and field.get("format") == "path" and isinstance(value, str):
-        return str((folder / value).resolve())
+    """Paths in a configuration start from the scenario's folder; so does a program, unless it is a name on the PATH."""
+    if isinstance(field, Mapping) and isinstance(value, str):
+        form = _format(field)
+        if form == "path" or (form == "program" and "/" in value):
+            return str((folder / value).resolve())
+    if isinstance(field, Mapping) and isinstance(value, Mapping) and _format(field) == "models":
+        return {kind: _part(part, folder) for kind, part in value.items()}
+    if isinstance(field, Mapping) and isinstance(value, list) and value and _format(field) == "command":
+        return [_absolute({"format": "program"}, value[0], folder), *value[1:]]
     return value
+
+
+def _part(part: Any, folder: Path) -> Any:
+    """The configuration of a model within a model's; what it is worth, that model says."""
+    if not isinstance(part, Mapping) or not registry.known(str(part.get("model"))):
+        return part
+    fields = registry.find(str(part["model"])).config_schema().get("properties", {})
+    return {key: _absolute(fields.get(key), value, folder) for key, value in part.items()}
+
+
+def _format(field: Mapping[str, Any]) -> str:
+    """What the schema says a value is, optional or not."""
+    return next((str(one["format"]) for one in (field, *field.get("anyOf", ())) if "format" in one), "")
 
 
 def _model(where: str, name: str) -> Any:

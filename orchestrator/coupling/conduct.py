@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from metronome.hwmodels.interface import Advanced, Operation
 
 from ..errors import ComponentFailure
-from .link import Link, checked
+from .link import Link, advancing, checked
 
 
 class Conduct:
@@ -48,4 +48,4 @@ class Conduct:
         self.reached_ps, self._promised = answer.reached_ps, promised
 
     def _lie(self, what: str) -> ComponentFailure:
-        return ComponentFailure(self._link.name, what, f"advancing to {self._grant_ps} ps")
+        return ComponentFailure(self._link.name, what, advancing(self._grant_ps))

@@ -136,7 +136,8 @@ class Executor:
             del self._queues[stage]
 
     def _resume(self, time_ps: int, kind: str, step: InFlight) -> None:
-        self._kernel.at(time_ps, Priority.COMPLETION, self._rank, kind, step.number, partial(self._advance, step))
+        go_on = partial(self._advance, step)
+        self._kernel.at(time_ps, Priority.COMPLETION, self._rank, kind, step.number, go_on, subject=step)
 
     def _shared(self, step: InFlight, segment: SharedOperation) -> None:
         step.open = len(segment.works)
@@ -147,7 +148,7 @@ class Executor:
     def _submit(self, step: InFlight, member: int, port: SteppedPort, work: Work, values: tuple[int, ...]) -> None:
         if self._hooks.operation_began.listeners:
             self._hooks.operation_began(work.component, self._kernel.now_ps)
-        port.submit(work, values, partial(self._shared_done, step, member, work))
+        port.submit(work, values, partial(self._shared_done, step, member, work), step)
 
     def _shared_done(self, step: InFlight, member: int, work: Work, energy_pj: int) -> None:
         step.energy_pj += energy_pj

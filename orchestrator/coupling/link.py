@@ -166,9 +166,9 @@ class LocalLink:
             answer = self.component.advance(grant_ps, operations, stop_at_first)
         except ComponentError as error:
             code = "late" if isinstance(error, LateOperation) else "fault"
-            raise ComponentFailure(self.name, str(error), _doing(grant_ps), code=code) from error
+            raise ComponentFailure(self.name, str(error), _doing(grant_ps, operations), code=code) from error
         except Exception as error:
-            raise raised(self.name, error, _doing(grant_ps)) from error
+            raise raised(self.name, error, _doing(grant_ps, operations)) from error
         self.wall_s += time.perf_counter() - start
         return answer
 
@@ -176,8 +176,13 @@ class LocalLink:
         pass
 
 
-def _doing(grant_ps: int) -> str:
-    return "answering" if grant_ps == MAX_PS else f"advancing to {grant_ps} ps"
+def _doing(grant_ps: int, operations: Sequence[Operation]) -> str:
+    return "answering" if operations and grant_ps == MAX_PS else advancing(grant_ps)
+
+
+def advancing(grant_ps: int) -> str:
+    """What a component does that is given no more than time; without a limit, nobody else has anything to do."""
+    return "advancing to its next event" if grant_ps == MAX_PS else f"advancing to {grant_ps} ps"
 
 
 def raised(component: str, error: Exception, doing: str) -> ComponentFailure:

@@ -210,6 +210,7 @@ class _Waiting:
     work: Work
     done: Callable[[int], None]
     cause: int  # the event that handed it over
+    subject: object  # what goes on with its end, if that is a step
 
 
 class SteppedPort:
@@ -227,12 +228,13 @@ class SteppedPort:
         self._conduct = Conduct(link)
         kernel.attach(self)
 
-    def submit(self, work: Work, values: Values, done: Callable[[int], None]) -> None:
-        """Hand over one operation at the present time; ``done(energy_pj)`` is called at its end."""
+    def submit(self, work: Work, values: Values, done: Callable[[int], None], subject: object = None) -> None:
+        """Hand over one operation at the present time; ``done(energy_pj)`` is called at its end, which is an event
+        about ``subject``."""
         operation = Operation(work.template.id, values, self._next_id, self._kernel.now_ps, self._kernel.microstep)
         self._next_id += 1
         self._unsent.append(operation)
-        self._open[operation.op_id] = _Waiting(operation, work, done, self._kernel.events)
+        self._open[operation.op_id] = _Waiting(operation, work, done, self._kernel.events, subject)
 
     @property
     def bound_ps(self) -> int | None:
@@ -256,6 +258,7 @@ class SteppedPort:
                 done.op_id,
                 partial(waiting.done, energy),
                 waiting.cause,
+                waiting.subject,
             )
 
     @staticmethod
@@ -277,9 +280,9 @@ class SteppedPort:
             for op, w in self._open.items()
         ]
 
-    def waiters(self) -> list[tuple[Operation, Callable[[int], None]]]:
-        """Operations not completed, and who is to be told of their end."""
-        return [(waiting.operation, waiting.done) for waiting in self._open.values()]
+    def waiters(self) -> list[tuple[Operation, object]]:
+        """Operations not completed, and what goes on with their end."""
+        return [(waiting.operation, waiting.subject) for waiting in self._open.values()]
 
     def waiting_for(self) -> str:
         if not self._open:

@@ -118,7 +118,7 @@ class Ports:
         """What a component that shares the clock has not completed."""
         return self._stepped[name].open_operations() if name in self._stepped else []
 
-    def waiters(self, name: str) -> list[tuple[Operation, Callable[[int], None]]]:
+    def waiters(self, name: str) -> list[tuple[Operation, object]]:
         """As `SteppedPort.waiters`; empty for a component that is only asked."""
         return self._stepped[name].waiters() if name in self._stepped else []
 

@@ -23,6 +23,7 @@ from ..errors import ComponentFailure, InputError, plain
 from .components import ComponentSpec, warn_of_unread
 from .interrupts import DOOR
 from .launch.endpoint import Endpoint
+from .link import advancing
 
 START_S = 20.0  # least deadline of Describe and Configure: tables are read then
 TOKEN = secrets.token_hex(4)  # in the names of our sessions: a server that outlives a run may still have another's
@@ -343,7 +344,7 @@ class RemoteLink:
     def _doing(self) -> str:
         grant_ps, operations = self._sent
         if not operations:
-            return f"advancing to {grant_ps} ps"
+            return advancing(grant_ps)
         first = operations[0]
         template = self._templates[first.template]
         more = f" and {len(operations) - 1} more" if len(operations) > 1 else ""

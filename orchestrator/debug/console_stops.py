@@ -30,7 +30,7 @@ class StopCommands:
     def do_break(self, arg: str) -> None:
         """break COMPONENT[:KIND] | :KIND | request ID | event N | time T | microstep > K  [if CONDITION] (b)
 
-        Before an event of a component, an instance or `frontend`; of a kind of operation or event; before a
+        Before an event of a component, an instance or `dispatcher`; of a kind of operation or event; before a
         request arrives and whenever its state changes; at a time. CONDITION compares fields of the event
         (event, time, kind, about, source, rank, cause) or paths of the state: if engines/a/kv/free < 10.
         """

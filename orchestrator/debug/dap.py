@@ -1,6 +1,6 @@
 """The Debug Adapter Protocol front: a `DebugSession` for VS Code or any other client.
 
-Threads are components, instances and the frontend; stack frames the chain of causes; variables the state
+Threads are components, instances and the dispatcher; stack frames the chain of causes; variables the state
 tree; the event log is a source text whose line N is event N, so that editor breakpoints are breakpoints
 on events. `evaluate` takes the console's commands.
 """

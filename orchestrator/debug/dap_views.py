@@ -33,7 +33,7 @@ class Views:
     def _sources(self) -> list[str]:
         simulation = self.session.simulation
         units = [unit.name for unit in simulation.units]
-        return ["frontend", *units, *(spec.name for spec in simulation.specs)]
+        return ["dispatcher", *units, *(spec.name for spec in simulation.specs)]
 
     def thread(self) -> int:
         if self.session.event is None:

@@ -27,6 +27,8 @@ def apply(simulation: Simulation, edit: Edit) -> None:
     """Raises InputError for what cannot be set, or to that value."""
     match [name for name in edit.path.split("/") if name]:
         case ["router", "policy"]:
+            if edit.value == "internal-lb" and len(simulation.units) > 1:
+                raise InputError("debugger", edit.path, edit.value, "chooses among the ranks of one instance")
             simulation.dispatcher.router = make_router(edit.value, stream(simulation.scenario.seed, "router"))
         case ["engines", name, "config", field]:
             replica = next((replica for replica in simulation.replicas if replica.name == name), None)

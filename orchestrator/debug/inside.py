@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Protocol
 
 from metronome.hwmodels.interface import MAX_PS, Feature, Operation
@@ -20,13 +19,6 @@ from . import state
 from .tape import MemoryTape, give
 
 FIELDS = ("event", "time", "time_ps", "microstep", "priority", "rank", "kind", "about", "cause", "source")
-
-
-def step_of(action: Any) -> InFlight | None:
-    """The step that an action goes on with, be it told by the kernel or by a component's completion."""
-    while isinstance(action, partial) and action.args:
-        action = action.args[0]
-    return action if isinstance(action, InFlight) else None
 
 
 class Resting(Protocol):
@@ -80,8 +72,8 @@ class Inside:
 
     def step(self) -> InFlight | None:
         """The step the present event ends a part of, if it does."""
-        event = self._session.event
-        return step_of(event.action) if event else None
+        subject = self._session.event.subject if self._session.event else None
+        return subject if isinstance(subject, InFlight) else None
 
     def parts(self) -> list[tuple[str, str, str]]:
         """(component, kind, layer) of every operation that the present event ends."""

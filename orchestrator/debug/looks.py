@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..coupling.executor import InFlight
 from ..errors import InputError
 from ..record.diff import answered
 from ..record.exchange import Exchange
 from ..record.journal import Row
 from ..units import PS_PER_MS
 from . import state
-from .inside import step_of
 from .session import DebugSession
-from .why import Answer, why
+from .why import LatencySplit, why
 
 DEPTH = 16  # causes shown, of which
 ROOTS = 4  # are the first ones
@@ -124,6 +124,8 @@ def because(session: DebugSession, request: int) -> list[str]:
     state_ = "arrival to last token" if answer.done else "arrival to now (not done)"
     first = f", first token after {ms(answer.first_ps)}" if answer.first_ps is not None else ", no token yet"
     found = [f"request {request}: {ms(answer.total_ps)} from {state_}{first}"]
+    if answer.cached is not None:
+        found.append(f"  of {answer.prompt} prompt tokens {answer.cached} were in the prefix cache")
     found.append(f"  {'what':<9} {'who':<58} {'before first token':>20} {'after':>18} {'share':>7}")
     rows = sorted(set(answer.before) | set(answer.after), key=lambda k: -(answer.before[k] + answer.after[k]))
     for key in rows:
@@ -135,7 +137,7 @@ def because(session: DebugSession, request: int) -> list[str]:
     return found + _longest(answer)
 
 
-def _longest(answer: Answer) -> list[str]:
+def _longest(answer: LatencySplit) -> list[str]:
     found = ["its longest steps:"]
     for step in sorted(answer.steps, key=lambda s: s.start_ps - s.end_ps)[:3]:
         parts: Counter[str] = Counter()
@@ -196,8 +198,8 @@ def who(session: DebugSession) -> list[str]:
     simulation = session.simulation
     found = []
     for event in [session.event, *simulation.kernel.queue.pending()]:
-        step = step_of(event.action) if event else None
-        if event is None or step is None:
+        step = event.subject if event else None
+        if event is None or not isinstance(step, InFlight):
             continue
         parts = sorted({component for component, _, _ in session.inside.parts_of(step)})
         found.append(
@@ -205,9 +207,8 @@ def who(session: DebugSession) -> list[str]:
             f"{', '.join(parts) or 'a stage'} until {ms(event.time_ps)}"
         )
     for spec in simulation.specs:
-        for given, done in simulation.ports.waiters(spec.name):
-            step = step_of(done)
-            waiter = f"step {step.number}" if step else "a transfer of K and V"
+        for given, step in simulation.ports.waiters(spec.name):
+            waiter = f"step {step.number}" if isinstance(step, InFlight) else "a transfer of K and V"
             found.append(f"{waiter} waits for {spec.name}: op {given.op_id} since {ms(given.at_ps)}")
     found += blocked(session)
     found.append("wall time spent waiting for components:")

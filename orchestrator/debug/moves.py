@@ -173,9 +173,9 @@ class Moves:
         simulation = self._session.simulation
         names = [spec.name for spec in simulation.specs]
         instances = [unit.name for unit in simulation.units]
-        if component and component not in (*names, *instances, "frontend"):
+        if component and component not in (*names, *instances, "dispatcher"):
             raise InputError(
-                "debugger", "component", component, f"one of {', '.join([*names, *instances, 'frontend'])}"
+                "debugger", "component", component, f"one of {', '.join([*names, *instances, 'dispatcher'])}"
             )
         if kind and kind not in (*EVENT_KINDS, *OPERATION_VALUES):
             raise InputError("debugger", "kind", kind, f"one of {', '.join([*EVENT_KINDS, *OPERATION_VALUES])}")

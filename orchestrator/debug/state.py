@@ -39,7 +39,7 @@ def tree(simulation: Simulation, component: Component) -> dict[str, Any]:
         "event": kernel.events,
         "microstep": kernel.microstep,
         "queue": lambda: queue(simulation),
-        "frontend": lambda: _dispatcher(simulation),
+        "dispatcher": lambda: _dispatcher(simulation),
         "router": lambda: _router(simulation),
         "engines": {r.name: (lambda r=r: engine(r)) for r in simulation.replicas},
         "requests": Lazy(lambda: request_ids(simulation), lambda name: request(simulation, name)),
@@ -113,10 +113,10 @@ def digest(simulation: Simulation) -> str:
 
 
 def source(simulation: Simulation, event: Event) -> str:
-    """Whose event it is: a component's, an instance's, or the frontend's."""
+    """Whose event it is: a component's, an instance's, or the dispatcher's."""
     specs = simulation.specs
     if event.priority is Priority.ARRIVAL:
-        return "frontend"
+        return "dispatcher"
     rank = event.rank
     if event.priority is Priority.COMPLETION:
         if rank < len(specs):
@@ -186,14 +186,22 @@ def _still(state: RequestState, where: str) -> RequestView:
     return RequestView(state.request.id, where, state.num_computed_tokens, state.num_output_tokens, 0)
 
 
+def half(simulation: Simulation, state: RequestState) -> tuple[RequestState, bool]:
+    """Where a request has got what it has so far, and whether its first token from there is the client's: while its K
+    and V are on their way that is the engine that computed its prompt."""
+    if state.origin is None or state.scheduled_ps >= 0:
+        return state, True
+    connector = simulation.connector
+    return state.origin, connector is None or not connector.decode_gives_first_token
+
+
 def request(simulation: Simulation, name: str) -> dict[str, Any]:
     """Raises InputError for one that has not arrived."""
     found = find(simulation, int(name)) if name.isdigit() else None
     if found is None:
         raise InputError("state", "request", name, "has not arrived yet, or there is none of that id")
     state, view = found
-    # While its K and V are on their way, what it has got so far it has on the engine that computed its prompt.
-    timed = state.origin if state.origin is not None and state.first_token_ps < 0 else state
+    timed, sent = half(simulation, state)
     times = {
         name: getattr(timed, name) if getattr(timed, name) >= 0 else None
         for name in ("received_ps", "queued_ps", "scheduled_ps", "first_token_ps", "end_ps")
@@ -206,8 +214,9 @@ def request(simulation: Simulation, name: str) -> dict[str, Any]:
         "output_tokens": asked.output_tokens,
         "arrival_ps": asked.arrival_ps,
         **times,
+        **({} if sent else {"first_token_ps": None}),
         "computed": view.num_computed_tokens,
-        "produced": max(view.num_output_tokens, timed.num_output_tokens),
+        "produced": max(view.num_output_tokens, timed.num_output_tokens if sent else 0),
         "blocks": view.blocks,
         "hit_tokens": state.num_cached_tokens,
         "preemptions": state.num_preemptions,

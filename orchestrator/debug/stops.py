@@ -23,7 +23,7 @@ class Moment(Protocol):
 
     @property
     def components(self) -> frozenset[str]:
-        """Components, instances and the frontend that have a part in the present event."""
+        """Components, instances and the dispatcher that have a part in the present event."""
         ...
 
     @property
@@ -70,7 +70,7 @@ class Stop:
 
 @dataclass(slots=True, kw_only=True)
 class Break(Stop):
-    """Before an event of a component, instance or ``frontend``, a kind, a number; at a time; beyond a microstep."""
+    """Before an event of a component, instance or ``dispatcher``, a kind, a number; at a time; beyond a microstep."""
 
     component: str | None = None
     kind: str | None = None

@@ -26,7 +26,7 @@ INPUTS = "inputs of the prompts"
 SERVER = "host", "API server and client"
 
 
-class Part(NamedTuple):
+class Slice(NamedTuple):
     """``took_ps`` of an operation chain, by component (or reason) and layer."""
 
     component: str
@@ -43,24 +43,24 @@ class Step:
     start_ps: int
     inputs_ps: int  # when its operations could start
     end_ps: int = -1
-    chains: list[tuple[int, int, int, list[Part]]] = field(default_factory=list)  # start, -end, member, parts
-    folded: list[Part] = field(default_factory=list)
+    chains: list[tuple[int, int, int, list[Slice]]] = field(default_factory=list)  # start, -end, member, parts
+    folded: list[Slice] = field(default_factory=list)
 
-    def path(self) -> list[Part]:
+    def path(self) -> list[Slice]:
         """Parts that add up to the step's time."""
-        found: list[Part] = []
+        found: list[Slice] = []
         if self.inputs_ps > self.start_ps:
-            found.append(Part("host", INPUTS, self.inputs_ps - self.start_ps))
+            found.append(Slice("host", INPUTS, self.inputs_ps - self.start_ps))
         reached = self.inputs_ps
         for start, minus_end, _, parts in sorted(self.chains, key=lambda chain: chain[:3]):
             if start < reached:
                 continue  # a member that had to wait for a slower one
             if start > reached:
-                found.append(Part("waiting", STAGE, start - reached))
+                found.append(Slice("waiting", STAGE, start - reached))
             found += parts
             reached = -minus_end
         if self.end_ps > reached:
-            found.append(Part("waiting", STAGE, self.end_ps - reached))
+            found.append(Slice("waiting", STAGE, self.end_ps - reached))
         return found
 
 
@@ -100,11 +100,11 @@ class Collector:
             return
         if items[0].template.kind == "train" and mine.folded:
             between = sum(part.took_ps for part in mine.folded)
-            parts = [*mine.folded, Part(component, items[0].template.layer, took_ps - between)]
+            parts = [*mine.folded, Slice(component, items[0].template.layer, took_ps - between)]
             mine.chains.append((start_ps, -start_ps - took_ps, member, parts))
             mine.folded = []
             return
-        part = Part(component, layers(items), took_ps)
+        part = Slice(component, layers(items), took_ps)
         if mine.chains:
             start, minus_end, whose, parts = mine.chains[-1]
             if whose == member and -minus_end == start_ps:
@@ -116,7 +116,7 @@ class Collector:
         self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
     ) -> None:
         if (instance, step) in self.mine:
-            self.mine[instance, step].folded.append(Part(component, layers(items), took_ps))
+            self.mine[instance, step].folded.append(Slice(component, layers(items), took_ps))
 
     def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
         if request == self._request:
@@ -143,8 +143,12 @@ class Collector:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``."""
+class LatencySplit:
+    """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``.
+
+    ``cached`` of its ``prompt`` tokens were in the prefix cache when it was first admitted; None before that, and
+    where the workload does not know its tokens, so that it can share none.
+    """
 
     request: int
     total_ps: int
@@ -153,9 +157,11 @@ class Answer:
     before: Counter[tuple[str, str]]
     after: Counter[tuple[str, str]]
     steps: list[Step]
+    prompt: int
+    cached: int | None
 
 
-def why(session: DebugSession, request: int) -> Answer:
+def why(session: DebugSession, request: int) -> LatencySplit:
     """Raises InputError for a request that has not arrived by now."""
     rows = session.log[: session.position]
     arrival = next((n for n, row in enumerate(rows, 1) if row.kind == "arrival" and row.about == request), None)
@@ -177,9 +183,8 @@ def why(session: DebugSession, request: int) -> Answer:
         finish = sequence.end_ps if end else simulation.kernel.now_ps
         collector.close(simulation.kernel.now_ps)
         logs = simulation.recorder.logs
-    if sequence.origin is not None and sequence.first_token_ps < 0:
-        sequence = sequence.origin  # what it has got so far it has there
-    first = sequence.first_token_ps if 0 <= sequence.first_token_ps <= finish else None
+    sequence, sent = state.half(simulation, sequence)
+    first = sequence.first_token_ps if sent and 0 <= sequence.first_token_ps <= finish else None
     steps = collector.steps()
     timeline = _timeline(sequence, finish, steps, collector, kinds)
     if sequence.first_token_ps >= 0:
@@ -192,7 +197,10 @@ def why(session: DebugSession, request: int) -> Answer:
     for start, what, who, took in timeline:
         (before if first is None or start < first else after)[what, who] += took
     total = finish - sequence.request.arrival_ps
-    return Answer(request, total, first and first - sequence.request.arrival_ps, end is not None, before, after, steps)
+    to_first = first and first - sequence.request.arrival_ps
+    asked = sequence.request
+    cached = sequence.num_cached_tokens if asked.token_ids is not None and sequence.scheduled_ps >= 0 else None
+    return LatencySplit(request, total, to_first, end is not None, before, after, steps, asked.input_tokens, cached)
 
 
 Timeline = list[tuple[int, str, str, int]]  # (start, what, who, ps), without a gap from arrival to finish

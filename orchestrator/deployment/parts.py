@@ -53,11 +53,14 @@ class Deployed:
 
 
 def components(scenario: Scenario, folder: Path) -> list[Deployed]:
-    """Every component but those that run at an address already. Raises InputError."""
+    """Every component but those that run at an address already. Raises InputError, as for a program of this machine."""
     found = []
     for spec in specify(scenario, folder):
         if spec.options.run == "address":
             continue
+        if spec.options.run == "command":
+            where = f"components.{spec.name}.run"
+            raise InputError("scenario", where, "command", "a program of this machine: give an image (run: container)")
         files: list[tuple[str, Path]] = []
         if spec.facts is None:
             fields = registry.find(spec.model).config_schema().get("properties", {})

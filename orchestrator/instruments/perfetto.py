@@ -144,16 +144,16 @@ class Watcher:
             ("prefill", state.scheduled_ps),
             ("decode", state.first_token_ps),
         ]
+        moves = self._moving.pop(request.id, [])
         reached = [(name, start) for name, start in marks if 0 <= start <= end_ps]
         for (name, start), finish in zip(reached, [*(s for _, s in reached[1:]), end_ps], strict=True):
             if name == "API server" and start == finish:
                 continue  # there is none
             begin(track, start, name, took_ps=finish - start)
-            if name == "decode":
-                for since, until in self._moving.pop(request.id, []):
-                    if start <= since and until <= finish:
-                        begin(track, since, "K and V move", took_ps=until - since)
-                        end(track, until)
+            for since, until in moves if name in ("prefill", "decode") else ():
+                if start <= since and until <= finish:
+                    begin(track, since, "K and V move", took_ps=until - since)
+                    end(track, until)
             end(track, finish)
         end(track, end_ps)
 

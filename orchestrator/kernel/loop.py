@@ -66,25 +66,27 @@ class Kernel:
         about: int,
         action: Callable[[], None],
         cause: int | None = None,
+        subject: object = None,
     ) -> None:
-        """Run ``action`` at that time. ``cause`` is the event it comes from, if not the present one.
+        """Run ``action`` at that time; ``kind``, ``about`` and ``subject`` say what it is about (`Event`).
+
+        ``cause`` is the event it comes from, if not the present one.
 
         At the present instant it runs in this microstep if the order still allows it, else in the
         next. Raises TimeError for the past, beyond int64, or a loop in zero time.
         """
+        cause = self.events if cause is None else cause
         if time_ps > self.now_ps:
             if time_ps > MAX_PS:
                 raise TimeError(f"time {time_ps} ps is beyond 2^63-1 ps (106 days)")
-            self.queue.push(time_ps, 0, priority, rank, kind, about, self.events if cause is None else cause, action)
+            self.queue.push(time_ps, 0, priority, rank, kind, about, cause, action, subject)
             return
         if time_ps < self.now_ps:
             raise TimeError(f"event at {time_ps} ps, but it is {self.now_ps} ps already")
         microstep = self.microstep + ((priority, rank) < self._current)
         if microstep > MAX_MICROSTEPS:
             raise TimeError(f"more than {MAX_MICROSTEPS} microsteps at {time_ps} ps: a loop in zero time")
-        self.queue.push(
-            time_ps, microstep, priority, rank, kind, about, self.events if cause is None else cause, action
-        )
+        self.queue.push(time_ps, microstep, priority, rank, kind, about, cause, action, subject)
 
     def run(self, check: Callable[[Event], None] | None = None) -> None:
         """Until nothing is left to happen. ``check`` may refuse an event before it acts by raising.

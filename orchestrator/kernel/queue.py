@@ -21,7 +21,8 @@ class Event(NamedTuple):
 
     ``rank`` is the place of the component or instance in the configuration. ``kind`` and ``about`` (a
     request, a step, an operation: by number) say what it is for whoever looks on; ``cause`` is the
-    number of the event that made it, 0 for what was there at the start.
+    number of the event that made it, 0 for what was there at the start. ``subject`` is what it is about, where that
+    is more than a number: a request, a step in flight.
     """
 
     time_ps: int
@@ -33,6 +34,7 @@ class Event(NamedTuple):
     about: int
     cause: int
     action: Callable[[], None]
+    subject: object = None
 
 
 class EventQueue:
@@ -52,9 +54,10 @@ class EventQueue:
         about: int,
         cause: int,
         action: Callable[[], None],
+        subject: object = None,
     ) -> None:
-        heappush(self._heap, Event(time_ps, microstep, priority, rank, self._inserted, kind, about, cause, action))
-        self._inserted += 1
+        order, self._inserted = self._inserted, self._inserted + 1
+        heappush(self._heap, Event(time_ps, microstep, priority, rank, order, kind, about, cause, action, subject))
 
     def pop(self) -> Event:
         return heappop(self._heap)

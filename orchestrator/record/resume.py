@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from metronome.hwmodels.interface import TimePolicy
+from metronome.hwmodels.interface import Feature, TimePolicy
 
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
@@ -121,12 +121,13 @@ class ResumedLive(Live):
 def told(link: Link, spec: ComponentSpec, session: str, tape: ResumeTape) -> Link:
     """The link, its component in the state that the recording leaves it in. Raises DivergenceError."""
     forgets = link.description.time_policy in (TimePolicy.ORACLE, TimePolicy.BATCH)
+    counts = spec.options.surrogate or Feature.TRAFFIC in link.description.features  # what stands before it counts
     for exchange in tape.history(session):
         if exchange.verb == "declare":
             found = link.declare(templates_of(exchange))
             if found != exchange.answer:
                 raise _otherwise(exchange, found)
-        elif exchange.verb == "advance" and (not forgets or spec.options.surrogate):
+        elif exchange.verb == "advance" and (not forgets or counts):
             answer = link.advance(*operations_of(exchange))
             if answer != exchange.answer:
                 raise _otherwise(exchange, answer)

@@ -20,7 +20,7 @@ from ..instruments.recorder import StepLog
 from ..power.energy import static_watts
 from ..scenario.loading import digest
 from ..simulation import Simulation
-from ..units import PJ_PER_J, PS_PER_NS, PS_PER_S
+from ..units import PJ_PER_J, PS_PER_MS, PS_PER_NS, PS_PER_S
 from ..workload.slo import Slo
 from . import html, requests
 from .metrics import Latencies, latencies, summary
@@ -155,7 +155,16 @@ def _transfers(simulation: Simulation) -> dict[str, int] | None:
     connector = simulation.connector
     if connector is None:
         return None
-    return {"requests": connector.transfers, "tokens": connector.tokens, "bytes": simulation.mover.bytes}
+    found: dict[str, Any] = {
+        "requests": connector.transfers,
+        "tokens": connector.tokens,
+        "bytes": simulation.mover.bytes,
+    }
+    if connector.decode_gives_first_token:
+        origins = [state.origin for state in simulation.recorder.done if state.origin is not None]
+        times = [(one.first_token_ps - one.request.arrival_ps) / PS_PER_MS for one in origins]
+        found |= summary("prefill_ttft_ms", np.array(times))
+    return found
 
 
 def without_energy(simulation: Simulation) -> list[str]:

@@ -76,9 +76,14 @@ def _outcome(data: dict[str, Any]) -> list[Fact]:
 def _components(own: dict[str, Any]) -> list[Fact]:
     """Who answered, from where, and what is known of it."""
     facts: list[Fact] = []
+    told = {name: component.get("statistics", {}) for name, component in own["components"].items()}
+    memories = {statistics["memory"]["component"] for statistics in told.values() if "memory" in statistics}
     for name, component in own["components"].items():
         sources = ", ".join(f"{count} {source}" for source, count in component["provenance"].items())
-        facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
+        if name not in memories:
+            facts.append((name, f"{component['model']}: {component['calls']} answers ({sources or 'none'})"))
+        if memory := told[name].get("memory"):
+            facts.append((memory["component"], f"{memory['model']}: {memory['asked']} answers, in those of {name}"))
         if surrogate := component.get("statistics", {}).get("surrogate"):
             facts.append(("", f"  surrogate: {_surrogate(surrogate)}"))
         for link in component.get("statistics", {}).get("links", [])[:BUSIEST]:
@@ -116,6 +121,10 @@ def _surrogate(own: dict[str, Any]) -> str:
         text += (
             f"; {own['audited']} audited: P95 {own['audited_p95_error']:.2%}, worst {own['audited_worst_error']:.2%}"
         )
+    if own["audits_off"]:
+        text += f", {own['audits_off']} beyond the tolerance, and refined there"
+    if own["calls"] > own["operations"]:
+        text += "; the component alone would have been asked less: leave the surrogate away"
     return text
 
 

@@ -1,1 +1,1 @@
-"""The scenario file: schema, loading, importers."""
+"""The scenario file: schema, loading."""

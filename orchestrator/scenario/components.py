@@ -70,6 +70,10 @@ class SurrogateOptions(Part):
     """Ask a slow component only where interpolation between its answers is not within the tolerance."""
 
     tolerance: float = Field(default=0.01, gt=0, lt=1, description="relative error of a duration")
+    audit: Literal["refine", "fail"] = Field(
+        default="refine",
+        description="what becomes of an audit beyond the tolerance: its cells are refined, or the run ends",
+    )
     budget: int | None = Field(default=None, gt=0, description="calls of the component; a run that needs more stops")
 
     @field_validator("budget", mode="before")
@@ -89,8 +93,18 @@ class ComponentOptions(Part):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     model: str | None = None
-    run: Literal["inprocess", "process", "container", "address"] = "inprocess"
-    timeout_s: float = Field(default=60, gt=0, description="longest silence while it owes an answer")
+    run: Literal["inprocess", "process", "command", "container", "address"] = "inprocess"
+    command: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="run: command: the program that serves the component, and its arguments ({listen}: where to "
+        "listen, {config}: a file of its configuration); else the model's own",
+    )
+    timeout_s: float = Field(
+        default=60,
+        gt=0,
+        description="longest silence while it owes an answer; of a model that drives a tool, the tool's",
+    )
     answer_timeout_s: float = Field(default=3600, gt=0, description="longest wait for one answer, whatever it says")
     start_timeout_s: float = Field(default=30, gt=0)
     on_failure: Literal["recover", "fail"] | Fallback = Field(
@@ -106,10 +120,17 @@ class ComponentOptions(Part):
     def _placed(self) -> Self:
         if self.run == "address" and self.address is None:
             raise ValueError("run: address needs address: {target: ...}")
+        if self.run == "command" and self.command is None:
+            raise ValueError("run: command needs command: [program, arguments...]")
+        if self.run == "command" and self.model is not None:
+            raise ValueError("run: command has no model: what answers is the program's own")
         if self.run == "inprocess" and self.on_failure != "recover":
-            raise ValueError("on_failure is for components outside this process: run: process, container or address")
+            raise ValueError(
+                "on_failure is for components outside this process: run: process, command, container or address"
+            )
         return self
 
     @property
     def config(self) -> dict[str, Any]:
-        return dict(self.__pydantic_extra__ or {})
+        own = {} if self.command is None or self.run == "command" else {"command": self.command}
+        return {**own, **(self.__pydantic_extra__ or {})}

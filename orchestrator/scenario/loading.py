@@ -55,11 +55,16 @@ def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int 
 
 
 def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
+    override(data, overrides)
+    if seed is not None:
+        data["seed"] = seed
+
+
+def override(data: dict[str, Any], overrides: Overrides) -> None:
+    """Set fields of a scenario's content in place. Raises InputError."""
     values = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     for path, value in values.items():
         _set(data, path, value)
-    if seed is not None:
-        data["seed"] = seed
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _set(data: dict[str, Any], path: str, value: Any) -> None:
 def _keys(path: str) -> list[str]:
     """The path's parts; a component's name holds a dot itself (n0.accelerators)."""
     keys = path.split(".")
-    if keys[0] == "components" and len(keys) > 2 and keys[2] in ("accelerators", "dram", "pim"):
+    if keys[0] == "components" and len(keys) > 2 and keys[2] in ("accelerators", "hbm", "dram", "pim"):
         keys[1:3] = [f"{keys[1]}.{keys[2]}"]
     return keys
 

@@ -240,7 +240,7 @@ class RouterOptions(Part):
 
     policy: str = Field(
         default="least-loaded",
-        description="least-loaded, round-robin, random, prefix-aware, session, pd-aware, or module:Class",
+        description="least-loaded, internal-lb, round-robin, random, prefix-aware, session, pd-aware, or module:Class",
     )
 
 
@@ -251,6 +251,11 @@ class KvTransfer(Part):
         default="pull", description="the decode instance reserves after the prompt, or before it"
     )
     granularity: Literal["whole", "layer"] = "whole"
+    connector: Literal["nixl", "mooncake", "p2p-nccl", "lmcache", "distserve"] = Field(
+        default="nixl",
+        description="vLLM's have the decode instance compute the prompt's last token again and give the first token; "
+        "distserve: the prefill instance gives it",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> KvTransfer:
@@ -307,6 +312,8 @@ class Scenario(Part):
                     if (node, device) in taken:
                         raise ValueError(f"{spot}: {node}[{device}] already serves instance '{taken[node, device]}'")
                     taken[node, device] = instance.name
+        if self.router.policy == "internal-lb" and len(self.instances) > 1:
+            raise ValueError("router.policy: internal-lb chooses among the data-parallel ranks of one instance")
         roles = {instance.role for instance in self.instances}
         for one, other in (("prefill", "decode"), ("decode", "prefill")):
             if one in roles and other not in roles:

@@ -41,6 +41,10 @@ class ApiServers:
         self.free_ps = [0] * count  # when each has done what it has been given
         self.requests = 0
 
+    @property
+    def count(self) -> int:
+        return len(self.free_ps)
+
     def receive(self, prompt_tokens: int, now_ps: int) -> int:
         """When a request that is sent now is in the engine's queue."""
         if not self.free_ps:

@@ -17,7 +17,7 @@ from .interface import KvConnector, Role
 from .refusals import refusal
 from .replica import Replica
 from .request_state import RequestState
-from .router import Router
+from .router import InternalLb, Router
 
 
 class Dispatcher:
@@ -59,6 +59,11 @@ class Dispatcher:
         able = [replica for replica in self._second if refusal(state.request, [replica]) is None]
         return self.router.choose(state.request, able)
 
+    def decoders(self, request: Request) -> Sequence[Replica]:
+        """Those of which one goes on where a prompt is computed elsewhere; none if one token was all."""
+        first = self.connector is not None and self.connector.decode_gives_first_token
+        return self._second if first or request.output_tokens > 1 else ()
+
     def _pull(self) -> None:
         request = next(self._workload, None)
         if request is None:
@@ -68,7 +73,8 @@ class Dispatcher:
             return
         self.outstanding += 1
         due = max(request.arrival_ps, self._kernel.now_ps)
-        self._kernel.at(due, Priority.ARRIVAL, 0, "due", request.id, partial(self._due, request, self.clients), 0)
+        try_now = partial(self._due, request, self.clients)
+        self._kernel.at(due, Priority.ARRIVAL, 0, "due", request.id, try_now, 0, request)
 
     def _due(self, request: Request, clients: Clients) -> None:
         """It would be sent now, if there is a place; the next is looked at when it has one."""
@@ -90,14 +96,15 @@ class Dispatcher:
         """A request, the last of its session, is over for its client at that time."""
         if self.clients is not None:
             free = partial(self._place_free, self.clients)
-            self._kernel.at(now_ps + self.clients.think_ps(), Priority.ARRIVAL, 0, "client", request.id, free)
+            due = now_ps + self.clients.think_ps()
+            self._kernel.at(due, Priority.ARRIVAL, 0, "client", request.id, free, subject=request)
 
     def _expect(self, request: Request, pull: bool) -> None:
         self.outstanding += 1
         arrive = partial(self._arrive, request, pull)
         # Nothing in the run causes what comes from the workload; a session's next turn comes from the one before.
         cause = 0 if pull else None
-        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive, cause)
+        self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive, cause, request)
 
     def _arrive(self, request: Request, pull: bool) -> None:
         self.arrived += 1
@@ -109,11 +116,12 @@ class Dispatcher:
         if request.abort_after_ps is not None:
             self._impatient.add(request.id)
             give_up = partial(self._abort, state)
-            self._kernel.at(now + request.abort_after_ps, Priority.ARRIVAL, 0, "abort", request.id, give_up)
+            due = now + request.abort_after_ps
+            self._kernel.at(due, Priority.ARRIVAL, 0, "abort", request.id, give_up, subject=request)
         received = replica.servers.receive(request.input_tokens, now)
         receive = partial(self._received, state, replica)
         if received > now:
-            self._kernel.at(received, Priority.ARRIVAL, 0, "received", request.id, receive)
+            self._kernel.at(received, Priority.ARRIVAL, 0, "received", request.id, receive, subject=request)
         else:
             receive()
         if pull:
@@ -123,7 +131,8 @@ class Dispatcher:
         if state.aborted:
             return
         replica.coming.remove(state)
-        refused = refusal(state.request, [replica], self._second if replica.role is Role.PREFILL else ())
+        decoders = self.decoders(state.request) if replica.role is Role.PREFILL else ()
+        refused = refusal(state.request, [replica], decoders)
         if refused is not None:
             if self._strict:
                 raise refused.error
@@ -131,10 +140,15 @@ class Dispatcher:
             return
         state.received_ps = self._kernel.now_ps
         self._hooks.request_received(state, state.received_ps)
-        if self.connector and replica.role is Role.PREFILL and state.request.output_tokens > 1:
+        if self.connector and decoders:
             self.connector.arrived(state)
         else:
             replica.submit(state)
+
+    def counted(self, replica: Replica, step: int, counts: tuple[int, int]) -> None:
+        """A member of a group that steps together has that many requests, waiting and running, after a step."""
+        if isinstance(self.router, InternalLb):
+            self.router.tell(replica, self._kernel.now_ps, step, counts)
 
     def request_ended(self, state: RequestState) -> None:
         """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""

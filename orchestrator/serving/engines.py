@@ -1,7 +1,8 @@
 """Finding engines by version: ours, and other packages' by entry points of the group ``metronome.engines``.
 
-A version is a file of host costs that names its kind of engine (`host_costs/`), or the name of an entry point, whose
-kind then brings its host costs along. A kind is an `EngineKind`.
+A version is a file of host costs that names its kind of engine (`host_costs/`), a release that such a file is of
+(``vllm@0.19.0``), or the name of an entry point, whose kind then brings its host costs along. A kind is an
+`EngineKind`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from .host_costs import HostCosts
 from .spec import EngineKind
 
 GROUP = "metronome.engines"
-OURS = {"vllm": "metronome.orchestrator.serving.vllm", "sglang": "metronome.orchestrator.serving.sglang"}
+OURS = {
+    "vllm": "metronome.orchestrator.serving.vllm",
+    "vllm-release": "metronome.orchestrator.serving.vllm_real",
+    "sglang": "metronome.orchestrator.serving.sglang",
+}
 
 
 @cache
@@ -38,11 +43,13 @@ def kinds() -> dict[str, EngineKind]:
 
 def versions() -> list[str]:
     """Every version that can be named."""
-    return sorted({*host_costs.names(), *(name for name in kinds() if name not in OURS)})
+    return sorted({*host_costs.names(), *host_costs.releases(), *(name for name in kinds() if name not in OURS)})
 
 
 def kind_name(version: str) -> str:
     """The kind of engine that a version is of; the version itself where it is unknown."""
+    if version in host_costs.releases():
+        return "vllm-release"
     return host_costs.scheduler(version) if version in host_costs.names() else version
 
 
@@ -53,6 +60,7 @@ def kind_of(version: str) -> EngineKind:
 
 def costs_of(version: str, cold: bool) -> HostCosts:
     """Host work of that version, warm unless it starts ``cold``; KeyError if there is none of that name."""
+    version = host_costs.releases().get(version, version)
     if version in host_costs.names():
         return host_costs.host_costs(version, cold)
     costs = kind_of(version).costs

@@ -153,7 +153,13 @@ class KvConnector(Protocol):
 
     The dispatcher and the step loop tell it of requests, engines of blocks; it moves K and V with a `KvTransfer`
     and tells engines when they have left or arrived.
+
+    Attributes:
+        decode_gives_first_token: the engine that decodes computes the prompt's last token again and samples the first
+            token; the one that computed the prompt gives one, too, which nobody is sent.
     """
+
+    decode_gives_first_token: bool
 
     def arrived(self, state: RequestState) -> None:
         """A request that two engines will share has come to its first engine, and is to be submitted to it."""

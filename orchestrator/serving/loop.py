@@ -1,8 +1,8 @@
 """The loop of vLLM's engine core: drain arrivals, schedule, execute, hand out tokens.
 
 A loop drives one engine, or the data-parallel members of an expert-parallel instance, which must step
-together: whoever has nothing to do computes a dummy batch, and all are padded to the largest, as vLLM
-does, because every member takes part in every collective. ``lanes`` steps may be in flight at once
+together: whoever has nothing to do computes a dummy batch, because every member takes part in every
+collective, and all are padded to the largest where the engine does that. ``lanes`` steps may be in flight at once
 (pipeline stages, micro-batches).
 
 With asynchronous scheduling (one lane) the next step is scheduled when one starts: its tokens are
@@ -65,6 +65,7 @@ class StepLoop:
         self._asynchronous = model.asynchronous and lanes == 1
         self._free = list(range(lanes))
         self._next: list[Step | None] | None = None  # scheduled while another step is in flight
+        self._waiting = [0] * len(members)  # of each, when a step was scheduled last
         self._last_end_ps = 0
         self._woken = False
         self.launched = 0  # steps so far: the number of the last
@@ -92,13 +93,12 @@ class StepLoop:
         """What each member does next, None if none has anything to do."""
         now = self._kernel.now_ps
         steps = [member.engine.schedule(now) for member in self.members]
+        if len(self.members) > 1:
+            self._waiting = [member.engine.load[0] for member in self.members]
         return steps if any(steps) else None
 
     def _launch(self, lane: int, steps: list[Step | None]) -> None:
-        full = [self._model.padded(step.batch if step else DUMMY) for step in steps]
-        if len(full) > 1:
-            tokens = max(batch.tokens for batch in full)
-            full = [batch.padded_to(tokens) for batch in full]
+        full = self._model.together([step.batch if step else DUMMY for step in steps])
         flights = [(member, step) for member, step in zip(self.members, steps, strict=True) if step]
         hook = None
         connector = self._dispatcher.connector
@@ -138,6 +138,9 @@ class StepLoop:
                 self._dispatcher.request_ended(state)
             for state in step.handed:
                 self._dispatcher.prompt_computed(state)
+        if len(self.members) > 1:  # of ranks that do not step together vLLM 0.19 tells nothing (`v1/engine/core.py`)
+            for member, waiting in zip(self.members, self._waiting, strict=True):
+                self._dispatcher.counted(member, number, (waiting, member.engine.load[1]))
         if self._hooks.step_landed.listeners:
             self._hooks.step_landed(self.name, number, now, spent_pj)
         sequences = max(step.batch.sequences for _, step in flights)

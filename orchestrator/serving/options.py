@@ -39,3 +39,7 @@ class EngineOptions(Part):
         default="fcfs",
         description="order of admission: fcfs, priority, shortest-job-first, deadline, or module:Class",
     )
+
+    def graph_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Tokens of the graphs that are captured for decode steps, ascending; ``sizes`` are the version's."""
+        return sizes

@@ -21,13 +21,13 @@ class Refusal:
 
 
 def refusal(request: Request, replicas: Sequence[Replica], decoders: Sequence[Replica] = ()) -> Refusal | None:
-    """Why none of these replicas, or none of the ``decoders`` that would go on, can serve it; None if one can."""
+    """Why none of these replicas, or none of the ``decoders`` that are to go on, can serve it; None if one can."""
     where = f"request {request.id}"
     if request.input_tokens < 1:
         return Refusal("empty_prompt", InputError(where, "input tokens", request.input_tokens, "must be at least 1"))
     if request.output_tokens < 1:
         return Refusal("no_output", InputError(where, "output tokens", request.output_tokens, "must be at least 1"))
-    return _by_all(request, replicas) or (_by_all(request, decoders) if request.output_tokens > 1 else None)
+    return _by_all(request, replicas) or _by_all(request, decoders)
 
 
 def _by_all(request: Request, replicas: Sequence[Replica]) -> Refusal | None:

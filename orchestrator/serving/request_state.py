@@ -88,11 +88,12 @@ class RequestState:
             first = self.token_steps.pop()[1]
         self.token_steps.append((log, first, end))
 
-    def take_over(self, origin: RequestState) -> None:
-        """Go on where another engine has ended: its tokens and times are this request's, too."""
-        self.num_output_tokens, self.token_steps = origin.num_output_tokens, list(origin.token_steps)
-        self.first_token_ps, self.scheduled_ps, self.queued_ps, self.received_ps = (
-            origin.first_token_ps,
+    def take_over(self, origin: RequestState, tokens: bool) -> None:
+        """Go on where another engine has ended: its times are this request's, and its ``tokens`` if it gave any."""
+        if tokens:
+            self.num_output_tokens, self.token_steps = origin.num_output_tokens, list(origin.token_steps)
+            self.first_token_ps = origin.first_token_ps
+        self.scheduled_ps, self.queued_ps, self.received_ps = (
             origin.scheduled_ps,
             origin.queued_ps,
             origin.received_ps,

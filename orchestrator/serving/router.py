@@ -13,7 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import InputError
+from ..units import PS_PER_MS
 from ..workload.request import Request
+from .coordinator import Coordinator, FrontEnd
 from .interface import Role
 from .replica import Replica
 
@@ -78,7 +80,7 @@ class PrefixAware:
         return max(zip(near, hits, strict=True), key=lambda pair: (pair[1], -score(pair[0])))[0]
 
 
-class Session:
+class SessionAffinity:
     """A session's later turns go where its first went; sessions go to the least loaded."""
 
     def __init__(self) -> None:
@@ -102,7 +104,34 @@ class PrefillDecodeAware:
         return min(replicas, key=lambda r: (r.queued_tokens, score(r)))
 
 
-POLICIES = ("least-loaded", "round-robin", "random", "prefix-aware", "session", "pd-aware")
+class InternalLb:
+    """vLLM's own balancing among the data-parallel ranks of one instance: as `LeastLoaded`, but of the counts that were
+    published last, and of what an API server has sent since (`coordinator.py`)."""
+
+    def __init__(self) -> None:
+        self._servers: list[FrontEnd] = []
+        self._coordinator = Coordinator(0)
+        self._ranks: dict[int, int] = {}  # by the replica's number
+        self._told: dict[int, tuple[int, int]] = {}  # by rank
+
+    def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
+        now_ms, servers = request.arrival_ps // PS_PER_MS, replicas[0].servers
+        count = max(1, servers.count)
+        if not self._servers:
+            self._coordinator = Coordinator(len(replicas), now_ms)
+            self._servers = [FrontEnd(self._coordinator, index, count) for index in range(count)]
+            self._ranks = {replica.number: rank for rank, replica in enumerate(replicas)}
+        return replicas[self._servers[servers.requests % count].choose(now_ms)]
+
+    def tell(self, replica: Replica, now_ps: int, step: int, counts: tuple[int, int]) -> None:
+        """A rank's requests, waiting and running, after a step; vLLM's tells what has changed."""
+        rank = self._ranks.get(replica.number)
+        if rank is not None and self._told.get(rank, (0, 0)) != counts:
+            self._told[rank] = counts
+            self._coordinator.tell(now_ps // PS_PER_MS, rank, step, counts)
+
+
+POLICIES = ("least-loaded", "internal-lb", "round-robin", "random", "prefix-aware", "session", "pd-aware")
 
 
 def make_router(policy: str, random: np.random.Generator) -> Router:
@@ -112,8 +141,9 @@ def make_router(policy: str, random: np.random.Generator) -> Router:
     simple: dict[str, type[Router]] = {
         "round-robin": RoundRobin,
         "least-loaded": LeastLoaded,
+        "internal-lb": InternalLb,
         "prefix-aware": PrefixAware,
-        "session": Session,
+        "session": SessionAffinity,
         "pd-aware": PrefillDecodeAware,
     }
     if policy in simple:

@@ -46,12 +46,13 @@ class EngineSpec:
 @dataclass(frozen=True, slots=True)
 class Start:
     """What an engine finds when it starts: tokens a request may have, what the model allows, the KV blocks that fit the
-    memory, and how many of them a request as long as it may be takes."""
+    memory, how many of them a request as long as it may be takes, and what it does of a request."""
 
     max_model_len: int
     max_positions: int
     blocks: int
     longest: int
+    role: str = Role.BOTH.value
 
 
 StartRule = Callable[[Any, Start], tuple[str, object, str] | None]

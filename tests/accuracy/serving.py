@@ -36,6 +36,8 @@ OLD = {
     "A6000 Phi-mini-MoE": ("figure_5_A6000/SM", "sharegpt_req300_rate10_phi"),
 }
 SD = ("figure_8/SD", "sharegpt_req300_rate10_llama")
+#: the machine's links as measured: the file's link_bw is what NVLink 4's two directions add up to
+NVLINK = "cluster.networks.0={name: link0, connects: [n0.accelerators], type: nvlink4}"
 
 
 def command(*arguments: object) -> str:
@@ -105,7 +107,7 @@ def old_rows(data: Path, folder: Path) -> list[Row]:
         ends = [max(i for i, value in enumerate(series) if value) + 1 for series in (real, simulated)]
         rows.append(Row(name, "end (s)", ends[0], ends[1], ends[1] / ends[0] - 1, None))
     rows += cache_rows(data, folder)
-    out = old_run(data, folder, *SD)
+    out = old_run(data, folder, *SD, "--set", NVLINK)
     table = (data / f"llmss_ispass26/refs/{SD[0]}_latency.tsv").read_text().splitlines()
     real = dict(
         zip(
@@ -173,10 +175,11 @@ def sd_rows(name: str, real: dict[str, float], out: Path) -> list[Row]:
     return rows
 
 
-def old_run(data: Path, folder: Path, figure: str, workload: str) -> Path:
+def old_run(data: Path, folder: Path, figure: str, workload: str, *changes: str) -> Path:
     out = folder / figure.replace("/", "-")
     flags = ("--max-num-seqs", 1024, "--no-enable-prefix-caching")
-    command("run", old_import(data, figure, workload, out.with_suffix(".yaml"), *flags), "-o", out, "--quiet")
+    scenario = old_import(data, figure, workload, out.with_suffix(".yaml"), *flags)
+    command("run", scenario, "-o", out, "--quiet", *changes)
     return out
 
 

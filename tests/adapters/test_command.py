@@ -125,7 +125,7 @@ def test_bad_configurations_are_refused(change, why):
 
 def test_what_it_cannot_do_is_refused_before_time_0():
     with pytest.raises(UnsupportedOperation, match="there is"):
-        Memory({**ECHO, "command": ["tool", "{watts}"]}).declare([READ])
+        Memory({**ECHO, "command": ["sh", "{watts}"]}).declare([READ])
     with pytest.raises(UnsupportedOperation, match="kinds are write"):
         Memory({**ECHO, "kinds": ["write"]}).declare([READ])
     with pytest.raises(ToolFailure, match="cannot be started"):

@@ -101,7 +101,7 @@ def test_a_run_compared_with_itself_has_no_error(finished, cli):
     _, folder = finished
     done = cli("compare", folder, folder, "--json")
     data = json.loads(done.output)
-    assert len(data["rows"]) == 16 and all(row["error"] == 0 for row in data["rows"])
+    assert len(data["rows"]) == 24 and all(row["error"] == 0 for row in data["rows"])
     assert data["mape_e2el_ms"] == 0 and data["matched_requests"] == 40
     assert "+0.00%" in cli("compare", folder, folder / "result.json").output
 
@@ -141,7 +141,16 @@ def test_every_command_has_help(cli, command):
 
 def test_components_names_what_the_contract_asks(cli):
     rows = {row["name"]: row for row in json.loads(cli("components", "--json").output)}
-    reference = {"profiled", "roofline", "systolic", "alpha-beta", "fabric", "bandwidth-latency", "bank-gemv"}
+    reference = {
+        "profiled",
+        "roofline",
+        "systolic",
+        "alpha-beta",
+        "fabric",
+        "bandwidth-latency",
+        "bank-gemv",
+        "dram-pim",
+    }
     tools = {"scalesim", "aiconfigurator", "aiconfigurator-network", "ns3", "verilator"}
     user_built = {"ramulator2", "dramsim3", "booksim2", "astrasim", "attacc", "aim"}
     assert set(rows) == reference | tools | user_built

@@ -7,13 +7,19 @@ import re
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 import trustme
+from metronome.adapters.host.service import ComponentService
+from metronome.component.v1 import component_pb2_grpc as pb_grpc
+from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
 from metronome.orchestrator.coupling.launch.certificates import make_certificates
+from metronome.orchestrator.coupling.launch.endpoint import Endpoint
 from metronome.orchestrator.errors import ComponentFailure, InputError
 from metronome.orchestrator.report.result import Ending
 from metronome.orchestrator.report.results import write
@@ -24,6 +30,20 @@ from ..conftest import ROOT
 from .test_placement import files, run
 
 TLS = {"ca": "certs/ca.pem", "certificate": "certs/client.pem", "key": "certs/client.key"}
+
+
+def test_a_server_without_a_health_service_is_asked_all_the_same(tmp_path):
+    """One written from the .proto alone; one that is not there yet is still waited for."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=2))
+    pb_grpc.add_ComponentServiceServicer_to_server(ComponentService(BandwidthLatency), server)
+    server.add_insecure_port(f"unix:{tmp_path}/c")
+    server.start()
+    try:
+        Endpoint(f"unix:{tmp_path}/c").await_health("n0.dram", 5, lambda: ("", ""))
+    finally:
+        server.stop(None)
+    with pytest.raises(ComponentFailure, match="never became healthy within 1 s"):
+        Endpoint(f"unix:{tmp_path}/nobody").await_health("n0.dram", 1, lambda: ("", ""))
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def test_a_whole_session(client):
     client.request("setExceptionBreakpoints", filters=["fault", "late", "timeout"])
     assert started(client)["reason"] == "entry"
     threads = {t["name"]: t["id"] for t in client.request("threads")["threads"]}
-    assert list(threads) == ["frontend", "p", "q", "d", "n0.accelerators", "nvlink"]
+    assert list(threads) == ["dispatcher", "p", "q", "d", "n0.accelerators", "nvlink"]
     assert not frames(client, threads["q"])  # nothing has happened there yet
 
     client.request("continue", threadId=1)

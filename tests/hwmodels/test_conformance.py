@@ -22,7 +22,9 @@ CONFIGS = {
         "energy_pj_per_bit": 2,
     },
     "bandwidth-latency": {"bandwidth_gb_s": 100, "latency_ns": 50, "energy_pj_per_bit": 3},
+    "banked-dram": {"part": "ddr5-4800", "energy_pj_per_bit": 3},
     "bank-gemv": {"devices": 4},
+    "dram-pim": {"devices": 1},
     "systolic": {"dataflow": "os"},
 }
 
@@ -59,6 +61,7 @@ def test_every_registered_model_is_covered():
         "booksim2",
         "attacc",
         "aim",
+        "composite",
         "verilator",
     }  # below; tests/adapters
     assert {*CONFIGS, *elsewhere} == set(registry.names())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from inspect import get_annotations, getmembers, isfunction
 
+import metronome
 import pytest
 from metronome.orchestrator.coupling.hooks import CouplingHooks
+from metronome.orchestrator.debug.why import Collector
 from metronome.orchestrator.instruments import Instrument
+from metronome.orchestrator.instruments.perfetto import Trace, Watcher
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.serving.hooks import ServingHooks
 from metronome.orchestrator.simulation import Simulation
@@ -79,6 +82,44 @@ def test_one_that_raises_is_dropped_and_the_run_goes_on(after, capfd):
     assert other.counts["event"] == simulation.kernel.events
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 1 and said[0].startswith("metronome: instrument Raises is dropped: ")
+
+
+def without_wall_time(part):
+    """What differs from run to run."""
+    return {key: value for key, value in part.items() if key not in ("date", "wall_s", "startup_s")}
+
+
+def look(folder, *kinds):
+    """A run of its own with a trace, a `why` of request 3, or both; returns what each has, and how requests ended."""
+    scenario, where = load("prefill-decode", SMALL)
+    with Simulation(scenario, where) as simulation, Trace(folder / "trace") as trace:
+        watcher = Watcher(trace, {replica.name: [replica] for replica in simulation.replicas}, 0)
+        collector = Collector(3, simulation.mover.networks)
+        for kind, instrument in (("trace", watcher), ("why", collector)):
+            if kind in kinds:
+                simulation.instruments.add(instrument)
+        simulation.run()
+        watcher.finish(simulation.kernel.now_ps)
+        ended = [(s.request.id, s.first_token_ps, s.end_ps) for s in simulation.recorder.done]
+    return (folder / "trace").read_bytes(), (collector.steps(), collector.moves), ended
+
+
+def test_a_trace_and_why_look_on_at_one_run_as_each_does_alone(tmp_path):
+    trace, _, ended = look(tmp_path, "trace")
+    _, why, same = look(tmp_path, "why")
+    assert len(why[0]) > 3 and why[1] and ended == same
+    assert look(tmp_path, "trace", "why") == (trace, why, ended)
+
+
+def test_one_that_raises_leaves_the_files_of_the_run_as_they_are(tmp_path, capfd):
+    for folder, looking in (("alone", []), ("raises", [Raises(40)])):
+        metronome.run("prefill-decode", tmp_path / folder, instruments=looking, overrides=dict([SMALL[0].split("=")]))
+    for name in ("requests.csv", "timeseries.csv", "scenario.yaml"):
+        assert (tmp_path / "raises" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    texts = [(tmp_path / folder / "result.json").read_text() for folder in ("alone", "raises")]
+    alone, raises = (json.loads(text, object_hook=without_wall_time) for text in texts)
+    assert raises == alone and alone["completed"] == 6
+    assert "instrument Raises is dropped" in capfd.readouterr().err
 
 
 def test_trace_and_recording_of_one_run_are_made_together(cli, tmp_path):

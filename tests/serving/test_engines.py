@@ -135,3 +135,16 @@ def test_every_token_comes_once_whatever_the_scheduling():
         assert len(ended) == 12
         for sequence in ended.values():
             assert sum(end - first for _, first, end in sequence.token_steps) == sequence.request.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("version", "batches", "tokens"),
+    [
+        ("vllm-0.19", [Batch((), 3, 30, 10, 10), Batch((), 30, 30, 1, 1)], [32, 32]),
+        ("vllm-0.19", [Batch((), 3, 30, 10, 10), Batch((400, 0), 0, 0, 0, 0)], [400, 400]),  # piecewise graphs
+        ("vllm-0.19", [Batch((), 3, 30, 10, 10), Batch((513, 0), 0, 0, 0, 0)], [4, 513]),
+        ("vllm-0.11", [Batch((), 3, 30, 10, 10), Batch((513, 0), 0, 0, 0, 0)], [513, 513]),
+    ],
+)
+def test_ranks_that_step_together_are_padded_only_where_all_run_a_graph(version, batches, tokens):
+    assert [batch.tokens for batch in host_costs(version).together(batches)] == tokens

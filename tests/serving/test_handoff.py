@@ -32,6 +32,7 @@ SCENARIO = {
         {"name": "d", "role": "decode", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[2:4]"},
     ],
 }
+BETWEEN = {"connector": "distserve"}  # K and V move between the first and the second token
 MODES = {"pull": {"mode": "pull"}, "push": {"mode": "push"}, "layer": {"mode": "push", "granularity": "layer"}}
 
 
@@ -55,7 +56,8 @@ def engines(options, **engine):
 def test_k_and_v_of_every_prompt_token_cross_the_network_and_nothing_else(tmp_path, mode):
     rows, result, simulation = run(tmp_path, kv_transfer=MODES[mode])
     tokens = sum(int(row["input"]) for row in rows)
-    assert result["metronome"]["kv_transfers"] == {"requests": 24, "tokens": tokens, "bytes": tokens * KV_TOKEN_BYTES}
+    moved = result["metronome"]["kv_transfers"]
+    assert (moved["requests"], moved["tokens"], moved["bytes"]) == (24, tokens, tokens * KV_TOKEN_BYTES)
     sent = sum(
         size
         for row in simulation.ports.statistics("net")["links"]
@@ -67,17 +69,48 @@ def test_k_and_v_of_every_prompt_token_cross_the_network_and_nothing_else(tmp_pa
     assert {row["instance"] for row in rows} == {"p>d"}
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_first_token_comes_from_the_prefill_engine_and_all_come_once(tmp_path, mode):
-    rows, _, simulation = run(tmp_path, kv_transfer=MODES[mode])
-    prefill, decode = (
+def given(simulation):
+    """Tokens that the prefill and the decode instance gave."""
+    return [
         sum(sum(simulation.recorder.logs[lane].output_tokens) for lane in lanes)
         for lanes in simulation.recorder.lanes_of
-    )
+    ]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_by_distserve_the_first_token_comes_from_the_prefill_engine_and_all_come_once(tmp_path, mode):
+    rows, _, simulation = run(tmp_path, kv_transfer={**MODES[mode], "connector": "distserve"})
+    prefill, decode = given(simulation)
     assert prefill == len(rows)
     assert prefill + decode == sum(int(row["output"]) for row in rows)
     for engine in (replica.engine for replica in simulation.replicas):
         assert engine.used_blocks == 0, "blocks were lost"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_by_nixl_the_decode_engine_gives_all_tokens_and_the_transfer_is_the_users_ttft(tmp_path, mode):
+    """Each request costs it one more step; what the prefill engine gives nobody is sent."""
+    rows, result, simulation = run(tmp_path, kv_transfer=MODES[mode])
+    prefill, decode = given(simulation)
+    assert prefill == len(rows) and decode == sum(int(row["output"]) for row in rows)
+    for state in simulation.recorder.done:
+        assert state.scheduled_ps < state.origin.first_token_ps < state.first_token_ps <= state.end_ps
+        assert state.num_output_tokens == state.request.output_tokens
+    assert result["metronome"]["kv_transfers"]["mean_prefill_ttft_ms"] < result["mean_ttft_ms"]
+    for engine in (replica.engine for replica in simulation.replicas):
+        assert engine.used_blocks == 0, "blocks were lost"
+
+
+def test_one_token_is_the_prefill_engines_alone_unless_the_connector_says_otherwise(tmp_path):
+    one = {**SCENARIO["workload"], "output_tokens": {"mean": 1, "max": 1}}
+    for connector, where in (("distserve", "p"), ("nixl", "p>d")):
+        rows, _, _ = run(tmp_path / connector, workload=one, kv_transfer={"connector": connector})
+        assert {row["instance"] for row in rows} == {where} and len(rows) == 24
+
+
+def test_a_connector_that_loads_within_a_step_is_warned_about(tmp_path):
+    _, result, _ = run(tmp_path, kv_transfer={"connector": "lmcache"})
+    assert any("lmcache" in text for text in result["metronome"]["warnings"])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -100,7 +133,7 @@ def test_by_layer_hides_most_of_the_transfer(tmp_path):
     workload = {**SCENARIO["workload"], "request_rate": 2}
 
     def second_token(mode):
-        rows, _, _ = run(tmp_path / mode, kv_transfer=MODES[mode], cluster=cluster, workload=workload)
+        rows, _, _ = run(tmp_path / mode, kv_transfer=MODES[mode] | BETWEEN, cluster=cluster, workload=workload)
         return sum(float(row["e2el"]) - float(row["ttft"]) for row in rows)
 
     assert second_token("layer") < second_token("push")
@@ -161,6 +194,7 @@ def test_two_instances_over_one_adapter_finish_later_than_alone(tmp_path):
             workload=workload,
             instances=instances(numbers),
             router={"policy": "round-robin"},
+            kv_transfer=BETWEEN,
         )
         return sum(float(row["e2el"]) - float(row["ttft"]) for row in rows) / len(rows)
 

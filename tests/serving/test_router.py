@@ -10,6 +10,7 @@ from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.serving.interface import Role
 from metronome.orchestrator.serving.replica import Replica
 from metronome.orchestrator.serving.router import POLICIES, make_router
+from metronome.orchestrator.units import PS_PER_MS
 from metronome.orchestrator.workload.request import Request
 
 from .engines import complete, vllm
@@ -107,3 +108,22 @@ def test_pd_aware_looks_at_prompts_before_and_at_free_kv_after():
 def test_a_policy_that_is_none_is_refused(policy, message):
     with pytest.raises(InputError, match=message):
         router(policy)
+
+
+def test_internal_lb_knows_what_was_published_and_what_it_has_sent():
+    """Queues that it has not been told of, or not yet, count for nothing."""
+    ranks, balancer = [engine(0, 9), engine(1), engine(2)], router("internal-lb")
+
+    def chosen(number, ms):
+        return balancer.choose(Request(number, ms * PS_PER_MS, 12, 2), ranks).number
+
+    assert [chosen(i, 0) for i in range(4)] == [0, 1, 2, 0]
+    balancer.tell(ranks[0], 10 * PS_PER_MS, 1, (0, 1))
+    balancer.tell(ranks[1], 10 * PS_PER_MS, 1, (3, 0))
+    balancer.tell(ranks[2], 10 * PS_PER_MS, 1, (0, 2))
+    assert [chosen(i, 100) for i in range(2)] == [1, 2], "published only after 100 ms"
+    assert [chosen(i, 101) for i in range(3)] == [0, 2, 0]
+    balancer.tell(ranks[0], 150 * PS_PER_MS, 2, (0, 0))
+    balancer.tell(ranks[0], 199 * PS_PER_MS, 3, (9, 9))
+    assert chosen(9, 230) == 0, "of the newest step not all have told: the one before it is published"
+    assert chosen(10, 600) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import pairwise
 
 import pytest
 from metronome.orchestrator.errors import InputError
@@ -10,6 +11,7 @@ from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.serving.sglang.engine import SglangEngine
 from metronome.orchestrator.serving.sglang.options import SglangOptions, resolve
 from metronome.orchestrator.serving.sglang.radix_cache import RadixCache
+from metronome.orchestrator.serving.sglang.running_batch import RunningBatch
 from metronome.orchestrator.serving.spec import DeviceFacts, EngineSpec
 from metronome.orchestrator.workload.request import Request
 
@@ -117,3 +119,22 @@ def test_a_tree_splits_locks_and_evicts_the_least_recently_used_leaf():
     assert tree.evict(10) == 2 and tree.match(b, 7)[0] == 4
     tree.unlock(node)
     assert tree.evict(10) == 6 and tree.size == 0
+
+
+@pytest.mark.parametrize("page_size", [1, 16])
+def test_the_cost_of_a_decode_does_not_grow_with_what_runs(page_size, monkeypatch):
+    """In a steady decode nobody is looked at, whoever begins a page in it."""
+    of = engine(100_000 // page_size, page_size=page_size, max_running_requests=1000)
+    for number in range(300):
+        of.submit(of.new_request(request(number, 16 + number % 16, 60)))
+    looked_at = []
+    update = RunningBatch.update
+    monkeypatch.setattr(RunningBatch, "update", lambda self, state: looked_at.append(state) or update(self, state))
+    sums = []
+    for now in range(40):
+        step = of.schedule(now)
+        complete(of, step, now)
+        sums.append(step.batch.context_sum)
+    assert not looked_at
+    assert [late - soon for soon, late in pairwise(sums[5:])] == [300] * 34
+    assert of.look(of.requests()[7]).num_output_tokens == 40  # brought up to date when it is asked for

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from typing import Any
 
 from metronome.adapters.vllm import RealScheduler
+from metronome.orchestrator.serving.coordinator import Coordinator, FrontEnd
+from metronome.orchestrator.serving.interface import KvConnector
 from metronome.orchestrator.serving.kv.groups import KvGroup
 from metronome.orchestrator.serving.policies import Priority
+from metronome.orchestrator.serving.request_state import RequestState
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.lanes import VllmStep
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Request
 
-from .workloads import Job, Workload, smaller
+from .workloads import RANKS, Balance, Job, Workload, draw, draw_balance, smaller
 
 ROUNDS = 5000
 
@@ -22,27 +26,35 @@ ROUNDS = 5000
 class Theirs:
     def __init__(self, real: RealScheduler, workload: Workload) -> None:
         self._real = real
-        self.absent: list[str] = real.ask("open", workload.flags)  # flags that this version has not
+        flags = {**workload.flags, "role": workload.role}
+        self.absent: list[str] = real.ask("open", flags)  # flags that this version has not
+        self._decodes = workload.role == "decode"
         self._jobs = {job.id: job for job in workload.jobs}
         self._given = dict.fromkeys(self._jobs, 0)
 
     def add(self, job: Job) -> None:
-        self._real.ask("add", job.id, job.ids[: job.inputs], job.outputs, job.priority)
+        remote = self._decodes and job.moves > 0
+        self._real.ask("add", job.id, job.ids[: job.inputs], job.outputs, job.priority, remote)
 
-    def schedule(self) -> tuple[Any, Any]:
+    def schedule(self, moved: list[int]) -> tuple[Any, Any]:
+        """With a step that is empty the worker tells whose K and V have ``moved``."""
         number, batch, *rest = self._real.ask("schedule")
         if not batch:
-            self._real.ask("update", number, {})
+            self._real.ask("update", number, {}, *self._ways(moved))
             number = None
         return number, [sorted(batch), *rest]
 
-    def update(self, number: int) -> Any:
+    def _ways(self, moved: list[int]) -> tuple[list[int], list[int]]:
+        """(arrived, left)."""
+        return (moved, []) if self._decodes else ([], moved)
+
+    def update(self, number: int, moved: list[int]) -> Any:
         """Tokens beyond the last belong to requests preempted with one on its way, and are not looked at."""
         tokens = {}
         for id, job in self._jobs.items():
             place = job.inputs + self._given[id]
             tokens[str(id)] = job.ids[place] if place < len(job.ids) else 0
-        gave, *rest = self._real.ask("update", number, tokens)
+        gave, *rest = self._real.ask("update", number, tokens, *self._ways(moved))
         for id in gave:
             self._given[id] += 1
         return [gave, *rest]
@@ -59,9 +71,11 @@ class Ours:
         policy = Priority() if flags["policy"] == "priority" else None
         self._asynchronous = flags["async_scheduling"]
         lanes = 1 if self._asynchronous else workload.steps
+        self._role, hand_over = workload.role, workload.role == "prefill"
         groups = [KvGroup(window, chunk) for window, chunk in flags["kv_groups"]]
         blocks = flags["num_gpu_blocks"] - 1
-        self.scheduler = Scheduler(config, blocks, lanes, admission=policy, victims=policy, groups=groups)
+        self.scheduler = Scheduler(config, blocks, lanes, 0, hand_over, admission=policy, victims=policy, groups=groups)
+        self.scheduler.remote_kvs.connector = self._loads = Loads()
         self._states: dict[int, VllmRequestState] = {}
         self._last: VllmStep | None = None
         self._time = 0
@@ -70,6 +84,7 @@ class Ours:
         self._time += 1
         request = Request(job.id, self._time, job.inputs, job.outputs, array("q", job.ids), priority=job.priority)
         state = self._states[job.id] = VllmRequestState(request)
+        state.remote = self._role == "decode" and job.moves > 0
         self.scheduler.waiting.append(state)
 
     def schedule(self) -> tuple[Any, Any]:
@@ -85,34 +100,62 @@ class Ours:
             batch = [[s.request.id, 1, decoders.context(s)] for s in decoders.members()]
             batch += [[chunk.state.request.id, chunk.tokens, chunk.end - chunk.tokens] for chunk in step.lane.chunks]
         preempted = [id for id, state in self._states.items() if state.num_preemptions > before[id]]
-        return step, [sorted(batch), sorted(preempted), *self._state()]
+        return step, [sorted(batch), sorted(preempted), self._loads.taken(), *self._state()]
 
-    def update(self, step: VllmStep) -> Any:
+    def moved(self, ids: list[int]) -> None:
+        """Their K and V have arrived here, or left."""
+        done = self.scheduler.remote_kvs.loaded if self._role == "decode" else self.scheduler.release
+        for id in ids:
+            done(self._states[id])
+
+    def update(self, step: VllmStep, moved: list[int]) -> Any:
         if self._last is step or not self._asynchronous:
             self.scheduler.settle(step)
             self._last = None
         self.scheduler.finish(step)
-        ended = [state.request.id for state in step.ended if not state.aborted]
+        ended = [state.request.id for state in (*step.ended, *step.handed) if not state.aborted]
+        self.moved(moved)
         return [sorted(ended), *self._state()]
 
     def abort(self, job: Job) -> None:
         state = self._states[job.id]
-        if state in self.scheduler.waiting or state in self.scheduler.running.values():
+        known = (*self.scheduler.waiting, *self.scheduler.running.values(), *self.scheduler.remote_kvs.sequences())
+        if state in known:
             self.scheduler.abort(state)
 
     def _state(self) -> list[Any]:
         scheduler = self.scheduler
         running = [state.request.id for state in scheduler.running.values()]
-        return [scheduler.pool.free, scheduler.pool.cached, [state.request.id for state in scheduler.waiting], running]
+        waiting = [*scheduler.waiting.ordered(scheduler.remote_kvs.sequences()), *scheduler.waiting]
+        return [scheduler.pool.free, scheduler.pool.cached, [state.request.id for state in waiting], running]
+
+
+class Loads(KvConnector):
+    """Notes whose K and V are to be loaded."""
+
+    decode_gives_first_token = True
+
+    def __init__(self) -> None:
+        self._loading: list[list[int]] = []
+
+    def reserved(self, state: RequestState, tokens: int) -> None:
+        self._loading.append([state.request.id, tokens])
+
+    def taken(self) -> list[list[int]]:
+        loading, self._loading = self._loading, []
+        return loading
 
 
 def play(real: RealScheduler, workload: Workload) -> str:
-    """Where the two differ first, in words; empty if they never do."""
+    """Where the two differ first, in words; empty if they never do: till all is done, or neither can go on."""
     theirs = Theirs(real, workload)
     ours = Ours(workload, theirs.absent)
     flights: list[tuple[Any, Any]] = []
-    left = max(job.comes for job in workload.jobs)
+    left = max(max(job.comes, job.goes) for job in workload.jobs)
+    takes = {job.id: job.moves for job in workload.jobs}
+    moving: list[tuple[int, int]] = []  # (round, id) when K and V are where they are to be
     for round in range(ROUNDS):
+        due, moving = [id for when, id in moving if when <= round], [pair for pair in moving if pair[0] > round]
         for job in workload.jobs:
             if job.comes == round:
                 theirs.add(job)
@@ -120,19 +163,47 @@ def play(real: RealScheduler, workload: Workload) -> str:
             if job.goes == round:
                 theirs.abort(job)
                 ours.abort(job)
-        (their_step, expected), (our_step, got) = theirs.schedule(), ours.schedule()
-        if difference := compare(f"round {round}, schedule", ("batch", "preempted", *STATE), expected, got):
+        (their_step, expected), (our_step, got) = theirs.schedule(due), ours.schedule()
+        if difference := compare(f"round {round}, schedule", ("batch", "preempted", "loading", *STATE), expected, got):
             return difference
+        moving += [(round + takes[id], id) for id, _ in expected[2]]
         if their_step is not None:
             flights.append((their_step, our_step))
+        else:
+            ours.moved(due)
+            due = []
         if flights and (their_step is None or len(flights) == workload.steps):
             their_step, our_step = flights.pop(0)
-            (_, *expected), got = theirs.update(their_step), ours.update(our_step)
+            (_, *expected), got = theirs.update(their_step, due), ours.update(our_step, due)
+            due = []
             if difference := compare(f"round {round}, update", ("ended", *STATE), expected, got):
                 return difference
-        if not flights and round >= left and not expected[-1] and not expected[-2]:
+            if workload.role == "prefill":
+                moving += [(round + takes[id], id) for id in expected[0]]
+        moving += [(round + 1, id) for id in due]
+        if not flights and not moving and round >= left and (their_step is None or not (expected[-1] or expected[-2])):
             return ""
-    return f"not done after {ROUNDS} rounds"
+    starving = workload.role == "decode" and workload.flags["policy"] == "priority"  # vLLM, too: docs/truth.md
+    return "" if starving else f"not done after {ROUNDS} rounds"
+
+
+def play_balance(real: RealScheduler, balance: Balance) -> str:
+    """Where publications or choices differ first, in words; empty if they never do."""
+    published, chosen = real.ask("balance", balance.ranks, balance.servers, balance.told, balance.requests)
+    coordinator = Coordinator(balance.ranks)
+    servers = [FrontEnd(coordinator, index, balance.servers) for index in range(balance.servers)]
+    told = deque(balance.told)
+    for number, (when, server) in enumerate(balance.requests):
+        while told and told[0][0] < when:
+            at, rank, step, waiting, running = told.popleft()
+            coordinator.tell(at, rank, step, (waiting, running))
+        rank = servers[server].choose(when)
+        ours, theirs = [list(counts) for counts in coordinator.published], [row for row in published if row[0] < when]
+        if theirs and (ours != theirs[-1][1] or coordinator.publications != len(theirs) - 1):
+            return f"at {when} ms: published: vLLM {theirs[-1]}, the {len(theirs)}th, ours {ours}"
+        if rank != chosen[number]:
+            return f"at {when} ms: rank: vLLM {chosen[number]}, ours {rank}"
+    return ""
 
 
 STATE = ("free blocks", "names that can be found", "waiting", "running")
@@ -143,6 +214,19 @@ def compare(where: str, names: tuple[str, ...], expected: list[Any], got: list[A
         if theirs != ours:
             return f"{where}: {name}: vLLM {theirs}, ours {ours}"
     return ""
+
+
+def differs(real: RealScheduler, mode: str, seed: int) -> str:
+    """Where a workload of that mode differs first, in words; empty if it does not."""
+    return play_balance(real, draw_balance(seed)) if mode == RANKS else play(real, draw(mode, seed))
+
+
+def told(real: RealScheduler, mode: str, seed: int) -> str:
+    """Of one that differs: a smallest that still does, and where."""
+    if mode == RANKS:
+        return f"{differs(real, mode, seed)}\n{draw_balance(seed)}"
+    workload, why = shrunk(real, draw(mode, seed))
+    return f"{why}\n{workload}"
 
 
 def shrunk(real: RealScheduler, workload: Workload) -> tuple[Workload, str]:

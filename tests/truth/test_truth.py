@@ -4,8 +4,8 @@ import pytest
 from metronome.adapters.tools import environment
 from metronome.adapters.vllm import RealScheduler
 
-from .play import play, shrunk
-from .workloads import MODES, draw
+from .play import differs, told
+from .workloads import MODES, RANKS
 
 VERSION = "0.19.0"
 
@@ -17,10 +17,8 @@ def real() -> RealScheduler:
     return RealScheduler(VERSION)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, RANKS])
 def test_every_step_is_that_of_vllm_itself(real, mode):
     for seed in range(40):
-        workload = draw(mode, seed)
-        if play(real, workload):
-            smallest, why = shrunk(real, workload)
-            pytest.fail(f"{why}\n{smallest}")
+        if differs(real, mode, seed):
+            pytest.fail(told(real, mode, seed))

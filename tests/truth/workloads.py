@@ -11,14 +11,54 @@ MODES: dict[str, dict[str, Any]] = {
     "asynchronous": {"steps": 2, "async_scheduling": True},
     "pipeline, synchronous": {"steps": 2, "async_scheduling": False, "pipeline_parallel_size": 2},
     "pipeline, asynchronous": {"steps": 2, "async_scheduling": True, "pipeline_parallel_size": 2},
+    "remote K and V, decode": {"steps": 1, "async_scheduling": False, "role": "decode"},
+    "remote K and V, decode, asynchronous": {"steps": 2, "async_scheduling": True, "role": "decode"},
+    "remote K and V, prefill": {"steps": 1, "async_scheduling": False, "role": "prefill"},
+    "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
     "windows, synchronous": {"steps": 1, "async_scheduling": False, "windows": True},
     "windows, asynchronous": {"steps": 2, "async_scheduling": True, "windows": True},
 }
 
+#: Modes whose rules in a version are known to be others than ours (docs/truth.md).
+OTHERS = {"0.12.0": ("remote K and V, decode", "remote K and V, decode, asynchronous")}
+RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, and who gets a request
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Data-parallel ranks behind a coordinator, and API servers that choose among them.
+
+    ``told``: (ms, rank, step, waiting, running), what ranks say after their steps; ``requests``: (ms, server).
+    """
+
+    ranks: int
+    servers: int
+    told: list[tuple[int, int, int, int, int]]
+    requests: list[tuple[int, int]]
+
+
+def draw_balance(seed: int) -> Balance:
+    """That of a seed: steps of 1 to 60 ms, all ranks' messages within some ms of a step's end; pauses; requests any
+    time."""
+    random = Random(f"balance {seed}")
+    ranks, servers, took = random.randint(2, 8), random.randint(1, 4), random.choice((1, 8, 30, 60, 200))
+    told, now = [], random.randint(1, 300)
+    for step in range(random.randint(1, 60)):
+        spread = random.choice((0, 0, 3))
+        for rank in random.sample(range(ranks), random.randint(0, ranks)):
+            told.append((now + random.randint(0, spread), rank, step, random.randint(0, 9), random.randint(0, 40)))
+        now += spread + 1 + random.randint(0, took) + (random.randint(0, 12_000) if random.random() < 0.05 else 0)
+    told.sort(key=lambda message: (message[0], message[2]))
+    requests = [(random.randint(1, now + 500), random.randrange(servers)) for _ in range(random.randint(1, 80))]
+    return Balance(ranks, servers, told, sorted(requests))
+
 
 @dataclass(frozen=True)
 class Job:
-    """A request: it comes before round ``comes`` and is aborted before round ``goes`` if that is not negative."""
+    """A request: it comes before round ``comes`` and is aborted before round ``goes`` if that is not negative.
+
+    ``moves``: rounds that its K and V take to another engine, or from one; 0 if it is served by this engine alone.
+    """
 
     id: int
     comes: int
@@ -27,15 +67,18 @@ class Job:
     ids: list[int]
     priority: int = 0
     goes: int = -1
+    moves: int = 0
 
 
 @dataclass(frozen=True)
 class Workload:
-    """``steps`` may be in flight. ``flags``: vLLM's; ``num_gpu_blocks`` counts its null block."""
+    """``steps`` may be in flight. ``flags``: vLLM's; ``num_gpu_blocks`` counts its null block. ``role``: ``both``, or
+    ``prefill`` or ``decode`` where K and V of some or all requests go to or come from another engine."""
 
     mode: str
     seed: int
     steps: int
+    role: str
     flags: dict[str, Any]
     jobs: list[Job] = field(default_factory=list)
 
@@ -63,7 +106,13 @@ def draw(mode: str, seed: int) -> Workload:
         "scheduler_reserve_full_isl": random.random() < 0.8,
         "block_size": block_size,
     }
-    made = Workload(mode, seed, facts["steps"], flags, jobs)
+    role = facts.get("role", "both")
+    if role != "both":
+        jobs = [replace(job, moves=random.randint(1, 12) if random.random() < 0.8 else 0) for job in jobs]
+    if role == "prefill":  # no prompt is ever preempted: see docs/truth.md
+        jobs = [replace(job, outputs=1, ids=job.ids[: job.inputs + 1], moves=job.moves or 1) for job in jobs]
+        flags |= {"long_prefill_token_threshold": 0, "scheduler_reserve_full_isl": True, "policy": "fcfs"}
+    made = Workload(mode, seed, facts["steps"], role, flags, jobs)
     spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
     flags["kv_groups"] = _groups(random, block_size) if facts.get("windows") else [[0, 0]]
     flags["num_gpu_blocks"] = 1 + made.least_blocks() * len(flags["kv_groups"]) + spare

@@ -32,8 +32,7 @@ struct Done {
 };
 
 struct Session {
-  double ps_per_byte = 0;
-  int64_t latency_ps = 0;
+  double bandwidth_gb_s = 0, latency_ns = 0;
   std::map<uint32_t, std::string> templates;
   int64_t now = 0, free = 0;
   std::deque<Done> queue;  // in order of their ends
@@ -78,7 +77,9 @@ mc::SimulateResponse Advance(Session& session, const mc::SimulateRequest& reques
     int64_t at = given.at_ps_size() ? given.at_ps(i) : 0;
     uint64_t id = given.op_id_size() ? given.op_id(i) : 0;
     int64_t start = std::max(at, session.free);
-    int64_t took = session.latency_ps + std::llround(double(given.value(i)) * session.ps_per_byte);
+    double size = double(given.value(i)) * (session.templates[given.template_id(i)] == "copy" ? 2 : 1);
+    // As `bandwidth-latency` computes and rounds it, halves to even: another order, or rounding, is another picosecond.
+    int64_t took = std::llrint(session.latency_ns * 1000 + size / (session.bandwidth_gb_s * 1e9) * 1e12);
     session.free = start + std::max<int64_t>(1, took);
     session.queue.push_back({id, start, session.free});
     session.open.insert(id);
@@ -136,8 +137,8 @@ class MemoryQueue final : public mc::ComponentService::Service {
     }
     if (!(bandwidth > 0)) return Wrong("bandwidth_gb_s", "must be greater than 0");
     if (!(latency >= 0)) return Wrong("latency_ns", "must be 0 or more");
-    session->ps_per_byte = 1000 / bandwidth;
-    session->latency_ps = std::llround(latency * 1000);
+    session->bandwidth_gb_s = bandwidth;
+    session->latency_ns = latency;
     for (const auto& given : request->templates()) {
       if (!kKinds.count(given.kind()))
         return Refuse("{\"component\": \"memory-queue\", \"template\": " + std::to_string(given.id()) +
@@ -180,12 +181,18 @@ class MemoryQueue final : public mc::ComponentService::Service {
 
 }  // namespace
 
-int main() {
-  std::string socket = "/tmp/memory-queue." + std::to_string(getpid()) + ".sock";
+// Serves on the address that is given (unix:PATH), else on a socket of its own.
+int main(int count, char** given) {
+  std::string listen = count > 1 ? given[1] : "unix:/tmp/memory-queue." + std::to_string(getpid()) + ".sock";
+  if (listen.rfind("unix:", 0) != 0) {
+    std::cerr << listen << ": not unix:PATH" << std::endl;
+    return 2;
+  }
+  std::string socket = listen.substr(5);
   MemoryQueue service;
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials());
+  builder.AddListeningPort(listen, grpc::InsecureServerCredentials());
   builder.RegisterService(&service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (!server) return 1;

@@ -1,6 +1,6 @@
 """What moves over the links at a moment, and when that changes.
 
-State is touched only when a bundle begins to move or ends, so how a stretch of time is cut into grants
+State is touched only when an operation begins to move or ends, so how a stretch of time is cut into grants
 cannot change a picosecond. A *train* (the same few operations again and again, with gaps in between)
 is not played out while nobody else is near: its end is arithmetic. As soon as something begins to move
 on one of its links it is put where it stands at that moment, and goes operation by operation until it
@@ -21,7 +21,7 @@ from .trains import Leg, Train, duration_ps
 
 
 @dataclass(slots=True)
-class Bundle:
+class OperationFlows:
     """An operation's flows; ``left`` bytes of the largest as of ``since_ps``."""
 
     op_id: int
@@ -41,8 +41,8 @@ class Flows:
     def __init__(self, capacity: Sequence[float]) -> None:
         self._capacity = capacity
         self.arriving: list[tuple[int, int, Leg | Train]] = []  # by (time, operation)
-        self.joining: list[Bundle] = []  # by (join time, operation)
-        self.moving: dict[int, Bundle] = {}
+        self.joining: list[OperationFlows] = []  # by (join time, operation)
+        self.moving: dict[int, OperationFlows] = {}
         self.alone: dict[int, Train] = {}
         self.trains: dict[int, Train] = {}
         self._on: dict[int, set[int]] = {}  # link -> who moves over it
@@ -54,7 +54,7 @@ class Flows:
 
     def _begin(self, op_id: int, at_ps: int, what: Leg | Train) -> None:
         if isinstance(what, Leg):
-            self._wait(Bundle(op_id, what.shape, what.cap, what.work, what.join_ps(at_ps)))
+            self._wait(OperationFlows(op_id, what.shape, what.cap, what.work, what.join_ps(at_ps)))
             return
         self.trains[op_id] = what
         for link in what.links:
@@ -70,12 +70,12 @@ class Flows:
             (at, op_id, what.twin() if isinstance(what, Train) else what) for at, op_id, what in self.arriving
         ]
 
-        def twin_of(b: Bundle) -> Bundle:
+        def twin_of(b: OperationFlows) -> OperationFlows:
             train = None if b.train is None else twin.trains[b.op_id]
-            return Bundle(b.op_id, b.shape, b.cap, b.left, b.join_ps, train, b.rate, b.since_ps, b.finish_ps)
+            return OperationFlows(b.op_id, b.shape, b.cap, b.left, b.join_ps, train, b.rate, b.since_ps, b.finish_ps)
 
-        twin.joining = [twin_of(bundle) for bundle in self.joining]
-        twin.moving = {op_id: twin_of(bundle) for op_id, bundle in self.moving.items()}
+        twin.joining = [twin_of(flows) for flows in self.joining]
+        twin.moving = {op_id: twin_of(flows) for op_id, flows in self.moving.items()}
         twin._on = {link: set(who) for link, who in self._on.items()}
         twin._trains_on = {link: set(who) for link, who in self._trains_on.items()}
         return twin
@@ -86,29 +86,29 @@ class Flows:
             return None
         end: int | None = None
         unsure: int | None = None  # from then on anything may happen
-        for bundle in self.moving.values():
-            if bundle.train is None:
-                end = bundle.finish_ps if end is None else min(end, bundle.finish_ps)
+        for flows in self.moving.values():
+            if flows.train is None:
+                end = flows.finish_ps if end is None else min(end, flows.finish_ps)
             else:
-                unsure = bundle.finish_ps if unsure is None else min(unsure, bundle.finish_ps)
+                unsure = flows.finish_ps if unsure is None else min(unsure, flows.finish_ps)
         for train in self.alone.values():
             end = train.finish_ps if end is None else min(end, train.finish_ps)
-        for bundle in self.joining:
-            if end is not None and bundle.join_ps > end:
+        for flows in self.joining:
+            if end is not None and flows.join_ps > end:
                 break
-            if bundle.train is None and self._meets_nobody(bundle):
-                finish = bundle.join_ps + duration_ps(bundle.left, bundle.cap)
+            if flows.train is None and self._meets_nobody(flows):
+                finish = flows.join_ps + duration_ps(flows.left, flows.cap)
                 end = finish if end is None else min(end, finish)
             else:
-                unsure = bundle.join_ps if unsure is None else min(unsure, bundle.join_ps)
+                unsure = flows.join_ps if unsure is None else min(unsure, flows.join_ps)
                 break
         return end if end is not None and (unsure is None or end < unsure) else None
 
-    def _meets_nobody(self, bundle: Bundle) -> bool:
-        links = bundle.shape.weights.keys()
+    def _meets_nobody(self, flows: OperationFlows) -> bool:
+        links = flows.shape.weights.keys()
         if not links.isdisjoint(self._on) or not links.isdisjoint(self._trains_on):
             return False
-        return all(links.isdisjoint(other.shape.weights) for other in self.joining if other is not bundle)
+        return all(links.isdisjoint(other.shape.weights) for other in self.joining if other is not flows)
 
     def next_ps(self) -> int | None:
         """The next change, None if nothing is in progress. Nothing ends before it."""
@@ -128,23 +128,23 @@ class Flows:
             self._end_train(self.alone.pop(op_id))
         touched: set[int] = set()
         going_on: list[Train] = []
-        for bundle in [bundle for bundle in self.moving.values() if bundle.finish_ps == when]:
-            touched |= self._stop(bundle)
-            if bundle.train is None:
-                done.append(bundle.op_id)
+        for flows in [flows for flows in self.moving.values() if flows.finish_ps == when]:
+            touched |= self._stop(flows)
+            if flows.train is None:
+                done.append(flows.op_id)
                 continue
-            bundle.train.leg += 1
-            bundle.train.since_ps = when
-            going_on.append(bundle.train)
+            flows.train.leg += 1
+            flows.train.since_ps = when
+            going_on.append(flows.train)
         touched &= self.moving.keys()
         while self.joining and self.joining[0].join_ps <= when:
-            bundle = self.joining.pop(0)
-            for link in bundle.shape.weights:
+            flows = self.joining.pop(0)
+            for link in flows.shape.weights:
                 near = self._trains_on.get(link)
                 if near and self.alone:
                     for op_id in sorted(near & self.alone.keys()):
                         touched |= self._play_out(self.alone.pop(op_id), when)
-            touched |= self._start(bundle, when)
+            touched |= self._start(flows, when)
         for train in going_on:
             if train.leg == train.total:
                 self._end_train(train)
@@ -158,27 +158,27 @@ class Flows:
             self._begin(op_id, at_ps, what)
         return sorted(done)
 
-    def _wait(self, bundle: Bundle) -> None:
-        insort(self.joining, bundle, key=lambda b: (b.join_ps, b.op_id))
+    def _wait(self, flows: OperationFlows) -> None:
+        insort(self.joining, flows, key=lambda b: (b.join_ps, b.op_id))
 
-    def _start(self, bundle: Bundle, when: int) -> set[int]:
+    def _start(self, flows: OperationFlows, when: int) -> set[int]:
         """It begins to move; returns it and whoever it meets."""
-        bundle.since_ps = when
-        self.moving[bundle.op_id] = bundle
-        touched = {bundle.op_id}
-        for link in bundle.shape.weights:
+        flows.since_ps = when
+        self.moving[flows.op_id] = flows
+        touched = {flows.op_id}
+        for link in flows.shape.weights:
             others = self._on.setdefault(link, set())
             touched |= others
-            others.add(bundle.op_id)
+            others.add(flows.op_id)
         return touched
 
-    def _stop(self, bundle: Bundle) -> set[int]:
+    def _stop(self, flows: OperationFlows) -> set[int]:
         """It has ended; returns whoever it leaves room to."""
-        del self.moving[bundle.op_id]
+        del self.moving[flows.op_id]
         touched: set[int] = set()
-        for link in bundle.shape.weights:
+        for link in flows.shape.weights:
             others = self._on[link]
-            others.discard(bundle.op_id)
+            others.discard(flows.op_id)
             if others:
                 touched |= others
             else:
@@ -188,34 +188,34 @@ class Flows:
     # Trains -------------------------------------------------------------------------------------
 
     def _proceed(self, train: Train) -> None:
-        """The next leg: by arithmetic if nobody is near, else as a bundle."""
+        """The next leg: by arithmetic if nobody is near, else as flows."""
         if self._nobody_near(train):
             train.finish_ps = train.alone_until()
             self.alone[train.op_id] = train
         else:
-            self._wait(self._bundle(train))
+            self._wait(self._flows_of(train))
 
-    def _bundle(self, train: Train) -> Bundle:
+    def _flows_of(self, train: Train) -> OperationFlows:
         leg = train.now
-        return Bundle(train.op_id, leg.shape, leg.cap, leg.work, leg.join_ps(train.since_ps), train)
+        return OperationFlows(train.op_id, leg.shape, leg.cap, leg.work, leg.join_ps(train.since_ps), train)
 
     def _nobody_near(self, train: Train) -> bool:
         on, trains_on = self._on, self._trains_on
         for link in train.links:
             if on.get(link) or len(trains_on[link]) > 1:
                 return False
-        return all(train.links.isdisjoint(bundle.shape.weights) for bundle in self.joining)
+        return all(train.links.isdisjoint(flows.shape.weights) for flows in self.joining)
 
     def _play_out(self, train: Train, when: int) -> set[int]:
         """It is no longer alone: put it where it stands; returns whoever its flows touch."""
         train.move_to(when)
-        bundle = self._bundle(train)
-        if bundle.join_ps >= when:
-            self._wait(bundle)
+        flows = self._flows_of(train)
+        if flows.join_ps >= when:
+            self._wait(flows)
             return set()
-        self._start(bundle, bundle.join_ps)
-        bundle.rate = bundle.cap
-        return {bundle.op_id}
+        self._start(flows, flows.join_ps)
+        flows.rate = flows.cap
+        return {flows.op_id}
 
     def _end_train(self, train: Train) -> None:
         del self.trains[train.op_id]
@@ -236,22 +236,22 @@ class Flows:
                 seen |= new
                 reach += new
         group = [self.moving[op_id] for op_id in sorted(seen)]
-        for bundle in group:
-            bundle.left -= bundle.rate * (when - bundle.since_ps) / PS_PER_S
-            bundle.since_ps = when
+        for flows in group:
+            flows.left -= flows.rate * (when - flows.since_ps) / PS_PER_S
+            flows.since_ps = when
         if len(group) == 1:
             group[0].rate = group[0].cap
         else:
             rates = fair_rates([b.shape.weights for b in group], [b.cap for b in group], self._capacity)
-            for bundle, rate in zip(group, rates, strict=True):
-                bundle.rate = rate
-        for bundle in group:
-            bundle.finish_ps = when + duration_ps(bundle.left, bundle.rate)
+            for flows, rate in zip(group, rates, strict=True):
+                flows.rate = rate
+        for flows in group:
+            flows.finish_ps = when + duration_ps(flows.left, flows.rate)
 
     # Saving and restoring -------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        def row(b: Bundle) -> list[Any]:
+        def row(b: OperationFlows) -> list[Any]:
             return [b.op_id, b.join_ps, b.left, b.rate, b.since_ps, b.finish_ps]
 
         return {
@@ -277,14 +277,16 @@ class Flows:
             for link in train.links:
                 self._trains_on.setdefault(link, set()).add(op_id)
 
-        def read(row: list[Any]) -> Bundle:
+        def read(row: list[Any]) -> OperationFlows:
             op_id, join_ps, left, rate, since_ps, finish_ps = row
             whose = self.trains.get(op_id)
             leg = whose.now if whose else legs[op_id][0]
-            return Bundle(op_id, leg.shape, leg.cap, float(left), join_ps, whose, float(rate), since_ps, finish_ps)
+            return OperationFlows(
+                op_id, leg.shape, leg.cap, float(left), join_ps, whose, float(rate), since_ps, finish_ps
+            )
 
         self.joining = [read(row) for row in state["joining"]]
-        for bundle in map(read, state["moving"]):
-            self.moving[bundle.op_id] = bundle
-            for link in bundle.shape.weights:
-                self._on.setdefault(link, set()).add(bundle.op_id)
+        for flows in map(read, state["moving"]):
+            self.moving[flows.op_id] = flows
+            for link in flows.shape.weights:
+                self._on.setdefault(link, set()).add(flows.op_id)

@@ -31,7 +31,7 @@ from ...interface import (
 from ..ranks import ranks_of
 from .config import FabricConfig
 from .flows import Flows
-from .shapes import Network, Shape
+from .shapes import Shape, Topology
 from .trains import Leg, Train
 
 #: Rounded from the mean absolute errors of the catalog's interconnects against NCCL on an idle node (9 to 12 %).
@@ -75,7 +75,7 @@ class Fabric(Model[FabricConfig]):
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         try:
-            self._network = Network(self.config.groups_as_pairs(), *self.config.tiers(), self.config.custom_all_reduce)
+            self._network = Topology(self.config.groups_as_pairs(), *self.config.tiers(), self.config.custom_all_reduce)
         except ValueError as error:
             raise ConfigError("topology", self.config.topology, str(error)) from None
         self._graph, self._capacity = self._network.graph, self._network.capacity

@@ -34,7 +34,7 @@ class Shape:
     most: float = inf  # bytes up to which it is used
 
 
-class Network:
+class Topology:
     """The graph of one configuration and its two tiers (within nodes or flat; between nodes).
 
     Raises ValueError for a layout that cannot be.

@@ -55,7 +55,8 @@ class Endpoint:
         return grpc.secure_channel(self.address, credentials, options=options)
 
     def await_health(self, component: str, limit_s: float, fate: Callable[[], tuple[str, str]]) -> None:
-        """Until its health service says SERVING. Raises ComponentFailure after ``limit_s``, or at once when
+        """Until its health service says SERVING, or it answers that it has none. Raises ComponentFailure after
+        ``limit_s``, or at once when
         ``fate`` tells that what hosts it is gone (what happened, last words), or TLS is refused."""
         deadline = time.monotonic() + limit_s
         refused = 0
@@ -70,6 +71,8 @@ class Endpoint:
                 with DOOR:
                     answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=min(left, 5.0))
             except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                    return  # it has no health service: it answers, and may be asked
                 refused = refused + 1 if "handshake failed" in (error.details() or "").lower() else 0
                 if refused >= REFUSALS or error.code() is grpc.StatusCode.UNAUTHENTICATED:
                     raise ComponentFailure(component, self._refused(error), "connecting", words) from None

@@ -1,8 +1,9 @@
 """Components in child processes: started together, checked, and ended whatever happens.
 
-Each child listens on a Unix socket in a private folder and says so in one line. It holds the read
-end of a pipe whose other end is ours: if the orchestrator dies, even by SIGKILL, the pipe closes and
-the child ends itself. A keeper sees to it where the child cannot (it is stopped, or hangs), and removes the folder.
+A child is ours with a model, or any program that serves the contract (`run: command`). It listens on a Unix socket in a
+private folder and says so in one line. It holds the read end of a pipe whose other end is ours: if the orchestrator
+dies, even by SIGKILL, the pipe closes and the child ends itself. A keeper sees to it
+where the child cannot (it is stopped, or hangs), and removes the folder.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from queue import Empty, SimpleQueue
 from metronome.adapters.tools.keeper import keeper
 from metronome.hwmodels.interface import LIFE
 
-from ...errors import ComponentFailure
+from ...errors import ComponentFailure, InputError
 from ..components import ComponentSpec
 from ..link import Link
 from ..recovery import Home, connect
@@ -50,24 +51,18 @@ class ComponentProcess:
         own.write_text(json.dumps(dict(spec.config), default=str))
         with log.open("ab" if life else "wb") as stderr:
             self._first_word = stderr.tell()
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "metronome",
-                    "serve-component",
-                    spec.model,
-                    "--listen",
-                    f"unix:{socket}",
-                    "--config",
-                    str(own),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, COOKIE: "1", LIFE: str(life), "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,  # Ctrl-C is for the orchestrator, which then ends its children
-            )
+            try:
+                self._process = subprocess.Popen(
+                    _command(spec, socket, own),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env={**os.environ, COOKIE: "1", LIFE: str(life), "PYTHONUNBUFFERED": "1"},
+                    start_new_session=True,  # Ctrl-C is for the orchestrator, which then ends its children
+                )
+            except OSError as error:
+                where = f"components.{spec.name}.command"
+                raise InputError("scenario", where, spec.model, f"cannot be started: {error.strerror}") from None
         keeper().started(self._process.pid, str(folder))
         self._lines: SimpleQueue[str] = SimpleQueue()
         threading.Thread(target=self._read_handshake, daemon=True).start()
@@ -89,8 +84,9 @@ class ComponentProcess:
         if address is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(2)
+            said = f"said {line!r} instead of the handshake line" if line else ""
             fate = self.fate()
-            what = fate or f"said {line!r} instead of the handshake line"
+            what = ", and ".join(filter(None, (fate, said))) or "closed its output without the handshake line"
             raise ComponentFailure(self.spec.name, what, "starting", self.last_words(), "dead" if fate else "fault")
         endpoint = Endpoint(address)
         endpoint.await_health(self.spec.name, left, lambda: (self.fate(), self.last_words()))
@@ -155,6 +151,17 @@ class ComponentProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _command(spec: ComponentSpec, socket: Path, own: Path) -> list[str]:
+    """What serves the component on that socket: the scenario's own program, or ours with its model."""
+    listen = f"unix:{socket}"
+    if spec.options.run == "command" and spec.options.command is not None:
+        program, *arguments = spec.options.command
+        named = str((spec.folder / program).resolve()) if "/" in program else program
+        return [named, *(part.replace("{listen}", listen).replace("{config}", str(own)) for part in arguments)]
+    serve = [sys.executable, "-m", "metronome", "serve-component", spec.model]
+    return [*serve, "--listen", listen, "--config", str(own)]
 
 
 @contextmanager

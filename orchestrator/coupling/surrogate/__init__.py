@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from .. import registry
 from ..components import ComponentSpec
 from ..link import Link
@@ -9,10 +11,16 @@ from .link import SurrogateLink
 from .store import identity
 
 
-def open_surrogate(spec: ComponentSpec, link: Link) -> Link:
-    """The surrogate a component's options ask for, in front of its link. Raises InputError."""
+def open_surrogate(spec: ComponentSpec, link: Link, memory: tuple[ComponentSpec, Link] | None = None) -> Link:
+    """The surrogate a component's options ask for, in front of its link; ``memory`` is what its answers depend on, too.
+    Raises InputError."""
     options = spec.options.surrogate
     if options is None:
         raise AssertionError("only where it is asked for")
+    found = " ".join(_identity(*one) for one in ((spec, link), memory) if one is not None)
+    return SurrogateLink(link, options, found if memory is None else sha256(found.encode()).hexdigest())
+
+
+def _identity(spec: ComponentSpec, link: Link) -> str:
     model = registry.find(spec.model) if spec.facts is None else None
-    return SurrogateLink(link, options, identity(spec, link.description, model, link.image))
+    return identity(spec, link.description, model, link.image)

@@ -20,6 +20,9 @@ from metronome.hwmodels.interface import Provenance, worse
 DRAWN = 2  # points within a cell that are asked for to check it, beside its centre: the centre is where a bend
 # shows most, and what falls in step with halves shows elsewhere
 DEPTH = 5  # halvings of a cell; behind it the function has steps, and asking is cheaper than finding them
+#: Of a cell's error, what two halvings must leave at most. Where a function bends they leave a sixteenth of it, or a
+#: quarter; one jump is soon outside; where it has steps all over they leave as much, and asking is cheaper.
+HELPS = 0.7
 
 Point = tuple[int, ...]
 
@@ -127,7 +130,7 @@ class Grid:
 
     def at(self, point: Sequence[float]) -> Answer | None:
         """The answer at a point; None where it is to be asked for itself."""
-        box = root(point)
+        box, errors = root(point), list[Worst]()
         for _ in range(DEPTH + 1):
             if all(low == high for low, high in zip(box.low, box.high, strict=True)):
                 self._ask([box.low])
@@ -138,10 +141,23 @@ class Grid:
             if worst.error <= self._tolerance:
                 self.worst = max(self.worst, worst)
                 return interpolate(box, point, self._known)
+            errors.append(worst)
+            if len(errors) > 2 and worst.error > HELPS * errors[-3].error:
+                return None
             axis = self._axis(box)
             below, above = box.halves(axis)
             box = below if point[axis] <= box.middle(axis) else above
         return None
+
+    def distrust(self, point: Sequence[float], error: float) -> None:
+        """An audit found the answer at this point off: its cell is halved from now on, and so are the halves."""
+        box = root(point)
+        while self._errors.get(box, Worst()).error > self._tolerance:
+            axis = self._axis(box)
+            below, above = box.halves(axis)
+            box = below if point[axis] <= box.middle(axis) else above
+        if box in self._errors:
+            self._errors[box] = Worst(error, self._errors[box].point)
 
     @staticmethod
     def _too_small(box: Box) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from metronome.hwmodels.interface import (
     worse,
 )
 
-from ...errors import ComponentFailure, InputError
+from ...errors import ComponentFailure, InputError, SurrogateWarning
 from ...scenario.components import SurrogateOptions
 from ..link import Link
 from ..oracle import answered, oracle
@@ -123,6 +124,7 @@ class SurrogateLink:
                     {f"{self._templates[id].layer}: {name}" for (id, name), holds in self._holds.items() if not holds}
                 ),
                 "audited": len(errors),
+                "audits_off": sum(error > self.options.tolerance for error in errors),
                 "audited_p95_error": float(np.percentile(errors, 95)) if errors else None,
                 "audited_worst_error": errors[-1] if errors else None,
             },
@@ -159,8 +161,23 @@ class SurrogateLink:
         answer = _sum(whole)
         if values not in self._known[template] and self._drawn(template, values):
             truth = self._exact(template, values)
-            self._audits[template, values] = off(answer, truth)
+            error = self._audits[template, values] = off(answer, truth)
+            if error > self.options.tolerance:
+                self._found_off(template, values, error)
+                return truth
         return answer
+
+    def _found_off(self, template: int, values: Values, error: float) -> None:
+        """An audit beyond the tolerance: the run ends, or the cells that gave the answer are refined."""
+        layer = self._templates[template].layer
+        text = (
+            f"its surrogate is {error:.2%} off at {layer} {list(values)}; the tolerance is {self.options.tolerance:.2%}"
+        )
+        if self.options.audit == "fail":
+            raise ComponentFailure(self.name, f"{text} (surrogate.audit: fail)")
+        warnings.warn(f"component {self.name}: {text}: refined there from now on", SurrogateWarning, stacklevel=2)
+        for term in terms(self._templates[template].kind, values):
+            self._grid(template, term.family).distrust(term.point, error)
 
     @property
     def _calls(self) -> int:

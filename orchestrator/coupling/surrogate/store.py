@@ -30,15 +30,22 @@ def folder() -> Path:
 def identity(spec: ComponentSpec, description: Description, model: Any, image: str) -> str:
     """Digest of everything an answer depends on beside the operation: model, version, its code, configuration, the
     content of files that names, seed."""
+    models = [model, *(model.models(spec.config) if hasattr(model, "models") else ())]
     facts = {
         "model": [description.name, description.version, image],
-        "code": [_content(path) for path in _sources(model)],
-        "tools": _tools(model),
+        "code": [_content(path) for one in models for path in _sources(one)],
+        "tools": [tool for one in models for tool in _tools(one)],
         "config": {**spec.config, **(spec.facts or {})},
-        "files": [_content(path) for path in _files([*spec.config.values()])],
+        "files": [_content(path) for path in _files([*spec.config.values(), _program(spec)])],
         "seed": spec.seed,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _program(spec: ComponentSpec) -> list[str]:
+    """What `run: command` starts; a path starts from the scenario's folder."""
+    command = spec.options.command if spec.options.run == "command" else None
+    return [str(spec.folder / part) if "/" in part else part for part in command or ()]
 
 
 def _sources(model: Any) -> list[Path]:

@@ -28,7 +28,7 @@ UNITS = {
     "input_sequence_length": "tokens",
     "output_sequence_length": "tokens",
 }
-Row = dict[str, Cell]
+RequestRow = dict[str, Cell]
 
 
 def write(result: Result, folder: Path) -> list[Path]:
@@ -52,7 +52,7 @@ def _json(data: dict[str, Any]) -> bytes:
     return orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def summary(result: Result, rows: list[Row]) -> dict[str, Any]:
+def summary(result: Result, rows: list[RequestRow]) -> dict[str, Any]:
     """Statistics of the requests in ``rows``."""
     each = [_metrics(row) for row in rows]
     data: dict[str, Any] = {
@@ -68,7 +68,7 @@ def summary(result: Result, rows: list[Row]) -> dict[str, Any]:
     return data | _totals(rows)
 
 
-def _totals(rows: list[Row]) -> dict[str, Any]:
+def _totals(rows: list[RequestRow]) -> dict[str, Any]:
     """Figures of the whole, which have an ``avg`` only."""
     if not rows:
         return {"request_count": {"unit": "requests", "avg": 0}}
@@ -114,7 +114,7 @@ def _statistics(values: Any, unit: str) -> dict[str, Any]:
     }
 
 
-def _metrics(row: Row) -> dict[str, float]:
+def _metrics(row: RequestRow) -> dict[str, float]:
     """Of one request."""
     ttft, e2el, inputs, outputs = (float(row[name] or 0) for name in ("ttft", "e2el", "input", "output"))
     found = {
@@ -131,7 +131,7 @@ def _metrics(row: Row) -> dict[str, float]:
     return found
 
 
-def records(rows: list[Row]) -> Iterator[dict[str, Any]]:
+def records(rows: list[RequestRow]) -> Iterator[dict[str, Any]]:
     """One a request; a run does not keep which session it was of, so each is its own. The worker is the instance."""
     for number, row in enumerate(rows):
         name = str(row["id"])

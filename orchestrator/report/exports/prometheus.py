@@ -14,7 +14,7 @@ import numpy as np
 
 from ..result import Cell, Result
 
-Row = dict[str, Cell]
+RequestRow = dict[str, Cell]
 TTFT = (
     0.001,
     0.005,
@@ -43,16 +43,16 @@ TPOT = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5
 LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 
 
-def _between(start: str, end: str) -> Callable[[Row], float]:
+def _between(start: str, end: str) -> Callable[[RequestRow], float]:
     return lambda row: (int(row[end] or 0) - int(row[start] or 0)) / 1e9
 
 
-def _tokens(column: str) -> Callable[[Row], float]:
+def _tokens(column: str) -> Callable[[RequestRow], float]:
     return lambda row: int(row[column] or 0)
 
 
 #: name, what it is, its buckets (None: 1, 2, 5, 10, ...), its value of a request
-HISTOGRAMS: tuple[tuple[str, str, tuple[float, ...] | None, Callable[[Row], float]], ...] = (
+HISTOGRAMS: tuple[tuple[str, str, tuple[float, ...] | None, Callable[[RequestRow], float]], ...] = (
     ("time_to_first_token_seconds", "Time from arrival to the first token.", TTFT, _between("arrival", "first_token")),
     ("e2e_request_latency_seconds", "Time from arrival to the last token.", LATENCY, _between("arrival", "end")),
     ("request_queue_time_seconds", "Time in the waiting queue.", LATENCY, _between("queued", "scheduled")),
@@ -72,7 +72,7 @@ HISTOGRAMS: tuple[tuple[str, str, tuple[float, ...] | None, Callable[[Row], floa
     ("request_prompt_tokens", "Prompt tokens of a request.", None, _tokens("input")),
     ("request_generation_tokens", "Generated tokens of a request.", None, _tokens("output")),
 )
-COUNTERS: tuple[tuple[str, str, Callable[[Row], float]], ...] = (
+COUNTERS: tuple[tuple[str, str, Callable[[RequestRow], float]], ...] = (
     ("prompt_tokens_total", "Prompt tokens of finished requests.", _tokens("input")),
     ("generation_tokens_total", "Generated tokens of finished requests.", _tokens("output")),
     ("num_preemptions_total", "Preemptions of finished requests.", _tokens("preemptions")),
@@ -110,7 +110,7 @@ def text(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tpot(row: Row) -> float:
+def _tpot(row: RequestRow) -> float:
     return (int(row["end"] or 0) - int(row["first_token"] or 0)) / 1e9 / (int(row["output"] or 0) - 1)
 
 

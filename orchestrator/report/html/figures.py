@@ -42,7 +42,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Figure:
     """One figure of every run."""
 
     name: str
@@ -64,18 +64,18 @@ def interval(run: Run, key: str) -> tuple[float, float] | None:
     return (float(found[0]), float(found[1])) if found else None
 
 
-def latency_rows(runs: list[Run]) -> list[Row]:
+def latency_rows(runs: list[Run]) -> list[Figure]:
     """Mean, median, P90 and P99 of each latency, ms; a row a statistic."""
     return [
-        Row(f"{label} {what.upper() if what.startswith('p') else what}", "ms", _cells(runs, f"{what}_{name}", False))
+        Figure(f"{label} {what.upper() if what.startswith('p') else what}", "ms", _cells(runs, f"{what}_{name}", False))
         for name, label in LATENCIES
         for what in STATISTICS
     ]
 
 
-def total_rows(runs: list[Run]) -> list[Row]:
+def total_rows(runs: list[Run]) -> list[Figure]:
     """Throughput, goodput, energy and what happened; without what no run knows."""
-    rows = [Row(name, unit, _cells(runs, key, better)) for key, name, unit, better in TOTALS]
+    rows = [Figure(name, unit, _cells(runs, key, better)) for key, name, unit, better in TOTALS]
     return [row for row in rows if any(cell.text != "-" for cell in row.cells)]
 
 

@@ -15,7 +15,7 @@ TAIL = 0.1  # the share of requests, by latency, that is looked at apart
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Phase:
     """One phase: its share of the bar, and its figures as text."""
 
     name: str
@@ -32,7 +32,7 @@ class Breakdown:
     label: str
     total: str
     scale: float
-    parts: list[Part]
+    parts: list[Phase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _breakdown(label: str, phases: list[Floats], longest: float) -> Breakdown:
     means = [float(phase.mean()) for phase in phases]
     total = sum(means)
     parts = [
-        Part(
+        Phase(
             PHASES[i][0],
             mean / total * 100 if total else 0,
             number(mean),

@@ -30,6 +30,7 @@ class HostCosts:
         host_sequence_ps: what each of its sequences adds to that.
         server: its API server.
         reserved_blocks: KV blocks that no request gets (vLLM's null block).
+        pads_in_graphs_only: data-parallel ranks that step together are padded to the largest only if all run a graph.
     """
 
     name: str
@@ -42,6 +43,7 @@ class HostCosts:
     graph_sizes: tuple[int, ...]
     server: ServerModel
     reserved_blocks: int = 0
+    pads_in_graphs_only: bool = False
 
     def warm(self) -> HostCosts:
         """The same of an engine that has served before."""
@@ -68,11 +70,25 @@ class HostCosts:
             return batch
         return batch.padded_to(self.graph_sizes[place])
 
+    def together(self, batches: Sequence[Batch]) -> list[Batch]:
+        """The same of data-parallel ranks that step together, as many tokens on each where the engine pads them."""
+        full = [self.padded(batch) for batch in batches]
+        most = max(batch.tokens for batch in full)
+        if len(full) == 1 or (self.pads_in_graphs_only and not (self.graph_sizes and most <= self.graph_sizes[-1])):
+            return full
+        return [batch.padded_to(most) for batch in full]
+
 
 @cache
 def names() -> list[str]:
     """Versions with a file here."""
     return sorted(f.name.removesuffix(".yaml") for f in files(__name__).iterdir() if f.name.endswith(".yaml"))
+
+
+@cache
+def releases() -> dict[str, str]:
+    """Releases of engines, ``vllm@0.19.0``, and the version here that they are of."""
+    return {release: name for name in names() for release in _facts(name).get("releases", ())}
 
 
 @cache
@@ -103,6 +119,7 @@ def host_costs(name: str, cold: bool = False) -> HostCosts:
         graph_sizes=sizes,
         server=ServerModel(**server),
         reserved_blocks=facts.get("reserved_blocks", 0),
+        pads_in_graphs_only=facts.get("pads_in_graphs_only", False),
     )
     return costs if cold else costs.warm()
 

@@ -19,6 +19,7 @@ from ..hooks import ServingHooks
 from ..interface import KvTransfer, LayerHook, Step
 from ..replica import Replica
 from ..request_state import RequestState
+from .connectors import KvConnectorRule
 
 
 class Clock(Protocol):
@@ -47,7 +48,8 @@ class Handover:
 class PrefillDecodeConnector:
     """As `interface.KvConnector`, between prefill and decode replicas.
 
-    ``push``/``by_layer`` as in the scenario's ``kv_transfer``; ``choose`` names the replica that decodes.
+    ``push``/``by_layer`` and ``rule`` (of its ``connector``) as in the scenario's ``kv_transfer``; ``choose`` names
+    the replica that decodes.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class PrefillDecodeConnector:
         choose: Callable[[RequestState], Replica],
         push: bool,
         by_layer: bool,
+        rule: KvConnectorRule,
         hooks: ServingHooks,
         clock: Clock,
     ) -> None:
         self._hooks, self._clock = hooks, clock
         self._replicas, self._transfer, self._choose = replicas, transfer, choose
         self._push, self._by_layer = push, by_layer
+        self.decode_gives_first_token = rule.decode_gives_first_token
         self.open: dict[int, Handover] = {}
         self.transfers = self.tokens = 0
         for replica in replicas:
@@ -153,7 +157,7 @@ class PrefillDecodeConnector:
         del self.open[handover.source.request.id]
         source, target = self._at(handover.source), self._at(handover.target)
         source.engine.finished_sending(handover.source)
-        handover.target.take_over(handover.source)
+        handover.target.take_over(handover.source, tokens=not self.decode_gives_first_token)
         target.engine.finished_recving(handover.target)
         source.wake()
         target.wake()

@@ -50,7 +50,8 @@ class SglangEngine:
 
     def _new_scheduler(self) -> SglangScheduler:
         spec = self._spec
-        return SglangScheduler(self._options, self.num_blocks, spec.seed, spec.first_log, spec.admission)
+        overlap = spec.async_scheduling
+        return SglangScheduler(self._options, self.num_blocks, spec.seed, spec.first_log, overlap, spec.admission)
 
     def new_request(self, request: Request) -> RequestState:
         return SglangRequestState(request)
@@ -157,8 +158,9 @@ class SglangEngine:
         where, waits = "prefill", ""
         if own in self._arrived or own in scheduler.waiting:
             where, waits = "waiting", self._blocked(own)
-        elif any(one is own for one in scheduler.running):
+        elif own.joined >= 0:
             where = "decode"
+            scheduler.running.update(own)
         blocks = own.own_pages(self.block_size) + own.protected // self.block_size
         return RequestView(own.request.id, where, own.num_computed_tokens, own.num_output_tokens, blocks, waits)
 
@@ -167,7 +169,8 @@ class SglangEngine:
         most = self._options.max_num_seqs or 0
         if len(scheduler.running) >= most:
             return f"a place: max_running_requests = {most} are running"
-        reserved = sum(min(one.remaining, CLIP_MAX_NEW_TOKENS) for one in scheduler.running)
+        scheduler.running.update_all()
+        reserved = sum(min(one.remaining, CLIP_MAX_NEW_TOKENS) for one in scheduler.running.states)
         rest = scheduler.memory.free_tokens - reserved * scheduler.new_token_ratio
         if state.num_tokens + min(state.remaining, CLIP_MAX_NEW_TOKENS) >= rest:
             ratio = f"{scheduler.new_token_ratio:.2f} of what the running may still produce is reserved"
@@ -177,7 +180,7 @@ class SglangEngine:
     def view(self) -> EngineView:
         scheduler, memory = self.scheduler, self.scheduler.memory
         waiting = [*scheduler.waiting, *self._arrived]
-        decoding = [state.request.id for state in scheduler.running if not state.done]
+        decoding = [state.request.id for state in scheduler.running.states if state.joined >= 0]
         outside = {*decoding, *(state.request.id for state in waiting)}
         prefilling = [number for number in self._present if number not in outside]
         free = self.num_blocks - self.used_blocks

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from .radix_cache import Ids, RadixCache
+from .radix_cache import RadixCache
 from .request_state import SglangRequestState
+from .token_ids import Ids
 
 
 class Memory:
-    """``size`` pages of ``page_size`` tokens; ``caching`` is off under `--disable-radix-cache`.
-
-    A request whose token ids the workload does not know shares nothing with anybody: its K and V are not kept.
-    """
+    """``size`` pages of ``page_size`` tokens; ``caching`` is off under `--disable-radix-cache`."""
 
     def __init__(self, size: int, page_size: int, caching: bool) -> None:
         self.size, self.page_size, self.caching = size, page_size, caching
@@ -37,9 +35,8 @@ class Memory:
     def lookup(self, state: SglangRequestState) -> None:
         """Find the cached beginning of a request that is not computed: at least one token is left to compute."""
         state.prefix_len, state.node = 0, self.tree.root
-        ids = state.request.token_ids
-        if self.caching and ids is not None:
-            state.prefix_len, state.node = self.tree.match(ids, state.num_tokens - 1)
+        if self.caching:
+            state.prefix_len, state.node = self.tree.match(state.token_ids, state.num_tokens - 1)
         state.protected = state.kv_len = state.prefix_len
         state.extend_len = state.num_tokens - state.prefix_len
 
@@ -56,11 +53,11 @@ class Memory:
         if state.node is not None:
             self.tree.unlock(state.node)
 
-    def make_room(self, pages: int) -> bool:
-        """Evict until so many pages are free; whether they are."""
-        if self.free_pages < pages:
-            self.tree.evict(pages * self.page_size)  # all of them anew, and whole leaves
-        return self.free_pages >= pages
+    def make_room(self, tokens: int) -> bool:
+        """Evict if not so many tokens are free; whether they are then (`evict_from_tree_cache`)."""
+        if self.free_pages * self.page_size < tokens:
+            self.tree.evict(tokens)  # all of them anew, and whole leaves
+        return self.free_pages * self.page_size >= tokens
 
     def extend(self, state: SglangRequestState, tokens: int) -> None:
         """Memory for that many more tokens of a request; room for them has been made."""
@@ -70,25 +67,33 @@ class Memory:
 
     def keep(self, state: SglangRequestState, tokens: int) -> None:
         """The first ``tokens`` of a request that goes on are computed: others may hit them (`cache_unfinished_req`)."""
-        ids = state.request.token_ids
-        if not self.caching or ids is None or state.node is None:
+        if not self.caching or state.node is None:
             return
         before = state.own_pages(self.page_size)
-        self.tree.insert(ids, tokens)
-        matched, node = self.tree.match(ids, tokens)
+        self.tree.insert(state.token_ids, tokens)
+        matched, node = self.tree.match(state.token_ids, tokens)
         self.tree.unlock(state.node)
         self.tree.lock(node)
         state.node, state.protected = node, matched
         self.own += state.own_pages(self.page_size) - before
 
     def release(self, state: SglangRequestState, tokens: int, keep: bool) -> None:
-        """It gives back what it holds; if ``keep``, its first ``tokens`` stay findable (`cache_finished_req`)."""
-        ids = state.request.token_ids
-        self.own -= state.own_pages(self.page_size)
-        if keep and self.caching and ids is not None:
-            self.tree.insert(ids, tokens)
+        """It gives back what it holds; if ``keep``, its first ``tokens`` stay findable (`cache_finished_req`).
+
+        A token beyond them is being computed by a step in flight; a page it has to itself goes with `release_late`.
+        """
+        pages = self.paged(state.kv_len) - self.paged(min(tokens, state.kv_len))
+        state.late_pages = pages // self.page_size
+        self.own -= state.own_pages(self.page_size) - state.late_pages
+        if keep and self.caching:
+            self.tree.insert(state.token_ids, tokens)
         self.unlock(state)
         state.node, state.protected, state.kv_len = None, 0, 0
+
+    def release_late(self, state: SglangRequestState) -> None:
+        """The step in flight when it was released has ended."""
+        self.own -= state.late_pages
+        state.late_pages = 0
 
     def beginning_of(self, ids: Ids, tokens: int) -> int:
         """Tokens of a prompt that are cached now; looking counts as no use."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum, auto
 
 from .memory import Memory
 from .request_state import SglangRequestState
+from .running_batch import RunningBatch
 
 #: longest output that an estimate counts with (`SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION`)
 CLIP_MAX_NEW_TOKENS = 4096
@@ -33,14 +33,15 @@ class PrefillAdder:
     def __init__(
         self,
         memory: Memory,
-        running: Sequence[SglangRequestState],
+        running: RunningBatch,
         new_token_ratio: float,
         input_tokens: int,
         chunk_tokens: int | None,
     ) -> None:
         self._memory, self._running, self._ratio = memory, running, new_token_ratio
         self._input_tokens, self._chunk_tokens = input_tokens, chunk_tokens
-        self._reserved = sum(min(state.remaining, CLIP_MAX_NEW_TOKENS) * new_token_ratio for state in running)
+        clip, ratio = CLIP_MAX_NEW_TOKENS, new_token_ratio
+        self._reserved = sum([(left if left < clip else clip) * ratio for left in running.remaining()])
         self._taken = 0
         self._outlooks: list[tuple[float, int]] | None = None  # (tokens to come, held), soonest done first
         self.batch: list[SglangRequestState] = []
@@ -121,7 +122,8 @@ class PrefillAdder:
             return Verdict.NO_TOKEN
         mine = self._outlook(state)
         if self._outlooks is None:
-            everybody = [mine, *map(self._outlook, self._running), *map(self._outlook, self.batch)]
+            self._running.update_all()
+            everybody = [mine, *map(self._outlook, self._running.states), *map(self._outlook, self.batch)]
             self._outlooks = sorted((one for one in everybody if one[0] > 0), key=lambda one: one[0])
         elif mine[0] > 0:
             place = next((i for i, one in enumerate(self._outlooks) if mine[0] <= one[0]), len(self._outlooks) - 1)

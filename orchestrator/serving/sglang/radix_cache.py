@@ -13,10 +13,9 @@ from copy import copy, deepcopy
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeAlias
 
-from ...workload.tokens import TokenBlocks
+from .token_ids import Ids
 
 Tokens: TypeAlias = "array[int]"
-Ids: TypeAlias = "array[int] | TokenBlocks"
 
 
 class Node:

@@ -46,10 +46,7 @@ class SchedulePolicy:
         among = RadixCache(1)
         hits: dict[int, int] = {}
         for state in waiting:
-            ids, number = state.request.token_ids, state.request.id
-            hits[number] = 0
-            if ids is None:
-                continue
+            ids, number = state.token_ids, state.request.id
             hits[number] = self._memory.tree.match(ids, state.num_tokens)[0]
             if hits[number] <= CHECK_THRESHOLD:
                 shared, _ = among.match(ids, state.num_tokens)

@@ -15,6 +15,7 @@ from .config import SchedulerConfig
 from .lanes import VllmStep
 from .request_state import VllmRequestState
 from .scheduler import Scheduler
+from .start import refuse_request
 
 FIXED = ("block_size", "enable_prefix_caching", "async_scheduling")  # what it was built for
 
@@ -57,17 +58,12 @@ class VllmEngine:
 
     def check(self, request: Request) -> None:
         outputs = 1 if self.role is Role.PREFILL else request.output_tokens
-        tokens = request.input_tokens + outputs
-        need = self.scheduler.cache.most_blocks(request.input_tokens, tokens - 1)  # the last is never computed
-        if self.role is Role.DECODE:  # blocks for the prompt and the token after it are reserved at once
-            need = max(need, -(-(request.input_tokens + 1) // self.block_size))
-        where, name = f"request {request.id}", self._spec.name
-        if tokens > self._spec.max_model_len:
-            limit = f"instance {name} takes at most {self._spec.max_model_len} (max_model_len)"
-            raise InputError(where, "input + output tokens", tokens, limit)
-        if need > self.num_blocks:
-            limit = f"instance {name} has {self.num_blocks} blocks of {self.block_size} tokens"
-            raise InputError(where, "KV blocks", need, limit)
+        # Where the first token comes along, blocks for the prompt and for it are reserved at once.
+        along = self.role is Role.DECODE and not self.scheduler.remote_kvs.first_token_here
+        # The last token's K and V are never computed.
+        held = max(request.input_tokens + outputs - 1, request.input_tokens + along)
+        need = self.scheduler.cache.most_blocks(request.input_tokens, held)
+        refuse_request(request, outputs, need, self._spec)
 
     def submit(self, state: RequestState) -> None:
         self._arrived.append(_own(state))

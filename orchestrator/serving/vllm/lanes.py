@@ -36,6 +36,17 @@ class Lane:
     in_flight: bool = False
     landing: list[VllmRequestState] = field(default_factory=list)
 
+    @property
+    def chunk_tokens(self) -> int:
+        """Tokens of prompts in it."""
+        return sum(chunk.tokens for chunk in self.chunks)
+
+    def drop_chunks(self, state: VllmRequestState) -> None:
+        """It is not computed in the step that is being put together."""
+        for chunk in [chunk for chunk in self.chunks if chunk.state is state]:
+            self.chunks.remove(chunk)
+            state.num_in_flight -= 1
+
     def batch(self) -> Batch:
         """The shape of the step that has been put together."""
         decoders = self.decoders

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
 
 from ..options import EngineOptions
+
+#: flags that vLLM has and this engine has not -> what would be wrong, or where it stands instead
+ELSEWHERE = {
+    "enforce_eager": "kernels launched one by one have not been measured",
+    "speculative_config": "a step would give several tokens of a draft, and how many are accepted is not known",
+    "cpu_offload_gb": "weights in host memory would come over PCIe in every step",
+    "kv_offloading_size": "K and V would have a second tier in host memory",
+    "enable_lora": "adapters take memory, and kernels of their own in every step",
+    "max_loras": "adapters take memory, and kernels of their own in every step",
+    "quantization": "it is a field of the instance, beside engine",
+    "dtype": "it is a field of the instance, beside engine",
+    "kv_transfer_config": "role of the instance and kv_transfer of the scenario say it",
+}
 
 
 class VllmOptions(EngineOptions):
@@ -13,3 +28,38 @@ class VllmOptions(EngineOptions):
     long_prefill_token_threshold: int = Field(default=0, ge=0, description="0 = no limit")
     enable_chunked_prefill: bool = True
     scheduler_reserve_full_isl: bool = True
+    cudagraph_capture_sizes: list[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, min_length=1, description="tokens of decode steps that have a graph; default: the version's"
+    )
+    max_cudagraph_capture_size: int | None = Field(
+        default=None, ge=1, description="the largest, in place of the version's"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _simulated(cls, data: Any) -> Any:
+        """A flag of vLLM's that would be ignored is refused with what ignoring it would do."""
+        for name in ELSEWHERE if isinstance(data, dict) else ():
+            if name in data:
+                raise ValueError(f"{name} is no flag of the simulated engine: {ELSEWHERE[name]}")
+        return data
+
+    @model_validator(mode="after")
+    def _one_largest(self) -> VllmOptions:
+        sizes, most = self.cudagraph_capture_sizes, self.max_cudagraph_capture_size
+        if sizes is not None and most is not None and most != max(sizes):
+            raise ValueError(
+                f"max_cudagraph_capture_size = {most}: must be the largest of cudagraph_capture_sizes, {max(sizes)}"
+            )
+        return self
+
+    def graph_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """As ``VllmConfig._set_cudagraph_sizes`` (vllm/config/vllm.py, 0.19) finds them."""
+        most = self.max_cudagraph_capture_size
+        if self.cudagraph_capture_sizes is not None:
+            sizes = tuple(sorted(set(self.cudagraph_capture_sizes)))
+        elif most is not None:
+            sizes = (1, 2, 4, *range(8, min(most + 1, 256), 8), *range(256, most + 1, 16))
+        else:
+            return sizes
+        return tuple(size for size in sizes if size <= min(most or sizes[-1], self.max_num_batched_tokens or sizes[-1]))

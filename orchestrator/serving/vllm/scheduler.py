@@ -14,6 +14,7 @@ lane; prompts may have chunks in several.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
@@ -119,10 +120,10 @@ class Scheduler:
         for sequence in whole:
             del self.prefilling[sequence.order]
             self._produce(sequence, step)
-            if not sequence.remaining:
-                ended.append(sequence)
-            elif self._hand_over:
+            if self._hand_over and (sequence.remaining or self.remote_kvs.first_token_here):
                 handed.append(sequence)
+            elif not sequence.remaining:
+                ended.append(sequence)
             else:
                 decoders.join(sequence)
         for sequence in current.landing:
@@ -173,11 +174,8 @@ class Scheduler:
         decoding = None
         if sequence.order in self.prefilling:
             del self.prefilling[sequence.order]
-            # A chunk of the step being put together is not computed; one in flight is, and counts for nobody.
-            mine = [c for c in self._lane.chunks if c.state is sequence] if not self._lane.in_flight else []
-            for chunk in mine:
-                self._lane.chunks.remove(chunk)
-                sequence.num_in_flight -= 1
+            if not self._lane.in_flight:  # a chunk that is in flight is computed, and counts for nobody
+                self._lane.drop_chunks(sequence)
         elif sequence in self._skipped:
             self._skipped.remove(sequence)
         else:
@@ -188,23 +186,23 @@ class Scheduler:
         self.cache.free(sequence)
         return decoding
 
-    # Prefill and decode on different engines ------------------------------------------------------
-
     def release(self, sequence: VllmRequestState) -> None:
         """The K and V of a handed-over request have left: its blocks are free (and can still be hit)."""
         del self.handed[sequence.request.id]
         self.cache.free(sequence)
 
-    def _start_loaded(self, budget: int) -> int:
-        """What has arrived starts to decode; returns the budget left."""
-        while self.remote_kvs.ready and budget > 0 and len(self.running) < self.config.max_num_seqs:
-            sequence = self.remote_kvs.ready.popleft()
-            sequence.remote = False  # if it is preempted it computes its prompt here
-            self._run(sequence)
+    def _start_loaded(self, sequence: VllmRequestState) -> None:
+        """Its K and V are here. It computes the last token of its prompt again, to sample the first
+        (`v1/core/sched/scheduler.py`, _update_waiting_for_remote_kv), or decodes if that has come along."""
+        sequence.remote = False  # if it is preempted it computes its prompt here
+        self._run(sequence)
+        if sequence.num_output_tokens:
             self._lane.decoders.join(sequence)
             self.cache.cache_blocks(sequence, sequence.num_computed_tokens + 1)
-            budget -= 1
-        return budget
+            return
+        sequence.num_computed_tokens -= 1
+        self.prefilling[sequence.order] = sequence
+        self._add_chunk(sequence, 1)
 
     # Phase A ------------------------------------------------------------------------------------
 
@@ -225,11 +223,11 @@ class Scheduler:
                     self._pass_over(order)
                     break
                 continue
-            tokens = min(self._wanted(sequence), budget - decoders.count - self._chunk_tokens())
+            tokens = min(self._wanted(sequence), budget - decoders.count - self._lane.chunk_tokens)
             if tokens and not self._grow(sequence, tokens):
                 self._pass_over(order)
                 break
-        return budget - decoders.count - self._chunk_tokens()
+        return budget - decoders.count - self._lane.chunk_tokens
 
     def _pass_over(self, order: int, most: int | None = None) -> None:
         """So many behind that one get no token in this step; without a victim policy there is nobody behind."""
@@ -264,7 +262,7 @@ class Scheduler:
                     break
                 left -= tokens
             if self._victims and self.counts.preemptions > preempted:  # one before it may have given its tokens back
-                left = budget - self._chunk_tokens() - sum(one in decoders for one in grown)
+                left = budget - self._lane.chunk_tokens - sum(one in decoders for one in grown)
         return left
 
     def _prefills_come_last(self) -> bool:
@@ -275,9 +273,6 @@ class Scheduler:
         tokens = sequence.num_tokens - sequence.num_computed_tokens
         threshold = self.config.long_prefill_token_threshold
         return min(tokens, threshold) if threshold else tokens
-
-    def _chunk_tokens(self) -> int:
-        return sum(chunk.tokens for chunk in self._lane.chunks)
 
     def _grow(self, sequence: VllmRequestState, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
@@ -354,14 +349,18 @@ class Scheduler:
 
     def _admit(self, budget: int, now_ps: int) -> None:
         config = self.config
-        budget = self._start_loaded(budget)
-        while self.waiting and budget > 0 and len(self.running) < config.max_num_seqs:
+        loading = deque(self.waiting.ordered(self.remote_kvs.sequences()) if self.remote_kvs.any_here else ())
+        while (self.waiting or loading) and budget > 0 and len(self.running) < config.max_num_seqs:
+            if loading and not self.waiting.precedes(loading[0]):
+                if self.remote_kvs.take(sequence := loading.popleft()):
+                    self._start_loaded(sequence)
+                    budget -= 1
+                continue
             sequence = self.waiting.peek()
             if sequence.num_in_flight:  # preempted, and part of its last life is still in a pipeline
                 break
             if sequence.remote:
-                hit_tokens = self.remote_kvs.reserve(sequence)
-                if hit_tokens is None:
+                if (hit_tokens := self.remote_kvs.reserve(sequence)) is None:
                     break
                 self.counts.prefix_hit_tokens += hit_tokens
                 self.waiting.pop_first()

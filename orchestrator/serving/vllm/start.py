@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..spec import Start
+from ...errors import InputError
+from ...workload.request import Request
+from ..spec import EngineSpec, Start
 
 
 def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
@@ -29,3 +31,14 @@ def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
         allowed = f"the KV cache has room for {room} tokens, less than one sequence: give max_model_len of at most that"
         return "max_model_len", length, allowed
     return None
+
+
+def refuse_request(request: Request, outputs: int, need: int, spec: EngineSpec) -> None:
+    """Raises InputError for a request of so many output tokens and KV blocks that this engine can never serve."""
+    tokens, where = request.input_tokens + outputs, f"request {request.id}"
+    if tokens > spec.max_model_len:
+        limit = f"instance {spec.name} takes at most {spec.max_model_len} (max_model_len)"
+        raise InputError(where, "input + output tokens", tokens, limit)
+    if need > spec.num_blocks:
+        limit = f"instance {spec.name} has {spec.num_blocks} blocks of {spec.options.block_size} tokens"
+        raise InputError(where, "KV blocks", need, limit)

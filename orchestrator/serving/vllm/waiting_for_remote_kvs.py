@@ -2,57 +2,81 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from ..interface import KvConnector
 from ..kv.cache import KvCache
 from .request_state import VllmRequestState
 
 
 class WaitingForRemoteKvs:
-    """``connector`` is told when a request has its blocks. ``ready`` may start to decode."""
+    """Those that have blocks and no K and V yet (vLLM: ``skipped_waiting``), in the order they reserved.
+
+    ``connector`` is told when a request has its blocks.
+    """
 
     def __init__(self, cache: KvCache) -> None:
         self._cache = cache
         self.connector: KvConnector | None = None
-        self.ready: deque[VllmRequestState] = deque()
-        self._loading: dict[int, VllmRequestState] = {}  # by request
+        self._waiting: dict[int, VllmRequestState] = {}  # by request
+        self._here: set[int] = set()  # of those, whose K and V have arrived
+        self._dropped: dict[int, VllmRequestState] = {}  # aborted, their blocks still written to
 
     def __len__(self) -> int:
-        return len(self._loading) + len(self.ready)
+        return len(self._waiting)
 
     def sequences(self) -> list[VllmRequestState]:
         """Those whose K and V are on their way, or there."""
-        return [*self._loading.values(), *self.ready]
+        return list(self._waiting.values())
 
     def has(self, sequence: VllmRequestState) -> bool:
-        return self._loading.get(sequence.request.id) is sequence or sequence in self.ready
+        return self._waiting.get(sequence.request.id) is sequence
+
+    @property
+    def any_here(self) -> bool:
+        """Whether one of them can start."""
+        return bool(self._here)
+
+    @property
+    def first_token_here(self) -> bool:
+        """Whether the engine that decodes also gives the first token; only a connector can say otherwise."""
+        return self.connector is None or self.connector.decode_gives_first_token
 
     def reserve(self, sequence: VllmRequestState) -> int | None:
-        """Blocks for the prompt and the token after it: returns the tokens hit, None if there is no room."""
+        """Blocks for the prompt, and for the first token if that comes along: returns the tokens hit, None if there is
+        no room. A prompt is never hit whole (`v1/core/kv_cache_manager.py`, get_computed_blocks)."""
         inputs = sequence.request.input_tokens
-        hit = self._cache.get_computed_blocks(sequence, inputs)
-        if not self._cache.fits(inputs + 1, hit):
+        along = 0 if self.first_token_here else 1
+        hit = self._cache.get_computed_blocks(sequence, inputs - 1 + along)
+        if not self._cache.fits(inputs + along, hit):
             return None
-        self._cache.allocate_slots(sequence, hit, inputs + 1)
+        self._cache.allocate_slots(sequence, hit, inputs + along)
         sequence.num_computed_tokens = inputs
         hit_tokens = len(hit[0]) * self._cache.block_size
-        self._loading[sequence.request.id] = sequence
+        self._waiting[sequence.request.id] = sequence
         if self.connector is not None:
             self.connector.reserved(sequence, inputs - hit_tokens)
         return hit_tokens
 
     def drop(self, sequence: VllmRequestState) -> None:
         """It was aborted. Blocks that its K and V are still being written to are free when these are here."""
-        if sequence in self.ready:
-            self.ready.remove(sequence)
+        del self._waiting[sequence.request.id]
+        if sequence.request.id in self._here:
+            self._here.remove(sequence.request.id)
             self._cache.free(sequence)
+        else:
+            self._dropped[sequence.request.id] = sequence
 
     def loaded(self, sequence: VllmRequestState) -> None:
-        """The K and V of a reserved sequence are here: it decodes from the next step on."""
-        del self._loading[sequence.request.id]
-        if sequence.aborted:
+        """The K and V of a reserved sequence are here: it can start in the next step."""
+        if self._dropped.pop(sequence.request.id, None) is not None:
             self._cache.free(sequence)
-            return
+        else:
+            self._here.add(sequence.request.id)
+
+    def take(self, sequence: VllmRequestState) -> bool:
+        """It starts, if its K and V are here: from now on they can be found."""
+        if sequence.request.id not in self._here:
+            return False
+        self._here.remove(sequence.request.id)
+        del self._waiting[sequence.request.id]
         self._cache.cache_blocks(sequence, sequence.request.input_tokens)
-        self.ready.append(sequence)
+        return True

@@ -28,6 +28,14 @@ class WaitingQueue(Protocol):
 
     def remove(self, state: VllmRequestState, /) -> None: ...
 
+    def ordered(self, states: list[VllmRequestState], /) -> list[VllmRequestState]:
+        """Requests that wait for their K and V, in the order they are looked at."""
+        ...
+
+    def precedes(self, state: VllmRequestState, /) -> bool:
+        """Whether its first is looked at before one that has waited for its K and V."""
+        ...
+
     def __iter__(self) -> Iterator[VllmRequestState]: ...
 
     def __len__(self) -> int: ...
@@ -42,6 +50,12 @@ class FirstCome(deque[VllmRequestState]):
     def peek(self) -> VllmRequestState:
         return self[0]
 
+    def ordered(self, states: list[VllmRequestState]) -> list[VllmRequestState]:
+        return states
+
+    def precedes(self, state: VllmRequestState) -> bool:
+        return False
+
 
 class ByKey:
     """In order of a policy's key, then of arrival; who is preempted takes the place its key gives it."""
@@ -51,9 +65,18 @@ class ByKey:
         self._rows: list[tuple[Any, int, VllmRequestState]] = []
 
     def append(self, state: VllmRequestState) -> None:
-        insort(self._rows, (self._policy.key(state), state.request.id, state), key=lambda row: row[:2])
+        insort(self._rows, self._row(state), key=lambda row: row[:2])
 
     prepend = append
+
+    def _row(self, state: VllmRequestState) -> tuple[Any, int, VllmRequestState]:
+        return self._policy.key(state), state.request.id, state
+
+    def ordered(self, states: list[VllmRequestState]) -> list[VllmRequestState]:
+        return sorted(states, key=lambda state: self._row(state)[:2])
+
+    def precedes(self, state: VllmRequestState) -> bool:
+        return bool(self._rows) and self._rows[0][:2] < self._row(state)[:2]
 
     def peek(self) -> VllmRequestState:
         return self._rows[0][2]

@@ -22,7 +22,7 @@ from metronome.orchestrator.coupling.components import ComponentSpec
 from metronome.orchestrator.coupling.link import LocalLink
 from metronome.orchestrator.coupling.surrogate import store
 from metronome.orchestrator.coupling.surrogate.link import SurrogateLink
-from metronome.orchestrator.errors import ComponentFailure, InputError
+from metronome.orchestrator.errors import ComponentFailure, InputError, SurrogateWarning
 from metronome.orchestrator.scenario.components import ComponentOptions, SurrogateOptions
 
 GEMM = Template(0, "gemm", "qkv_proj", {"n": 64, "k": 64, "dtype": "bf16"})
@@ -210,3 +210,54 @@ def test_identity_follows_configuration_files_and_code(tmp_path):
     tool.write_text("2")
     assert of(command=[str(tool), "-x"]) != first
     assert of(BandwidthLatency) != of()
+
+
+class Spiked(Slow):
+    """Straight at every point that checks a cell of m in 256 to 512, and off at one that is audited."""
+
+    spike = 0
+
+    def estimate(self, template, values):
+        found = super().estimate(template, values)
+        return found._replace(duration_ps=found.duration_ps * 2) if values[0] == self.spike else found
+
+
+def audited(link):
+    """A number that is drawn for an audit, whatever the link answers."""
+    return next(m for m in range(300, 512) if link._drawn(0, (m,)))
+
+
+def test_an_audit_beyond_the_tolerance_is_said_and_refined(monkeypatch):
+    monkeypatch.setattr(Spiked, "spike", audited(surrogate()))
+    link = surrogate(Spiked, "spiked")
+    with pytest.warns(SurrogateWarning, match=r"component n0.accelerators: its surrogate is 50.00% off at qkv_proj"):
+        (answer,) = ask(link, GEMM, (Spiked.spike,))
+    assert answer == 2 * (10**6 + 1000 * Spiked.spike)  # the truth, now that it is known
+    before = Spiked.asked
+    ask(link, GEMM, *((m,) for m in range(Spiked.spike - 3, Spiked.spike + 4)))
+    assert Spiked.asked > before  # its cell is not used any more
+    report = link.statistics(())["surrogate"]
+    assert report["audits_off"] == 1 and report["audited_worst_error"] == pytest.approx(0.5)
+
+
+def test_an_audit_beyond_the_tolerance_fails_where_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr(Spiked, "spike", audited(surrogate()))
+    with pytest.raises(
+        ComponentFailure, match=r"50.00% off at qkv_proj .* tolerance is 1.00% \(surrogate.audit: fail\)"
+    ):
+        ask(surrogate(Spiked, "spiked", audit="fail"), GEMM, (Spiked.spike,))
+
+
+def test_where_a_component_has_steps_it_is_asked_itself_soon():
+    """A 32 x 32 array: halving finds no straight piece, and asking is cheaper."""
+
+    class Folds(Slow):
+        def estimate(self, template, values):
+            Folds.asked += 1
+            return Estimate(10**6 * -(-values[0] // 32), Provenance.MODELLED)
+
+    Folds.asked = 0
+    operations = range(33, 520, 7)
+    answers = ask(surrogate(Folds, "folds"), GEMM, *((m,) for m in operations))
+    assert Folds.asked <= 2.2 * len(operations)  # 3.5, where every cell was halved to the end
+    assert sum(took != 10**6 * -(-m // 32) for m, took in zip(operations, answers, strict=True)) <= 2

@@ -1,7 +1,7 @@
 """Importer: an LLMServingSim set-up (cluster JSON, profile folder, workload, serving flags) -> scenario.
 
-What it asks for and this project does not do is refused, not dropped. Their link bandwidth is in
-binary gigabytes a second, everything else in decimal ones.
+What it asks for and this project does not do is refused, not dropped. Sizes are in binary gigabytes, bandwidths of
+memory in decimal ones.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 
 from ..errors import InputError
 from .llmservingsim_cluster import check
+from .llmservingsim_links import networks
+from .llmservingsim_power import base_watts, device_watts, note
 
 #: their hardware names -> ours, for watts and memory; others keep their name.
 DEVICES = {
@@ -26,12 +28,6 @@ DEVICES = {
     "H100": "h100-sxm",
     "A100": "a100-80g-sxm",
     "TPU-v6e-1": "tpu-v6e",
-}
-#: their hardware names -> links between devices of a node
-INTERCONNECTS: dict[str, dict[str, str]] = {
-    "H100": {"type": "nvlink4"},
-    "A100": {"type": "nvlink3"},
-    "A6000": {"type": "pcie4-x16", "topology": "pcie"},
 }
 #: their hardware on which vLLM uses FlashAttention 3
 HOPPER = {"H100", "H200"}
@@ -43,12 +39,6 @@ ENGINE_FIELDS = (
     "enable_chunked_prefill",
     "enable_prefix_caching",
     "kv_cache_dtype",
-)
-REFUSED = (
-    "enable_local_offloading",
-    "enable_attn_offloading",
-    "enable_sub_batch_interleaving",
-    "placement",
 )
 
 
@@ -66,41 +56,61 @@ class Sources:
         return os.path.relpath(path.resolve(), self.target.resolve().parent)
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A scenario as plain data, and what a reader of it should know."""
+
+    scenario: dict[str, Any]
+    notes: list[str]
+
+
 def convert(
     sources: Sources, flags: Mapping[str, Any], limit: int | None, router: str, profile_format: str = "current"
-) -> dict[str, Any]:
-    """The scenario as plain data. ``flags`` are serving flags given on the command line: they are the
-    default of every instance, as in LLMServingSim. Raises InputError."""
+) -> Imported:
+    """The scenario of a set-up. ``flags`` are serving flags given on the command line: they are the default of every
+    instance, as in LLMServingSim. Raises InputError."""
     where = str(sources.cluster)
-    cluster = _load(sources.cluster)
+    data = _load(sources.cluster)
+    cluster = check(where, data)
     nodes: list[dict[str, Any]] = []
-    networks: list[dict[str, Any]] = []
     components: dict[str, dict[str, Any]] = {}
     instances = _Instances(sources, where, flags)
-    for i, node in enumerate(_list(where, cluster, "nodes")):
-        name, accelerators = f"n{i}", f"n{i}.accelerators"
-        parts = _list(f"{where}: nodes[{i}]", node, "instances")
-        kind = _hardware(where, i, node, parts)
-        nodes.append(_node(where, i, node, kind, instances.on(name, i, parts), parts[-1]["npu_mem"]["mem_size"]))
-        components[accelerators] = {
+    kinds = [_hardware(where, i, node["instances"]) for i, node in enumerate(data["nodes"])]
+    for i, (node, typed, kind) in enumerate(zip(data["nodes"], cluster.nodes, kinds, strict=True)):
+        name, spot = f"n{i}", f"nodes[{i}]"
+        count = instances.on(name, i, node["instances"])
+        nodes.append(
+            {
+                "name": name,
+                "accelerators": {
+                    "type": DEVICES.get(kind, kind),
+                    "count": count,
+                    "memory_gib": _device_memory(where, spot, node["instances"]),
+                },
+                "memory": {"dram": _dram(where, f"{spot}.cpu_mem", node)},
+                **({"power": {"base_w": base_watts(typed)}} if typed.power else {}),
+            }
+        )
+        components[f"{name}.accelerators"] = {
             "model": "profiled",
             "bundle": sources.relative(sources.profiles / kind),
             **({} if profile_format == "current" else {"format": profile_format}),
             **({"flash_attention": 3} if profile_format == "v0" and kind in HOPPER else {}),
-            **_watts(node, kind),
+            **device_watts(where, spot, typed, kind),
         }
-        networks.append(_network(where, cluster, f"link{i}", [accelerators], kind))
-    if len(nodes) > 1:
-        networks.append(_network(where, cluster, "links", list(components)))
+    instances.check_experts()
+    links, notes = networks(where, cluster, kinds, instances.splits)
+    notes += [text for node, kind in zip(cluster.nodes, kinds, strict=True) if (text := note(node, kind))]
     workload = {"format": "llmservingsim", "path": sources.relative(sources.workload)}
-    return {
+    scenario = {
         "name": sources.target.stem,
         "workload": workload | ({"limit": limit} if limit else {}),
-        "cluster": {"nodes": nodes, "networks": networks},
+        "cluster": {"nodes": nodes, "networks": links},
         "instances": instances.made,
         "router": {"policy": router},
         "components": components,
     }
+    return Imported(scenario, list(dict.fromkeys(notes)))
 
 
 class _Instances:
@@ -109,14 +119,18 @@ class _Instances:
     def __init__(self, sources: Sources, where: str, flags: Mapping[str, Any]) -> None:
         self._sources, self._where, self._flags = sources, where, flags
         self._groups: dict[str, dict[str, Any]] = {}  # data-parallel group, or an instance's own name -> instance
+        self._experts: list[tuple[str, int, dict[str, Any]]] = []  # where an ep_size stands, it, of which instance
         self.made: list[dict[str, Any]] = []
+        self.splits: list[list[tuple[int, int]]] = []  # (tp, pp) of the instances of each node
 
     def on(self, node: str, i: int, parts: list[dict[str, Any]]) -> int:
         """Take in those of node ``i``; how many devices they take."""
         count = 0
+        self.splits.append([])
         for j, part in enumerate(parts):
             spot = f"nodes[{i}].instances[{j}]"
             tp, pp = _parallel(self._where, spot, part)
+            self.splits[-1].append((tp, pp))
             name, devices = f"i{len(self.made)}", f"{node}[{count}:{count + tp * pp}]"
             made = _instance(self._sources, self._where, spot, part, name, devices, (tp, pp), self._flags)
             first = self._groups.setdefault(part.get("dp_group") or name, made)
@@ -124,29 +138,37 @@ class _Instances:
                 self.made.append(made)
             else:
                 _join(self._where, spot, first, made)
+            if part.get("ep_size") is not None:
+                self._experts.append((f"{spot}.ep_size", part["ep_size"], first))
             count += tp * pp
         return count
 
+    def check_experts(self) -> None:
+        """Expert-parallel ranks are all of an instance's, or experts are cut: vLLM knows nothing in between."""
+        for spot, given, instance in self._experts:
+            ranks = instance["tensor_parallel_size"] * instance.get("data_parallel_size", 1)
+            if given not in (1, ranks):
+                allowed = f"must be 1, or all {ranks} ranks of tp_size x members of its dp_group"
+                raise InputError(self._where, spot, given, allowed)
 
-def _hardware(where: str, i: int, node: dict[str, Any], parts: list[dict[str, Any]]) -> str:
+
+def _hardware(where: str, i: int, parts: list[dict[str, Any]]) -> str:
     """The one kind of device that a node has."""
-    memory = node.get("cpu_mem", {})
-    if "pim_config" in memory:
-        raise InputError(where, f"nodes[{i}].cpu_mem.pim_config", memory["pim_config"], "PIM is not supported")
     kinds = {part.get("hardware") for part in parts}
-    if len(kinds) != 1:
+    if len(kinds) != 1 or None in kinds:
         spot, given = f"nodes[{i}].instances", sorted(map(str, kinds))
         raise InputError(where, spot, given, "one kind of hardware a node is supported")
     return str(kinds.pop())
 
 
-def _node(where: str, i: int, node: dict[str, Any], kind: str, count: int, memory_gib: float) -> dict[str, Any]:
-    return {
-        "name": f"n{i}",
-        "accelerators": {"type": DEVICES.get(kind, kind), "count": count, "memory_gib": memory_gib},
-        "memory": {"dram": _dram(where, f"nodes[{i}].cpu_mem", node)},
-        **({"power": {"base_w": node["power"].get("base_node_power", 0)}} if node.get("power") else {}),
-    }
+def _device_memory(where: str, spot: str, parts: list[dict[str, Any]]) -> float:
+    """GiB of one device of a node."""
+    sizes = {part["npu_mem"]["mem_size"] for part in parts}
+    if len(sizes) > 1:
+        allowed = "devices of a node are alike: give one mem_size"
+        raise InputError(where, f"{spot}.instances.npu_mem.mem_size", sorted(sizes), allowed)
+    size: float = sizes.pop()
+    return size
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -160,17 +182,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(str(path), "cluster config", None, "is nested too deeply") from None
     if not isinstance(data, dict):
         raise InputError(str(path), "cluster config", None, "must be a JSON object")
-    if "cxl_mem" in data:
-        raise InputError(str(path), "cxl_mem", None, "CXL memory is not supported")
-    check(str(path), data)
     return data
-
-
-def _list(where: str, data: dict[str, Any], field: str) -> list[Any]:
-    value = data.get(field)
-    if not isinstance(value, list) or not value:
-        raise InputError(where, field, value, "must be a list of at least one")
-    return value
 
 
 def _parallel(where: str, spot: str, part: dict[str, Any]) -> tuple[int, int]:
@@ -219,9 +231,6 @@ def _instance(
     split: tuple[int, int],
     flags: Mapping[str, Any],
 ) -> dict[str, Any]:
-    for field in REFUSED:
-        if part.get(field):
-            raise InputError(where, f"{spot}.{field}", part[field], "is not supported")
     model = part.get("model_name")
     if not model or "npu_mem" not in part:
         raise InputError(where, spot, sorted(part), "needs model_name, hardware and npu_mem")
@@ -249,10 +258,18 @@ def _instance(
         "tensor_parallel_size": split[0],
         **({"pipeline_parallel_size": split[1]} if split[1] > 1 else {}),
         **({"role": part["pd_type"]} if part.get("pd_type") else {}),
-        **({"enable_expert_parallel": True} if (part.get("ep_size") or 1) > 1 else {}),
+        **({"enable_expert_parallel": True} if _expert_ranks(part, split[0], config) > 1 else {}),
         **({"dtype": _SHORT.get(dtype, dtype)} if dtype else {}),
         "engine": engine,
     }
+
+
+def _expert_ranks(part: dict[str, Any], tp: int, config: Path) -> int:
+    """Their default: all tensor-parallel ranks of a model with experts. Their older configs know none of it."""
+    if part.get("ep_size") is not None or "npu_num" in part:
+        return int(part.get("ep_size") or 1)
+    model = _load(config)
+    return tp if any(model.get(field) for field in ("num_local_experts", "num_experts")) else 1
 
 
 _SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
@@ -269,28 +286,3 @@ def _dram(where: str, spot: str, node: dict[str, Any]) -> dict[str, Any]:
     }
     energy = node.get("power", {}).get("dram", {}).get("energy_per_bit")
     return dram | ({"energy_pj_per_bit": energy} if energy is not None else {})
-
-
-def _watts(node: dict[str, Any], hardware: str) -> dict[str, float]:
-    npu = node.get("power", {}).get("npu", {}).get(hardware)
-    return {"idle_w": npu["idle_power"], "active_w": npu["active_power"]} if npu else {}
-
-
-def _network(where: str, cluster: dict[str, Any], name: str, connects: list[str], hardware: str = "") -> dict[str, Any]:
-    bandwidth, latency = cluster.get("link_bw"), cluster.get("link_latency")
-    if isinstance(bandwidth, list):
-        bandwidth = next(iter(bandwidth), None)
-    if isinstance(latency, list):
-        latency = next(iter(latency), None)
-    if not isinstance(bandwidth, int | float) or not isinstance(latency, int | float):
-        raise InputError(where, "link_bw, link_latency", (bandwidth, latency), "must be numbers")
-    if not latency and hardware in INTERCONNECTS:
-        # No collective takes no time: a latency of 0 is a placeholder, and the device's own links are known.
-        return {"name": name, "connects": connects, **INTERCONNECTS[hardware]}
-    return {
-        "name": name,
-        "connects": connects,
-        "topology": "ring",
-        "bandwidth_gb_s": bandwidth * 2**30 / 1e9,
-        "latency_ns": latency,
-    }

@@ -1,0 +1,141 @@
+"""An accelerator whose memory is a component of its own: what an operation moves is done there, and put together here.
+
+The coarse way of coupling the two: the model declares an operation's traffic and its own part of the time (feature
+``traffic``), the memory (`n0.hbm`) is asked how long that takes alone. Each device has its own memory and does one
+operation at a time, so both are functions of the operation, and remembered by who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metronome.hwmodels.interface import (
+    MAX_PS,
+    Advanced,
+    Completion,
+    ComponentError,
+    DeclaresTraffic,
+    Description,
+    Feature,
+    Moved,
+    Operation,
+    Overlap,
+    Pattern,
+    Template,
+    Use,
+)
+
+from ..errors import ComponentFailure, InputError
+from .link import Link, LocalLink, raised
+from .oracle import answered, oracle
+
+KINDS = ("move", "read", "write")
+
+
+class TrafficLink:
+    """The accelerator's link, in front of its own and its memory's. Raises InputError where they do not go together."""
+
+    remote = False
+    image = ""
+
+    def __init__(self, link: Link, memory: Link) -> None:
+        self.name, self._link, self._memory = link.name, link, memory
+        if Feature.TRAFFIC not in link.description.features:
+            raise self._refused("model", f"{link.description.name} declares no traffic: its figures contain its memory")
+        if not isinstance(link, LocalLink) or not isinstance(link.component, DeclaresTraffic):
+            raise self._refused("run", f"{link.name} is asked for its traffic in this process (run: inprocess)")
+        if not memory.description.memoryless:
+            why = f"{memory.description.name} remembers: it cannot be asked for an operation alone"
+            raise self._refused("model", why)
+        self._model: DeclaresTraffic = link.component
+        self._asked = memory.again()
+        self._oracle = oracle(self._asked)
+        self._ids: dict[tuple[str, Pattern], int] = {}
+        self._known: dict[tuple[int, int, Pattern], int] = {}  # ps
+
+    def _refused(self, field: str, why: str) -> InputError:
+        return InputError("scenario", f"components.{self._memory.name}", field, why)
+
+    @property
+    def wall_s(self) -> float:
+        return self._link.wall_s + self._asked.wall_s
+
+    @property
+    def incidents(self) -> Mapping[str, Any]:
+        """The accelerator's; its memory's are told of the memory."""
+        return self._link.incidents
+
+    @property
+    def description(self) -> Description:
+        return self._link.description
+
+    def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
+        resources = self._link.declare(templates)
+        can = self._asked.description.op_kinds
+        kinds = ("move",) if "move" in can else ("read", "write")
+        pairs = [(kind, pattern) for kind in kinds for pattern in Pattern]
+        self._ids = {pair: number for number, pair in enumerate(pairs)}
+        self._asked.declare([Template(self._ids[kind, p], kind, self.name, {"pattern": str(p)}) for kind, p in pairs])
+        return resources
+
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
+        return Advanced(grant_ps, tuple(map(self._completion, operations)))
+
+    def _completion(self, asked: Operation) -> Completion:
+        try:
+            declared = self._model.traffic(asked)
+        except ComponentError as error:
+            raise ComponentFailure(self.name, str(error), "declaring its traffic") from error
+        except Exception as error:
+            raise raised(self.name, error, "declaring its traffic") from error
+        provenance, total = declared.provenance, declared.fixed_ps
+        for part in declared.parts:
+            memory_ps = self._memory_ps(part)
+            total += put_together(part, memory_ps)
+        duration = max(1, round(total))
+        power = declared.power_w
+        energy = None if power is None else round(duration * power)  # W x ps = pJ
+        return Completion(asked.op_id, asked.at_ps, asked.at_ps + duration, provenance, energy)
+
+    def _memory_ps(self, part: Moved) -> int:
+        key = (part.read_bytes, part.write_bytes, part.pattern)
+        if key not in self._known:
+            if not part.read_bytes + part.write_bytes:
+                return 0
+            if ("move", part.pattern) in self._ids:
+                wanted = [Operation(self._ids["move", part.pattern], key[:2], 0)]
+            else:
+                sizes = (("read", part.read_bytes), ("write", part.write_bytes))
+                each = [(self._ids[kind, part.pattern], size) for kind, size in sizes if size]
+                wanted = [Operation(template, (size,), number) for number, (template, size) in enumerate(each)]
+            done = answered(self._asked, wanted, self._oracle.advance(MAX_PS, wanted, False))
+            self._known[key] = sum(completion.finish_ps - completion.start_ps for completion in done)
+        return self._known[key]
+
+    def again(self) -> Link:
+        return TrafficLink(self._link.again(), self._memory)
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        memory = {"component": self._memory.name, "model": self._asked.description.name, "asked": len(self._known)}
+        return {**self._link.statistics(uses), "memory": memory}
+
+    def inspect(self) -> dict[str, Any]:
+        return self._link.inspect()
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._link.snapshot()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._link.restore(state)
+
+    def close(self) -> None:
+        """Both links belong to who opened them; the session with the memory ends with that one's."""
+
+
+def put_together(part: Moved, memory_ps: int) -> float:
+    """Time of a part: the model's own work and its memory's, by how they overlap."""
+    longer, shorter = max(part.busy_ps, memory_ps), min(part.busy_ps, memory_ps)
+    if part.overlap is Overlap.NONE:
+        return longer + shorter
+    return longer + (shorter / part.tiles if part.overlap is Overlap.TILES else 0)

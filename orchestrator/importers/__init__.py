@@ -1,0 +1,1 @@
+"""Other tools' set-ups turned into scenarios."""

@@ -1,0 +1,216 @@
+"""Servers, by their command lines, as one scenario; what no command line says is given beside, or assumed aloud."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metronome.hwmodels import catalog
+
+from ..errors import InputError
+from .manifests import Line, find
+from .sglang import TOOL as SGLANG
+from .tool import Server, Tool
+from .trtllm import TOOL as TRTLLM
+from .vllm import TOOL as VLLM
+
+TOOLS: dict[str, Tool] = {tool.name: tool for tool in (VLLM, SGLANG, TRTLLM)}
+DEVICE, PER_NODE, SCALE_OUT = "h100-sxm", 8, "infiniband-ndr"
+#: what devices of a node are joined by, where there is one usual way; h100-nvl and others are joined in several
+INTERCONNECTS = {
+    "nvlink3": ("a100-80g-sxm",),
+    "nvlink4": ("h100-sxm", "h200", "h20", "gh200"),
+    "nvlink5": ("b200", "b300", "gb200", "gb300"),
+    "pcie4-x16": ("a10g", "a40", "l4", "l40s", "rtx-4090", "rtx-a6000"),
+    "pcie5-x16": ("h100-pcie", "rtx-5090", "rtx-pro-6000"),
+}
+#: what `vllm bench serve --dataset-name random` sends by default
+WORKLOAD = {
+    "format": "random",
+    "random_input_len": 1024,
+    "random_output_len": 128,
+    "num_prompts": 1000,
+    "request_rate": float("inf"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a command line does not say; None is assumed, and said to be.
+
+    Attributes:
+        models: folder of ORG/MODEL.json or ORG/MODEL/config.json.
+        target: the scenario file; paths in it are relative to its folder.
+    """
+
+    target: Path
+    device: str | None = None
+    per_node: int | None = None
+    interconnect: str | None = None
+    scale_out: str | None = None
+    models: Path | None = None
+    workload: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A scenario as plain data; flags without effect, by server; what had to be assumed."""
+
+    scenario: dict[str, Any]
+    notes: dict[str, dict[str, str]]
+    assumed: list[str]
+
+
+def line(tool: str, words: list[str]) -> Line:
+    """A command line given as it is, with or without the tool's own words before it. Raises InputError."""
+    found = find([tool, *words] if words[:1] == ["serve"] else words)
+    if found is None and tool != "vllm":
+        found = tool, words[1:] if words[:1] == ["serve"] else words
+    if found is None or found[0] != tool:
+        start = {"vllm": "serve", "sglang": "serve --model-path"}.get(tool, "trtllm-serve")
+        example = f"{start} MODEL [flags]"
+        raise InputError("command line", " ".join(words[:3]) or tool, None, f"does not start {tool}: give {example}")
+    return Line(tool, "command line", "server", found[1])
+
+
+def convert(lines: list[Line], beside: Beside, folder: Path) -> Imported:
+    """The scenario of these command lines. ``folder``: where files that they name are found. Raises InputError."""
+    servers = [(line, TOOLS[line.tool].server(line.where, line.words, folder)) for line in lines]
+    whole = [(line, server) for line, server in servers if not server.part]
+    if not whole:
+        raise InputError(servers[0][1].where, "--headless", None, "is a part of a server: give the command of its head")
+    builder = _Builder(beside)
+    for given, server in whole:
+        for copy in range(given.copies):
+            builder.add(given, server, copy)
+    if not builder.instances:
+        raise InputError(servers[0][1].where, "replicas", 0, "leaves nothing to simulate")
+    notes = {given.where: server.notes for given, server in whole}
+    for _, server in whole:
+        builder.assumed += [text for text in server.assumed if text not in builder.assumed]
+    return Imported(builder.scenario([server for _, server in whole]), notes, builder.assumed)
+
+
+class _Builder:
+    """Puts instances on nodes, one after another."""
+
+    def __init__(self, beside: Beside) -> None:
+        self._beside = beside
+        self.assumed: list[str] = []
+        self.instances: list[dict[str, Any]] = []
+        self._nodes: list[int] = []  # devices taken of each
+        self._device = self._or(beside.device, DEVICE, "device", "--device")
+        try:
+            self._device = catalog.device(self._device).name
+        except KeyError as error:
+            raise InputError("--device", self._device, None, str(error.args[0])) from None
+
+    def _or(self, given: Any, default: Any, what: str, option: str) -> Any:
+        if given is None:
+            self.assumed.append(f"{what} {default} ({option})")
+        return default if given is None else given
+
+    def add(self, line: Line, server: Server, copy: int) -> None:
+        """One more instance."""
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", line.name).strip("-_") or "server"
+        name = name if line.copies == 1 else f"{name}-{copy}"
+        taken = {instance["name"] for instance in self.instances}
+        name = name if name not in taken else f"{name}-{len(taken)}"
+        engine = {"version": TOOLS[line.tool].version, **server.instance["engine"]}
+        fields = {key: value for key, value in server.instance.items() if key != "engine"}
+        places = self._place(line.where, server)
+        self.instances.append(
+            {
+                "name": name,
+                "model": _model(self._beside, line.where, server.model),
+                "accelerators": places[0] if len(places) == 1 else places,
+                "tensor_parallel_size": 1,
+                **fields,
+                "engine": engine,
+            }
+        )
+
+    def _place(self, where: str, server: Server) -> list[str]:
+        """Its devices: on the node begun last if they fit, else on new ones."""
+        ranks, most = server.ranks, self._most(where, server)
+        if self._nodes and ranks <= most - self._nodes[-1]:
+            first = self._nodes[-1]
+            self._nodes[-1] += ranks
+            return [f"n{len(self._nodes) - 1}[{first}:{first + ranks}]"]
+        places = []
+        while ranks:
+            here = min(ranks, most)
+            places.append(f"n{len(self._nodes)}[0:{here}]")
+            self._nodes.append(here)
+            ranks -= here
+        return places
+
+    def _most(self, where: str, server: Server) -> int:
+        """Devices of a node that it may take."""
+        given = self._beside.per_node
+        if server.nodes > 1:
+            if server.ranks % server.nodes:
+                raise InputError(where, "--nnodes", server.nodes, f"does not divide its {server.ranks} devices")
+            return server.ranks // server.nodes
+        if server.local_ranks:
+            return server.ranks // int(server.instance.get("data_parallel_size", 1)) * server.local_ranks
+        if server.per_node:
+            return server.per_node
+        if given is None and server.ranks > PER_NODE and not any("per node" in text for text in self.assumed):
+            self.assumed.append(f"{PER_NODE} devices per node (--devices-per-node)")
+        return given or PER_NODE
+
+    def scenario(self, servers: list[Server]) -> dict[str, Any]:
+        roles = {instance.get("role") for instance in self.instances}
+        policies = {"pd-aware"} if "prefill" in roles else {server.router for server in servers if server.router}
+        transfer = next((server.kv_transfer for server in servers if server.kv_transfer), None)
+        nodes = [
+            {"name": f"n{i}", "accelerators": {"type": self._device, "count": count}}
+            for i, count in enumerate(self._nodes)
+        ]
+        workload = self._beside.workload
+        if workload is None:
+            self.assumed.append("what `vllm bench serve` sends by default (--workload)")
+        return {
+            "name": self._beside.target.stem,
+            "workload": WORKLOAD if workload is None else workload,
+            "cluster": {"nodes": nodes, **({"networks": [self._network()]} if sum(self._nodes) > 1 else {})},
+            "instances": self.instances,
+            **({"router": {"policy": policies.pop()}} if policies else {}),
+            **({"kv_transfer": transfer} if transfer else {}),
+        }
+
+    def _network(self) -> dict[str, Any]:
+        kind = self._beside.interconnect
+        if kind is None:
+            kind = next((name for name, devices in INTERCONNECTS.items() if self._device in devices), None)
+            if kind is None:
+                names = ", ".join(catalog.interconnect_names())
+                allowed = f"devices of this kind are joined in no one way the catalog knows: give one of {names}"
+                raise InputError("--interconnect", self._device, None, allowed)
+            self.assumed.append(f"interconnect {kind} (--interconnect)")
+        network: dict[str, Any] = {"name": "fabric", "type": kind}
+        network["connects"] = [f"n{i}.accelerators" for i in range(len(self._nodes))]
+        if len(self._nodes) > 1:
+            beyond = self._or(self._beside.scale_out, SCALE_OUT, "between nodes", "--scale-out")
+            network["scale_out"] = {"type": beyond}
+        return network
+
+
+def _model(beside: Beside, where: str, model: str) -> str:
+    """Where the model's config.json is, or the name of a bundled one."""
+    places = [Path(model), Path(model) / "config.json"] if Path(model).exists() else []
+    if beside.models is not None:
+        places = [beside.models / f"{model}.json", beside.models / model / "config.json", *places]
+    for place in places:
+        if place.is_file() and place.suffix == ".json":
+            if place.name == "config.json":
+                place = place.parent  # with hf_quant_config.json, where there is one
+            return os.path.relpath(place.resolve(), beside.target.resolve().parent)
+    if model in catalog.model_names():
+        return model
+    allowed = "there is no config.json of it: put it as ORG/MODEL.json into a folder and give that with --models"
+    raise InputError(where, "model", model, f"{allowed}; bundled: {', '.join(catalog.model_names())}")

@@ -1,0 +1,185 @@
+"""`vllm serve`, `python -m vllm.entrypoints.openai.api_server`: what its flags mean that are no plain field."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..scenario.yaml import read_mapping
+from .tool import Server, Tool, put
+
+#: connectors that hand K and V from prefill to decode -> how they do (vllm/distributed/kv_transfer/kv_connector/v1):
+#: NIXL's and Mooncake's decode side asks once the prompt is computed, P2pNccl's prefill side sends each layer's
+CONNECTORS = {
+    "NixlConnector": {"mode": "pull"},
+    "MooncakeConnector": {"mode": "pull"},
+    "P2pNcclConnector": {"mode": "push", "granularity": "layer"},
+}
+ROLES = {"kv_producer": "prefill", "kv_consumer": "decode"}
+#: fields of vLLM 0.19's CompilationConfig that choose kernels, or how they are compiled
+KERNELS = (
+    "debug_dump_path",
+    "cache_dir",
+    "compile_cache_save_format",
+    "backend",
+    "custom_ops",
+    "splitting_ops",
+    "compile_mm_encoder",
+    "cudagraph_mm_encoder",
+    "encoder_cudagraph_token_budgets",
+    "encoder_cudagraph_max_images_per_batch",
+    "compile_sizes",
+    "compile_ranges_endpoints",
+    "inductor_compile_config",
+    "inductor_passes",
+    "cudagraph_num_of_warmups",
+    "cudagraph_copy_inputs",
+    "cudagraph_specialize_lora",
+    "use_inductor_graph_partition",
+    "pass_config",
+    "dynamic_shapes_config",
+    "local_cache_dir",
+    "fast_moe_cold_start",
+)
+#: fields of its KVTransferConfig that say how the two sides find one another
+ADDRESSES = (
+    "engine_id",
+    "kv_rank",
+    "kv_parallel_size",
+    "kv_ip",
+    "kv_port",
+    "kv_buffer_size",
+    "kv_connector_extra_config",
+    "enable_permute_local_kv",
+    "kv_load_failure_policy",
+)
+EAGER = "steps would run without full CUDA graphs, and what that takes has not been measured for any engine here"
+
+
+def _model(server: Server, value: Any) -> None:
+    server.model = server.model or value  # the word without dashes wins
+
+
+def _nodes(server: Server, value: Any) -> None:
+    server.nodes = value
+
+
+def _local_ranks(server: Server, value: Any) -> None:
+    server.local_ranks = value
+
+
+def _headless(server: Server, value: Any) -> None:
+    server.part = bool(value)
+
+
+def _kv_transfer(server: Server, value: Any) -> None:
+    """--kv-transfer-config: the role of an instance whose K and V another one makes, or takes."""
+    spot = "--kv-transfer-config"
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise InputError(server.where, spot, value, "must be a mapping")
+    connector, role = value.get("kv_connector"), value.get("kv_role")
+    if connector not in CONNECTORS:
+        allowed = f"is refused: K and V would have a place beside the device's memory; can be {', '.join(CONNECTORS)}"
+        raise InputError(server.where, f"{spot}.kv_connector", connector, allowed)
+    if role not in ROLES:
+        allowed = "does not say which side it is; must be kv_producer (prefill) or kv_consumer (decode)"
+        raise InputError(server.where, f"{spot}.kv_role", role, allowed)
+    server.instance["role"] = ROLES[role]
+    server.kv_transfer = CONNECTORS[connector]
+    for key, given in value.items():
+        if key == "kv_buffer_device":
+            if given != "cuda":
+                allowed = "is refused: K and V would go through host memory; can be cuda"
+                raise InputError(server.where, f"{spot}.{key}", given, allowed)
+        elif key in ADDRESSES:
+            server.notes[f"{spot}.{key}"] = "how the two sides find one another"
+        elif key not in ("kv_connector", "kv_role"):
+            known = ", ".join(["kv_connector", "kv_role", "kv_buffer_device", *ADDRESSES])
+            raise InputError(server.where, f"{spot}.{key}", given, f"is refused; known: {known}")
+
+
+def _compilation(server: Server, value: Any) -> None:
+    """--compilation-config: capture sizes are the engine's; what is compiled to what is the device model's."""
+    spot = "--compilation-config"
+    fields = value if isinstance(value, dict) else {"mode": value}
+    for key, given in fields.items():
+        if key in ("cudagraph_capture_sizes", "max_cudagraph_capture_size"):
+            put(server.instance, f"engine.{key}", given)
+        elif key in ("mode", "level"):
+            _only(server, f"{spot}.{key}", given, (3, "VLLM_COMPILE", None))
+        elif key == "cudagraph_mode":
+            _only(server, f"{spot}.{key}", given, ("FULL_AND_PIECEWISE", None))
+        elif key == "full_cuda_graph":  # of older versions
+            _only(server, f"{spot}.{key}", given, (False,))
+        elif key in KERNELS:
+            server.notes[f"{spot}.{key}"] = "which kernels do the work is the device model's to say"
+        else:
+            near = get_close_matches(key, [*KERNELS, "cudagraph_mode", "cudagraph_capture_sizes", "mode"], 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(server.where, f"{spot}.{key}", given, f"is no field of vLLM's CompilationConfig{hint}")
+
+
+def _only(server: Server, field: str, value: Any, harmless: tuple[Any, ...]) -> None:
+    if value not in harmless:
+        raise InputError(server.where, field, value, f"is refused: {EAGER}; can be {harmless[0]}")
+    server.notes[field] = "is what is simulated anyway"
+
+
+def _expand(where: str, words: list[str], folder: Path) -> list[str]:
+    """``--config FILE``: its flags come before those of the command line, which win, as in vLLM."""
+    rest: list[str] = []
+    files: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--config" or word.startswith("--config="):
+            files.append(word.partition("=")[2] or next(left, ""))
+        else:
+            rest.append(word)
+    if not files:
+        return words
+    if len(files) > 1 or not files[0]:
+        raise InputError(where, "--config", None, "must name one file")
+    return [*_of_file(folder / files[0]), *rest]
+
+
+def _of_file(path: Path) -> list[str]:
+    """The words that a file of flags stands for."""
+    words: list[str] = []
+    for key, value in read_mapping(path).items():
+        if value is True:
+            words.append(f"--{key}")
+        elif isinstance(value, list):
+            words += [f"--{key}", *map(str, value)]
+        elif value is not False:
+            words += [f"--{key}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return words
+
+
+def _finish(server: Server) -> None:
+    """What `vllm serve` does where a flag is not given (vllm/entrypoints/cli/serve.py)."""
+    engine = server.instance["engine"]
+    if engine.get("max_model_len") in ("auto", "-1"):
+        raise InputError(server.where, "--max-model-len", "auto", "is refused: it is not sought here; give a number")
+    engine.setdefault("api_server_count", server.instance.get("data_parallel_size", 1))
+
+
+TOOL = Tool(
+    name="vllm",
+    table="vllm",
+    version="vllm-0.19",
+    readers={
+        "model": _model,
+        "nodes": _nodes,
+        "local_ranks": _local_ranks,
+        "headless": _headless,
+        "kv_transfer": _kv_transfer,
+        "compilation": _compilation,
+    },
+    expand=_expand,
+    finish=_finish,
+)

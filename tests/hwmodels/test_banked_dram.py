@@ -1,0 +1,162 @@
+"""A DRAM by its timing against closed forms: an isolated burst, one stream, row conflicts, rows of anywhere, turns."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Pattern, Template
+from metronome.hwmodels.memory import dram_parts
+from metronome.hwmodels.memory.banked_dram import BankedDram
+from metronome.hwmodels.memory.dram_channel import Channel, Request, clocks_a_burst, requests
+
+PARTS = dram_parts.names()
+READ = Template(0, "read", "x", {})
+
+
+def usable(part):
+    """The share of the time that refreshes leave."""
+    return 1 - part.timing.rfc / part.timing.refi
+
+
+def took(model, template, *values):
+    model.declare([template])
+    (done,) = model.advance(MAX_PS, [Operation(0, values)], True).completions
+    return done.finish_ps - done.start_ps
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_an_isolated_burst_opens_its_row(name):
+    part, t = dram_parts.part(name), dram_parts.part(name).timing
+    read = (t.rcd_rd + t.cl + part.burst) * part.tck_ps
+    write = (t.rcd_wr + t.cwl + part.burst) * part.tck_ps
+    assert took(BankedDram({"part": name}), READ, 1) == read
+    assert took(BankedDram({"part": name}), Template(0, "write", "x", {}), part.burst_bytes * part.channels) == write
+    assert next(Channel(part, requests(part, Pattern.STREAM, 0)).until(10**6)) == t.rcd_rd + t.cl + part.burst
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("written", [0, 1])
+def test_one_stream_is_the_bus_less_its_refreshes(name, written):
+    """Groups change with every burst, so the data of one follows that of another; rows are opened behind it."""
+    part = dram_parts.part(name)
+    assert clocks_a_burst(part, Pattern.STREAM, written) == pytest.approx(part.burst / usable(part), rel=0.03)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_row_conflicts_take_a_row_cycle_each(name):
+    part, t = dram_parts.part(name), dram_parts.part(name).timing
+    cycle = max(t.ras, t.rcd_rd + t.rtp) + t.rp
+    assert clocks_a_burst(part, Pattern.STRIDED, 0) == pytest.approx(cycle / usable(part), rel=0.03)
+    written = max(t.ras, t.rcd_wr + t.cwl + part.burst + t.wr) + t.rp
+    assert clocks_a_burst(part, Pattern.STRIDED, 1) == pytest.approx(written / usable(part), rel=0.05)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_rows_of_anywhere_take_an_activate_each(name):
+    """As many activates as four in tFAW, or one in tRRD, allow; a burst's data where that is longer."""
+    part, t = dram_parts.part(name), dram_parts.part(name).timing
+    each = max(t.faw / 4, t.rrd_s, part.burst)
+    assert each / usable(part) * 0.999 <= clocks_a_burst(part, Pattern.RANDOM, 0) <= 1.1 * each / usable(part)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    name=st.sampled_from(PARTS), pattern=st.sampled_from(list(Pattern)), written=st.sampled_from([0.125, 0.5, 0.875])
+)
+def test_nothing_is_quicker_than_the_bus_and_turning_it_costs(name, pattern, written):
+    part = dram_parts.part(name)
+    mixed = clocks_a_burst(part, pattern, written)
+    assert mixed >= part.burst / usable(part) * 0.999
+    if pattern is Pattern.STREAM:
+        assert mixed > clocks_a_burst(part, pattern, 0)
+
+
+def test_a_row_that_is_open_goes_first():
+    """FR-FCFS: an older request that needs another row of the bank waits for a younger one that does not."""
+    part, t = dram_parts.part("ddr4-3200"), dram_parts.part("ddr4-3200").timing
+    order = [Request(0, 1, False), Request(0, 2, False), Request(0, 1, False)] + [Request(0, 3, False)] * 100
+    ends = Channel(part, iter(order)).until(10**6)
+    first, second, third = (next(ends) for _ in range(3))
+    assert second - first == t.ccd_l
+    assert third - second >= t.rtp + t.rp + t.rcd_rd
+
+
+@pytest.mark.parametrize(
+    ("name", "clocks", "what"),
+    [
+        ("hbm2-2000", 271_450 / (1_000_000 / 8), "DRAMsim3's library, 1,000,000 reads in a row of HBM2, 8 channels"),
+        ("ddr5-4800", 182_369 / 20_000, "Ramulator 2.1, 20,000 loads in a row of one DDR5 channel"),
+    ],
+)
+def test_the_reference_simulators_say_the_same(name, clocks, what):
+    """What they were seen to take (../shared: facts, and the recorded run), in clocks a burst."""
+    assert clocks_a_burst(dram_parts.part(name), Pattern.STREAM, 0) == pytest.approx(clocks, rel=0.05), what
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"), [("ddr4-3200", 25.6), ("ddr5-4800", 19.2), ("hbm2-2000", 256), ("hbm3-6400", 819.2)]
+)
+def test_parts_have_the_bandwidth_of_their_names(name, peak):
+    part = dram_parts.part(name)
+    assert part.peak_gb_s == pytest.approx(peak, rel=0.003) and part.source
+
+
+def test_a_little_that_is_written_costs_a_little():
+    """Between the shares that are simulated: no step from 6 % written to 7."""
+    move = Template(0, "move", "x", {"pattern": "stream"})
+    model, size = BankedDram({"part": "ddr5-4800"}), 1 << 24
+    times = [
+        took(BankedDram({"part": "ddr5-4800"}), move, size - size * n // 100, size * n // 100) for n in range(0, 13)
+    ]
+    steps = [after - before for before, after in pairwise(times)]
+    assert max(steps) == pytest.approx(min(steps), rel=0.02) and min(steps) > 0
+    assert took(model, READ, size) == times[0]
+
+
+def test_channels_and_stacks_share_the_work():
+    one, five = (took(BankedDram({"part": "hbm3-6400", "count": n}), READ, 5 << 28) for n in (1, 5))
+    assert one == pytest.approx(5 * five, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"part": "hbm9"}, "part = 'hbm9': one of ddr4-3200"),
+        ({}, "part"),
+        ({"part": "ddr4-3200", "pattern": "zigzag"}, "pattern"),
+        ({"part": "ddr4-3200", "channels": 3}, "unknown key"),
+        ({"part": {"tck_ps": 1}}, "part"),
+    ],
+)
+def test_what_cannot_be_is_said(config, why):
+    with pytest.raises(ConfigError, match=why):
+        BankedDram(config)
+
+
+def test_a_part_of_ones_own():
+    own = dram_parts.part("ddr5-4800").model_dump()
+    assert took(BankedDram({"part": own}), READ, 1 << 20) == took(BankedDram({"part": "ddr5-4800"}), READ, 1 << 20)
+
+
+@pytest.mark.parametrize("pattern", ["stream", "random"])
+def test_decodes_move_by_what_the_memory_achieves(cli, small, tmp_path, pattern):
+    """With the bandwidth that it achieves in `bandwidth-latency`, TPOT is within 2 % of that with the DRAM itself."""
+    part = dram_parts.part("hbm3-5600")
+    rate = 5 * part.channels * part.burst_bytes / (clocks_a_burst(part, Pattern(pattern), 0) * part.tck_ps) * 1e3
+    small["workload"] |= {"num_requests": 4}
+    found = {}
+    for name, hbm in (
+        ("dram", {"model": "banked-dram", "part": "hbm3-5600", "count": 5, "pattern": pattern}),
+        ("plain", {"bandwidth_gb_s": rate}),
+    ):
+        small["components"] = {"n0.hbm": hbm}
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+        done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / name, "--quiet")
+        assert done.exit_code == 0, done.output
+        found[name] = json.loads((tmp_path / name / "result.json").read_text())["mean_tpot_ms"]
+    assert found["dram"] == pytest.approx(found["plain"], rel=0.02)

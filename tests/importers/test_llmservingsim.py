@@ -1,0 +1,177 @@
+"""LLMServingSim's cluster files: every key is taken or refused by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.importers.llmservingsim import Sources, convert
+
+INSTANCE = {
+    "model_name": "org/dense",
+    "hardware": "H100",
+    "npu_mem": {"mem_size": 80, "mem_bw": 3350, "mem_latency": 0},
+    "pd_type": None,
+    "tp_size": 2,
+}
+CPU = {"mem_size": 128, "mem_bw": 100, "mem_latency": 0}
+POWER = {
+    "base_node_power": 60,
+    "npu": {"H100": {"idle_power": 35, "standby_power": 300, "active_power": 600, "standby_duration": 18}},
+    "cpu": {"idle_power": 10, "active_power": 210, "util": 0.15},
+    "dram": {"dimm_size": 32, "idle_power": 2.0, "energy_per_bit": 6.0},
+    "link": {"num_links": 3, "idle_power": 5, "energy_per_bit": 4.0},
+    "nic": {"num_nics": 2, "idle_power": 20},
+    "storage": {"num_devices": 2, "idle_power": 5},
+}
+DENSE = {"model_type": "llama", "max_position_embeddings": 4096}
+MODELS = {"dense": DENSE, "experts": {**DENSE, "model_type": "mixtral", "num_local_experts": 8}}
+
+
+def node(*instances, **more):
+    parts = [INSTANCE | part for part in instances or ({},)]
+    return {"num_instances": len(parts), "cpu_mem": CPU, "instances": parts, **more}
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """The import of a cluster of these nodes."""
+    (tmp_path / "org").mkdir()
+    for name, config in MODELS.items():
+        (tmp_path / "org" / f"{name}.json").write_text(json.dumps(config))
+    (tmp_path / "w.jsonl").write_text('{"input_toks": 10, "output_toks": 5, "arrival_time_ns": 0}\n')
+
+    def make(*nodes, bandwidth=100, latency=500, **more):
+        nodes = nodes or (node(),)
+        cluster = {"num_nodes": len(nodes), "link_bw": bandwidth, "link_latency": latency, "nodes": list(nodes), **more}
+        (tmp_path / "c.json").write_text(json.dumps(cluster))
+        sources = Sources(tmp_path / "c.json", tmp_path / "perf", tmp_path, tmp_path / "w.jsonl", tmp_path / "s.yaml")
+        return convert(sources, {}, None, "round-robin")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([node({"tp_sise": 4})], "nodes.0.instances.0: unknown key 'tp_sise'; did you mean 'tp_size'?"),
+        ([node({"enable_prefix_cachin": True})], "did you mean 'enable_prefix_caching'?"),
+        ([node({"npu_mem": {"mem_size": 80, "mem_utl": 1}})], "did you mean 'mem_util'?"),
+        ([node(powr={})], "did you mean 'power'?"),
+        ([node(power={**POWER, "nics": {}})], "did you mean 'nic'?"),
+        (
+            [node({"tp_hardware": ["H100", "A100"]})],
+            "tp_hardware is refused: ranks of one instance are on unlike devices",
+        ),
+        ([node({"hbf_mem": {"mem_size": 1}})], "hbf_mem is refused: flash beside the device's memory"),
+        ([node({"placement": {"default": {"weights": "cpu"}}})], "placement is refused"),
+        ([node({"enable_attn_offloading": True})], "enable_attn_offloading is refused"),
+        ([node(cpu_mem={**CPU, "pim_config": "HBM2"})], "nodes.0.cpu_mem: pim_config is refused"),
+        ([node({}, {"npu_mem": {"mem_size": 40}})], "devices of a node are alike"),
+        ([node(), {**node(), "num_instances": 3}], "nodes.1: num_instances = 3: there are 1"),
+        (
+            [node(power={**POWER, "npu": {"A100": POWER["npu"]["H100"]}})],
+            "has no H100, which is what the node has; has A100",
+        ),
+        ([node({"tp_size": 4, "ep_size": 2, "model_name": "org/experts"})], "ep_size = 2: must be 1, or all 4 ranks"),
+        ([node({"num_npus": 3})], "must equal tp_size x pp_size"),
+        ([node({"tp_size": "2"})], "nodes.0.instances.0.tp_size = '2'"),
+    ],
+)
+def test_what_is_refused(imported, nodes, message):
+    with pytest.raises(InputError) as caught:
+        imported(*nodes)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"num_nodes": 3}, "num_nodes = 3: there are 1"),
+        ({"cxl_mem": {"mem_size": 1024, "mem_bw": 60, "mem_latency": 250}}, "cxl_mem is refused: CXL memory holds"),
+        ({"link_bandwidth": 3}, "unknown key 'link_bandwidth'; did you mean 'link_bw'?"),
+        ({"bandwidth": [1, 2, 3]}, "must have one figure for each dimension of the devices' grid, [2]"),
+        ({"bandwidth": 0}, "link_bw = 0.0: must be above 0"),
+        ({"latency": "1"}, "link_latency"),
+    ],
+)
+def test_what_is_refused_of_the_whole(imported, more, message):
+    with pytest.raises(InputError) as caught:
+        imported(**more)
+    assert message in str(caught.value)
+
+
+def test_remarks_and_what_is_off_are_no_reason_to_refuse(imported):
+    plain = imported()
+    off = {"_comment": "mine", "placement": None, "enable_attn_offloading": False, "enable_block_copy": True}
+    assert imported(node(off), _comment="a note to self") == plain
+
+
+def test_a_latency_of_0_leaves_the_bandwidth(imported):
+    found = imported(bandwidth=300, latency=0)
+    (link,) = found.scenario["cluster"]["networks"]
+    assert link == {
+        "name": "link0",
+        "connects": ["n0.accelerators"],
+        "type": "nvlink4",
+        "bandwidth_gb_s": pytest.approx(300 * 2**30 / 1e9),
+    }
+    assert not found.notes
+    assert imported(bandwidth=900, latency=0).notes == ["link_bw is 966 GB/s a direction; nvlink4 reaches 338"]
+    (other,) = imported(node({"hardware": "NPU"}), latency=0).scenario["cluster"]["networks"]
+    assert other["latency_ns"] == 0 and other["topology"] == "ring"
+
+
+def test_links_of_each_dimension(imported):
+    member = node({"dp_group": "A", "model_name": "org/experts", "ep_size": 4})
+    found = imported(member, member, bandwidth=[128, 16], latency=[500, 20000]).scenario
+    inner, _, both = found["cluster"]["networks"]
+    assert (inner["bandwidth_gb_s"], inner["latency_ns"]) == (pytest.approx(137.44, abs=0.01), 500)
+    assert both["connects"] == ["n0.accelerators", "n1.accelerators"] and both["latency_ns"] == 500
+    assert both["scale_out"] == {"bandwidth_gb_s": pytest.approx(17.18, abs=0.01), "latency_ns": 20000}
+    (instance,) = found["instances"]
+    assert instance["data_parallel_size"] == 2 and instance["enable_expert_parallel"]
+
+
+def test_equal_figures_are_one_figure(imported):
+    member = node({"dp_group": "A"})
+    pair = imported(member, member, bandwidth=[16, 16], latency=[20000, 20000])
+    assert pair == imported(member, member, bandwidth=16, latency=20000)
+    assert imported(bandwidth=[16], latency=[20000]) == imported(bandwidth=16, latency=20000)
+
+
+def test_one_device_a_node_has_the_links_beyond(imported):
+    member = node({"dp_group": "A", "tp_size": 1})
+    both = imported(member, member, bandwidth=[128, 16], latency=[500, 20000]).scenario["cluster"]["networks"][-1]
+    assert (both["latency_ns"], both["topology"], "scale_out" in both) == (20000, "ring", False)
+
+
+@pytest.mark.parametrize("parts", [({"dp_group": "A"}, {"dp_group": "A"}), ({"pp_size": 2},)])
+def test_dimensions_within_one_node_are_refused(imported, parts):
+    with pytest.raises(InputError, match="joined by the links of a node here: give one figure"):
+        imported(node(*parts), bandwidth=[128, 16], latency=[500, 20000])
+
+
+def test_what_a_node_draws_is_summed(imported):
+    found = imported(node(power=POWER))
+    (made,) = found.scenario["cluster"]["nodes"]
+    # base 60, CPU 10 + 200 x 0.15, four DIMMs of 2, three links of 5, two NICs of 20, two disks of 5
+    assert made["power"]["base_w"] == pytest.approx(60 + 40 + 8 + 15 + 40 + 10)
+    assert made["memory"]["dram"]["energy_pj_per_bit"] == 6
+    component = found.scenario["components"]["n0.accelerators"]
+    assert (component["idle_w"], component["active_w"]) == (300, 600)
+    assert found.scenario["cluster"]["networks"][0]["energy_pj_per_bit"] == 4
+    assert "standby_power of 300 W whenever it does not work" in found.notes[0]
+    never = copy.deepcopy(POWER)
+    never["npu"]["H100"]["standby_duration"] = 0
+    calm = imported(node(power=never))
+    assert calm.scenario["components"]["n0.accelerators"]["idle_w"] == 35 and not calm.notes
+
+
+def test_experts_are_whole_unless_it_says_otherwise(imported):
+    """Their default of ep_size is tp_size for a model with experts."""
+    for part, whole in (({}, True), ({"ep_size": 1}, False), ({"model_name": "org/dense"}, False)):
+        (instance,) = imported(node({"model_name": "org/experts", **part})).scenario["instances"]
+        assert instance.get("enable_expert_parallel", False) is whole

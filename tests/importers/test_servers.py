@@ -1,0 +1,221 @@
+"""Command lines as instances: what is taken, listed, refused, and where it is put."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.importers.servers import Beside, convert, line
+
+MODEL = "meta-llama/Llama-3.1-8B"
+
+
+def imported(tool, text, tmp_path=Path(), **beside):
+    return convert([line(tool, text.split())], Beside(tmp_path / "s.yaml", **beside), tmp_path)
+
+
+def instance(text, tool="vllm", **beside):
+    return imported(tool, f"serve {MODEL} {text}" if tool == "vllm" else text, **beside).scenario["instances"][0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "value"),
+    [
+        ("-tp 4", "tensor_parallel_size", 4),
+        ("--tensor_parallel_size=4", "tensor_parallel_size", 4),
+        ("-dp 2 -ep", "enable_expert_parallel", True),
+        ("--dtype half", "dtype", "half"),
+        ("--quantization fp8", "quantization", "fp8"),
+        ("--max-model-len 16k", "engine.max_model_len", 16000),
+        ("--max-model-len 16K", "engine.max_model_len", 16384),
+        ("--max-num-batched-tokens 2.5k", "engine.max_num_batched_tokens", 2500),
+        ("--no-enable-prefix-caching", "engine.enable_prefix_caching", False),
+        ("--async-scheduling", "engine.async_scheduling", True),
+        ("--no-async-scheduling", "engine.async_scheduling", False),
+        ("--scheduling-policy priority", "engine.scheduling_policy", "priority"),
+        ("--all2all-backend deepep_high_throughput", "engine.all2all_backend", "deepep_high_throughput"),
+        ("--cudagraph-capture-sizes 1 2 4", "engine.cudagraph_capture_sizes", [1, 2, 4]),
+        ("-cc.cudagraph_capture_sizes [1,2]", "engine.cudagraph_capture_sizes", [1, 2]),
+        ('--compilation-config {"max_cudagraph_capture_size":16}', "engine.max_cudagraph_capture_size", 16),
+        ("--max-num-seqs 8 --max-num-seqs 9", "engine.max_num_seqs", 9),
+        ("", "engine.api_server_count", 1),
+        ("-dp 4", "engine.api_server_count", 4),
+        ("--api-server-count 2 -dp 4", "engine.api_server_count", 2),
+        ('--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_producer"}', "role", "prefill"),
+    ],
+)
+def test_what_a_flag_sets(flags, field, value):
+    found = instance(flags)
+    for part in field.split("."):
+        found = found[part]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--host 0.0.0.0 --port 8000",
+        "--tool-call-parser hermes --enable-auto-tool-choice",
+        "--seed 42",
+        "-O3",
+        "-O 2",
+        "--compilation-config 3",
+        "--attention-backend FLASHINFER",
+        "-cc.pass_config.fuse_allreduce_rms true",
+        "--speculative-config null",
+        "--no-enforce-eager",
+        "--cpu-offload-gb 0",
+        "--stream-interval 1",
+        "--limit-mm-per-prompt.video 0",
+        "--disable-log-requests",
+        "--collect-detailed-traces model worker",
+    ],
+)
+def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
+    plain, given = imported("vllm", f"serve {MODEL}"), imported("vllm", f"serve {MODEL} {flags}")
+    assert given.scenario == plain.scenario
+    harmless = "--no-enforce-eager"
+    listed = given.notes["command line"]
+    assert listed and all(listed.values()) and (flags != harmless or list(listed) == ["--enforce-eager"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--enforce-eager", "--enforce-eager: is refused: every kernel would be launched by the host"),
+        ('--speculative-config {"method":"mtp"}', "a step would give several tokens of a draft"),
+        ("--speculative-config.method mtp --speculative-config.num_speculative_tokens 3", "several tokens of a draft"),
+        ("--all2all-backend deepep_low_latency", "can be allgather_reducescatter, deepep_high_throughput"),
+        ("--kv-cache-dtype fp8_ds_mla", "can be auto, bfloat16"),
+        ("--enable-lora", "adapters take memory"),
+        ("--cpu-offload-gb 10", "--cpu-offload-gb = 10.0: is refused: weights in host memory"),
+        ("--decode-context-parallel-size 2", "share out the contexts"),
+        ("--optimization-level 0", "without full CUDA graphs"),
+        ('--compilation-config {"cudagraph_mode":"PIECEWISE"}', "cudagraph_mode = 'PIECEWISE': is refused"),
+        ('--compilation-config {"cudagraph_mod":"NONE"}', "did you mean cudagraph_mode"),
+        (
+            '--kv-transfer-config {"kv_connector":"LMCacheConnectorV1","kv_role":"kv_both"}',
+            "beside the device's memory",
+        ),
+        ('--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_both"}', "kv_role = 'kv_both'"),
+        (
+            '--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_producer","kv_buffer_device":"cpu"}',
+            "through host memory",
+        ),
+        ("--max-model-len auto", "give a number"),
+        ("--max-model-len 1.5K", "must be a number such as 8192"),
+        ("--tensor-paralel-size 2", "is no flag of vLLM 0.19.0; did you mean --tensor-parallel-size?"),
+        ("--max-num-seqs", "needs a value"),
+        ("--max-num-seqs many", "must be a whole number"),
+        ("--enforce-eager=1", "takes no value"),
+        ("--hf-overrides {", "must be JSON"),
+        ("another/model", "is a second model beside"),
+        ("--headless", "is a part of a server"),
+        ("--config nowhere.yaml", "cannot be read"),
+        ("--max-num-seqs.x 3", "takes no keys"),
+        ("--nnodes 3 -tp 4", "does not divide its 4 devices"),
+    ],
+)
+def test_what_is_refused(flags, message):
+    with pytest.raises(InputError) as caught:
+        instance(flags)
+    assert message in str(caught.value)
+
+
+def test_a_file_of_flags_yields_to_the_command_line(tmp_path):
+    text = {"max-num-seqs": 5, "no-enable-prefix-caching": True, "kv-cache-dtype": "fp8", "async-scheduling": False}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({**text, "compilation-config": {"pass_config": {"x": 1}}}))
+    found = imported("vllm", f"serve {MODEL} --config c.yaml --max-num-seqs 7", tmp_path)
+    engine = found.scenario["instances"][0]["engine"]
+    assert (engine["max_num_seqs"], engine["enable_prefix_caching"], engine["kv_cache_dtype"]) == (7, False, "fp8")
+    assert "async_scheduling" not in engine
+    assert list(found.notes["command line"]) == ["--compilation-config.pass_config"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "beside", "places", "nodes"),
+    [
+        ("", {}, "n0[0:1]", [1]),
+        ("-tp 2 -pp 2 -dp 2", {}, "n0[0:8]", [8]),
+        ("-tp 8 -pp 2", {}, ["n0[0:8]", "n1[0:8]"], [8, 8]),
+        ("-tp 8 -pp 2", {"per_node": 4}, ["n0[0:4]", "n1[0:4]", "n2[0:4]", "n3[0:4]"], [4, 4, 4, 4]),
+        ("-tp 8 --nnodes 2", {}, ["n0[0:4]", "n1[0:4]"], [4, 4]),
+        ("-dp 8 -dpl 4", {}, ["n0[0:4]", "n1[0:4]"], [4, 4]),
+    ],
+)
+def test_where_it_is_put(flags, beside, places, nodes):
+    scenario = imported("vllm", f"serve {MODEL} {flags}", **beside).scenario
+    assert scenario["instances"][0]["accelerators"] == places
+    assert [node["accelerators"]["count"] for node in scenario["cluster"]["nodes"]] == nodes
+    assert ("scale_out" in str(scenario["cluster"])) == (len(nodes) > 1)
+
+
+def test_what_is_assumed_is_said():
+    said = imported("vllm", f"serve {MODEL} -tp 8 -pp 2").assumed
+    for option in ("--device", "--workload", "--interconnect", "--scale-out", "--devices-per-node"):
+        assert any(option in text for text in said), option
+    beside = {"device": "h200", "per_node": 8, "interconnect": "nvlink4", "scale_out": "ethernet-400g", "workload": {}}
+    assert imported("vllm", f"serve {MODEL} -tp 8 -pp 2", **beside).assumed == []
+
+
+def test_devices_that_are_joined_in_several_ways_are_asked_about():
+    with pytest.raises(InputError, match="joined in no one way"):
+        instance("-tp 2", device="h100-nvl")
+    with pytest.raises(InputError, match="h2000"):
+        instance("-tp 2", device="h2000")
+
+
+def test_a_model_without_a_config_is_asked_for():
+    with pytest.raises(InputError, match="give that with --models"):
+        imported("vllm", "serve nobody/nothing")
+
+
+@pytest.mark.parametrize(
+    "text", ["vllm serve {}", "python3 -m vllm.entrypoints.openai.api_server --model {}", "serve {}"]
+)
+def test_ways_to_start_vllm(text):
+    assert imported("vllm", text.format(MODEL)).scenario["instances"][0]["model"] == MODEL
+
+
+def test_sglang_by_its_own_names():
+    flags = "--tp-size 2 --mem-fraction-static 0.8 --page-size 16 --disable-radix-cache --ep 2 --context-length 8192"
+    found = instance(f"python -m sglang.launch_server --model-path {MODEL} {flags} --host ::", "sglang")
+    assert found["tensor_parallel_size"] == 2 and found["enable_expert_parallel"] is True
+    assert found["engine"] == {
+        "version": "sglang-0.5.5",
+        "mem_fraction_static": 0.8,
+        "page_size": 16,
+        "disable_radix_cache": True,
+        "max_model_len": 8192,
+    }
+    ranks = imported("sglang", f"serve --model {MODEL} --dp 2".replace("--dp ", "--dp-size "))
+    assert ranks.scenario["router"] == {"policy": "round-robin"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--pp-size 2", "pipeline stages of SGLang's engine"),
+        ("--speculative-algorithm EAGLE", "several tokens of a draft"),
+        ("--disaggregation-mode prefill", "prefill and decode apart"),
+        ("--enable-dp-attention", "data parallel within"),
+        ("--schedule-policy dfs-weight", "can be fcfs, lpm"),
+        ("--tp 4 --ep-size 2", "can be 1 or 4"),
+        ("--load-balance-method shortest_queue", "can be round_robin"),
+    ],
+)
+def test_sglang_refuses(flags, message):
+    with pytest.raises(InputError) as caught:
+        instance(f"serve --model-path {MODEL} {flags}".replace("--tp ", "--tp-size "), "sglang")
+    assert message in str(caught.value)
+
+
+def test_tensorrt_llm_says_who_stands_in():
+    found = imported("trtllm", f"trtllm-serve {MODEL} --tp_size 2 --max_batch_size 64 --gpus_per_node 1 --ep_size 2")
+    (made,) = found.scenario["instances"]
+    assert made["accelerators"] == ["n0[0:1]", "n1[0:1]"] and made["engine"]["max_num_seqs"] == 64
+    assert any("TensorRT-LLM's own are not modelled" in text for text in found.assumed)
+    with pytest.raises(InputError, match="share of what weights leave free"):
+        imported("trtllm", f"serve {MODEL} --kv_cache_free_gpu_memory_fraction 0.8")
