@@ -19,9 +19,6 @@ PS_PER_US = 10**6
 PS_PER_S = 10**12
 MAX_PS = 2**63 - 1  # 106 days: the range of the signed 64-bit time on the wire
 
-#: Environment variable of a component's own process: how often it was started anew before.
-LIFE = "METRONOME_LIFE"
-
 Attribute = str | int | float | bool
 
 
@@ -364,16 +361,6 @@ class Resources(Protocol):
     """
 
     def resources(self) -> Mapping[int, frozenset[int]]: ...
-
-
-@runtime_checkable
-class Progressing(Protocol):
-    """Feature PROGRESS: how far it is with what it was asked last; called from another thread meanwhile.
-
-    Any short text that changes as it gets on, such as a count. One that stays the same is silence.
-    """
-
-    def progress(self) -> str: ...
 
 
 @runtime_checkable

@@ -48,7 +48,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "component.v1": ("hwmodels.interface",),
     # adapters: hardware and wire, never the orchestrator
     "adapters": (),
-    "adapters.host": ("hwmodels.interface", "component.v1"),
+    "adapters.host": ("hwmodels.interface", "hwmodels.process", "component.v1"),
     "adapters.conformance": (
         "hwmodels.interface",
         "hwmodels.memory",
@@ -127,7 +127,7 @@ RULES: dict[str, tuple[str, ...]] = {
         *LEAVES,
         "adapters.tools.keeper",  # nothing outlives who started it
         "component.v1",
-        "hwmodels.interface",
+        "hwmodels.process",
         "orchestrator.coupling",
         "orchestrator.coupling.recovery",
         "orchestrator.scenario",

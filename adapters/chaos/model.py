@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from metronome.hwmodels.base import Config, Model
-from metronome.hwmodels.interface import LIFE, Advanced, Completion, ConfigError, LateOperation, Operation
+from metronome.hwmodels.interface import Advanced, Completion, ConfigError, LateOperation, Operation
+from metronome.hwmodels.process import LIFE
 from pydantic import Field, PositiveInt
 
 HANG_S = 86_400.0

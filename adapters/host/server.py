@@ -16,7 +16,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
-from metronome.hwmodels.interface import LIFE
+from metronome.hwmodels.process import LIFE
 
 from .security import ListenError, Security
 from .service import ComponentService

@@ -24,11 +24,11 @@ from metronome.hwmodels.interface import (
     Feature,
     Inspectable,
     LateOperation,
-    Progressing,
     Resources,
     Snapshots,
     UnsupportedOperation,
 )
+from metronome.hwmodels.process import Progressing
 
 MOST_ACTIVITY = 200  # characters
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from metronome.hwmodels.accelerator.roofline import Roofline
-from metronome.hwmodels.interface import LIFE, Advanced, Completion, Feature, LateOperation, Provenance, TimePolicy
+from metronome.hwmodels.interface import Advanced, Completion, Feature, LateOperation, Provenance, TimePolicy
 from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
 from metronome.hwmodels.network.alpha_beta import AlphaBeta
+from metronome.hwmodels.process import LIFE
 
 
 class SteppedNetwork(AlphaBeta):

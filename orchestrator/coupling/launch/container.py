@@ -28,7 +28,7 @@ import requests
 from docker.errors import DockerException, ImageNotFound
 from metronome.adapters.tools.keeper import keeper
 from metronome.component.v1.server_side import server_side
-from metronome.hwmodels.interface import LIFE
+from metronome.hwmodels.process import LIFE
 
 from ...errors import ComponentFailure
 from ...scenario.components import ContainerOptions

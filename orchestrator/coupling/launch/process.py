@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from metronome.adapters.tools.keeper import keeper
-from metronome.hwmodels.interface import LIFE
+from metronome.hwmodels.process import LIFE
 
 from ...errors import ComponentFailure, InputError
 from ..components import ComponentSpec
