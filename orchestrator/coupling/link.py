@@ -44,6 +44,11 @@ class Link(Protocol):
         ...
 
     @property
+    def incidents(self) -> Mapping[str, Any]:
+        """What has befallen its component, for the result: ``recoveries``, ``fallback``; empty mostly."""
+        ...
+
+    @property
     def description(self) -> Description: ...
 
     @property
@@ -107,6 +112,7 @@ class LocalLink:
 
     remote = False
     image = ""
+    incidents: Mapping[str, Any] = {}
 
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0
