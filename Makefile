@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test fuzz chaos tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -45,6 +45,9 @@ stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 
 fuzz: $(VENV)/.installed  ## 20,000 bad inputs over every reader (10 minutes)
 	$(BIN)/python -m tests.fuzz 20000
+
+chaos: $(VENV)/.installed  ## 200 kills and freezes of components; every run ends as if undisturbed (20 minutes; WRITE=1)
+	$(BIN)/python -m tests.chaos $(if $(COUNT),--count $(COUNT)) $(if $(WRITE),--write)
 
 lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .
