@@ -35,8 +35,9 @@ bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
 accuracy: $(VENV)/.installed  ## real references against the simulation (WRITE=1 replaces docs/accuracy.md)
 	$(BIN)/python -m tests.accuracy $(if $(WRITE),--write)
 
-truth: $(VENV)/.installed  ## vLLM's own scheduler against ours, 10,000 workloads a mode (WRITE=1 replaces docs/truth.md's table)
-	$(BIN)/python -m tests.truth $(if $(COUNT),--count $(COUNT)) $(if $(WRITE),--write)
+truth: $(VENV)/.installed  ## vLLM's own scheduler against ours, 10,000 workloads a mode (COUNT=, VERSION=, MODE=; WRITE=1 for docs/truth.md)
+	$(BIN)/python -m tests.truth $(if $(COUNT),--count $(COUNT)) $(if $(VERSION),--version $(VERSION)) \
+	  $(if $(MODE),--mode "$(MODE)") $(if $(WRITE),--write)
 
 stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \

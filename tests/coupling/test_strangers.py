@@ -21,12 +21,14 @@ from .test_address import certs, secured, served  # noqa: F401  # a fixture
 COMMAND = "metronome.adapters.command:Accelerator"
 #: Every field, of a model that is registered or comes with us, which says what runs or is read where it is served.
 EXPECTED = {
+    "dram-pim": {"ini"},
     "aim": {"config", "keep_scratch", "program"},
     "aiconfigurator": {"python"},
     "aiconfigurator-network": {"python"},
     "astrasim": {"keep_scratch", "program"},
     "attacc": {"config", "generator", "keep_scratch", "program"},
     "booksim2": {"config", "keep_scratch", "program"},
+    "composite": {"parts"},
     "dramsim3": {"config", "keep_scratch", "program"},
     "ns3": {"program"},
     "profiled": {"bundle"},
