@@ -41,6 +41,11 @@ class Instrument:
     def request_failed(self, state: RequestState, why: str, text: str, now_ps: int) -> None:
         """It was refused, or its client gave it up; ``why`` in a word, ``text`` in full."""
 
+    def scheduled(
+        self, instance: str, number: int, replicas: Sequence[Replica], steps: Sequence[Step | None], now_ps: int
+    ) -> None:
+        """Engines have decided who is in step ``number`` (None: nobody of that replica), and stand as they decided."""
+
     def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
         """A step of an instance begins; its operations start at ``starts_ps``, when its inputs are there."""
 
