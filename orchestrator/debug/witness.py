@@ -76,6 +76,7 @@ class Witness:
         self._of: dict[int, list[Step]] = {}  # by request
         self._at: dict[str, list[Step]] = {}  # by instance
         self._longest_ps = 0
+        self._parts: tuple[Sequence[Work], Sequence[int]] = ((), ())
 
     def scheduled(
         self, instance: str, number: int, replicas: Sequence[Replica], steps: Sequence[EngineStep | None], now_ps: int
@@ -102,6 +103,16 @@ class Witness:
         step = self.steps.get((instance, number))
         return step if step and (self._only is None or self._only in step.requests) else None
 
+    def operation_parts(self, items: Sequence[Work], took_ps: Sequence[int]) -> None:
+        self._parts = items, took_ps
+
+    def _slices(self, component: str, items: Sequence[Work], took_ps: int) -> list[Slice]:
+        """One for each operation where its component has said what each takes."""
+        known, parts = self._parts
+        if known is not items or not parts:
+            return [Slice(component, layers(items), took_ps)]
+        return [Slice(component, work.template.layer, part) for work, part in zip(items, parts, strict=True)]
+
     def operations(
         self,
         instance: str,
@@ -121,19 +132,19 @@ class Witness:
             mine.chains.append((start_ps, -start_ps - took_ps, member, parts))
             mine.folded = []
             return
-        part = Slice(component, layers(items), took_ps)
+        slices = self._slices(component, items, took_ps)
         if mine.chains:
             start, minus_end, whose, parts = mine.chains[-1]
             if whose == member and -minus_end == start_ps:
-                mine.chains[-1] = (start, minus_end - took_ps, member, [*parts, part])
+                mine.chains[-1] = (start, minus_end - took_ps, member, [*parts, *slices])
                 return
-        mine.chains.append((start_ps, -start_ps - took_ps, member, [part]))
+        mine.chains.append((start_ps, -start_ps - took_ps, member, slices))
 
     def operations_folded(
         self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
     ) -> None:
         if mine := self._noted(instance, step):
-            mine.folded.append(Slice(component, layers(items), took_ps))
+            mine.folded += self._slices(component, items, took_ps)
 
     def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
         self._moving[request] = now_ps

@@ -67,6 +67,9 @@ class Instrument:
     def operation_ended(self, component: str, now_ps: int) -> None:
         """Such an operation is done."""
 
+    def operation_parts(self, items: Sequence[Work], took_ps: Sequence[int]) -> None:
+        """What each of the operations takes that `operations` or `operations_folded` tells of next, by an oracle."""
+
     def operations(
         self,
         instance: str,
