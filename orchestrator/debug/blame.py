@@ -26,7 +26,7 @@ class Reason(NamedTuple):
 
 
 UNSEEN = Reason("for a step decided before it came")
-COMING = Reason("for its K and V")
+COMING = Reason("for a step decided before its K and V were here")
 FLYING = Reason("for its previous step, which is in flight")
 TURN = Reason("for the engine's next step")
 

@@ -101,12 +101,15 @@ def _split(simulation: Simulation, witness: Witness, request: int) -> LatencySpl
     finish = sequence.end_ps if done else now
     sequence, sent = state.half(simulation, sequence)
     first = sequence.first_token_ps if sent and 0 <= sequence.first_token_ps <= finish else None
-    steps = witness.mine(request)
+    logs, steps = simulation.recorder.logs, witness.mine(request)
+    if done and sequence.token_steps:  # SGLang computes it once more, and knows only then that it had ended
+        log, _, after = sequence.token_steps[-1]
+        steps = [step for step in steps if step.end_ps <= logs[log].end_ps[after - 1]]
     kinds = {spec.name: spec.kind for spec in simulation.specs}
     timeline = _timeline(sequence, finish, steps, witness, kinds)
     if sequence.first_token_ps >= 0:
         log, step, _ = sequence.token_steps[0]
-        out = simulation.recorder.logs[log].end_ps[step]
+        out = logs[log].end_ps[step]
         timeline = _delivered(timeline, out, min(sequence.first_token_ps, finish))
     if done and steps:
         timeline = _delivered(timeline, steps[-1].end_ps, finish)
@@ -180,22 +183,31 @@ def _waiting(start_ps: int, end_ps: int, reason: Reason) -> Part:
 
 
 def _gap(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Timeline:
-    """The time between two of its steps: moving, left out of others' steps, or the host's work."""
+    """The time between two of its steps: its K and V move, or it is left out of others' steps, or the host works."""
     over = f"K and V over {', '.join(sorted(witness.networks.get(request, ())))}"
-    covers = [Part(begin, "network", over, stop - begin) for begin, stop in witness.moves.get(request, ())]
-    for step in witness.others(request, engine, start, end):
-        stop = step.end_ps if step.end_ps >= 0 else end
-        covers.append(_waiting(step.start_ps, stop, step.reason(request)))
     found: Timeline = []
     reached = start
-    for part in sorted(covers):
-        begin, finish = max(part.start_ps, reached), min(part.start_ps + part.took_ps, end)
-        if finish <= begin:
+    for began, ended in sorted(witness.moves.get(request, ())):
+        begin, stop = max(began, reached), min(ended, end)
+        if begin < stop:
+            found += _left_out(request, reached, begin, engine, witness, running)
+            found.append(Part(begin, "network", over, stop - begin))
+            reached = stop
+    return found + _left_out(request, reached, end, engine, witness, running)
+
+
+def _left_out(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Timeline:
+    """Others' steps, and what is between them."""
+    found: Timeline = []
+    reached = start
+    for step in witness.others(request, engine, start, end):
+        begin, stop = max(step.start_ps, reached), min(step.end_ps if step.end_ps >= 0 else end, end)
+        if begin >= stop:
             continue
         if begin > reached:
             found.append(_idle(request, reached, begin, engine, witness, running))
-        found.append(part._replace(start_ps=begin, took_ps=finish - begin))
-        reached = finish
+        found.append(_waiting(begin, stop, step.reason(request)))
+        reached = stop
     if end > reached:
         found.append(_idle(request, reached, end, engine, witness, running))
     return found
