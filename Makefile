@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test fuzz chaos tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -35,8 +35,9 @@ bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
 accuracy: $(VENV)/.installed  ## real references against the simulation (WRITE=1 replaces docs/accuracy.md)
 	$(BIN)/python -m tests.accuracy $(if $(WRITE),--write)
 
-truth: $(VENV)/.installed  ## vLLM's own scheduler against ours, 10,000 workloads a mode (WRITE=1 replaces docs/truth.md's table)
-	$(BIN)/python -m tests.truth $(if $(COUNT),--count $(COUNT)) $(if $(WRITE),--write)
+truth: $(VENV)/.installed  ## vLLM's own scheduler against ours, 10,000 workloads a mode (COUNT=, VERSION=, MODE=; WRITE=1 for docs/truth.md)
+	$(BIN)/python -m tests.truth $(if $(COUNT),--count $(COUNT)) $(if $(VERSION),--version $(VERSION)) \
+	  $(if $(MODE),--mode "$(MODE)") $(if $(WRITE),--write)
 
 stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
@@ -44,6 +45,9 @@ stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 
 fuzz: $(VENV)/.installed  ## 20,000 bad inputs over every reader (10 minutes)
 	$(BIN)/python -m tests.fuzz 20000
+
+chaos: $(VENV)/.installed  ## 200 kills and freezes of components; every run ends as if undisturbed (20 minutes; WRITE=1)
+	$(BIN)/python -m tests.chaos $(if $(COUNT),--count $(COUNT)) $(if $(WRITE),--write)
 
 lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .

@@ -36,7 +36,7 @@ class Feature(StrEnum):
 
     SNAPSHOT = "snapshot"  # snapshot() / restore()
     INSPECT = "inspect"  # inspect(): look at state without changing it
-    PROGRESS = "progress"  # slow: the host reports liveness while it computes
+    PROGRESS = "progress"  # progress(): slow, and says how far it is while it computes
     RESOURCES = "resources"  # resources(): which templates can never meet
     TRAFFIC = "traffic"  # traffic(): what an operation moves, for the memory beside it to do
     ACCOUNTS = "accounts"  # statistics() wants the uses: it says what was carried, answers used again included

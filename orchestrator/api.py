@@ -10,17 +10,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, MetronomeError
 from .report import reference
 from .report.html import write as write_report
+from .report.requests import Spool
 from .report.result import Ending, Result
 from .report.results import collect
 from .scenario import loading
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .simulation import LiveSource, Simulation, Source
+
+if TYPE_CHECKING:
+    from .record.recording import Recording
 
 __all__ = ["compare", "load", "run"]
 
@@ -32,6 +36,7 @@ WRITTEN = (
     "scenario.yaml",
     "report.html",
     "trace.pftrace",
+    Spool.NAME,
 )
 
 
@@ -121,19 +126,26 @@ def execute(
     trace: bool = False,
     prepared: Callable[[], None] = lambda: None,
     strict: bool = False,
+    resume: Recording | None = None,
 ) -> tuple[Result, MetronomeError | KeyboardInterrupt | None]:
     """One run, and its files in ``out`` if given; returns its result, and what ended it early.
 
-    ``prepared`` is called when everything is built. Raises InputError for what is found before time 0.
+    ``prepared`` is called when everything is built. ``resume`` is the recording in ``out`` that is gone on with.
+    Raises InputError for what is found before time 0.
     """
     ending = Ending()
     failure: MetronomeError | KeyboardInterrupt | None = None
     if out:
         _clear(out)
-    inputs = Inputs(folder)
+    inputs = resume.inputs if resume else Inputs(folder)
     source: Source = LiveSource(out / "logs" if out else None)
-    recorder = None
-    if out and (record or trace):
+    recorder = tape = None
+    if resume:
+        from .record.resume import ResumedSource, ResumeTape
+
+        tape = ResumeTape(resume.journal)
+        source = ResumedSource(source, tape)
+    elif out and (record or trace):
         from .record.recording import EventsRecorded, RecordingSource
         from .record.replay import check_trace
 
@@ -143,10 +155,14 @@ def execute(
     with Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
         prepared()
         startup_s = time.perf_counter() - started
+        spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None
+        writer = tape.writer if tape else recorder.writer if recorder else None
         try:
-            if recorder and recorder.writer:
-                simulation.instruments.add(EventsRecorded(recorder.writer))
-            simulation.run()
+            if spool:
+                simulation.instruments.add(spool)
+            if writer and not tape:
+                simulation.instruments.add(EventsRecorded(writer))
+            simulation.run(tape.check if tape else None)
         except KeyboardInterrupt as error:
             ending, failure = Ending("interrupted"), error
         except MetronomeError as error:
@@ -156,12 +172,14 @@ def execute(
             if out:
                 result.write(out)
                 write_report(result, scenario, out)
-            if recorder and recorder.writer:
-                recorder.writer.close(ending.status, ending.error)
+            if spool:
+                spool.remove()
+            if writer:
+                writer.close(ending.status, ending.error)
         except OSError as error:
             raise InputError(str(out), "results", None, f"cannot be written: {error}") from None
-    if out and recorder and trace:
-        _trace(out, recorder.folder, keep=record)
+    if out and trace:
+        _trace(out, out / "recording", keep=record)
     return result, failure
 
 

@@ -32,6 +32,10 @@ class NoEffectWarning(UserWarning):
     """Something the scenario says is read by nobody in this run."""
 
 
+class RecoveryWarning(UserWarning):
+    """A component was started anew in the middle of a run, or another model answers in its place."""
+
+
 class SurrogateWarning(UserWarning):
     """A surrogate's answer was found further off than its tolerance."""
 
@@ -50,7 +54,7 @@ class InputError(MetronomeError):
 class ComponentFailure(MetronomeError):
     """A component died, hung or lied. Names it, what it was doing and its last words.
 
-    ``code``: ``late`` (it was given an operation of its past), ``timeout``, or ``fault`` for all else.
+    ``code``: ``late`` (it was given an operation of its past), ``timeout``, ``dead``, or ``fault`` for all else.
     """
 
     exit_code = 3

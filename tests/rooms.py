@@ -48,7 +48,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "component.v1": ("hwmodels.interface",),
     # adapters: hardware and wire, never the orchestrator
     "adapters": (),
-    "adapters.host": ("hwmodels.interface", "component.v1"),
+    "adapters.host": ("hwmodels.interface", "hwmodels.process", "component.v1"),
     "adapters.conformance": (
         "hwmodels.interface",
         "hwmodels.memory",
@@ -58,6 +58,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.kit": (),
     "adapters.tools": ("hwmodels.interface",),
     "adapters.aiconfigurator": ADAPTER,
+    "adapters.chaos": MODEL,
     "adapters.command": ADAPTER,
     "adapters.composite": ("hwmodels",),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
@@ -107,6 +108,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.coupling": (
         *LEAVES,
         *SEAM,
+        "adapters.chaos",
         "hwmodels",
         "component.v1",
         "orchestrator.kernel",
@@ -115,7 +117,21 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.batch",
         "orchestrator.coupling.launch.endpoint",
     ),
-    "orchestrator.coupling.launch": (*LEAVES, "component.v1", "orchestrator.coupling", "orchestrator.scenario"),
+    "orchestrator.coupling.recovery": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling",
+        "orchestrator.coupling.launch.endpoint",
+    ),
+    "orchestrator.coupling.launch": (
+        *LEAVES,
+        "adapters.tools.keeper",  # nothing outlives who started it
+        "component.v1",
+        "hwmodels.process",
+        "orchestrator.coupling",
+        "orchestrator.coupling.recovery",
+        "orchestrator.scenario",
+    ),
     "orchestrator.coupling.surrogate": (
         *LEAVES,
         "hwmodels.interface",

@@ -28,6 +28,7 @@ from pydantic import Field
 from ..tools.environment import python
 from ..tools.failure import ToolFailure
 from ..tools.lines import shared
+from ..tools.progress import SaysProgress
 
 #: Names of the scenario's catalog -> the tool's systems.
 SYSTEMS = {
@@ -61,7 +62,7 @@ class ToolConfig(Config):
     timeout_s: float = Field(default=60, gt=0, description="longest silence")
 
 
-class _Asked(OracleModel[ToolConfig]):
+class _Asked(SaysProgress, OracleModel[ToolConfig]):
     """What both kinds share: one process of the tool a session."""
 
     tools: ClassVar[frozenset[str]] = frozenset({"aiconfigurator"})

@@ -33,6 +33,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..tools.failure import ToolFailure, there
 from ..tools.files import read_number, run
+from ..tools.progress import SaysProgress
 
 PS = {"ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
 
@@ -76,7 +77,7 @@ class CommandConfig(Config):
         return self
 
 
-class Command(OracleModel[CommandConfig]):
+class Command(SaysProgress, OracleModel[CommandConfig]):
     """What the four kinds have in common. An answer of the tool counts as modelled."""
 
     heeds = frozenset(ALTERATIONS)  # the tool is given every attribute

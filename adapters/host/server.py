@@ -16,6 +16,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+from metronome.hwmodels.process import LIFE
 
 from .security import ListenError, Security
 from .service import ComponentService
@@ -46,7 +47,8 @@ def start(
         options=[
             *codec.CHANNEL_OPTIONS,
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+            ("grpc.http2.max_ping_strikes", 0),  # however often a client asks, it is no attack
             ("grpc.so_reuseport", 0),
         ],
     )
@@ -99,6 +101,7 @@ def serve(
 ) -> None:
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
     server, checks, address = start(model, address, security, health_address, own)
+    os.environ.setdefault(LIFE, "0")
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())

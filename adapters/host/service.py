@@ -28,6 +28,9 @@ from metronome.hwmodels.interface import (
     Snapshots,
     UnsupportedOperation,
 )
+from metronome.hwmodels.process import Progressing
+
+MOST_ACTIVITY = 200  # characters
 
 
 @dataclass(slots=True)
@@ -102,7 +105,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             yield session.last
 
     def _slowly(self, session: Session, request: pb.SimulateRequest) -> Iterator[pb.SimulateResponse]:
-        """Compute beside the stream, saying every heartbeat that it is still at it."""
+        """Compute beside the stream, saying every heartbeat how far the model is."""
 
         def work() -> None:
             session.last = self._answer(session, request)
@@ -113,7 +116,9 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             worker.join(session.heartbeat_s)
             if not worker.is_alive():
                 return
-            yield pb.SimulateResponse(seq=request.seq, progress=pb.Progress(activity="computing"))
+            if isinstance(session.component, Progressing):
+                activity = session.component.progress()[:MOST_ACTIVITY]
+                yield pb.SimulateResponse(seq=request.seq, progress=pb.Progress(activity=activity))
 
     def _answer(self, session: Session, request: pb.SimulateRequest) -> pb.SimulateResponse:
         description = self._model.description

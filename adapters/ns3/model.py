@@ -39,6 +39,7 @@ from pydantic import Field
 from ..tools.environment import program
 from ..tools.failure import ToolFailure
 from ..tools.lines import LineTool
+from ..tools.progress import SaysProgress
 from .messages import Message, messages
 
 HEADERS = 60  # bytes of IPv4 and TCP with options in a packet of the MTU
@@ -74,7 +75,7 @@ class Open(NamedTuple):
     energy_pj: int | None
 
 
-class Ns3(Model[Ns3Config]):
+class Ns3(SaysProgress, Model[Ns3Config]):
     """A session is one process of the tool, which knows one network."""
 
     tools: ClassVar[frozenset[str]] = frozenset({"ns3"})

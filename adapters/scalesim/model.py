@@ -18,6 +18,7 @@ from pydantic import Field
 
 from ..tools.environment import python
 from ..tools.lines import shared
+from ..tools.progress import SaysProgress
 
 
 class ScaleSimConfig(SystolicConfig):
@@ -33,7 +34,7 @@ class ScaleSimConfig(SystolicConfig):
     memory_gib: float = Field(default=8, gt=0, description="beyond it the tool fails")
 
 
-class ScaleSim(Array[ScaleSimConfig]):
+class ScaleSim(SaysProgress, Array[ScaleSimConfig]):
     """SCALE-Sim 3.0.0 in its stall-free mode; the vector unit is `systolic`'s formula."""
 
     tools: ClassVar[frozenset[str]] = frozenset({"scalesim"})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .failure import ToolFailure, ended
 from .keeper import keeper
+from .progress import CALLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def run(
             raise ToolFailure(asked, f"{command[0]} cannot be started: {error.strerror}") from None
         kept_by.started(process.pid, "" if keep else str(folder))
         try:
-            printed = process.communicate(timeout=timeout_s)[0].decode(errors="replace")
+            with CALLS.one():
+                printed = process.communicate(timeout=timeout_s)[0].decode(errors="replace")
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             printed = process.communicate()[0].decode(errors="replace")

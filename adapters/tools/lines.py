@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 
 from .failure import LAST_LINES, ToolFailure, ended
 from .keeper import keeper
+from .progress import CALLS
 
 ANSWER, REFUSAL = "= ", "! "
 
@@ -50,7 +51,8 @@ class LineTool:
             process.stdin.write(question + "\n")
             process.stdin.flush()
         try:
-            answer = self._answers.get(timeout=self._timeout_s)
+            with CALLS.one():
+                answer = self._answers.get(timeout=self._timeout_s)
         except Empty:
             self._end()
             how = f"an answer is a line that begins with {ANSWER!r}, a refusal one with {REFUSAL!r}"

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ..tools.failure import ToolFailure, there
 from ..tools.files import Ran, run
+from ..tools.progress import SaysProgress
 
 
 class ToolConfig(Config):
@@ -29,7 +30,7 @@ class ToolConfig(Config):
 T = TypeVar("T", bound=ToolConfig)
 
 
-class Tool(OracleModel[T]):
+class Tool(SaysProgress, OracleModel[T]):
     """A model whose answers are runs of a program."""
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ..tools.environment import program
 from ..tools.lines import shared
+from ..tools.progress import SaysProgress
 
 SIZE = 8  # rows and columns of the array that `metronome tools install verilator` builds
 
@@ -35,7 +36,7 @@ class RtlArrayConfig(SystolicConfig):
     timeout_s: float = Field(default=60, gt=0, description="for one tile")
 
 
-class RtlArray(Array[RtlArrayConfig]):
+class RtlArray(SaysProgress, Array[RtlArrayConfig]):
     """An 8 x 8 output-stationary array for int8; other types take as long. The vector unit is `systolic`'s formula."""
 
     tools: ClassVar[frozenset[str]] = frozenset({"verilator"})

@@ -17,7 +17,7 @@ def command() -> None:
 
     removed = [str(folder) for folder in sweep_folders()]
     try:
-        from ..coupling.launch.container import engine, sweep
+        from ..coupling.launch.engine import engine, sweep
 
         removed += sweep(engine("cleanup"))
     except ComponentFailure:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..api import execute
+from ..errors import InputError
 from ..scenario.loading import DEFAULT, load
 from ..scenario.schema import Scenario
 from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from ..record.recording import Recording
 
 
 @click.command("run")
@@ -36,6 +42,12 @@ from .progress import progress_bar
 @click.option(
     "--compare-fidelity", metavar="KIND=MODEL,...", help="Run it with each of these models of that kind, or component."
 )
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="RECORDING",
+    help="Go on with a run with --record that was killed, interrupted or failed, to the result it would have had.",
+)
 @click.option("--strict", is_flag=True, help="A request that cannot be served ends the run; so do lines out of order.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
@@ -46,6 +58,7 @@ def command(
     record: bool,
     trace: bool,
     compare_fidelity: str | None,
+    resume: Path | None,
     strict: bool,
     quiet: bool,
 ) -> None:
@@ -57,19 +70,28 @@ def command(
       metronome run
       metronome run my.yaml -o out/a --set router.policy=round-robin
       metronome run my.yaml --compare-fidelity network=alpha-beta,fabric
+      metronome run --resume out/my
     """
     started = time.perf_counter()
     if quiet:
         warnings.simplefilter("ignore")
-    loaded, folder = load(scenario, overrides, seed)
-    output = output or Path("out") / Path(scenario or DEFAULT).stem
+    recording = None
+    if resume:
+        if overrides or seed is not None or compare_fidelity:
+            raise InputError("run", "--set, --seed, --compare-fidelity", None, "not with --resume: it is the same run")
+        recording, loaded, output = _to_resume(resume, scenario, output)
+        folder, record = recording.inputs.folder, True
+    else:
+        loaded, folder = load(scenario, overrides, seed)
+        output = output or Path("out") / Path(scenario or DEFAULT).stem
     if compare_fidelity:
         from .fidelity import climb
 
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
     with progress_bar(quiet, _requests(loaded)) as progress:
-        result, failure = execute(loaded, folder, output, started, progress, record, trace, settle_memory, strict)
+        ways = (record, trace, settle_memory, strict, recording)
+        result, failure = execute(loaded, folder, output, started, progress, *ways)
     for text in result.metrics["metronome"].get("warnings", ()):
         click.echo(f"warning: {text}", err=True)
     if not quiet:
@@ -83,6 +105,29 @@ def command(
         what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
         click.echo(f"metronome: {what}; partial results are in {output}", err=True)
         raise failure
+
+
+def _to_resume(path: Path, scenario: str | None, output: Path | None) -> tuple[Recording, Scenario, Path]:
+    """The recording that is gone on with, in the folder that results go to, and what is run. Raises InputError.
+
+    It is written on where it is, unless results are wanted elsewhere: then a copy of it is.
+    """
+    from ..record.recording import Recording
+    from ..record.resume import to_go_on
+
+    found = Recording(path)
+    loaded = to_go_on(found, load(scenario, (), None)[0] if scenario else None)
+    if output is None:
+        if found.folder.name != "recording":
+            raise InputError("run", "--resume", str(path), "lies in no folder of results; say where these go: -o DIR")
+        output = found.folder.parent
+    place = output / "recording"
+    if place.resolve() != found.folder.resolve():
+        if place.exists():
+            raise InputError(str(place), "recording", None, "is there already; move it away")
+        shutil.copytree(found.folder, place)
+        found = Recording(place)
+    return found, loaded, output
 
 
 def _requests(scenario: Scenario) -> int | None:

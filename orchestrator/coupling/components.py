@@ -29,7 +29,8 @@ class ComponentSpec:
 
     ``facts``: what the scenario knows of the hardware, for a model that is not installed here; what its
     configuration has fields for is only known once it is asked. ``stated`` says where in the scenario the facts stand
-    that its author wrote down. ``folder`` is where paths start from.
+    that its author wrote down. ``folder`` is where paths start from. ``substitute`` answers where it has failed for
+    good.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ComponentSpec:
     folder: Path = Path()
     facts: Mapping[str, Any] | None = None
     stated: Mapping[str, str] = field(default_factory=dict)
+    substitute: ComponentSpec | None = None
 
 
 def warn_of_unread(component: str, model: str, stated: Mapping[str, str], fields: Container[str]) -> None:
@@ -68,28 +70,42 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     specs = []
     for rank, (name, (kind, facts, stated)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
+        substitute = _substitute(scenario, name, kind, rank, facts)
         model = options.model or (options.command[0] if options.run == "command" and options.command else None)
         model = model or _default_model(kind, facts)
         if _elsewhere(options):
             known = {fact: value for fact, value in (facts | _limits(options)).items() if value is not None}
             config = dict(options.config)
-            specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, known, stated))
+            told = (known, stated, substitute)
+            specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *told))
             continue
-        found = _model(f"components.{name}.model", model)
-        if found.description.kind != kind:
-            raise InputError(
-                "scenario",
-                f"components.{name}.model",
-                model,
-                f"models a piece of {found.description.kind}, not of {kind}",
-            )
-        fields = found.config_schema().get("properties", {})
+        fields = _fields(f"components.{name}.model", model, kind)
         warn_of_unread(name, model, stated, fields)
         known = facts | _limits(options)
         config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
-        specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder))
+        common = (options, scenario.seed, folder)
+        specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute))
     return specs
+
+
+def _substitute(scenario: Scenario, name: str, kind: str, rank: int, facts: Mapping[str, Any]) -> ComponentSpec | None:
+    """The model that `on_failure` names, configured by what the scenario knows of the hardware."""
+    on_failure = scenario.components.get(name, ComponentOptions()).on_failure
+    if isinstance(on_failure, str):
+        return None
+    fields = _fields(f"components.{name}.on_failure.fallback", on_failure.fallback, kind)
+    config = {fact: value for fact, value in facts.items() if fact in fields and value is not None}
+    return ComponentSpec(name, kind, rank, on_failure.fallback, config, ComponentOptions(), scenario.seed)
+
+
+def _fields(where: str, model: str, kind: str) -> Mapping[str, Any]:
+    """The configuration of a model of that kind. Raises InputError."""
+    found = _model(where, model)
+    if found.description.kind != kind:
+        raise InputError("scenario", where, model, f"models a piece of {found.description.kind}, not of {kind}")
+    fields: Mapping[str, Any] = found.config_schema().get("properties", {})
+    return fields
 
 
 def _limits(options: ComponentOptions) -> dict[str, float]:

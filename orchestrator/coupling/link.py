@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Protocol, cast
 
 from metronome.hwmodels.interface import (
@@ -40,6 +41,11 @@ class Link(Protocol):
     @property
     def image(self) -> str:
         """Digest of the container image it runs in; empty where it runs in none."""
+        ...
+
+    @property
+    def incidents(self) -> Mapping[str, Any]:
+        """What has befallen its component, for the result: ``recoveries``, ``fallback``; empty mostly."""
         ...
 
     @property
@@ -106,6 +112,7 @@ class LocalLink:
 
     remote = False
     image = ""
+    incidents: Mapping[str, Any] = {}
 
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0
@@ -202,12 +209,16 @@ def checked(link: Link, answer: Advanced, asked: dict[int, Any], grant_ps: int |
     for op_id, start_ps, finish_ps, _, energy_pj in answer.completions:
         if energy_pj is not None:
             check_energy(link.name, op_id, energy_pj)
-        if op_id in asked and op_id not in seen and start_ps <= finish_ps and (latest is None or finish_ps <= latest):
+        whole = finish_ps.__class__ is int or isinstance(finish_ps, Integral)
+        in_order = start_ps <= finish_ps and (latest is None or finish_ps <= latest)
+        if whole and in_order and op_id in asked and op_id not in seen:
             seen.add(op_id)
             continue
         if op_id not in asked or op_id in seen:
             again = " again" if op_id in seen else ""
             problem = f"answered operation {op_id}, which it was not asked{again}"
+        elif not whole:
+            problem = f"completed operation {op_id} at {finish_ps} ps, which is no whole number of picoseconds"
         elif finish_ps < start_ps:
             problem = f"says operation {op_id} finished at {finish_ps} ps, before its start {start_ps}"
         else:

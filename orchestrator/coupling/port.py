@@ -15,12 +15,12 @@ from typing import Any
 
 from metronome.hwmodels.interface import Completion, Feature, Operation, Provenance, Use
 
-from ..errors import ComponentFailure
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Work
 from ..units import MAX_PS
-from .link import Link, SplitLink, advancing, checked, split
+from .conduct import Conduct
+from .link import Link, SplitLink, split
 from .oracle import OneByOne, answered, oracle
 
 Values = tuple[int, ...]  # the numbers of an operation
@@ -229,6 +229,7 @@ class SteppedPort:
         self._unsent: list[Operation] = []
         self._open: dict[int, _Waiting] = {}
         self._next_ps: int | None = None
+        self._conduct = Conduct(link)
         kernel.attach(self)
 
     def submit(self, work: Work, values: Values, done: Callable[[int], None], subject: object = None) -> None:
@@ -245,11 +246,10 @@ class SteppedPort:
 
     def step(self, grant_ps: int) -> None:
         operations, self._unsent = self._unsent, []
-        promised = self._next_ps
-        answer = checked(self.link, self.link.advance(grant_ps, operations, True), self._open, grant_ps)
+        self._conduct.sent(grant_ps, operations)
+        answer = self.link.advance(grant_ps, operations, True)
+        self._conduct.check(answer)
         self._next_ps = answer.next_event_ps
-        if not answer.completions:
-            self._check_progress(promised, grant_ps, operations)
         for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.work.copies
@@ -270,11 +270,6 @@ class SteppedPort:
         took = done.finish_ps - done.start_ps
         known = done.energy_pj is not None
         return Cost(took, energy_pj, known, {done.provenance: 1}, {done.provenance: took})
-
-    def _check_progress(self, promised: int | None, grant_ps: int, operations: list[Operation]) -> None:
-        """A promise not kept would be asked for ever."""
-        if not operations and promised is not None and grant_ps >= promised and self._next_ps == promised:
-            raise ComponentFailure(self.link.name, f"promised to act at {promised} ps and did not", advancing(grant_ps))
 
     def open_operations(self) -> list[dict[str, Any]]:
         return [

@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from metronome.adapters.chaos import PREFIX, chaotic
 from metronome.hwmodels.interface import Description
 
 from ..plugins import named
@@ -22,7 +23,12 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Any:
-    """The model class of that name, or of ``module:Class``; raises UnknownComponent, also where importing it fails."""
+    """The model class of that name, or of ``module:Class``; ``chaos/`` before it makes it fail now and then.
+
+    Raises UnknownComponent, also where importing it fails.
+    """
+    if name.startswith(PREFIX):
+        return chaotic(find(name.removeprefix(PREFIX)))
     module, colon, attribute = name.partition(":")
     try:
         if colon:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -22,24 +25,17 @@ from .interrupts import DOOR
 from .launch.endpoint import Endpoint
 from .link import advancing
 
-UNARY_S = 20.0  # deadline of Describe, Configure, Close
+START_S = 20.0  # least deadline of Describe and Configure: tables are read then
+TOKEN = secrets.token_hex(4)  # in the names of our sessions: a server that outlives a run may still have another's
 HEARTBEAT_MS = 1000
 SOON_S = 1.0
-CHANNEL_OPTIONS = (
-    *codec.CHANNEL_OPTIONS,
-    ("grpc.keepalive_time_ms", 10_000),
-    # Without it a frozen peer is noticed after a minute only.
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-)
 
 
 class Watchdog:
     """One thread that ends the wait for a component that stays silent beyond its limit.
 
-    Liveness is not progress: a process may answer pings and never the question. It only ever ends a
-    run; it never changes a result.
+    Liveness is not progress: a process may answer pings and never the question. So no pings are sent: a server may take
+    them for an attack and close the connection to a component that thinks for long (GOAWAY, too_many_pings).
     """
 
     def __init__(self) -> None:
@@ -51,15 +47,22 @@ class Watchdog:
     def add(self, link: RemoteLink) -> None:
         self._links.append(link)
 
+    def drop(self, link: RemoteLink) -> None:
+        with contextlib.suppress(ValueError):
+            self._links.remove(link)
+
     def close(self) -> None:
         self._ended.set()
 
     def _watch(self) -> None:
         while not self._ended.wait(0.1):
-            for link in self._links:
+            for link in tuple(self._links):
                 if DOOR.knocked:
                     link.interrupt(time.monotonic())
                 link.check_silence(time.monotonic())
+
+
+_SESSIONS = count()
 
 
 class Host(Protocol):
@@ -83,11 +86,20 @@ class Host(Protocol):
         """(what became of it, its last words); empty while it runs."""
         ...
 
+    def give_up(self) -> None:
+        """It does not answer any more: its end need not be waited for."""
+        ...
+
 
 class RemoteLink:
-    """One session with one component process. ``timeout_s`` is how long it may be silent."""
+    """One session with one component process. ``timeout_s`` is how long it may be silent.
+
+    A component may say that it is at it (`Progress`): it is silent all the same while what it says stays the same, and
+    given up after ``answer_timeout_s`` however much it says.
+    """
 
     remote = True
+    incidents: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -99,11 +111,12 @@ class RemoteLink:
     ) -> None:
         self.name, self.wall_s = spec.name, 0.0
         self.host, self.image, self.timeout_s = host, host.image, spec.options.timeout_s
+        self._answer_timeout_s = spec.options.answer_timeout_s
         self._spec, self._endpoint, self._watchdog, self._post_mortem = spec, endpoint, watchdog, host.post_mortem
-        self._number, self._session = session, f"{spec.name}#{session}"
+        self._number, self._session = session, f"{spec.name}#{session}-{TOKEN}-{next(_SESSIONS)}"
         self._others: list[RemoteLink] = []
         with DOOR:
-            self._channel = endpoint.channel(CHANNEL_OPTIONS)
+            self._channel = endpoint.channel(codec.CHANNEL_OPTIONS)
         self._stub = pb_grpc.ComponentServiceStub(self._channel)
         self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
         self._answers: Iterator[pb.SimulateResponse] | None = None
@@ -112,7 +125,8 @@ class RemoteLink:
         self._seq = 0
         self._sent: tuple[int, Sequence[Operation]] = (0, ())
         self._silent_since: float | None = None
-        self._timed_out = False
+        self._asked_at = 0.0
+        self._timed_out = 0.0  # after how long
         watchdog.add(self)
         self._description = self._describe()
 
@@ -123,7 +137,7 @@ class RemoteLink:
     def _describe(self) -> Description:
         try:
             request = pb.DescribeRequest(protocol_minor=codec.PROTOCOL_MINOR, orchestrator="metronome")
-            answer = self._ask(self._stub.Describe, request, wait_for_ready=True)
+            answer = self._ask(self._stub.Describe, request, START_S, wait_for_ready=True)
             if answer.min_protocol_minor > codec.PROTOCOL_MINOR:
                 raise ComponentFailure(
                     self.name,
@@ -154,6 +168,10 @@ class RemoteLink:
                 f"{found.name} answers there; what is wanted is a model of {self._spec.kind}",
             )
 
+    def be_patient(self, seconds: float) -> None:
+        """Somebody looks into it with a debugger: from now on it may be silent for so long."""
+        self.timeout_s = self._answer_timeout_s = seconds
+
     def again(self) -> RemoteLink:
         """Another session with the same process; it ends with this one."""
         number = self._number + len(self._others) + 1
@@ -164,34 +182,44 @@ class RemoteLink:
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         """Ends the session: the component's figures of it."""
         request = pb.CloseRequest(session_id=self._session, uses=codec.to_uses(uses))
+        doing = "being asked for its statistics"
         try:
-            found: dict[str, Any] = codec.from_struct(self._ask(self._stub.Close, request).statistics)
-            return found
+            return self._read(self._ask(self._stub.Close, request).statistics, doing)
         except grpc.RpcError as error:
-            raise self._failure(error, "being asked for its statistics") from None
+            raise self._failure(error, doing) from None
+
+    def _read(self, struct: Any, doing: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = codec.from_struct(struct)
+            return found
         except codec.MalformedMessage as error:
-            raise ComponentFailure(self.name, str(error), "being asked for its statistics") from None
+            raise ComponentFailure(self.name, str(error), doing) from None
 
     def inspect(self) -> dict[str, Any]:
-        found: dict[str, Any] = codec.from_struct(
-            self._call(self._stub.Inspect, pb.InspectRequest(session_id=self._session), "being inspected").value
-        )
-        return found
+        request, doing = pb.InspectRequest(session_id=self._session), "being inspected"
+        return self._read(self._call(self._stub.Inspect, request, doing).value, doing)
 
     def snapshot(self) -> dict[str, Any]:
-        found: dict[str, Any] = codec.from_struct(
-            self._call(self._stub.Snapshot, pb.SnapshotRequest(session_id=self._session), "taking a snapshot").state
-        )
-        return found
+        return self.digested()[0]
+
+    def digested(self) -> tuple[dict[str, Any], str]:
+        """A snapshot, and the component's digest of it; empty where it makes none."""
+        request, doing = pb.SnapshotRequest(session_id=self._session), "taking a snapshot"
+        taken = self._call(self._stub.Snapshot, request, doing)
+        return self._read(taken.state, doing), str(taken.digest)
 
     def restore(self, state: dict[str, Any]) -> None:
-        request = pb.RestoreRequest(session_id=self._session, state=codec.to_struct(state))
-        self._call(self._stub.Restore, request, "being restored")
+        self.restored(state)
 
-    def _ask(self, method: Any, request: Any, **options: Any) -> Any:
+    def restored(self, state: dict[str, Any]) -> str:
+        """As `restore`; the component's digest of the state it then has."""
+        request = pb.RestoreRequest(session_id=self._session, state=codec.to_struct(state))
+        return str(self._call(self._stub.Restore, request, "being restored").digest)
+
+    def _ask(self, method: Any, request: Any, least_s: float = 0, **options: Any) -> Any:
         """The answer to a call that is no stream. Raises grpc.RpcError."""
         with DOOR:
-            self._asked = method.future(request, timeout=UNARY_S, **options)
+            self._asked = method.future(request, timeout=max(least_s, self.timeout_s), **options)
             try:
                 return self._asked.result()
             finally:
@@ -217,7 +245,7 @@ class RemoteLink:
             heartbeat_ms=HEARTBEAT_MS,
         )
         try:
-            answer = self._ask(self._stub.Configure, request)
+            answer = self._ask(self._stub.Configure, request, START_S)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 raise self._refused(error.details() or "") from None
@@ -251,7 +279,7 @@ class RemoteLink:
             )
         self._seq += 1
         self._sent = (grant_ps, operations)
-        self._silent_since = time.monotonic()
+        self._silent_since = self._asked_at = time.monotonic()
         self._outbox.put(
             pb.SimulateRequest(
                 seq=self._seq,
@@ -265,7 +293,7 @@ class RemoteLink:
     def receive(self) -> Advanced:
         if self._answers is None:
             raise ComponentFailure(self.name, "was asked before it was configured")
-        start = time.perf_counter()
+        start, said = time.perf_counter(), ""
         try:
             while True:
                 with DOOR:
@@ -280,11 +308,13 @@ class RemoteLink:
                     raise ComponentFailure(self.name, answer.fault.message, self._doing(), words, code)
                 if not answer.HasField("progress"):
                     raise ComponentFailure(self.name, f"answered message {answer.seq}, not {self._seq}", self._doing())
-                self._silent_since = time.monotonic()
+                if answer.progress.activity != said:  # liveness is not progress
+                    self._silent_since, said = time.monotonic(), answer.progress.activity
         except grpc.RpcError as error:
             raise self._failure(error, self._doing()) from None
         except StopIteration:
-            raise ComponentFailure(self.name, "ended the conversation", self._doing(), self._post_mortem()[1]) from None
+            words = self._post_mortem()[1]
+            raise ComponentFailure(self.name, "ended the conversation", self._doing(), words, "dead") from None
         except codec.MalformedMessage as error:
             raise ComponentFailure(self.name, f"answered nonsense: {error}", self._doing()) from None
         finally:
@@ -296,13 +326,17 @@ class RemoteLink:
         since, asked = self._silent_since, self._asked
         call = self._answers if since is not None and now - since > SOON_S else asked
         if isinstance(call, grpc.Call):
+            self.host.give_up()
             call.cancel()
 
     def check_silence(self, now: float) -> None:
         """Called by the watchdog: end the wait if it has lasted too long."""
         since = self._silent_since
-        if since is not None and now - since > self.timeout_s and not self._timed_out:
-            self._timed_out = True
+        if since is None or self._timed_out:
+            return
+        silent, overdue = now - since > self.timeout_s, now - self._asked_at > self._answer_timeout_s
+        if silent or overdue:
+            self._timed_out = self.timeout_s if silent else self._answer_timeout_s
             call = self._answers
             if isinstance(call, grpc.Call):
                 call.cancel()
@@ -317,17 +351,22 @@ class RemoteLink:
         return f"doing {template.kind} '{template.layer}' {list(first.values)} at {first.at_ps} ps{more}"
 
     def _failure(self, error: grpc.RpcError, doing: str) -> ComponentFailure:
-        if self._timed_out:
-            what, words = f"gave no answer for {self.timeout_s:g} s", self._post_mortem()[1]
-        else:
-            what, words = self._post_mortem()
-            what = what or f"{error.code().name.lower().replace('_', ' ')}: {error.details()}"
-        return ComponentFailure(self.name, what, doing, words, "timeout" if self._timed_out else "fault")
+        if self._timed_out or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self.host.give_up()
+            what, words = f"gave no answer for {self._timed_out or self.timeout_s:g} s", self._post_mortem()[1]
+            return ComponentFailure(self.name, what, doing, words, "timeout")
+        what, words = self._post_mortem()
+        if what or error.code() is grpc.StatusCode.UNAVAILABLE:
+            self.host.give_up()
+            return ComponentFailure(self.name, what or f"unavailable: {error.details()}", doing, words, "dead")
+        what = f"{error.code().name.lower().replace('_', ' ')}: {error.details()}"
+        return ComponentFailure(self.name, what, doing, words)
 
     def close(self) -> None:
         """End the stream and the session; errors no longer matter."""
         for other in self._others:
             other.close()
+        self._watchdog.drop(self)
         with DOOR:
             self._outbox.put(None)
             self._channel.close()

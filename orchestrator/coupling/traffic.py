@@ -62,6 +62,11 @@ class TrafficLink:
         return self._link.wall_s + self._asked.wall_s
 
     @property
+    def incidents(self) -> Mapping[str, Any]:
+        """The accelerator's; its memory's are told of the memory."""
+        return self._link.incidents
+
+    @property
     def description(self) -> Description:
         return self._link.description
 

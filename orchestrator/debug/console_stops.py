@@ -56,7 +56,7 @@ class StopCommands:
         self.say(f"stop {stop.number}: {stop.describe()}")
 
     def do_catch(self, arg: str) -> None:
-        """catch fault|late|timeout|preemption|tie: when such a thing happens."""
+        """catch fault|late|timeout|dead|preemption|tie: when such a thing happens."""
         stop = self.session.stops.add(Catch(number=self.session.stops.number(), what=arg.strip()))
         self.say(f"stop {stop.number}: {stop.describe()}")
 

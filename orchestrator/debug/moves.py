@@ -227,7 +227,7 @@ class Moves:
                 f"{component} has no process of its own here: set components.{component}.run to process, or debug "
                 "this one: python -m pdb -m metronome debug ..."
             ]
-        link.timeout_s = PATIENCE_S
+        link.be_patient(PATIENCE_S)
         pid = link.host.pid
         return [
             f"{component} is process {pid}; it may now take as long as it likes. In another terminal:",

@@ -80,6 +80,8 @@ class DebugSession:
         """A recorded run; nothing is asked of any component."""
         blocks = list(recording.journal.blocks())
         tape = MemoryTape(exchange for block in blocks for exchange in block.exchanges)
+        for block in blocks:
+            tape.incidents |= block.incidents
         rows = [row for block in blocks for row in block.rows]
         return cls(recording.scenario, recording.inputs, recording.source(tape), tape, rows)
 

@@ -12,7 +12,7 @@ from ..errors import ComponentFailure, InputError, MetronomeError
 from ..units import PS_PER_MS
 from .expressions import Condition, Names
 
-CATCHES = ("fault", "late", "timeout", "preemption", "tie")
+CATCHES = ("fault", "late", "timeout", "dead", "preemption", "tie")
 
 
 class Moment(Protocol):
@@ -157,7 +157,7 @@ class Watch(Stop):
 
 @dataclass(slots=True, kw_only=True)
 class Catch(Stop):
-    """``preemption`` and ``tie`` in the run; ``fault``, ``late`` and ``timeout`` name failures, which always stop."""
+    """``preemption`` and ``tie`` in the run; the others name failures, which always stop."""
 
     what: str
 

@@ -16,6 +16,7 @@ class MemoryTape:
 
     def __init__(self, known: Iterable[Exchange] = ()) -> None:
         self.event = 0
+        self.incidents: dict[str, dict[str, Any]] = {}
         self.sessions: dict[str, list[Exchange]] = {}
         self.log: list[Exchange] = []
         self.snapshots: dict[str, dict[int, dict[str, Any]]] = {}
@@ -29,6 +30,9 @@ class MemoryTape:
     def add(self, exchange: Exchange) -> None:
         self.sessions.setdefault(exchange.session, []).append(exchange)
         self.log.append(exchange)
+
+    def mark(self, component: str, incident: dict[str, Any]) -> None:
+        self.incidents[component] = incident
 
     def of_event(self, event: int) -> list[Exchange]:
         """Messages between that event and the next."""

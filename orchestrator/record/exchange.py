@@ -26,9 +26,11 @@ class Exchange(NamedTuple):
 
 
 class Tape(Protocol):
-    """Answers by session, in order. ``event`` is the number of the present event."""
+    """Answers by session, in order. ``event`` is the number of the present event; ``incidents``, by component, are
+    those that a recording has come to."""
 
     event: int
+    incidents: dict[str, dict[str, Any]]
 
     def get(self, session: str, index: int) -> Exchange | None:
         """The session's message of that index, None where none is known yet."""
@@ -36,6 +38,10 @@ class Tape(Protocol):
 
     def add(self, exchange: Exchange) -> None:
         """The next message of its session."""
+        ...
+
+    def mark(self, component: str, incident: dict[str, Any]) -> None:
+        """From here on another model answers in its place."""
         ...
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
 import msgpack
@@ -34,6 +35,7 @@ _END = struct.Struct("<Q")
 _HEAD_BYTES = _HEADER.size + _CHECK.size
 BLOCK_EVENTS = 1024
 BLOCK_NUMBERS = 100_000  # operations and completions after which a block is written early
+LONGEST_S = 5.0  # so is one that took long to fill: what a killed run loses. Where blocks end changes no result.
 COLUMNS = ("time_ps", "microstep", "priority", "rank", "kind", "about", "cause")
 
 
@@ -54,11 +56,16 @@ class Row(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Events ``first``, ``first`` + 1, ... and the exchanges between them, in order."""
+    """Events ``first``, ``first`` + 1, ... and the exchanges between them, in order. ``incidents``, by component: from
+    then on another model answers."""
 
     first: int
     rows: list[Row]
     exchanges: list[Exchange]
+    incidents: dict[str, dict[str, Any]]
+
+
+MARK = "incident"  # in the place of an exchange's verb
 
 
 #: What decoding raises where the checksums are right and the content is not what we write.
@@ -79,29 +86,48 @@ def decoding(path: Path) -> Iterator[None]:
 class JournalWriter:
     """Writes a recording; as a `Tape` it knows no answers, it only keeps them.
 
-    Memory is bounded: a block is written when it has 1024 events or 100,000 numbers of exchanges.
+    Memory is bounded: a block is written when it has 1024 events, or 100,000 numbers of exchanges, or after 5 s.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
-        self.event = 0
-        self._file = path.open("wb")
+        self._prepare(path.open("wb"), 0)
         self._file.write(MAGIC + _START.pack(VERSION))
+        self._frame(b"H", json.dumps(header).encode(), 0)
+
+    @classmethod
+    def onto(cls, journal: Journal) -> JournalWriter:
+        """Writes on where a recording ends; what lies beyond its last whole block is cut off. Raises InputError."""
+        writer = cls.__new__(cls)
+        try:
+            file = journal.path.open("r+b")
+            file.truncate(journal.end)
+            file.seek(0, 2)
+        except OSError as error:
+            raise InputError(str(journal.path), "recording", None, f"cannot be written to: {error}") from None
+        writer._prepare(file, journal.events)
+        writer._index = list(journal.index)
+        return writer
+
+    def _prepare(self, file: BinaryIO, events: int) -> None:
+        self.event, self._file, self._first = events, file, events + 1
+        self.incidents: dict[str, dict[str, Any]] = {}  # it only writes
         self._packer = msgpack.Packer(autoreset=True)
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._rows: list[tuple[int, ...]] = []
         self._kinds: dict[str, int] = {}
         self._exchanges: list[Any] = []
-        self._numbers, self._first = 0, 1
+        self._numbers = 0
         self._broken = False  # the disk is full, or the like: nothing more is kept
         self._index: list[tuple[int, int]] = []  # first event, offset
-        self._frame(b"H", json.dumps(header).encode(), 0)
+        self._flushed = monotonic()
 
     def see(self, event: Event) -> None:
         """An event is about to act."""
         self.event += 1
         kind = self._kinds.setdefault(event.kind, len(self._kinds))
         self._rows.append((event.time_ps, event.microstep, event.priority, event.rank, kind, event.about, event.cause))
-        if len(self._rows) >= BLOCK_EVENTS or self._numbers >= BLOCK_NUMBERS:
+        full = len(self._rows) >= BLOCK_EVENTS or self._numbers >= BLOCK_NUMBERS
+        if full or monotonic() - self._flushed > LONGEST_S:
             self.flush()
 
     def get(self, session: str, index: int) -> Exchange | None:
@@ -112,6 +138,9 @@ class JournalWriter:
             return
         self._exchanges.append(pack(exchange))
         self._numbers += len(exchange.asked) + (len(exchange.asked[1]) if exchange.verb == "advance" else 0)
+
+    def mark(self, component: str, incident: dict[str, Any]) -> None:
+        self.add(Exchange(component, self.event, MARK, (), incident))
 
     def flush(self) -> None:
         """Write what there is as a block. Raises OSError where it cannot be written."""
@@ -130,6 +159,7 @@ class JournalWriter:
             raise
         self._first += len(self._rows)
         self._rows, self._exchanges, self._numbers, self._kinds = [], [], 0, {}
+        self._flushed = monotonic()
 
     def close(self, status: str, error: str) -> None:
         """How the run ended; the recording is whole. Raises OSError where it cannot be written."""
@@ -243,6 +273,25 @@ class Journal:
         last = self._block(self._blocks[-1][1])
         return last.first + len(last.rows) - 1
 
+    @property
+    def index(self) -> Sequence[tuple[int, int]]:
+        """First event and place in the file of every block."""
+        return self._blocks
+
+    @property
+    def end(self) -> int:
+        """Where the last whole block ends; of a recording without any, its header."""
+        head = self._head(self._blocks[-1][1] if self._blocks else len(MAGIC) + _START.size)
+        if head is None:
+            raise self._bad("is damaged at its end")
+        return head[2] + head[1]
+
+    def cut_ending(self) -> None:
+        """Forget how the run ended. Its last block goes with it: there, too, is what was asked and said as it ended."""
+        if self.ending is not None:
+            last = self._blocks.pop() if self._blocks else (1, 0)
+            self.ending, self.truncated, self.events = None, True, last[0] - 1
+
     def blocks(self) -> Iterator[Block]:
         for _, offset in self._blocks:
             yield self._block(offset)
@@ -278,7 +327,10 @@ class Journal:
         rows[6] = np.arange(first, first + rows.shape[1]) - rows[6]
         columns = rows.tolist()
         columns[4] = [_of(str, kinds[kind]) for kind in columns[4]]
-        return Block(first, [Row(*row) for row in zip(*columns, strict=True)], [unpack(e) for e in exchanges])
+        found = [unpack(e) for e in exchanges]
+        incidents = {e.session: _of(dict, e.answer) for e in found if e.verb == MARK}
+        rest = [e for e in found if e.verb != MARK]
+        return Block(first, [Row(*row) for row in zip(*columns, strict=True)], rest, incidents)
 
     def close(self) -> None:
         self._file.close()

@@ -64,7 +64,7 @@ class TapedLink:
     ) -> None:
         self.name, self._description, self.remote, self.image = name, description, remote, image
         self.session = f"{name}#{number}"
-        self.tape, self.live = tape, live
+        self.tape, self.live, self._marked = tape, live, False
         self.position = 0  # messages so far
         self._sessions = 1
         self._asked: tuple[Any, ...] = ()
@@ -81,6 +81,10 @@ class TapedLink:
     @property
     def wall_s(self) -> float:
         return self.live.wall_s
+
+    @property
+    def incidents(self) -> Mapping[str, Any]:
+        return self.live.opened.incidents if self.live.opened else self.tape.incidents.get(self.name, {})
 
     def again(self) -> Link:
         self._sessions += 1
@@ -131,6 +135,10 @@ class TapedLink:
         except ComponentFailure as failure:
             self._keep("advance", self._asked, failure, None)
             raise
+        fallback = self.live.link.incidents.get("fallback")
+        if fallback and not self._marked:
+            self._marked = True
+            self.tape.mark(self.name, {"fallback": fallback})
         self._keep("advance", self._asked, answer, None)
         return answer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..errors import ComponentFailure, DivergenceError, InputError, RecordingEndsError
 from ..kernel.queue import Event
@@ -20,6 +21,7 @@ class ReplayTape:
 
     def __init__(self, journal: Journal) -> None:
         self.event = 0
+        self.incidents: dict[str, dict[str, Any]] = {}
         self._events = journal.events
         self._blocks = journal.blocks()
         self._rows: deque[Row] = deque()
@@ -33,6 +35,9 @@ class ReplayTape:
         return kept.popleft()
 
     def add(self, exchange: Exchange) -> None:
+        raise RecordingEndsError(f"the recording ends at event {self.event}")
+
+    def mark(self, component: str, incident: dict[str, Any]) -> None:
         raise RecordingEndsError(f"the recording ends at event {self.event}")
 
     def check(self, event: Event) -> None:
@@ -50,6 +55,7 @@ class ReplayTape:
         if block is None:
             return False
         self._rows.extend(block.rows)
+        self.incidents |= block.incidents
         for exchange in block.exchanges:
             self._sessions.setdefault(exchange.session, deque()).append(exchange)
         return True

@@ -22,7 +22,7 @@ from ..scenario.loading import digest
 from ..simulation import Simulation
 from ..units import PJ_PER_J, PS_PER_MS, PS_PER_NS, PS_PER_S
 from ..workload.slo import Slo
-from . import html
+from . import html, requests
 from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
 from .uncertainty import error_bars, relative_error
@@ -143,6 +143,7 @@ def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[
         **({"image": link.image} if link.image else {}),
         "calls": usage.calls,
         "cached": usage.cached,
+        **link.incidents,
         "wall_s": simulation.ports.wall_s(name),
         "provenance": {str(p): usage.provenance[p] for p in reversed(PROVENANCE_ORDER) if usage.provenance[p]},
         **({"statistics": statistics} if statistics else {}),
@@ -237,38 +238,11 @@ def _failures(simulation: Simulation) -> Table:
     return Table(FAILURE_COLUMNS, rows)
 
 
-REQUEST_COLUMNS = (
-    "id",
-    "instance",
-    "input",
-    "output",
-    "arrival",
-    "queued",
-    "scheduled",
-    "first_token",
-    "end",
-    "ttft",
-    "tpot",
-    "e2el",
-    "preemptions",
-    "prefix_hit",
-)
-
-
 def _requests(simulation: Simulation) -> Table:
     """One row a finished request, by id; times in ns, rounded down."""
-    rows: list[tuple[Cell, ...]] = []
-    for s in sorted(simulation.recorder.done, key=lambda s: s.request.id):
-        r = s.request
-        times = (r.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
-        tpot = (s.end_ps - s.first_token_ps) // (r.output_tokens - 1) // PS_PER_NS if r.output_tokens > 1 else None
-        ttft, e2el = (s.first_token_ps - r.arrival_ps) // PS_PER_NS, (s.end_ps - r.arrival_ps) // PS_PER_NS
-        places = [s.place] if s.origin is None else [s.origin.place, s.place]
-        name = ">".join(simulation.replicas[place].name for place in places)
-        sizes = (r.id, name, r.input_tokens, r.output_tokens)
-        latencies = (ttft, tpot, e2el, s.num_preemptions, s.num_cached_tokens)
-        rows.append((*sizes, *(time // PS_PER_NS for time in times), *latencies))
-    return Table(REQUEST_COLUMNS, rows)
+    names = [replica.name for replica in simulation.replicas]
+    done = sorted(simulation.recorder.done, key=lambda state: state.request.id)
+    return Table(requests.COLUMNS, [requests.row(state, names) for state in done])
 
 
 SERIES_COLUMNS = ("t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w")

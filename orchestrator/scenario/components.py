@@ -82,6 +82,12 @@ class SurrogateOptions(Part):
         return given.removesuffix("calls").strip() if isinstance(given, str) else given
 
 
+class Fallback(Part):
+    """A model of the same kind that answers on, in this process, where a component cannot be started anew."""
+
+    fallback: str
+
+
 class ComponentOptions(Part):
     """Who answers for one piece of hardware; further keys are the model's own configuration."""
 
@@ -99,7 +105,13 @@ class ComponentOptions(Part):
         gt=0,
         description="longest silence while it owes an answer; of a model that drives a tool, the tool's",
     )
+    answer_timeout_s: float = Field(default=3600, gt=0, description="longest wait for one answer, whatever it says")
     start_timeout_s: float = Field(default=30, gt=0)
+    on_failure: Literal["recover", "fail"] | Fallback = Field(
+        default="recover",
+        description="recover: start it anew and bring it to where it was, to the identical result; fail: end the run; "
+        "{fallback: MODEL}: as recover, and where that fails another model answers on (marked in the result)",
+    )
     container: ContainerOptions | None = None
     address: AddressOptions | None = None
     surrogate: SurrogateOptions | None = None
@@ -112,6 +124,10 @@ class ComponentOptions(Part):
             raise ValueError("run: command needs command: [program, arguments...]")
         if self.run == "command" and self.model is not None:
             raise ValueError("run: command has no model: what answers is the program's own")
+        if self.run == "inprocess" and self.on_failure != "recover":
+            raise ValueError(
+                "on_failure is for components outside this process: run: process, command, container or address"
+            )
         return self
 
     @property

@@ -135,9 +135,9 @@ def as_yaml(scenario: Scenario) -> str:
 
 
 def digest(scenario: Scenario) -> str:
-    """SHA-256 of what determines the result: all but where components run and how long they may take."""
+    """SHA-256 of what determines the result: all but where components run, and what if they are slow or fail."""
     data = scenario.model_dump(mode="json")
-    placement = ("run", "timeout_s", "start_timeout_s", "container", "address")
+    placement = ("run", "timeout_s", "answer_timeout_s", "start_timeout_s", "on_failure", "container", "address")
     components = {
         name: {key: value for key, value in options.items() if key not in placement and value is not None}
         for name, options in data["components"].items()

@@ -128,8 +128,8 @@ def test_what_it_cannot_do_is_refused_before_time_0():
         Memory({**ECHO, "command": ["sh", "{watts}"]}).declare([READ])
     with pytest.raises(UnsupportedOperation, match="kinds are write"):
         Memory({**ECHO, "kinds": ["write"]}).declare([READ])
-    with pytest.raises(ToolFailure, match="cannot be started"):
-        took(Memory, READ, (5,), **{**ECHO, "command": ["/no/such/tool"]})
+    with pytest.raises(ConfigError, match="no such program"):
+        Memory({**ECHO, "command": ["/no/such/tool"]})
     with pytest.raises(ToolFailure, match="outside the scratch folder"):
         took(Memory, READ, (5,), **ECHO, inputs={"../x": "y"})
 

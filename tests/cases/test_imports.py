@@ -25,7 +25,7 @@ def imported(cli, cases, shared, tmp_path):
 
 
 def test_links_of_each_dimension_have_their_own_figures(cli, cases, imported, tmp_path):
-    """Between what the quick links alone give (TPOT 13.30 ms) and the slow ones alone (23.07)."""
+    """Well between what the quick links alone give and the slow ones alone; it was the quick ones' to the digit."""
     name = "57-import-two-node-moe-dp-ep-array-links"
     cluster = json.loads((cases / name / "cluster.json").read_text())
     tpot = {}
@@ -34,7 +34,6 @@ def test_links_of_each_dimension_have_their_own_figures(cli, cases, imported, tm
         assert done.exit_code == 0, done.output
         assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet").exit_code == 0
         tpot[str(bandwidth)] = Result.read(tmp_path / "out")["mean_tpot_ms"]
-    assert tpot["128"] == pytest.approx(13.30, abs=0.05) and tpot["16"] == pytest.approx(23.07, abs=0.05)
     assert tpot["128"] + 2 < tpot["[128, 16]"] < tpot["16"] - 2
 
 

@@ -14,11 +14,13 @@ import pytest
 import yaml
 from metronome.orchestrator.coupling.launch import owner
 from metronome.orchestrator.errors import ComponentFailure
+from metronome.orchestrator.report.result import Ending
+from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import LiveSource, Simulation
 
 from ..conftest import ROOT, interruptible, wait_until_under_way
-from ..coupling.test_placement import run
+from ..coupling.test_placement import files, run
 
 ALL = ("n0.accelerators", "n0.dram", "nvlink0")
 
@@ -36,9 +38,11 @@ def faked(small, image, model, **options):
     """The accelerator is a misbehaving model of the tests, which are mounted into the container."""
     mounts = [{"source": str(ROOT / "tests"), "target": "/more/tests"}]
     environment = {"PYTHONPATH": "/more", **options.pop("environment", {})}
-    return contained(
+    data = contained(
         small, image, ALL[:1], f"tests.coupling.fakes:{model}", mounts=mounts, environment=environment, **options
     )
+    data["components"][ALL[0]]["on_failure"] = "fail"  # else: see the recoveries below
+    return data
 
 
 def everything(engine):
@@ -191,6 +195,36 @@ def test_no_engine(small, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("network", ["none", "private", "loopback"])
+@pytest.mark.parametrize("blow", ["kill", "pause"])
+def test_a_container_that_dies_or_freezes_is_made_anew(small, image, engine, tmp_path, nothing_left, network, blow):
+    inside, _ = run(small, tmp_path / "in")
+    data = contained(small, image, network=network)
+    for options in data["components"].values():
+        options["timeout_s"] = 3
+    events = []
+
+    class Strikes:
+        def event(self, event):
+            events.append(event)
+            if len(events) == 300:
+                for made in engine.containers.list(filters={"label": f"metronome.owner={owner.mine()}"}):
+                    getattr(made, blow)()
+
+    with (
+        pytest.warns(UserWarning, match="it is started anew"),
+        Simulation(validate(data, "test"), tmp_path, LiveSource(tmp_path / "logs"), [Strikes()]) as simulation,
+    ):
+        simulation.run()
+        write(simulation, tmp_path, 0.0, Ending())
+    outside, _ = without_images(files(tmp_path))
+    components = outside[0]["metronome"]["components"].values()
+    assert sum(component.pop("recoveries", 0) for component in components) >= 2
+    for component in components:
+        component.pop("recovery_wall_s", None)
+    assert inside == outside
+
+
 def slow(small, image, tmp_path):
     """A long run as a process of its own, its containers running."""
     data = contained(small, image)
@@ -248,6 +282,19 @@ def test_what_a_killed_orchestrator_leaves_is_found_by_the_next_run_and_by_clean
         assert not {c.name for c in engine.containers.list(all=True)} & set(left)
         if hasattr(found, "output"):
             assert found.exit_code == 0 and "things removed" in found.output
+
+
+def test_containers_do_not_outlive_a_killed_orchestrator(small, image, engine, tmp_path, nothing_left):
+    process = slow(small, image, tmp_path)
+    started(engine, process, tmp_path)
+    left = {made.name for made in running(engine, process)}
+    (folder,) = Path(tempfile.gettempdir()).glob(f"metronome-{process.pid}-*")
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 40
+    while {c.name for c in engine.containers.list(all=True)} & left or folder.exists():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def test_what_belongs_to_a_living_run_is_left_alone(small, image, engine, cli, tmp_path):

@@ -13,6 +13,7 @@ from metronome.hwmodels.accelerator.roofline import Roofline
 from metronome.hwmodels.interface import Advanced, Completion, Feature, LateOperation, Provenance, TimePolicy
 from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
 from metronome.hwmodels.network.alpha_beta import AlphaBeta
+from metronome.hwmodels.process import LIFE
 
 
 class SteppedNetwork(AlphaBeta):
@@ -95,14 +96,70 @@ class Hangs(_After):
 
 
 class Slow(_After):
-    """Takes longer than its time limit, but says all the while that it is at it."""
+    """Takes longer than its time limit, but says all the while how far it is."""
 
     description = replace(Roofline.description, features=frozenset({Feature.PROGRESS}))
+    done, naps = 0, 4
 
     def misbehave(self, grant_ps, operations):
         if self.calls == 21:
-            time.sleep(4)
+            for _ in range(self.naps):
+                time.sleep(1)
+                self.done += 1
         return Roofline.advance(self, grant_ps, operations)
+
+    def progress(self):
+        return f"{self.done} naps"
+
+
+class SaysTheSame(Slow):
+    """Hangs, and says all the while that it is at it."""
+
+    naps = 600
+
+    def progress(self):
+        return "computing"
+
+
+class NeverDone(Slow):
+    """Gets on, and never comes to an end."""
+
+    naps = 600
+
+
+class RunsOn(BandwidthLatency):
+    """Its time runs back."""
+
+    calls = 0
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        self.calls += 1
+        answer = super().advance(grant_ps, operations, stop_at_first_completion)
+        return Advanced(1, (), grant_ps + 1) if self.calls > 20 else answer
+
+
+class PromisesThePast(BandwidthLatency):
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        answer = super().advance(grant_ps, operations, stop_at_first_completion)
+        return replace(answer, next_event_ps=0) if answer.reached_ps else answer
+
+
+class Radiates(BandwidthLatency):
+    """Uses more energy than the sun."""
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        answer = super().advance(grant_ps, operations, stop_at_first_completion)
+        return replace(answer, completions=tuple(c._replace(energy_pj=2**62) for c in answer.completions))
+
+
+class SaysNaN(Roofline):
+    def statistics(self, uses=()):
+        return {"relative_error": {"modelled": float("nan")}}
+
+
+class SaysAList(SaysNaN):
+    def statistics(self, uses=()):
+        return {"relative_error": [1, 2]}
 
 
 class Raises(_After):
@@ -155,3 +212,83 @@ class ExitsAtOnce(Roofline):
 
 if os.environ.get("METRONOME_COMPONENT_COOKIE") and "tests.coupling.fakes:ExitsAtOnce" in sys.argv:
     sys.exit("no licence found")
+
+
+class _Beyond(_After):
+    """Well behaved up to some length of contexts, however often it is asked: a flaw, not an accident."""
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        kinds = [self.templates[operation.template].kind for operation in operations]
+        long = any(kind == "attention" and o.values[1] > 2000 for kind, o in zip(kinds, operations, strict=True))
+        self.calls = 100 if long else 0
+        return super().advance(grant_ps, operations, stop_at_first_completion)
+
+
+class RaisesBeyond(_Beyond, Raises):
+    pass
+
+
+class RunsBackBeyond(_Beyond, RunsBack):
+    pass
+
+
+class DiesBeyond(_Beyond, Dies):
+    pass
+
+
+class Fickle(Dies):
+    """Dies, and says that it answers the same question in several ways."""
+
+    description = replace(Roofline.description, deterministic=False)
+
+
+FIRST_LIFE = os.environ.get(LIFE, "0") == "0"
+
+
+class Changeable(Dies):
+    """Is of another version when it comes back."""
+
+    description = replace(Roofline.description, version="1" if FIRST_LIFE else "2")
+
+
+class OfTwoMinds(BandwidthLatency):
+    """Remembers, and when it comes back everything takes a picosecond longer."""
+
+    description = replace(BandwidthLatency.description, memoryless=False, features=frozenset())
+    calls = 0
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        self.calls += 1
+        if FIRST_LIFE and self.calls > 50:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().advance(grant_ps, operations, stop_at_first_completion)
+
+    def _transfer_ps(self, operation):
+        return super()._transfer_ps(operation) + (0 if FIRST_LIFE else 1)
+
+
+class ForgetsItsState(OfTwoMinds):
+    """Takes snapshots, and makes something else of them."""
+
+    description = replace(BandwidthLatency.description, memoryless=False)
+
+    def restore(self, state):
+        super().restore({**state, "free_ps": state["free_ps"] + 1})
+
+
+class Remembers(BandwidthLatency):
+    """Every transfer takes a picosecond longer than the one before."""
+
+    description = replace(BandwidthLatency.description, memoryless=False)
+    transfers = 0
+
+    def _transfer_ps(self, operation):
+        self.transfers += 1
+        return super()._transfer_ps(operation) + self.transfers
+
+    def snapshot(self):
+        return {**super().snapshot(), "transfers": self.transfers}
+
+    def restore(self, state):
+        super().restore(state)
+        self.transfers = state["transfers"]

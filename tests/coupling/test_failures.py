@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import metronome
 import pytest
 import yaml
 from metronome.orchestrator.errors import ComponentFailure, MetronomeError
@@ -24,6 +26,8 @@ FAKES = "tests.coupling.fakes"
 
 
 def scenario(small, component, model, **options):
+    if options.get("run") == "process":
+        options.setdefault("on_failure", "fail")  # else: test_recovery.py
     return {**small, "components": {component: {"model": f"{FAKES}:{model}", **options}}}
 
 
@@ -59,7 +63,10 @@ def test_a_component_process_that_fails(small, tmp_path, model, message):
     [
         ("BreaksPromise", "promised to act at 1000000000 ps and did not"),
         ("OverReaches", "beyond its grant"),
-        ("FallsSilent", "n0.dram has not completed operation 0"),
+        ("RunsOn", "n0.dram: says it is at 1 ps, and was at [0-9]+ ps before"),
+        ("PromisesThePast", "n0.dram: promises to act at 0 ps, and is at [0-9]+ ps already"),
+        ("Radiates", "n0.dram: says operation [0-9]+ took 4611686018427387904 pJ"),
+        ("FallsSilent", "n0.dram: has not completed operation 0"),
     ],
 )
 @pytest.mark.parametrize("where", ["inprocess", "process"])
@@ -80,6 +87,49 @@ def test_a_component_that_hangs_is_given_up_after_its_time(small, tmp_path):
 def test_a_slow_component_that_says_so_is_waited_for(small, tmp_path):
     small["workload"]["num_requests"] = 5
     run(accelerator(small, "Slow", "process", timeout_s=2), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "limit", "seconds"), [("SaysTheSame", "timeout_s", 2), ("NeverDone", "answer_timeout_s", 4)]
+)
+def test_liveness_is_no_progress_and_progress_has_an_end(small, tmp_path, model, limit, seconds):
+    options = {"timeout_s": 2, limit: seconds}
+    started = time.monotonic()
+    with pytest.raises(ComponentFailure, match=f"gave no answer for {seconds} s"):
+        run(accelerator(small, model, "process", **options), tmp_path)
+    assert time.monotonic() - started < 20 and children() == []
+
+
+@pytest.mark.parametrize("model", ["SaysNaN", "SaysAList"])
+@pytest.mark.parametrize("where", ["inprocess", "process"])
+def test_statistics_that_cannot_be_lose_no_results(small, tmp_path, model, where):
+    data = accelerator(small, model, where)
+    result = metronome.run(data, out=tmp_path)
+    said = result.metrics["metronome"]["components"]["n0.accelerators"]["statistics"]
+    assert "relative_error" in said["error"] and result.status == "complete" and len(result.requests) == 40
+
+
+def frozen(processes):
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("by_signal", [False, True])
+def test_many_that_are_frozen_are_given_up_side_by_side(small, tmp_path, by_signal):
+    """Within timeout_s + 1 s, results written and nobody left, and so on Ctrl-C."""
+    process = slow_run(small, tmp_path, timeout_s=3, on_failure="fail")
+    pids = children(process.pid)
+    frozen(pids)
+    started = time.monotonic()
+    if by_signal:
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    took = time.monotonic() - started
+    assert process.returncode == (130 if by_signal else 3), stderr
+    assert not [pid for pid in pids if alive(pid)]
+    assert (tmp_path / "out/result.json").exists()
+    assert took < 9, took  # on an idle machine 1.6 and 4 s; one after another it would be 15 s more
 
 
 def test_a_component_that_exits_at_once(small, tmp_path):
@@ -109,10 +159,10 @@ def test_a_failed_run_leaves_partial_results_and_exit_code_3(small, tmp_path, cl
     assert "the end is near" in (tmp_path / "out/logs/n0.accelerators.log").read_text()
 
 
-def slow_run(small, tmp_path) -> subprocess.Popen:
+def slow_run(small, tmp_path, **options) -> subprocess.Popen:
     """A run in processes that takes long, started as a user would, already under way."""
     small["workload"] |= {"num_requests": 1_000_000}
-    small["components"] = {name: {"run": "process"} for name in ("n0.accelerators", "n0.dram", "nvlink0")}
+    small["components"] = {name: {"run": "process", **options} for name in ("n0.accelerators", "n0.dram", "nvlink0")}
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump(small))
     command = [
@@ -158,6 +208,18 @@ def test_sigkill_of_the_orchestrator_leaves_no_process(small, tmp_path):
     process.kill()
     process.communicate()
     wait_for(lambda: not [pid for pid in pids if alive(pid)])
+
+
+def test_a_frozen_component_and_its_folder_do_not_outlive_a_killed_orchestrator(small, tmp_path):
+    """It can end itself no more; the keeper does it."""
+    process = slow_run(small, tmp_path)
+    pids = children(process.pid)
+    folders = list(Path(tempfile.gettempdir()).glob(f"metronome-{process.pid}-*"))
+    assert len(folders) == 1
+    frozen(pids)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not [pid for pid in pids if alive(pid)] and not folders[0].exists())
 
 
 def children(parent: int | None = None) -> list[int]:

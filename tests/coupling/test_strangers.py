@@ -27,6 +27,7 @@ EXPECTED = {
     "astrasim": {"keep_scratch", "program"},
     "attacc": {"config", "generator", "keep_scratch", "program"},
     "booksim2": {"config", "keep_scratch", "program"},
+    "composite": {"parts"},
     "dramsim3": {"config", "keep_scratch", "program"},
     "ns3": {"program"},
     "profiled": {"bundle"},

@@ -185,7 +185,9 @@ def test_bad_requests_are_answered_and_the_session_lives(client):
 
 
 def test_a_failing_component_is_an_exception(client, small, tmp_path):
-    small["components"] = {"n0.accelerators": {"model": "tests.coupling.fakes:Dies", "run": "process"}}
+    small["components"] = {
+        "n0.accelerators": {"model": "tests.coupling.fakes:Dies", "run": "process", "on_failure": "fail"}
+    }
     path = tmp_path / "dies.yaml"
     path.write_text(json.dumps(small))
     client.request("initialize", adapterID="metronome")

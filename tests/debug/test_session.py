@@ -275,7 +275,7 @@ def test_another_router_from_the_middle_on(small, tmp_path):
 
 
 FAILURES = [
-    ("Dies", "fault", "process"),
+    ("Dies", "dead", "process"),
     ("Hangs", "timeout", "process"),
     ("Late", "late", "process"),
     ("Late", "late", "inprocess"),
@@ -284,7 +284,9 @@ FAILURES = [
 
 @pytest.mark.parametrize(("fake", "code", "run"), FAILURES)
 def test_a_failure_stops_the_session_and_it_stays_usable(small, tmp_path, fake, code, run):
-    small["components"] = {"n0.accelerators": {"model": f"tests.coupling.fakes:{fake}", "run": run, "timeout_s": 2}}
+    on_failure = "fail" if run == "process" else "recover"
+    options = {"model": f"tests.coupling.fakes:{fake}", "run": run, "timeout_s": 2, "on_failure": on_failure}
+    small["components"] = {"n0.accelerators": options}
     with opened(validate(small, "test"), tmp_path, tmp_path / "logs") as session:
         catch = session.stops.add(Catch(number=1, what=code))
         reason = session.run()

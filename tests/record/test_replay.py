@@ -115,7 +115,9 @@ def test_other_messages_to_a_component_are_a_difference(small, cli, tmp_path, mo
 
 
 def test_a_failed_run_fails_again_in_the_same_place(small, cli, tmp_path):
-    small["components"] = {"n0.accelerators": {"model": "tests.coupling.fakes:Dies", "run": "process"}}
+    small["components"] = {
+        "n0.accelerators": {"model": "tests.coupling.fakes:Dies", "run": "process", "on_failure": "fail"}
+    }
     first = cli("run", written(small, tmp_path), "-o", tmp_path / "rec", "--record", "--quiet")
     assert first.exit_code == 3
     again = cli("replay", tmp_path / "rec", "-o", tmp_path / "again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -31,35 +31,63 @@ def differing(version: str, mode: str, first: int, count: int) -> list[int]:
     return [seed for seed in range(first, first + count) if differs(real, mode, seed)]
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
+    """What is to be played; ``versions`` in order."""
     parser = argparse.ArgumentParser(prog="make truth", description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="workloads a mode and version")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--write", action="store_true", help="replace the table of docs/truth.md")
+    parser.add_argument("--version", help="of vLLM; default: all that are installed")
+    parser.add_argument("--mode", choices=(*MODES, RANKS), help="default: all")
+    parser.add_argument("--write", action="store_true", help="put what was played into the table of docs/truth.md")
     given = parser.parse_args()
-    versions = [name.partition("@")[2] for name in environment.BY_NAME if environment.installed(name)]
-    if not versions:
-        parser.error("no version of vLLM is installed: metronome tools install vllm@0.19.0")
-    rows = ["| vLLM | mode | workloads | differ |", "|---|---|---|---|"]
+    there = [name.partition("@")[2] for name in environment.BY_NAME if environment.installed(name)]
+    given.versions = sorted((v for v in there if given.version in (None, v)), key=_parts)
+    if not given.versions:
+        parser.error(f"not installed: metronome tools install vllm@{given.version or '0.19.0'}")
+    return given
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def seeds_that_differ(pool: Executor, version: str, mode: str, count: int) -> list[int]:
+    firsts = range(0, count, CHUNK)
+    sizes = [min(CHUNK, count - first) for first in firsts]
+    found = pool.map(differing, [version] * len(sizes), [mode] * len(sizes), firsts, sizes)
+    return [seed for chunk in found for seed in chunk]
+
+
+def table(played: dict[tuple[str, str], str], page: str) -> str:
+    """The page with the rows of what was played; the others stay as they are."""
+    head, _, tail = page.partition(MARK)
+    rows = {tuple(cell.strip() for cell in row.split("|")[1:3]): row for row in tail.strip().splitlines()[2:]}
+    rows |= {key: f"| {' | '.join(key)} | {cells} |" for key, cells in played.items()}
+    order = (*MODES, RANKS)
+    ordered = sorted(rows.items(), key=lambda row: (_parts(row[0][0]), order.index(row[0][1])))
+    lines = ["| vLLM | mode | workloads | differ |", "|---|---|---|---|", *(row for _, row in ordered)]
+    return f"{head}{MARK}\n" + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    given = arguments()
+    played: dict[tuple[str, str], str] = {}
     failed = []
     with ProcessPoolExecutor(given.workers) as pool:
-        for version in sorted(versions, key=lambda text: [int(part) for part in text.split(".")]):
-            for mode in (*MODES, RANKS):
+        for version in given.versions:
+            for mode in (*MODES, RANKS) if given.mode is None else (given.mode,):
                 if mode in OTHERS.get(version, ()):
-                    rows.append(f"| {version} | {mode} | 0 | other rules |")
+                    played[version, mode] = "0 | other rules"
                     continue
-                began, firsts = time.monotonic(), range(0, given.count, CHUNK)
-                sizes = [min(CHUNK, given.count - first) for first in firsts]
-                found = pool.map(differing, [version] * len(sizes), [mode] * len(sizes), firsts, sizes)
-                seeds = [seed for chunk in found for seed in chunk]
-                rows.append(f"| {version} | {mode} | {given.count:,} | {len(seeds):,} |")
-                print(rows[-1], f"{time.monotonic() - began:.0f} s", flush=True)
+                began = time.monotonic()
+                seeds = seeds_that_differ(pool, version, mode, given.count)
+                played[version, mode] = f"{given.count:,} | {len(seeds):,}"
+                print(f"{version}, {mode}: {played[version, mode]}, {time.monotonic() - began:.0f} s", flush=True)
                 failed += [(version, mode, seeds[0])] if seeds else []
     for version, mode, seed in failed:
         print(f"\n{version}, {mode}, seed {seed}: {told(RealScheduler(version), mode, seed)}")
     if given.write:
-        text = PAGE.read_text()
-        PAGE.write_text(f"{text[: text.index(MARK)]}{MARK}\n" + "\n".join(rows) + "\n")
+        PAGE.write_text(table(played, PAGE.read_text()))
     raise SystemExit(1 if failed else 0)
 
 

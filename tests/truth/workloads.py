@@ -20,7 +20,14 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 #: Modes whose rules in a version are known to be others than ours (docs/truth.md).
-OTHERS = {"0.12.0": ("remote K and V, decode", "remote K and V, decode, asynchronous")}
+OTHERS = {
+    "0.12.0": (
+        "remote K and V, decode",
+        "remote K and V, decode, asynchronous",
+        "windows, synchronous",
+        "windows, asynchronous",
+    )
+}
 RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, and who gets a request
 
 

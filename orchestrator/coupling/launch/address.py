@@ -5,18 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from ...errors import InputError
 from ..components import ComponentSpec
 from ..link import Link
-from ..remote import RemoteLink, Watchdog
+from ..recovery import Home, connect
+from ..remote import Watchdog
 from .endpoint import Endpoint, Tls
 
 
 class Stranger:
-    """A host that is not ours: nothing is known of it but what it answers."""
+    """A host that is not ours: nothing is known of it but what it answers. Who has started it may start it anew."""
 
     pid, image = 0, ""
+
+    def __init__(self, spec: ComponentSpec) -> None:
+        self._spec = spec
+
+    def endpoint(self) -> Endpoint:
+        endpoint = endpoint_of(self._spec)
+        endpoint.await_health(self._spec.name, self._spec.options.start_timeout_s, self.post_mortem)
+        return endpoint
+
+    def give_up(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
 
     def last_words(self) -> str:
         return ""
@@ -32,15 +48,16 @@ def open_addresses(specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
     links: dict[str, Link] = {}
     try:
         for spec in specs:
-            endpoint = endpoint_of(spec)
-            host = Stranger()
-            endpoint.await_health(spec.name, spec.options.start_timeout_s, host.post_mortem)
-            links[spec.name] = RemoteLink(spec, endpoint, watchdog, host)
+            links[spec.name] = connect(Home(spec, watchdog, partial(_stranger, spec)))
         yield links
     finally:
         watchdog.close()
         for link in links.values():
             link.close()
+
+
+def _stranger(spec: ComponentSpec, life: int) -> Stranger:
+    return Stranger(spec)
 
 
 def endpoint_of(spec: ComponentSpec) -> Endpoint:

@@ -16,28 +16,32 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound
+from metronome.adapters.tools.keeper import keeper
 from metronome.component.v1.server_side import server_side
+from metronome.hwmodels.process import LIFE
 
 from ...errors import ComponentFailure
 from ...scenario.components import ContainerOptions
 from .. import registry
 from ..components import ComponentSpec
 from ..link import Link
-from ..remote import RemoteLink, Watchdog
+from ..recovery import Home, connect
+from ..remote import Watchdog
 from . import owner
 from .certificates import make_certificates
 from .endpoint import Endpoint, Tls
+from .engine import LABEL, engine, naming, reason, socket_of, sweep, tagged
 
-LABEL = "metronome"  # metronome.run, .component, .owner, .host
 INSIDE = "/run/metronome"  # where the socket's folder, or the certificates, are in a container
 SOCKET = "component.sock"
 OWN = "config.json"  # what the component is told is its own: no client of it changes a program or a path
@@ -48,21 +52,53 @@ NOBODY = 65532  # the usual non-root user of images
 
 
 class Container:
-    """One container hosting one component; `Host` of its link."""
+    """One container hosting one component; ``folder`` is what it shares with us, ``network`` what it is reached by."""
 
-    def __init__(self, spec: ComponentSpec, made: Any, image: str, log: Path) -> None:
-        self.spec, self.made, self.image = spec, made, image
+    def __init__(self, spec: ComponentSpec, made: Any, image: str, log: Path, folder: Path, network: str) -> None:
+        self.spec, self.made, self.image, self.folder, self._network = spec, made, image, folder, network
+        self._given_up = False
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._log = log
         self._reader = threading.Thread(target=self._copy, daemon=True, name=f"logs of {spec.name}")
 
     def start(self) -> None:
-        self.made.start()
+        with naming(self.spec.name, "starting"):
+            self.made.start()
         self._reader.start()
+
+    def endpoint(self) -> Endpoint:
+        endpoint = self._endpoint()
+        endpoint.await_health(
+            self.spec.name, self.spec.options.start_timeout_s, lambda: (self.fate(), self.last_words())
+        )
+        return endpoint
+
+    def _endpoint(self) -> Endpoint:
+        options = self.spec.options.container
+        network = options.network if options else "none"
+        if network == "none":
+            return Endpoint(f"unix:{self.folder / SOCKET}")
+        own = _tls(self.folder)
+        authority, certificate, key = ((own / name).read_bytes() for name in ("ca.pem", "client.pem", "client.key"))
+        return Endpoint(self._await_address(network), Tls(authority, certificate, key, self.spec.name))
+
+    def _await_address(self, network: str) -> str:
+        """The address docker has given it; a container that has ended has none."""
+        with naming(self.spec.name, "starting"):
+            self.made.reload()
+        settings = self.made.attrs["NetworkSettings"]
+        bindings = (settings["Ports"] or {}).get(f"{PORT}/tcp")
+        if network == "loopback" and bindings:
+            return f"127.0.0.1:{bindings[0]['HostPort']}"
+        own = (settings["Networks"] or {}).get(self._network, {}).get("IPAddress")
+        if own:
+            return f"{own}:{PORT}"
+        fate, words = self.post_mortem()
+        raise ComponentFailure(self.spec.name, fate or "has no address", "starting", words)
 
     def _copy(self) -> None:
         """Everything it prints, into the run's folder; the last lines are kept for messages."""
-        with self._log.open("wb") as file, contextlib.suppress(DockerException, requests.RequestException, OSError):
+        with self._log.open("ab") as file, contextlib.suppress(DockerException, requests.RequestException, OSError):
             for chunk in self.made.logs(stream=True, follow=True):
                 file.write(chunk)
                 file.flush()
@@ -105,13 +141,23 @@ class Container:
             time.sleep(0.05)
         return "", self.last_words()
 
+    def give_up(self) -> None:
+        self._given_up = True
+
+    def kill(self) -> None:
+        self.give_up()
+        self.remove()
+
     def remove(self) -> None:
+        """Asked to end first; one that does not answer any more, or is paused, is killed."""
         with contextlib.suppress(DockerException, requests.RequestException):
-            self.made.stop(timeout=STOP_S)
+            if not self._given_up and not self.state.get("Paused"):
+                self.made.stop(timeout=STOP_S)
         if self._reader.ident is not None:
             self._reader.join(2)
         with contextlib.suppress(DockerException, requests.RequestException):
             self.made.remove(v=True, force=True)
+        keeper().removed(_path(self.made.id))
 
 
 @contextmanager
@@ -125,29 +171,20 @@ def open_containers(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterat
     owner.sweep_folders()
     folder = owner.make_folder()
     (logs or folder).mkdir(parents=True, exist_ok=True)
+    keeper().folder(str(folder))
     run = _Run(client, folder, logs or folder)
     watchdog = Watchdog()
     links: dict[str, Link] = {}
     try:
-        for spec in specs:
-            run.create(spec)
-        for host in run.hosts:
-            with _naming(host.spec.name, "starting"):
-                host.start()
-        for host in run.hosts:
-            endpoint = run.endpoint(host)
-            endpoint.await_health(host.spec.name, host.spec.options.start_timeout_s, _fate(host))
-            links[host.spec.name] = RemoteLink(host.spec, endpoint, watchdog, host)
+        homes = [Home(spec, watchdog, partial(run.start, spec)) for spec in specs]
+        for home in homes:
+            links[home.spec.name] = connect(home)
         yield links
     finally:
         watchdog.close()
         for link in links.values():
             link.close()
         run.remove()
-
-
-def _fate(host: Container) -> Callable[[], tuple[str, str]]:
-    return lambda: (host.fate(), host.last_words())
 
 
 class _Run:
@@ -167,12 +204,19 @@ class _Run:
             f"{LABEL}.host": platform.node(),
         }
 
-    def create(self, spec: ComponentSpec) -> None:
+    def start(self, spec: ComponentSpec, life: int) -> Container:
+        """A container that begins to start. Raises ComponentFailure."""
+        host = self._create(spec, life)
+        self.hosts.append(host)
+        host.start()
+        return host
+
+    def _create(self, spec: ComponentSpec, life: int) -> Container:
         options = spec.options.container
         if options is None:
             options = ContainerOptions()
         user = options.user or (f"{NOBODY}:{NOBODY}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}")
-        shared = self._shared(spec, user, options.network != "none")
+        shared = self._shared(spec, life, user, options.network != "none")
         listen = f"unix:{INSIDE}/{SOCKET}" if options.network == "none" else f"0.0.0.0:{PORT}"
         command = options.command or ["serve-component", spec.model, "--listen", "{listen}", "--config", "{config}"]
         command = [part.replace("{listen}", listen).replace("{config}", f"{INSIDE}/{OWN}") for part in command]
@@ -192,13 +236,13 @@ class _Run:
             docker.types.Mount(m.target, str((spec.folder / m.source).resolve()), "bind", read_only=m.read_only)
             for m in options.mounts
         ]
-        with _naming(spec.name, f"making a container of the image {options.image}"):
+        with naming(spec.name, f"making a container of the image {options.image}"):
             image = self._image(spec.name, options.image, options.pull)
             memory = f"{options.memory_mib}m" if options.memory_mib else None
             made = self._client.containers.create(
                 image,
                 command,
-                name=f"metronome-{self.id}-{spec.rank}",
+                name=f"metronome-{self.id}-{spec.rank}" + (f"-{life}" if life else ""),
                 labels=self.labels(spec.name),
                 init=True,
                 user=user,
@@ -210,26 +254,37 @@ class _Run:
                 mem_limit=memory,
                 memswap_limit=memory,
                 nano_cpus=int(options.cpus * 1e9) if options.cpus else None,
-                environment=options.environment,
+                environment={LIFE: str(life), **options.environment},
                 mounts=mounts,
                 **self._networking(options.network),
                 **_gpus(options.gpus),
             )
-        self.hosts.append(Container(spec, made, image.id, self._logs / f"{spec.name}.log"))
+        self._keep(_path(made.id))
+        log = self._logs / f"{spec.name}.log"
+        if not life:
+            log.unlink(missing_ok=True)  # an earlier run's
+        return Container(spec, made, image.id, log, shared, self._network.name if self._network else "")
 
-    def _shared(self, spec: ComponentSpec, user: str, tls: bool) -> Path:
+    def _keep(self, path: str) -> None:
+        """Removed when we are gone, where the engine is on this machine; else by the next run (`sweep`)."""
+        socket = socket_of(self._client)
+        if socket:
+            keeper().made(path, socket)
+
+    def _shared(self, spec: ComponentSpec, life: int, user: str, tls: bool) -> Path:
         """The folder that is mounted into the container, for its socket or its certificates."""
-        shared = self._folder / str(spec.rank)
+        shared = self._folder / f"{spec.rank}.{life}"
         shared.mkdir(mode=0o700)
         (shared / OWN).write_text(json.dumps(_own(spec), default=str))
         if tls:
-            make_certificates(self._folder / f"{spec.rank}.tls", [spec.name])
+            made = _tls(shared)
+            make_certificates(made, [spec.name])
             for name, target in (
                 ("ca.pem", "ca.pem"),
                 (f"{spec.name}.pem", "server.pem"),
                 (f"{spec.name}.key", "server.key"),
             ):
-                (shared / target).write_bytes((self._folder / f"{spec.rank}.tls" / name).read_bytes())
+                (shared / target).write_bytes((made / name).read_bytes())
         uid, _, gid = user.partition(":")
         if os.getuid() == 0 and uid.isdigit():
             for path in (shared, *shared.iterdir()):
@@ -238,7 +293,7 @@ class _Run:
 
     def _image(self, component: str, name: str, pull: str) -> Any:
         if pull == "always":
-            return self._client.images.pull(*_tagged(name))
+            return self._client.images.pull(*tagged(name))
         try:
             return self._client.images.get(name)
         except ImageNotFound:
@@ -247,9 +302,9 @@ class _Run:
                     component, f"there is no image {name} here, and pull is never", "starting"
                 ) from None
         try:
-            return self._client.images.pull(*_tagged(name))
+            return self._client.images.pull(*tagged(name))
         except DockerException as error:
-            why = f"there is no image {name} here, and it cannot be pulled: {_reason(error)}"
+            why = f"there is no image {name} here, and it cannot be pulled: {reason(error)}"
             raise ComponentFailure(component, why, "starting") from None
 
     def _networking(self, network: str) -> dict[str, Any]:
@@ -261,30 +316,8 @@ class _Run:
             self._network = self._client.networks.create(
                 f"metronome-{self.id}", driver="bridge", internal=True, labels=self.labels("")
             )
+            self._keep(f"/networks/{self._network.id}")
         return {"network": self._network.name}
-
-    def endpoint(self, host: Container) -> Endpoint:
-        options = host.spec.options.container
-        network = options.network if options else "none"
-        if network == "none":
-            return Endpoint(f"unix:{self._folder / str(host.spec.rank) / SOCKET}")
-        address = self._await_address(host, network)
-        own = self._folder / f"{host.spec.rank}.tls"
-        authority, certificate, key = ((own / name).read_bytes() for name in ("ca.pem", "client.pem", "client.key"))
-        return Endpoint(address, Tls(authority, certificate, key, host.spec.name))
-
-    def _await_address(self, host: Container, network: str) -> str:
-        """The address docker has given it; a container that has ended has none."""
-        host.made.reload()
-        settings = host.made.attrs["NetworkSettings"]
-        bindings = (settings["Ports"] or {}).get(f"{PORT}/tcp")
-        if network == "loopback" and bindings:
-            return f"127.0.0.1:{bindings[0]['HostPort']}"
-        own = (settings["Networks"] or {}).get(f"metronome-{self.id}", {}).get("IPAddress")
-        if own:
-            return f"{own}:{PORT}"
-        fate, words = host.post_mortem()
-        raise ComponentFailure(host.spec.name, fate or "has no address", "starting", words)
 
     def remove(self) -> None:
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -292,35 +325,19 @@ class _Run:
         if self._network is not None:
             with contextlib.suppress(DockerException, requests.RequestException):
                 self._network.remove()
+            keeper().removed(f"/networks/{self._network.id}")
         shutil.rmtree(self._folder, ignore_errors=True)
+        keeper().removed(str(self._folder))
 
 
-def engine(component: str) -> Any:
-    """A client of the container engine; raises ComponentFailure where none answers."""
-    try:
-        client = docker.from_env(timeout=30)
-        client.ping()
-    except (DockerException, requests.RequestException) as error:
-        why = f"needs a container engine, and none answers ({_reason(error)}); is Docker running, is DOCKER_HOST right?"
-        raise ComponentFailure(component, why, "starting") from None
-    return client
+def _path(container: str) -> str:
+    """Of a container in the engine's API; asked to be removed, whatever it does."""
+    return f"/containers/{container}?force=true&v=true"
 
 
-def sweep(client: Any) -> list[str]:
-    """Remove containers and networks whose owner on this machine is gone; returns their names."""
-    found = []
-    filters = {"label": [f"{LABEL}.owner", f"{LABEL}.host={platform.node()}"]}
-    for made in client.containers.list(all=True, filters=filters):
-        if not owner.alive(made.labels[f"{LABEL}.owner"]):
-            with contextlib.suppress(NotFound):
-                made.remove(v=True, force=True)
-            found.append(made.name)
-    for network in client.networks.list(filters=filters):
-        if not owner.alive(network.attrs["Labels"][f"{LABEL}.owner"]):
-            with contextlib.suppress(APIError):
-                network.remove()
-            found.append(network.name)
-    return found
+def _tls(shared: Path) -> Path:
+    """Where the certificates of the container with that folder are; ours stay outside of it."""
+    return shared.with_name(f"{shared.name}.tls")
 
 
 def _own(spec: ComponentSpec) -> dict[str, Any]:
@@ -335,22 +352,3 @@ def _gpus(count: int) -> dict[str, Any]:
     if not count:
         return {}
     return {"device_requests": [docker.types.DeviceRequest(count=count, capabilities=[["gpu"]])]}
-
-
-def _tagged(name: str) -> tuple[str, str | None]:
-    """Repository and tag: without one docker would pull all."""
-    if "@" in name or ":" in name.rpartition("/")[2]:
-        return name, None
-    return name, "latest"
-
-
-@contextmanager
-def _naming(component: str, doing: str) -> Iterator[None]:
-    try:
-        yield
-    except (DockerException, requests.RequestException) as error:
-        raise ComponentFailure(component, _reason(error), doing) from None
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "explanation", None) or error).strip()

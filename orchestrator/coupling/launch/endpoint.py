@@ -65,7 +65,7 @@ class Endpoint:
             nonlocal refused
             gone, words = fate()
             if gone:
-                raise ComponentFailure(component, gone, "starting", words)
+                raise ComponentFailure(component, gone, "starting", words, "dead")
             left = max(0.1, deadline - time.monotonic())
             try:
                 with DOOR:
@@ -96,7 +96,8 @@ class Endpoint:
             except RetryError as error:
                 gone, words = fate()
                 what = gone or f"never became healthy within {limit_s:g} s ({self._last(error)})"
-                raise ComponentFailure(component, what, "starting", words) from None
+                code = "dead" if gone else "timeout"
+                raise ComponentFailure(component, what, "starting", words, code) from None
 
     def _last(self, error: RetryError) -> str:
         cause = error.last_attempt.exception()

@@ -2,7 +2,8 @@
 
 A child is ours with a model, or any program that serves the contract (`run: command`). It listens on a Unix socket in a
 private folder and says so in one line. It holds the read end of a pipe whose other end is ours: if the orchestrator
-dies, even by SIGKILL, the pipe closes and the child ends itself.
+dies, even by SIGKILL, the pipe closes and the child ends itself. A keeper sees to it
+where the child cannot (it is stopped, or hangs), and removes the folder.
 """
 
 from __future__ import annotations
@@ -18,42 +19,51 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+
+from metronome.adapters.tools.keeper import keeper
+from metronome.hwmodels.process import LIFE
 
 from ...errors import ComponentFailure, InputError
 from ..components import ComponentSpec
 from ..link import Link
-from ..remote import RemoteLink, Watchdog
+from ..recovery import Home, connect
+from ..remote import Watchdog
 from .endpoint import Endpoint, handshake_address
 from .owner import make_folder, sweep_folders
 
 COOKIE = "METRONOME_COMPONENT_COOKIE"
 LAST_LINES, LAST_BYTES = 20, 1 << 16
-TERM_S = 5.0  # from SIGTERM to SIGKILL
+TERM_S = 5.0  # from SIGTERM to SIGKILL, of all together
 
 
 class ComponentProcess:
     """One child process hosting one component."""
 
-    def __init__(self, spec: ComponentSpec, socket: Path, log: Path) -> None:
+    def __init__(self, spec: ComponentSpec, folder: Path, log: Path, life: int) -> None:
         self.spec, self._log = spec, log
         self._started = time.monotonic()
+        self._given_up = False
+        socket = folder / f"{spec.rank}.{life}.sock"
         own = socket.with_suffix(".json")  # what it is told is its own: a client of its socket changes no program
         own.write_text(json.dumps(dict(spec.config), default=str))
-        with log.open("wb") as stderr:
+        with log.open("ab" if life else "wb") as stderr:
+            self._first_word = stderr.tell()
             try:
                 self._process = subprocess.Popen(
                     _command(spec, socket, own),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env={**os.environ, COOKIE: "1", "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, COOKIE: "1", LIFE: str(life), "PYTHONUNBUFFERED": "1"},
                     start_new_session=True,  # Ctrl-C is for the orchestrator, which then ends its children
                 )
             except OSError as error:
                 where = f"components.{spec.name}.command"
                 raise InputError("scenario", where, spec.model, f"cannot be started: {error.strerror}") from None
+        keeper().started(self._process.pid, str(folder))
         self._lines: SimpleQueue[str] = SimpleQueue()
         threading.Thread(target=self._read_handshake, daemon=True).start()
 
@@ -68,16 +78,16 @@ class ComponentProcess:
         try:
             line = self._lines.get(timeout=left)
         except Empty:
-            raise ComponentFailure(
-                self.spec.name, f"did not start within {limit:g} s", "starting", self.last_words()
-            ) from None
+            what = f"did not start within {limit:g} s"
+            raise ComponentFailure(self.spec.name, what, "starting", self.last_words(), "timeout") from None
         address = handshake_address(line)
         if address is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(2)
             said = f"said {line!r} instead of the handshake line" if line else ""
-            what = ", and ".join(filter(None, (self.fate(), said))) or "closed its output without the handshake line"
-            raise ComponentFailure(self.spec.name, what, "starting", self.last_words())
+            fate = self.fate()
+            what = ", and ".join(filter(None, (fate, said))) or "closed its output without the handshake line"
+            raise ComponentFailure(self.spec.name, what, "starting", self.last_words(), "dead" if fate else "fault")
         endpoint = Endpoint(address)
         endpoint.await_health(self.spec.name, left, lambda: (self.fate(), self.last_words()))
         return endpoint
@@ -99,7 +109,7 @@ class ComponentProcess:
 
     def last_words(self) -> str:
         with contextlib.suppress(OSError), self._log.open("rb") as log:
-            log.seek(max(0, self._log.stat().st_size - LAST_BYTES))
+            log.seek(max(self._first_word, self._log.stat().st_size - LAST_BYTES))
             return "\n".join(log.read().decode(errors="replace").splitlines()[-LAST_LINES:])
         return ""
 
@@ -109,18 +119,35 @@ class ComponentProcess:
             self._process.wait(0.2)
         return self.fate(), self.last_words()
 
-    def terminate(self) -> None:
-        """Ask it to end; :meth:`reap` makes sure."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+    def give_up(self) -> None:
+        self._given_up = True
 
-    def reap(self) -> None:
+    def terminate(self) -> None:
+        """Ask it to end; :meth:`reap` makes sure. One that does not answer any more is not asked."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._given_up or self._stopped():
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.terminate()
+
+    def _stopped(self) -> bool:
+        """Whether a signal has stopped it (field 3 of proc(5) stat)."""
+        with contextlib.suppress(OSError, IndexError):
+            return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+        return False
+
+    def kill(self) -> None:
+        self.reap(time.monotonic())
+
+    def reap(self, deadline: float) -> None:
+        """Wait for its end; from the deadline on (monotonic clock) it is killed, with what it has started."""
         try:
-            self._process.wait(TERM_S)
+            self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        keeper().ended(self._process.pid)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -150,13 +177,15 @@ def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterato
     watchdog = Watchdog()
     processes: list[ComponentProcess] = []
     links: dict[str, Link] = {}
+
+    def start(spec: ComponentSpec, life: int) -> ComponentProcess:
+        processes.append(ComponentProcess(spec, folder, (logs or folder) / f"{spec.name}.log", life))
+        return processes[-1]
+
     try:
-        for spec in specs:
-            processes.append(
-                ComponentProcess(spec, folder / f"{spec.rank}.sock", (logs or folder) / f"{spec.name}.log")
-            )
-        for spec, process in zip(specs, processes, strict=True):
-            links[spec.name] = RemoteLink(spec, process.endpoint(), watchdog, process)
+        homes = [Home(spec, watchdog, partial(start, spec)) for spec in specs]
+        for home in homes:
+            links[home.spec.name] = connect(home)
         yield links
     finally:
         watchdog.close()
@@ -164,6 +193,7 @@ def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterato
             link.close()
         for process in processes:
             process.terminate()
+        deadline = time.monotonic() + TERM_S
         for process in processes:
-            process.reap()
+            process.reap(deadline)
         shutil.rmtree(folder, ignore_errors=True)

@@ -77,6 +77,10 @@ class SurrogateLink:
     def image(self) -> str:
         return self._link.image
 
+    @property
+    def incidents(self) -> Mapping[str, Any]:
+        return self._link.incidents
+
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         self._link.declare(templates)
         for template in templates:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 from metronome.hwmodels.interface import (
     Advanced,
@@ -51,6 +50,11 @@ _PROVENANCES = {
 _PROVENANCE_OF = {number: provenance for provenance, number in _PROVENANCES.items()}
 
 
+#: A Struct's numbers are doubles: a greater integer (2.5 hours in ps) travels as {INTEGER: "its digits"}.
+EXACT = 2**53
+INTEGER = "@int"
+
+
 class MalformedMessage(ValueError):
     """A message whose columns do not fit together, or that names what does not exist."""
 
@@ -62,9 +66,11 @@ def to_struct(data: Mapping[str, Any]) -> Struct:
 
 
 def from_struct(struct: Struct) -> dict[str, Any]:
-    """A Struct's numbers are doubles; whole ones come back as integers."""
-    data: dict[str, Any] = _whole(MessageToDict(struct))
-    return data
+    """A Struct's numbers are doubles; whole ones come back as integers, and those that no double holds as they were.
+
+    Raises MalformedMessage for an integer that is none.
+    """
+    return {key: _value(field) for key, field in struct.fields.items()}
 
 
 def describe(description: Description, schema: Mapping[str, Any]) -> pb.DescribeResponse:
@@ -219,12 +225,25 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, int) and abs(value) > EXACT:
+        return {INTEGER: str(value)}
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _whole(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _value(field: Value) -> Any:
+    kind = field.WhichOneof("kind")
+    if kind == "struct_value":
+        found = from_struct(field.struct_value)
+        return _integer(found[INTEGER]) if found.keys() == {INTEGER} else found
+    if kind == "list_value":
+        return [_value(item) for item in field.list_value.values]
+    if kind == "number_value":
+        number = field.number_value
+        return int(number) if number.is_integer() else number
+    return getattr(field, kind) if kind in ("string_value", "bool_value") else None
+
+
+def _integer(digits: object) -> int:
+    if isinstance(digits, str) and len(digits) < 50 and digits.removeprefix("-").isdecimal():
+        return int(digits)
+    raise MalformedMessage(f"{str(digits)[:80]!r} is no integer")
