@@ -103,8 +103,8 @@ def _split(simulation: Simulation, witness: Witness, request: int) -> LatencySpl
     first = sequence.first_token_ps if sent and 0 <= sequence.first_token_ps <= finish else None
     logs, steps = simulation.recorder.logs, witness.mine(request)
     if done and sequence.token_steps:  # SGLang computes it once more, and knows only then that it had ended
-        log, _, after = sequence.token_steps[-1]
-        steps = [step for step in steps if step.end_ps <= logs[log].end_ps[after - 1]]
+        log, _, until = sequence.token_steps[-1]
+        steps = [step for step in steps if step.end_ps <= logs[log].end_ps[until - 1]]
     kinds = {spec.name: spec.kind for spec in simulation.specs}
     timeline = _timeline(sequence, finish, steps, witness, kinds)
     if sequence.first_token_ps >= 0:
