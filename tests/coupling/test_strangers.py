@@ -21,6 +21,7 @@ from .test_address import certs, secured, served  # noqa: F401  # a fixture
 COMMAND = "metronome.adapters.command:Accelerator"
 #: Every field, of a model that is registered or comes with us, which says what runs or is read where it is served.
 EXPECTED = {
+    "dram-pim": {"ini"},
     "aim": {"config", "keep_scratch", "program"},
     "aiconfigurator": {"python"},
     "aiconfigurator-network": {"python"},
