@@ -171,11 +171,16 @@ class Executor:
                 step.energy_pj += cost.energy_pj * chain.repeat
                 portion.port.use(portion.operations, numbers, cost, chain.repeat)
                 if folded.listeners:
+                    self._tell_parts(portion, cost, chain.repeat)
                     name, took = portion.port.name, cost.duration_ps * chain.repeat
                     folded(self._name, step.number, name, portion.operations.works, step.since_ps, took)
             values += (gap, *operands.of(step.batches[0]))
         step.open = 1
         self._submit(step, 0, chain.port, chain.work, tuple(values))
+
+    def _tell_parts(self, portion: Portion, cost: Cost, times: int = 1) -> None:
+        if self._hooks.operation_parts.listeners:
+            self._hooks.operation_parts(portion.operations.works, [part * times for part in cost.parts_ps])
 
     def _stretch(self, step: InFlight, stretch: Stretch) -> None:
         batches = (step.together,) if stretch.joint else step.batches
@@ -184,6 +189,7 @@ class Executor:
             duration = 0
             for portion, values, cost in costs:
                 if told.listeners:
+                    self._tell_parts(portion, cost)
                     name, start = portion.port.name, step.since_ps + duration
                     told(self._name, step.number, member, name, portion.operations.works, start, cost.duration_ps)
                 duration += cost.duration_ps

@@ -14,6 +14,7 @@ class CouplingHooks(Hooks):
     Attributes:
         operation_began: (component, now): an operation has been handed to a component that shares the clock.
         operation_ended: (component, now): such an operation is done.
+        operation_parts: (operations, took): of those that are told of next, what each takes; they add up.
         operations: (instance, step, member, component, operations, start, took): what a component does for a step,
             one operation after another; told as soon as it is known, which may be before it has happened.
         operations_folded: (instance, step, component, operations, start, took): all repetitions of operations that
@@ -23,6 +24,7 @@ class CouplingHooks(Hooks):
 
     operation_began: Hook[[str, int]]
     operation_ended: Hook[[str, int]]
+    operation_parts: Hook[[Sequence[Work], Sequence[int]]]
     operations: Hook[[str, int, int, str, Sequence[Work], int, int]]
     operations_folded: Hook[[str, int, str, Sequence[Work], int, int]]
     sent: Hook[[Work, int, int]]

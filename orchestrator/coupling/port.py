@@ -57,7 +57,8 @@ class Cost:
     """What a set of operations costs at given numbers.
 
     ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``answers`` and
-    ``spent_ps`` say how many of its figures come from where, and how much of the time.
+    ``spent_ps`` say how many of its figures come from where, and how much of the time; ``parts_ps`` what each of the
+    operations takes, all its repeats together.
     """
 
     duration_ps: int
@@ -65,6 +66,7 @@ class Cost:
     energy_known: bool
     answers: dict[Provenance, int]
     spent_ps: dict[Provenance, int]
+    parts_ps: tuple[int, ...] = ()
 
 
 Asked = tuple[OperationSet, Values]
@@ -148,11 +150,13 @@ class AskedPort:
             duration, energy, known = 0, 0, True
             answers: dict[Provenance, int] = {}
             spent: dict[Provenance, int] = {}
+            parts: list[int] = []
             for work, repeat in zip(operations.works, operations.repeats, strict=True):
                 completion = done[op_id]
                 op_id += 1
                 took = (completion.finish_ps - completion.start_ps) * repeat
                 duration += took
+                parts.append(took)
                 if completion.energy_pj is None:
                     known = False
                 else:
@@ -160,7 +164,7 @@ class AskedPort:
                 how = completion.provenance
                 answers[how] = answers.get(how, 0) + 1
                 spent[how] = spent.get(how, 0) + took
-            operations.known.setdefault(values, Cost(duration, energy, known, answers, spent))
+            operations.known.setdefault(values, Cost(duration, energy, known, answers, spent, tuple(parts)))
 
     def use(self, operations: OperationSet, values: Values, cost: Cost, times: int = 1) -> None:
         """Count uses of an answer. Memory is emptied by what was needed, not by what was asked ahead, so that the

@@ -13,7 +13,7 @@ from inspect import cleandoc
 from typing import IO
 
 from ..errors import InputError, MetronomeError
-from . import looks, state
+from . import looks, state, why_looks
 from .console_stops import StopCommands
 from .expressions import number
 from .moves import Moves
@@ -284,14 +284,19 @@ class Console(StopCommands, cmd.Cmd):
         self._lines(looks.backtrace(self.session))
 
     def do_why(self, arg: str) -> None:
-        """why REQUEST | COMPONENT OP: where its latency came from, as parts that add up to it."""
-        words = arg.split()
-        if len(words) == 2:
-            self._lines(looks.operation(self.session, words[0], number(words[1])))
-        elif len(words) == 1:
-            self._lines(looks.because(self.session, number(words[0])))
-        else:
-            raise InputError("debugger", "why", arg.strip(), "the id of a request, or a component and an operation")
+        """why REQUEST | COMPONENT OP | --slowest N | --all: where latency came from, as parts that add up to it."""
+        match arg.split():
+            case ["--all"]:
+                self._lines(why_looks.table(self.session))
+            case ["--slowest", count]:
+                self._lines(why_looks.table(self.session, number(count)))
+            case [component, op] if not component.startswith("-"):
+                self._lines(looks.operation(self.session, component, number(op)))
+            case [request] if not request.startswith("-"):
+                self._lines(why_looks.because(self.session, number(request)))
+            case _:
+                allowed = "the id of a request, a component and an operation, --slowest N, or --all"
+                raise InputError("debugger", "why", arg.strip(), allowed)
 
     def do_who(self, arg: str) -> None:
         """who: who waits for whom, and the wall time spent waiting for each component."""

@@ -14,7 +14,6 @@ from ..record.journal import Row
 from ..units import PS_PER_MS
 from . import state
 from .session import DebugSession
-from .why import LatencySplit, why
 
 DEPTH = 16  # causes shown, of which
 ROOTS = 4  # are the first ones
@@ -85,7 +84,11 @@ def value(node: Any, indent: str = "", depth: int = 1) -> list[str]:
         if isinstance(node, state.Lazy) and not depth:
             found.append(f"{indent}{name}/")
             continue
-        inner = state.resolve(node, name)
+        try:
+            inner = state.resolve(node, name)
+        except InputError as error:  # a component that shows nothing of itself
+            found.append(f"{indent}{name}: not available, {error.allowed}")
+            continue
         if isinstance(inner, dict | state.Lazy | list):
             if depth > 1 and not isinstance(inner, state.Lazy):
                 found += [f"{indent}{name}/", *value(inner, indent + "  ", depth - 1)]
@@ -116,39 +119,6 @@ def message(session: DebugSession, exchange: Exchange) -> str:
     more = f" and {len(operations) - 3} more" if len(operations) > 3 else ""
     until = "" if grant == 2**63 - 1 else f" up to {ms(grant)}"
     return f"{exchange.session} <- advance{until}: {first or 'nothing new'}{more}\n    -> {answered(exchange.answer)}"
-
-
-def because(session: DebugSession, request: int) -> list[str]:
-    """`why` of a request as a table whose lines add up to its latency."""
-    answer = why(session, request)
-    state_ = "arrival to last token" if answer.done else "arrival to now (not done)"
-    first = f", first token after {ms(answer.first_ps)}" if answer.first_ps is not None else ", no token yet"
-    found = [f"request {request}: {ms(answer.total_ps)} from {state_}{first}"]
-    if answer.cached is not None:
-        found.append(f"  of {answer.prompt} prompt tokens {answer.cached} were in the prefix cache")
-    found.append(f"  {'what':<9} {'who':<58} {'before first token':>20} {'after':>18} {'share':>7}")
-    rows = sorted(set(answer.before) | set(answer.after), key=lambda k: -(answer.before[k] + answer.after[k]))
-    for key in rows:
-        both = answer.before[key] + answer.after[key]
-        share = f"{both / answer.total_ps:.1%}" if answer.total_ps else ""
-        found.append(f"  {key[0]:<9} {key[1]:<58} {ms(answer.before[key]):>20} {ms(answer.after[key]):>18} {share:>7}")
-    before, after = sum(answer.before.values()), sum(answer.after.values())
-    found.append(f"  {'sum':<9} {'':<58} {ms(before):>20} {ms(after):>18} {ms(before + after):>7}")
-    return found + _longest(answer)
-
-
-def _longest(answer: LatencySplit) -> list[str]:
-    found = ["its longest steps:"]
-    for step in sorted(answer.steps, key=lambda s: s.start_ps - s.end_ps)[:3]:
-        parts: Counter[str] = Counter()
-        for part in step.path():
-            parts[f"{part.component}: {part.layer}"] += part.took_ps
-        shown = ", ".join(f"{name} {ms(took)}" for name, took in parts.most_common(2))
-        found.append(
-            f"  step {step.number} of {step.instance}, {ms(step.end_ps - step.start_ps)} "
-            f"from {ms(step.start_ps)}: {shown}"
-        )
-    return found if answer.steps else []
 
 
 def operation(session: DebugSession, component: str, op: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Where a request's latency came from: every picosecond from its arrival to its end, by who took it.
 
-The run is played again from the arrival with an instrument that notes the steps the request is computed in and
-what each component does in them. A step's time goes to its longest chain of operations (of several
+The run is played again with an instrument (`witness.py`) that notes steps, what each component does in them, and of
+everybody left out of one the reason (`blame.py`). A step's time goes to its longest chain of operations (of several
 data-parallel members the slowest); what is left between steps is waiting or host work. The parts add up
 to the latency exactly. While its first token is on its way to the client the request is computed further:
 that time counts for the token.
@@ -10,144 +10,42 @@ that time counts for the token.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..coupling.port import layers
 from ..errors import InputError
-from ..lowering.work import Work
 from ..serving.request_state import RequestState
+from ..simulation import Simulation
 from . import state
+from .blame import TURN, Reason
 from .session import DebugSession
+from .witness import Step, Witness
 
-STAGE = "for a pipeline stage, or another member"
-INPUTS = "inputs of the prompts"
 SERVER = "host", "API server and client"
+LOOKED_AT = Reason("to be looked at: the engine is in a step")
 
 
-class Slice(NamedTuple):
-    """``took_ps`` of an operation chain, by component (or reason) and layer."""
+class Part(NamedTuple):
+    """``took_ps`` from ``start_ps`` on. ``holders``: of a wait (request, how much it holds of what is waited for)."""
 
-    component: str
-    layer: str
-    took_ps: int
-
-
-@dataclass(slots=True)
-class Step:
-    """A step the request was in, and its critical path."""
-
-    instance: str
-    number: int
     start_ps: int
-    inputs_ps: int  # when its operations could start
-    end_ps: int = -1
-    chains: list[tuple[int, int, int, list[Slice]]] = field(default_factory=list)  # start, -end, member, parts
-    folded: list[Slice] = field(default_factory=list)
-
-    def path(self) -> list[Slice]:
-        """Parts that add up to the step's time."""
-        found: list[Slice] = []
-        if self.inputs_ps > self.start_ps:
-            found.append(Slice("host", INPUTS, self.inputs_ps - self.start_ps))
-        reached = self.inputs_ps
-        for start, minus_end, _, parts in sorted(self.chains, key=lambda chain: chain[:3]):
-            if start < reached:
-                continue  # a member that had to wait for a slower one
-            if start > reached:
-                found.append(Slice("waiting", STAGE, start - reached))
-            found += parts
-            reached = -minus_end
-        if self.end_ps > reached:
-            found.append(Slice("waiting", STAGE, self.end_ps - reached))
-        return found
+    what: str
+    who: str
+    took_ps: int
+    holders: tuple[tuple[int, int], ...] = ()
 
 
-class Collector:
-    """Instrument: all steps' times, the parts of those the request is computed in, and when its K and V moved."""
-
-    def __init__(self, request: int, networks: Callable[[str, str], set[str]]) -> None:
-        self._request, self._networks_between = request, networks
-        self.spans: dict[tuple[str, int], tuple[int, int]] = {}  # every step: start, end
-        self.mine: dict[tuple[str, int], Step] = {}
-        self.moves: list[tuple[int, int]] = []
-        self.networks: set[str] = set()
-        self._moving_since = -1
-
-    def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
-        self.spans[instance, number] = (now_ps, now_ps)
-        if self._request in requests:
-            self.mine[instance, number] = Step(instance, number, now_ps, starts_ps)
-
-    def step_landed(self, instance: str, number: int, now_ps: int, energy_pj: int) -> None:
-        self.spans[instance, number] = (self.spans.get((instance, number), (now_ps, 0))[0], now_ps)
-        if (instance, number) in self.mine:
-            self.mine[instance, number].end_ps = now_ps
-
-    def operations(
-        self,
-        instance: str,
-        step: int,
-        member: int,
-        component: str,
-        items: Sequence[Work],
-        start_ps: int,
-        took_ps: int,
-    ) -> None:
-        mine = self.mine.get((instance, step))
-        if mine is None:
-            return
-        if items[0].template.kind == "train" and mine.folded:
-            between = sum(part.took_ps for part in mine.folded)
-            parts = [*mine.folded, Slice(component, items[0].template.layer, took_ps - between)]
-            mine.chains.append((start_ps, -start_ps - took_ps, member, parts))
-            mine.folded = []
-            return
-        part = Slice(component, layers(items), took_ps)
-        if mine.chains:
-            start, minus_end, whose, parts = mine.chains[-1]
-            if whose == member and -minus_end == start_ps:
-                mine.chains[-1] = (start, minus_end - took_ps, member, [*parts, part])
-                return
-        mine.chains.append((start_ps, -start_ps - took_ps, member, [part]))
-
-    def operations_folded(
-        self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
-    ) -> None:
-        if (instance, step) in self.mine:
-            self.mine[instance, step].folded.append(Slice(component, layers(items), took_ps))
-
-    def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
-        if request == self._request:
-            self._moving_since = now_ps
-            self.networks |= self._networks_between(source, target)
-
-    def transfer_ended(self, request: int, now_ps: int) -> None:
-        if request == self._request:
-            self.moves.append((self._moving_since, now_ps))
-            self._moving_since = -1
-
-    def close(self, now_ps: int) -> None:
-        """What is on its way has been so until now."""
-        if self._moving_since >= 0:
-            self.transfer_ended(self._request, now_ps)
-
-    def steps(self) -> list[Step]:
-        """Those that are done, as they began."""
-        return sorted((step for step in self.mine.values() if step.end_ps >= 0), key=lambda step: step.start_ps)
-
-    def others(self, instance: str) -> list[tuple[int, int]]:
-        """When the instance was in steps without the request."""
-        return sorted(span for who, span in self.spans.items() if who[0] == instance and who not in self.mine)
+Timeline = list[Part]  # without a gap from arrival to finish
 
 
 @dataclass(frozen=True, slots=True)
 class LatencySplit:
     """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``.
 
-    ``cached`` of its ``prompt`` tokens were in the prefix cache when it was first admitted; None before that, and
-    where the workload does not know its tokens, so that it can share none.
+    ``held``: of each wait that others caused, how much of it each of them held for how long (blocks, places or prompt
+    tokens times ps). ``cached`` of its ``prompt`` tokens were in the prefix cache when it was first admitted; None
+    before that, and where the workload does not know its tokens, so that it can share none.
     """
 
     request: int
@@ -156,6 +54,7 @@ class LatencySplit:
     done: bool
     before: Counter[tuple[str, str]]
     after: Counter[tuple[str, str]]
+    held: Mapping[tuple[str, str], Counter[int]]
     steps: list[Step]
     prompt: int
     cached: int | None
@@ -169,119 +68,153 @@ def why(session: DebugSession, request: int) -> LatencySplit:
     if arrival is None or arrival >= here:
         raise InputError("debugger", "request", request, "has not arrived yet, or there is none of that id")
     with session.aside(arrival) as simulation:
-        kinds = {spec.name: spec.kind for spec in simulation.specs}
-        collector = Collector(request, simulation.mover.networks)
-        simulation.instruments.add(collector)
+        witness = Witness(simulation.mover.networks, request)
+        simulation.instruments.add(witness)
         end = None
         while session.position < here and end is None:
             session.step()
             end = next((s for s in simulation.recorder.done[-8:] if s.request.id == request), None)
-        found = state.find(simulation, request)
-        if found is None:
-            raise AssertionError("it has arrived")
-        sequence = found[0]
-        finish = sequence.end_ps if end else simulation.kernel.now_ps
-        collector.close(simulation.kernel.now_ps)
-        logs = simulation.recorder.logs
+        witness.close(simulation.kernel.now_ps)
+        return _split(simulation, witness, request)
+
+
+def why_all(session: DebugSession) -> list[LatencySplit]:
+    """Of all requests that have arrived by now, in order of arrival; the run is played again once."""
+    here = session.position
+    with session.aside(1) as simulation:
+        witness = Witness(simulation.mover.networks)
+        simulation.instruments.add(witness)
+        while session.position < here:
+            session.step()
+            if session.event is None or session.failure:
+                break
+        witness.close(simulation.kernel.now_ps)
+        return [_split(simulation, witness, request) for request in sorted(state.request_ids(simulation))]
+
+
+def _split(simulation: Simulation, witness: Witness, request: int) -> LatencySplit:
+    found = state.find(simulation, request)
+    if found is None:
+        raise AssertionError("it has arrived")
+    sequence, view = found
+    done, now = view.state == "done", simulation.kernel.now_ps
+    finish = sequence.end_ps if done else now
     sequence, sent = state.half(simulation, sequence)
     first = sequence.first_token_ps if sent and 0 <= sequence.first_token_ps <= finish else None
-    steps = collector.steps()
-    timeline = _timeline(sequence, finish, steps, collector, kinds)
+    logs, steps = simulation.recorder.logs, witness.mine(request)
+    if done and sequence.token_steps:  # SGLang computes it once more, and knows only then that it had ended
+        log, _, until = sequence.token_steps[-1]
+        steps = [step for step in steps if step.end_ps <= logs[log].end_ps[until - 1]]
+    kinds = {spec.name: spec.kind for spec in simulation.specs}
+    timeline = _timeline(sequence, finish, steps, witness, kinds)
     if sequence.first_token_ps >= 0:
         log, step, _ = sequence.token_steps[0]
-        timeline = _delivered(timeline, logs[log].end_ps[step], min(sequence.first_token_ps, finish))
-    if end:
+        out = logs[log].end_ps[step]
+        timeline = _delivered(timeline, out, min(sequence.first_token_ps, finish))
+    if done and steps:
         timeline = _delivered(timeline, steps[-1].end_ps, finish)
     before: Counter[tuple[str, str]] = Counter()
     after: Counter[tuple[str, str]] = Counter()
-    for start, what, who, took in timeline:
-        (before if first is None or start < first else after)[what, who] += took
-    total = finish - sequence.request.arrival_ps
-    to_first = first and first - sequence.request.arrival_ps
+    held: dict[tuple[str, str], Counter[int]] = {}
+    for part in timeline:
+        key = part.what, part.who
+        (before if first is None or part.start_ps < first else after)[key] += part.took_ps
+        for holder, units in part.holders:
+            held.setdefault(key, Counter())[holder] += units * part.took_ps
     asked = sequence.request
+    to_first = first and first - asked.arrival_ps
     cached = sequence.num_cached_tokens if asked.token_ids is not None and sequence.scheduled_ps >= 0 else None
-    return LatencySplit(request, total, to_first, end is not None, before, after, steps, asked.input_tokens, cached)
-
-
-Timeline = list[tuple[int, str, str, int]]  # (start, what, who, ps), without a gap from arrival to finish
+    total = finish - asked.arrival_ps
+    return LatencySplit(request, total, to_first, done, before, after, held, steps, asked.input_tokens, cached)
 
 
 def _delivered(timeline: Timeline, out_ps: int, there_ps: int) -> Timeline:
     """With the way of a token from the engine to the client in place of all else meanwhile."""
     if there_ps <= out_ps:
         return timeline
-    found = [(out_ps, *SERVER, there_ps - out_ps)]
-    for start, what, who, took in timeline:
-        for begin, end in ((start, min(start + took, out_ps)), (max(start, there_ps), start + took)):
-            if begin < end:
-                found.append((begin, what, who, end - begin))
+    found = [Part(out_ps, *SERVER, there_ps - out_ps)]
+    for part in timeline:
+        end = part.start_ps + part.took_ps
+        for begin, until in ((part.start_ps, min(end, out_ps)), (max(part.start_ps, there_ps), end)):
+            if begin < until:
+                found.append(part._replace(start_ps=begin, took_ps=until - begin))
     return sorted(found)
 
 
 def _timeline(
-    sequence: RequestState,
-    finish: int,
-    steps: list[Step],
-    collector: Collector,
-    kinds: dict[str, str],
+    sequence: RequestState, finish: int, steps: list[Step], witness: Witness, kinds: Mapping[str, str]
 ) -> Timeline:
     """What the engine's clock says, from arrival to finish."""
     found: Timeline = []
+    request = sequence.request.id
     reached, queued = sequence.request.arrival_ps, sequence.queued_ps
     received = sequence.received_ps if sequence.received_ps >= 0 else finish
     if received > reached:
-        found.append((reached, *SERVER, received - reached))
+        found.append(Part(reached, *SERVER, received - reached))
         reached = received
     for before, step in enumerate([*steps, None]):
         until = step.start_ps if step else finish
         if until > reached:
-            engine = (step or (steps[-1] if steps else None)) and (step or steps[-1]).instance
+            engine = step.instance if step else witness.place.get(request, "")
             if reached < queued:
                 early = min(queued, until)
-                found.append((reached, "waiting", "to be looked at: the engine is in a step", early - reached))
+                found.append(_waiting(reached, early, LOOKED_AT))
                 reached = early
-            found += _gap(reached, until, collector.others(engine or ""), collector, running=before > 0)
+            found += _gap(request, reached, until, engine, witness, running=before > 0)
         if step is None:
             break
         at = step.start_ps
         for part in step.path():
-            found.append(
-                (
-                    at,
-                    _what(kinds, part.component),
-                    part.component if part.component in kinds else part.layer,
-                    part.took_ps,
-                )
-            )
+            who = part.component if part.component in kinds else part.layer
+            found.append(Part(at, _what(kinds, part.component), who, part.took_ps))
             at += part.took_ps
         reached = step.end_ps
     return found
 
 
-def _what(kinds: dict[str, str], component: str) -> str:
+def _what(kinds: Mapping[str, str], component: str) -> str:
     """Of a component by its kind; what no component took is named already."""
     kind = kinds.get(component, component)
     return "compute" if kind in ("accelerator", "pim") else kind
 
 
-def _gap(start: int, end: int, others: list[tuple[int, int]], collector: Collector, running: bool) -> Timeline:
-    """The time between two of its steps: moving, behind others' steps, or the host's work."""
+def _waiting(start_ps: int, end_ps: int, reason: Reason) -> Part:
+    return Part(start_ps, "waiting", reason.text, end_ps - start_ps, reason.holders)
+
+
+def _gap(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Timeline:
+    """The time between two of its steps: its K and V move, or it is left out of others' steps, or the host works."""
+    over = f"K and V over {', '.join(sorted(witness.networks.get(request, ())))}"
     found: Timeline = []
     reached = start
-    covers = [(*span, "network", f"K and V over {', '.join(sorted(collector.networks))}") for span in collector.moves]
-    covers += [(*span, "waiting", "for others' steps: no budget, blocks or place") for span in others]
-    for begin, finish, what, who in sorted(covers):
-        begin, finish = max(begin, reached), min(finish, end)
-        if finish <= begin:
+    for began, ended in sorted(witness.moves.get(request, ())):
+        begin, stop = max(began, reached), min(ended, end)
+        if begin < stop:
+            found += _left_out(request, reached, begin, engine, witness, running)
+            found.append(Part(begin, "network", over, stop - begin))
+            reached = stop
+    return found + _left_out(request, reached, end, engine, witness, running)
+
+
+def _left_out(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Timeline:
+    """Others' steps, and what is between them."""
+    found: Timeline = []
+    reached = start
+    for step in witness.others(request, engine, start, end):
+        begin, stop = max(step.start_ps, reached), min(step.end_ps if step.end_ps >= 0 else end, end)
+        if begin >= stop:
             continue
         if begin > reached:
-            found.append((reached, *_idle(running), begin - reached))
-        found.append((begin, what, who, finish - begin))
-        reached = finish
+            found.append(_idle(request, reached, begin, engine, witness, running))
+        found.append(_waiting(begin, stop, step.reason(request)))
+        reached = stop
     if end > reached:
-        found.append((reached, *_idle(running), end - reached))
+        found.append(_idle(request, reached, end, engine, witness, running))
     return found
 
 
-def _idle(running: bool) -> tuple[str, str]:
-    return ("host", "between steps") if running else ("waiting", "for the engine's next step")
+def _idle(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Part:
+    """While the engine computes nothing."""
+    if reason := witness.standing(request, engine, start):
+        return _waiting(start, end, reason)
+    return Part(start, "host", "between steps", end - start) if running else _waiting(start, end, TURN)

@@ -41,6 +41,11 @@ class Instrument:
     def request_failed(self, state: RequestState, why: str, text: str, now_ps: int) -> None:
         """It was refused, or its client gave it up; ``why`` in a word, ``text`` in full."""
 
+    def scheduled(
+        self, instance: str, number: int, replicas: Sequence[Replica], steps: Sequence[Step | None], now_ps: int
+    ) -> None:
+        """Engines have decided who is in step ``number`` (None: nobody of that replica), and stand as they decided."""
+
     def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
         """A step of an instance begins; its operations start at ``starts_ps``, when its inputs are there."""
 
@@ -61,6 +66,9 @@ class Instrument:
 
     def operation_ended(self, component: str, now_ps: int) -> None:
         """Such an operation is done."""
+
+    def operation_parts(self, items: Sequence[Work], took_ps: Sequence[int]) -> None:
+        """What each of the operations takes that `operations` or `operations_folded` tells of next, by an oracle."""
 
     def operations(
         self,

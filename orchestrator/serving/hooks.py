@@ -19,6 +19,7 @@ class ServingHooks(Hooks):
         prompt_computed: (request, now): its first token is out, and another replica is to decode it.
         request_failed: (request, reason in a word, in full, now): it was refused, or its client gave it up.
         request_ended: (request): its last token is, or will be at its ``end_ps``, with the client.
+        scheduled: (instance, number of the step to come, its replicas, what each of them computes in it, now).
         step_launched: (instance, number of the step, now, when its operations start, requests computed in it).
         step_landed: (instance, number of the step, now, energy in pJ): all its members' parts of it are done.
         engine_stepped: (replica, step, energy in pJ, now, when its tokens are with their clients): of each member.
@@ -31,6 +32,7 @@ class ServingHooks(Hooks):
     prompt_computed: Hook[[RequestState, int]]
     request_failed: Hook[[RequestState, str, str, int]]
     request_ended: Hook[[RequestState]]
+    scheduled: Hook[[str, int, Sequence[Replica], Sequence[Step | None], int]]
     step_launched: Hook[[str, int, int, int, Sequence[int]]]
     step_landed: Hook[[str, int, int, int]]
     engine_stepped: Hook[[Replica, Step, int, int, int]]

@@ -83,16 +83,18 @@ class StepLoop:
     def _step(self) -> None:
         self._woken = False
         while self._free:
-            steps = self._next or self._schedule()
+            steps = self._next or self._schedule(self.launched + 1)
             self._next = None
             if steps is None:
                 return
             self._launch(self._free.pop(0), steps)
 
-    def _schedule(self) -> list[Step | None] | None:
-        """What each member does next, None if none has anything to do."""
+    def _schedule(self, number: int) -> list[Step | None] | None:
+        """What each member does next, which will be step ``number``; None if none has anything to do."""
         now = self._kernel.now_ps
         steps = [member.engine.schedule(now) for member in self.members]
+        if self._hooks.scheduled.listeners:
+            self._hooks.scheduled(self.name, number, self.members, steps, now)
         if len(self.members) > 1:
             self._waiting = [member.engine.load[0] for member in self.members]
         return steps if any(steps) else None
@@ -111,7 +113,7 @@ class StepLoop:
         if self._asynchronous:
             for member, step in flights:
                 member.engine.settle(step)
-            self._next = self._schedule()
+            self._next = self._schedule(self.launched + 2)
             if self._next and self._next[0] and len(full) == 1:
                 upcoming = self._model.padded(self._next[0].batch)
         self.launched += 1

@@ -8,7 +8,7 @@ from inspect import get_annotations, getmembers, isfunction
 import metronome
 import pytest
 from metronome.orchestrator.coupling.hooks import CouplingHooks
-from metronome.orchestrator.debug.why import Collector
+from metronome.orchestrator.debug.witness import Witness
 from metronome.orchestrator.instruments import Instrument
 from metronome.orchestrator.instruments.perfetto import Trace, Watcher
 from metronome.orchestrator.scenario.loading import load
@@ -94,14 +94,14 @@ def look(folder, *kinds):
     scenario, where = load("prefill-decode", SMALL)
     with Simulation(scenario, where) as simulation, Trace(folder / "trace") as trace:
         watcher = Watcher(trace, {replica.name: [replica] for replica in simulation.replicas}, 0)
-        collector = Collector(3, simulation.mover.networks)
-        for kind, instrument in (("trace", watcher), ("why", collector)):
+        witness = Witness(simulation.mover.networks, 3)
+        for kind, instrument in (("trace", watcher), ("why", witness)):
             if kind in kinds:
                 simulation.instruments.add(instrument)
         simulation.run()
         watcher.finish(simulation.kernel.now_ps)
         ended = [(s.request.id, s.first_token_ps, s.end_ps) for s in simulation.recorder.done]
-    return (folder / "trace").read_bytes(), (collector.steps(), collector.moves), ended
+    return (folder / "trace").read_bytes(), (witness.mine(3), witness.moves.get(3)), ended
 
 
 def test_a_trace_and_why_look_on_at_one_run_as_each_does_alone(tmp_path):

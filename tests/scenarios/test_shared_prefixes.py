@@ -7,7 +7,7 @@ import re
 import metronome
 import pytest
 from metronome.orchestrator.cli.debug import open_session
-from metronome.orchestrator.debug.looks import because
+from metronome.orchestrator.debug.why_looks import because
 
 from ..conftest import ROOT
 

@@ -1,0 +1,179 @@
+"""The instrument of `why`: every step, what each component does in it, who was left out of it and for what reason."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..coupling.port import layers
+from ..lowering.work import Work
+from ..serving.interface import Step as EngineStep
+from ..serving.replica import Replica
+from .blame import UNSEEN, Decision, Reason, decision
+
+STAGE = "for a pipeline stage, or another member"
+INPUTS = "inputs of the prompts"
+
+
+class Slice(NamedTuple):
+    """``took_ps`` of an operation chain, by component (or reason) and layer."""
+
+    component: str
+    layer: str
+    took_ps: int
+
+
+@dataclass(slots=True)
+class Step:
+    """A step, who is computed in it, and its critical path."""
+
+    instance: str
+    number: int
+    start_ps: int
+    inputs_ps: int  # when its operations could start
+    requests: frozenset[int]
+    decided: Decision | None  # None: before anybody looked
+    end_ps: int = -1
+    chains: list[tuple[int, int, int, list[Slice]]] = field(default_factory=list)  # start, -end, member, parts
+    folded: list[Slice] = field(default_factory=list)
+
+    def path(self) -> list[Slice]:
+        """Parts that add up to the step's time."""
+        found: list[Slice] = []
+        if self.inputs_ps > self.start_ps:
+            found.append(Slice("host", INPUTS, self.inputs_ps - self.start_ps))
+        reached = self.inputs_ps
+        for start, minus_end, _, parts in sorted(self.chains, key=lambda chain: chain[:3]):
+            if start < reached:
+                continue  # a member that had to wait for a slower one
+            if start > reached:
+                found.append(Slice("waiting", STAGE, start - reached))
+            found += parts
+            reached = -minus_end
+        if self.end_ps > reached:
+            found.append(Slice("waiting", STAGE, self.end_ps - reached))
+        return found
+
+    def reason(self, request: int) -> Reason:
+        """Why a request is not in it."""
+        return self.decided.reasons.get(request, UNSEEN) if self.decided else UNSEEN
+
+
+class Witness:
+    """Sees the steps of all requests, or with ``only`` the parts of that one's alone."""
+
+    def __init__(self, networks: Callable[[str, str], set[str]], only: int | None = None) -> None:
+        self._networks_between, self._only = networks, only
+        self.steps: dict[tuple[str, int], Step] = {}
+        self.decided: dict[str, list[Decision]] = {}  # by instance, as time goes on
+        self.place: dict[int, str] = {}  # of each request the last instance that had it
+        self.moves: dict[int, list[tuple[int, int]]] = {}
+        self.networks: dict[int, set[str]] = {}
+        self._numbered: dict[tuple[str, int], Decision] = {}
+        self._moving: dict[int, int] = {}
+        self._of: dict[int, list[Step]] = {}  # by request
+        self._at: dict[str, list[Step]] = {}  # by instance
+        self._longest_ps = 0
+        self._parts: tuple[Sequence[Work], Sequence[int]] = ((), ())
+
+    def scheduled(
+        self, instance: str, number: int, replicas: Sequence[Replica], steps: Sequence[EngineStep | None], now_ps: int
+    ) -> None:
+        found = self._numbered[instance, number] = decision(replicas, steps, now_ps, self._only)
+        self.decided.setdefault(instance, []).append(found)
+        self.place.update(dict.fromkeys(found.reasons, instance))
+
+    def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
+        decided = self._numbered.pop((instance, number), None)
+        step = Step(instance, number, now_ps, starts_ps, frozenset(requests), decided)
+        self.steps[instance, number] = step
+        self._at.setdefault(instance, []).append(step)
+        for request in step.requests if self._only is None else step.requests & {self._only}:
+            self._of.setdefault(request, []).append(step)
+        self.place.update(dict.fromkeys(requests, instance))
+
+    def step_landed(self, instance: str, number: int, now_ps: int, energy_pj: int) -> None:
+        if step := self.steps.get((instance, number)):
+            step.end_ps = now_ps
+            self._longest_ps = max(self._longest_ps, now_ps - step.start_ps)
+
+    def _noted(self, instance: str, number: int) -> Step | None:
+        step = self.steps.get((instance, number))
+        return step if step and (self._only is None or self._only in step.requests) else None
+
+    def operation_parts(self, items: Sequence[Work], took_ps: Sequence[int]) -> None:
+        self._parts = items, took_ps
+
+    def _slices(self, component: str, items: Sequence[Work], took_ps: int) -> list[Slice]:
+        """One for each operation where its component has said what each takes."""
+        known, parts = self._parts
+        if known is not items or not parts:
+            return [Slice(component, layers(items), took_ps)]
+        return [Slice(component, work.template.layer, part) for work, part in zip(items, parts, strict=True)]
+
+    def operations(
+        self,
+        instance: str,
+        step: int,
+        member: int,
+        component: str,
+        items: Sequence[Work],
+        start_ps: int,
+        took_ps: int,
+    ) -> None:
+        mine = self._noted(instance, step)
+        if mine is None:
+            return
+        if items[0].template.kind == "train" and mine.folded:
+            between = sum(part.took_ps for part in mine.folded)
+            parts = [*mine.folded, Slice(component, items[0].template.layer, took_ps - between)]
+            mine.chains.append((start_ps, -start_ps - took_ps, member, parts))
+            mine.folded = []
+            return
+        slices = self._slices(component, items, took_ps)
+        if mine.chains:
+            start, minus_end, whose, parts = mine.chains[-1]
+            if whose == member and -minus_end == start_ps:
+                mine.chains[-1] = (start, minus_end - took_ps, member, [*parts, *slices])
+                return
+        mine.chains.append((start_ps, -start_ps - took_ps, member, slices))
+
+    def operations_folded(
+        self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
+    ) -> None:
+        if mine := self._noted(instance, step):
+            mine.folded += self._slices(component, items, took_ps)
+
+    def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
+        self._moving[request] = now_ps
+        self.networks.setdefault(request, set()).update(self._networks_between(source, target))
+
+    def transfer_ended(self, request: int, now_ps: int) -> None:
+        self.moves.setdefault(request, []).append((self._moving.pop(request, -1), now_ps))
+
+    def close(self, now_ps: int) -> None:
+        """What is on its way has been so until now."""
+        for request in list(self._moving):
+            self.transfer_ended(request, now_ps)
+        open_ps = [now_ps - step.start_ps for step in self.steps.values() if step.end_ps < 0]
+        self._longest_ps = max([self._longest_ps, *open_ps])
+
+    def mine(self, request: int) -> list[Step]:
+        """Steps of a request that are done, as they began."""
+        return [step for step in self._of.get(request, ()) if step.end_ps >= 0]
+
+    def others(self, request: int, instance: str, start_ps: int, end_ps: int) -> list[Step]:
+        """Steps of an instance between two times without the request, as they began."""
+        known = self._at.get(instance, [])
+        first = bisect_left(known, start_ps - self._longest_ps, key=lambda step: step.start_ps)
+        last = bisect_left(known, end_ps, first, key=lambda step: step.start_ps)
+        return [step for step in known[first:last] if request not in step.requests]
+
+    def standing(self, request: int, instance: str, at_ps: int) -> Reason | None:
+        """What the last decision until then left a request waiting for, if that lasts."""
+        known = self.decided.get(instance, [])
+        last = bisect_right(known, at_ps, key=lambda one: one.at_ps)
+        reason = known[last - 1].reasons.get(request) if last else None
+        return reason if reason and reason.lasts else None
