@@ -263,8 +263,8 @@ class OfTwoMinds(BandwidthLatency):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().advance(grant_ps, operations, stop_at_first_completion)
 
-    def _transfer_ps(self, operation):
-        return super()._transfer_ps(operation) + (0 if FIRST_LIFE else 1)
+    def transfer_ps(self, operation):
+        return super().transfer_ps(operation) + (0 if FIRST_LIFE else 1)
 
 
 class ForgetsItsState(OfTwoMinds):
@@ -282,9 +282,9 @@ class Remembers(BandwidthLatency):
     description = replace(BandwidthLatency.description, memoryless=False)
     transfers = 0
 
-    def _transfer_ps(self, operation):
+    def transfer_ps(self, operation):
         self.transfers += 1
-        return super()._transfer_ps(operation) + self.transfers
+        return super().transfer_ps(operation) + self.transfers
 
     def snapshot(self):
         return {**super().snapshot(), "transfers": self.transfers}
