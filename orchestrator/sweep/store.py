@@ -98,10 +98,9 @@ def _code() -> list[str]:
 @cache
 def _packages() -> list[str]:
     """Whatever brings models, engines or formats along: what it names, its version, and the code of that module."""
-    brought = [(entry, entry.dist) for entry in plugins.ours()]
     return sorted(
-        f"{entry.value} {package.version if package else ''} {_content(Path(entry.value))}"
-        for entry, package in brought
+        f"{entry.value} {entry.dist.version if entry.dist else ''} {_content(Path(entry.value))}"
+        for entry in plugins.ours()
     )
 
 
