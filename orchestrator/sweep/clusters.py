@@ -73,8 +73,9 @@ def cluster(scenario: Scenario, device: str, size: int, counts: Mapping[str, int
     """
     made_like = templates(scenario)
     split = len(made_like) > 1
+    places = [(role, number) for role in made_like for number in range(counts[role])]
     nodes, instances = [], []
-    for role, own in ((role, number) for role in made_like for number in range(counts[role])):
+    for role, own in places:
         node = f"n{len(nodes)}"
         nodes.append({"name": node, "accelerators": {"type": device, "count": size}})
         instance = made_like[role].model_dump(mode="json", exclude_none=True, exclude_unset=True)
