@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
@@ -63,31 +63,38 @@ class Pool:
         _end(self._idle)
         self._idle = []
 
-    def map(self, tasks: Sequence[Task], done: Callable[[int, Row], None]) -> None:
-        """``done`` is told of each task's row as soon as it is there, by its place.
+    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, Row], None]) -> None:
+        """``done`` is told of each task's row as soon as it is there, by the task's number; tasks are taken when there
+        is a process for them.
 
         A worker that is killed is replaced, and its point done again; one whose worker is killed ATTEMPTS times is a
         failed row.
         """
-        waiting, killed = deque(range(len(tasks))), Counter[int]()
-        busy: dict[int, Worker] = {}
+        coming, again, killed = iter(tasks), deque[tuple[int, Task]](), Counter[int]()
+        busy: dict[int, tuple[Worker, Task]] = {}
         try:
-            while waiting or busy:
-                while waiting and len(busy) < self._most:
-                    place = waiting.popleft()
-                    busy[place] = self._idle.pop() if self._idle else Worker()
-                    busy[place].give(tasks[place])
-                ready = wait([worker.answers for worker in busy.values()])
-                for place in sorted(place for place, worker in busy.items() if worker.answers in ready):
-                    row = self._answer(busy.pop(place))
+            while True:
+                while len(busy) < self._most and (given := again.popleft() if again else next(coming, None)):
+                    number, task = given
+                    busy[number] = (self._worker(), task)
+                    busy[number][0].give(task)
+                if not busy:
+                    return
+                ready = wait([worker.answers for worker, _ in busy.values()])
+                for number in sorted(number for number, (worker, _) in busy.items() if worker.answers in ready):
+                    worker, task = busy.pop(number)
+                    row = self._answer(worker)
                     if row is None:
-                        killed[place] += 1
-                        if killed[place] < ATTEMPTS:
-                            waiting.appendleft(place)
+                        killed[number] += 1
+                        if killed[number] < ATTEMPTS:
+                            again.append((number, task))
                             continue
-                    done(place, row or new_row("failed", LOST))
+                    done(number, row or new_row("failed", LOST))
         finally:
-            _end(busy.values())
+            _end([worker for worker, _ in busy.values()])
+
+    def _worker(self) -> Worker:
+        return self._idle.pop() if self._idle else Worker()
 
     def _answer(self, worker: Worker) -> Row | None:
         """None if it was killed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..scenario.loading import load
 from . import costs
 from .pool import Pool
 from .store import Store, key
-from .worker import Row, new_row
+from .worker import Row, Task, new_row
 
 Told = Callable[[int, Row, bool], None]  # the place, its row, whether it was there already
 
@@ -44,24 +44,24 @@ class Runs:
     def rows(self, changes: Sequence[Mapping[str, Any]], told: Told = lambda place, row, kept: None) -> list[Row]:
         """A row for each set of overrides, in their order; ``told`` as soon as one is there."""
         rows: list[Row] = [{}] * len(changes)
-        keys, missing = list[str | None](), list[int]()
-        for place, change in enumerate(changes):
-            name, row = self._known(change)
-            keys.append(name)
-            if row is None:
-                missing.append(place)
-                continue
-            rows[place] = self._seen_row(row)
-            told(place, rows[place], name is not None)
+        keys: dict[int, str | None] = {}
 
-        def done(number: int, row: Row) -> None:
-            place = missing[number]
+        def missing() -> Iterator[tuple[int, Task]]:
+            for place, change in enumerate(changes):
+                keys[place], row = self._known(change)
+                if row is None:
+                    yield place, (self._source, dict(change))
+                else:
+                    rows[place] = self._seen_row(row)
+                    told(place, rows[place], keys[place] is not None)
+
+        def done(place: int, row: Row) -> None:
             if self._store and (name := keys[place]) and row["status"] != "failed":
                 self._store.put(name, row)
             rows[place] = self._seen_row(row)
             told(place, rows[place], False)
 
-        self._pool.map([(self._source, dict(changes[place])) for place in missing], done)
+        self._pool.map(missing(), done)
         return rows
 
     def ended(self, changes: Sequence[Mapping[str, Any]]) -> list[Row]:
