@@ -13,5 +13,12 @@ def named(group: str) -> dict[str, EntryPoint]:
 
 
 @cache
+def ours() -> tuple[EntryPoint, ...]:
+    """All entry points that are meant for this project."""
+    groups = sorted(group for group in _installed().groups if group.startswith("metronome."))
+    return tuple(entry for group in groups for entry in named(group).values())
+
+
+@cache
 def _installed():  # type: ignore[no-untyped-def]  # its class differs between versions of Python
     return entry_points()

@@ -61,15 +61,14 @@ def command(
 
         def evaluate(loads: Sequence[float]) -> list[dict[str, Any]]:
             nonlocal tried
-            rows = runs.rows([{**given, path: int(load) if whole else load} for load in loads])
+            rows = runs.ended([{**given, path: int(load) if whole else load} for load in loads])
             tried += len(rows)
             tell(tried, MOST_RUNS)
-            for row in rows:
-                if row["status"] == "refused":
-                    raise click.ClickException(row["error"])
             return rows
 
         found = search(path, start, whole, promised, evaluate)
+    for text in () if quiet else runs.warnings():
+        click.echo(f"warning: {text}", err=True)
     if as_json:
         click.echo(json.dumps(_facts(found, promised), indent=1))
         return

@@ -12,8 +12,9 @@ import click
 from ..errors import InputError
 from ..scenario.loading import load, parse_overrides
 from ..sweep import costs
+from ..sweep.clusters import ignored
 from ..sweep.page import number
-from ..sweep.planner import Option, plan
+from ..sweep.planner import Option, Planner
 from ..sweep.pool import Pool
 from ..sweep.runs import Runs
 from ..sweep.slo import promise
@@ -54,10 +55,12 @@ def command(
 
     For each accelerator and tensor parallel size: what one replica carries (as `metronome capacity` finds it), how many
     replicas hold the load behind the scenario's router (by running them), and what they cost. Traffic, model and engine
-    flags are those of the scenario and its first instance. Built-in prices are estimates: give your own.
+    flags are the scenario's. Where it splits prefill from decode, how many of either. Built-in prices are estimates:
+    give your own.
 
     \b
       metronome plan quickstart --rate 20 --slo ttft=2000,tpot=50
+      metronome plan prefill-decode --rate 20 --slo ttft=2000,tpot=50 --tp 2,4
       metronome plan my.yaml --rate 50 --slo tpot=30 --device h100-sxm --device h200 --prices prices.yaml
     """
     promised, given = promise(slo, int(percentile)), parse_overrides(overrides)
@@ -74,12 +77,13 @@ def command(
             done += 1
             tell(done, len(kinds))
 
-        options = plan(loaded, given, rate, promised, kinds, runs, known, told)
-    rows = [_facts(option, rate) for option in options]
+        options = Planner(loaded, given, promised, runs, known).plan(rate, kinds, told)
+    for text in () if quiet else (*(f"not used: {text}" for text in ignored(loaded)), *runs.warnings()):
+        click.echo(f"warning: {text}", err=True)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps([_facts(option, rate) for option in options], indent=1))
         return
-    _show(rows, f"{rate:g} requests/s, {promised}")
+    _show(options, rate, f"{rate:g} requests/s, {promised}", f"prices: {prices}" if prices else "prices are estimates")
 
 
 def _devices(loaded: Any) -> list[str]:
@@ -99,56 +103,52 @@ def _sizes(text: str) -> list[int]:
 
 
 def _facts(option: Option, rate: float) -> dict[str, Any]:
-    figures = option.figures
-    done = figures.get("completed")
-    outputs = figures["total_output_tokens"] / done if done else 0.0
     return {
         "device": option.device,
         "tensor_parallel_size": option.tensor_parallel_size,
         "requests_per_s_of_one": option.capacity.kept if option.capacity else None,
-        "replicas": option.replicas,
+        "replicas": option.counts,
         "accelerators": option.accelerators,
         "usd_per_hour": option.usd_per_hour,
-        "usd_per_million_output_tokens": option.usd_per_million_tokens(rate, outputs),
-        "figures": figures,
+        "usd_per_million_output_tokens": option.usd_per_million_tokens(rate),
+        "figures": option.figures,
         "why_not": option.why,
     }
 
 
-def _show(rows: list[dict[str, Any]], title: str) -> None:
+def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    names = (
-        "accelerator",
-        "TP",
-        "one holds /s",
-        "replicas",
-        "accelerators",
-        "USD/h",
-        "USD/M output tokens",
-        "p99 TTFT ms",
-    )
-    grid = Table(*names, title=title)
-    for row in rows:
+    names = ("device", "TP", "one holds /s", "replicas", "devices", "USD/h", "USD/M tokens", "p99 TTFT", "p99 TPOT")
+    grid = Table(title=title)
+    for name in names:
+        grid.add_column(name, overflow="fold", justify="left" if name in ("device", "replicas") else "right")
+    for option in options:
         grid.add_row(
-            row["device"],
-            str(row["tensor_parallel_size"]),
-            number(row["requests_per_s_of_one"]),
-            str(row["replicas"] or "-"),
-            str(row["accelerators"] or "-"),
-            number(row["usd_per_hour"]),
-            number(row["usd_per_million_output_tokens"]),
-            number(row["figures"].get("p99_ttft_ms")),
+            option.device,
+            str(option.tensor_parallel_size),
+            number(option.capacity.kept or None if option.capacity else None),
+            _counts(option) or "-",
+            str(option.accelerators or "-"),
+            number(option.usd_per_hour),
+            number(option.usd_per_million_tokens(rate)),
+            *(number(option.figures.get(f"p99_{name}_ms")) for name in ("ttft", "tpot")),
         )
     Console(soft_wrap=True).print(grid)
-    for row in rows:
-        if row["why_not"]:
-            click.echo(f"{row['device']} x {row['tensor_parallel_size']}: {row['why_not']}")
-    best = rows[0]
-    if best["replicas"]:
-        cost = f", USD {number(best['usd_per_hour'])} an hour" if best["usd_per_hour"] is not None else ""
+    for option in options:
+        if option.why:
+            click.echo(f"{option.device}, TP {option.tensor_parallel_size}: {option.why}")
+    best = options[0]
+    if best.counts:
+        priced = best.usd_per_hour is not None
+        cost = f", USD {number(best.usd_per_hour)} an hour ({prices})" if priced else "; without a price"
         click.echo(
-            f"{'cheapest' if cost else 'fewest accelerators'}: {best['replicas']} replicas of "
-            f"{best['tensor_parallel_size']} {best['device']}{cost}"
+            f"{'cheapest' if priced else 'fewest devices'}: {_counts(best)} of {best.tensor_parallel_size} "
+            f"{best.device}{cost}"
         )
+
+
+def _counts(option: Option) -> str:
+    """So many replicas; of split engines by role, prefill before decode."""
+    return " + ".join(str(count) if role == "both" else f"{count} {role}" for role, count in option.counts.items())

@@ -77,6 +77,8 @@ def command(
             click.echo(f"metronome: interrupted; {study.computed + study.kept} points are in {output}", err=True)
             raise
     _write(table, output)
+    for text in () if quiet else study.warnings:
+        click.echo(f"warning: {text}", err=True)
     if as_json:
         click.echo(table.as_json(), nl=False)
     elif not quiet:

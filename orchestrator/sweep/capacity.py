@@ -40,12 +40,17 @@ class Capacity:
     def monotone(self) -> bool:
         return self.broken is None or not any(kept and load > self.broken for load, kept in self.runs)
 
+    @property
+    def width(self) -> float | None:
+        """Of the interval, relative to what was kept; None while there is none."""
+        return (self.broken - self.kept) / self.kept if self.kept and self.broken else None
+
     def __str__(self) -> str:
         if self.broken is None:
             return f"{self.knob}: kept at every load tried, up to {self.kept:g}"
         if not self.kept:
             return f"{self.knob}: broken at every load tried, down to {self.broken:g}"
-        return f"{self.knob}: kept at {self.kept:g}, broken at {self.broken:g}"
+        return f"{self.knob}: kept at {self.kept:g}, broken at {self.broken:g} ({self.width:.1%} more)"
 
 
 def knob(scenario: Scenario) -> tuple[str, float, bool]:
@@ -67,6 +72,7 @@ def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Eva
     found = Capacity(knob)
     loads = [start, _next(start, 2 * start, whole)]
     while loads and len(found.runs) < MOST_RUNS:
+        loads = loads[: MOST_RUNS - len(found.runs)]
         for load, row in zip(loads, evaluate(loads), strict=True):
             kept = promise.kept(row)
             found.runs.append((load, kept))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
-from ..scenario.schema import Scenario
 from ..scenario.yaml import parse, read_mapping
 
 HOUR_S = 3600
@@ -30,21 +28,11 @@ def read(path: Path) -> dict[str, float]:
     return found
 
 
-def digest(prices: Mapping[str, float]) -> str:
-    """Of prices, for whatever is kept that depends on them."""
-    return hashlib.sha256(json.dumps(prices, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def usd_per_hour(scenario: Scenario, prices: Mapping[str, float]) -> float | None:
-    """Of the accelerators that serve instances; None if one of them has no price."""
-    kinds = {node.name: node.accelerators.type for node in scenario.cluster.nodes}
-    total = 0.0
-    for instance in scenario.instances:
-        for node, _ in [*instance.devices, *(instance.ffn.devices if instance.ffn else [])]:
-            if kinds[node] not in prices:
-                return None
-            total += prices[kinds[node]]
-    return total
+def usd_per_hour(devices: Mapping[str, int], prices: Mapping[str, float]) -> float | None:
+    """Of so many accelerators of each type; None if one of them has no price."""
+    if not devices or any(name not in prices for name in devices):
+        return None
+    return sum(count * prices[name] for name, count in devices.items())
 
 
 def per_million(usd_an_hour: float | None, tokens_per_s: float | None) -> float | None:
@@ -52,3 +40,16 @@ def per_million(usd_an_hour: float | None, tokens_per_s: float | None) -> float 
     if usd_an_hour is None or not tokens_per_s:
         return None
     return usd_an_hour / HOUR_S / tokens_per_s * 1e6
+
+
+def priced(row: Mapping[str, Any], prices: Mapping[str, float]) -> dict[str, Any]:
+    """A row with its figures of cost: they follow from the others, so that another price needs no other run."""
+    if not row["figures"]:
+        return dict(row)
+    figures, hour = row["figures"], usd_per_hour(row["devices"], prices)
+    costs = {
+        "accelerators": sum(row["devices"].values()),
+        "usd_per_hour": hour,
+        "usd_per_million_output_tokens": per_million(hour, figures.get("output_throughput")),
+    }
+    return {**row, "figures": {**figures, **costs}}

@@ -1,74 +1,114 @@
-"""Points over worker processes, results in the order of the points."""
+"""Points over worker processes; whichever ends first is told first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any
 
-from .worker import evaluate, start
+from .worker import Row, Task, new_row, serve
 
-ATTEMPTS = 3  # of a point whose worker was killed
+ATTEMPTS = 3  # of a point whose worker is killed
+LOST = f"the process that computed it was killed {ATTEMPTS} times; out of memory?"
+PATIENCE_S = 10  # for a worker that was asked to end: it ends the components of its run
+SPAWN = get_context("spawn")  # nothing is inherited: a point is computed as in a program of its own
 
-Row = dict[str, Any]
-Task = tuple[str, dict[str, Any], dict[str, float]]  # what `evaluate` takes
+
+class Worker:
+    """A process that computes one point at a time."""
+
+    def __init__(self) -> None:
+        self.answers, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=serve, args=(theirs,))
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+
+    def give(self, task: Task) -> None:
+        """Its answer comes through ``answers``; the end of the file says that it was killed."""
+        with suppress(OSError):
+            self.answers.send(task)
+
+    def stop(self) -> None:
+        """Ask it to end; `gone` waits for that."""
+        self.answers.close()
+        self._process.terminate()
+
+    def gone(self) -> None:
+        """Wait for a while, then make it end."""
+        self._process.join(PATIENCE_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
 
 
 class Pool:
-    """``workers`` processes; one: this process. Leaving the context ends them, without waiting for what they do."""
+    """At most ``most`` processes, started when there is work. Leaving the context ends them, and what they do."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._executor: ProcessPoolExecutor | None = None
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._idle: list[Worker] = []
 
     def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._end()
+        _end(self._idle)
+        self._idle = []
 
-    def _end(self) -> None:
-        if self._executor is None:
-            return
-        for process in list((self._executor._processes or {}).values()):
-            process.terminate()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        self._executor = None
+    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, Row], None]) -> None:
+        """``done`` is told of each task's row as soon as it is there, by the task's number; tasks are taken when there
+        is a process for them.
 
-    def map(self, tasks: Sequence[Task], done: Callable[[int, Row], None]) -> None:
-        """``done`` is told of each task's row as soon as it is there, by its place. A worker that is killed is
-        replaced, and what it did is done again; a point that kills its worker thrice is a failed row."""
-        if self._workers == 1:
-            for place, task in enumerate(tasks):
-                done(place, evaluate(*task))
-            return
-        left, attempts = dict(enumerate(tasks)), [0] * len(tasks)
-        while left:
-            self._round(left, attempts, done)
-            for place in [place for place in left if attempts[place] >= ATTEMPTS]:
-                del left[place]
-                error = f"its worker was killed {ATTEMPTS} times: out of memory?"
-                done(place, {"status": "failed", "error": error, "figures": {}})
-
-    def _round(self, left: dict[int, Task], attempts: list[int], done: Callable[[int, Row], None]) -> None:
-        """Until all are done, or a worker dies: then those that were being done have one attempt less."""
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(self._workers, get_context("spawn"), start)
-        flying: dict[Future[Row], int] = {}
-        waiting = list(left)
+        A worker that is killed is replaced, and its point done again; one whose worker is killed ATTEMPTS times is a
+        failed row.
+        """
+        coming, again, killed = iter(tasks), deque[tuple[int, Task]](), Counter[int]()
+        busy: dict[int, tuple[Worker, Task]] = {}
         try:
-            while waiting or flying:
-                while waiting and len(flying) < self._workers:  # no more: who dies takes few with it
-                    place = waiting.pop(0)
-                    flying[self._executor.submit(evaluate, *left[place])] = place
-                ready, _ = wait(flying, return_when=FIRST_COMPLETED)
-                for future in sorted(ready, key=lambda one: flying[one]):
-                    done(flying[future], future.result())
-                    del left[flying.pop(future)]
-        except BrokenProcessPool:
-            for place in flying.values():
-                attempts[place] += 1
-            self._end()
+            while True:
+                while len(busy) < self._most and (given := again.popleft() if again else next(coming, None)):
+                    number, task = given
+                    busy[number] = (self._worker(), task)
+                    busy[number][0].give(task)
+                if not busy:
+                    return
+                ready = wait([worker.answers for worker, _ in busy.values()])
+                for number in sorted(number for number, (worker, _) in busy.items() if worker.answers in ready):
+                    worker, task = busy.pop(number)
+                    row = self._answer(worker)
+                    if row is None:
+                        killed[number] += 1
+                        if killed[number] < ATTEMPTS:
+                            again.append((number, task))
+                            continue
+                    done(number, row or new_row("failed", LOST))
+        finally:
+            _end([worker for worker, _ in busy.values()])
+
+    def _worker(self) -> Worker:
+        return self._idle.pop() if self._idle else Worker()
+
+    def _answer(self, worker: Worker) -> Row | None:
+        """None if it was killed."""
+        try:
+            row: Row = worker.answers.recv()
+        except (EOFError, OSError):
+            _end([worker])
+            return None
+        self._idle.append(worker)
+        return row
+
+
+def _end(workers: Collection[Worker]) -> None:
+    for worker in workers:
+        worker.stop()
+    for worker in workers:
+        worker.gone()

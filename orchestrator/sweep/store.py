@@ -12,20 +12,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .. import plugins
 from ..scenario.schema import Scenario
 
-MOST_FILES = 10_000  # of one folder that a scenario names
 OWN = ("metronome.orchestrator", "metronome.hwmodels", "metronome.adapters")
 
 
-def key(scenario: Scenario, folder: Path) -> str:
-    """Digest of the scenario, the content of the files and folders it names, the code of classes it names, and ours."""
+def key(scenario: Scenario, folder: Path, out: Path | None = None) -> str:
+    """Digest of the scenario, of the files and folders it names, and of code: of classes it names, ours, and that of
+    packages that bring models along.
+
+    ``out`` is no part of it: where rows are kept may lie in a folder that the scenario names.
+    """
     data = scenario.model_dump(mode="json")
     facts = {
         "version": version("metronome-cosim"),
         "code": _code(),
+        "packages": _packages(),
         "scenario": data,
-        "files": {text: _content(folder / text) for text in sorted(set(_texts(data)))},
+        "files": {text: _content(folder / text, out) for text in sorted(set(_texts(data))) if text.strip("./")},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -41,14 +46,13 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, out: Path | None = None) -> str:
     """Digest of a file, a folder, or the module of ``module:Class``; empty where the text names none."""
     try:
         if path.is_file():
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return _of_file(path)
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())[:MOST_FILES]
-            return _of_files(files, path)
+            return _of_folder(path, out)
     except (OSError, ValueError):  # a text that is no path at all
         return ""
     module, colon, _ = path.name.partition(":")
@@ -59,11 +63,25 @@ def _content(path: Path) -> str:
     return _content(Path(spec.origin)) if spec and spec.origin else ""
 
 
-def _of_files(files: list[Path], base: Path) -> str:
-    total = hashlib.sha256()
-    for file in files:
-        total.update(f"{file.relative_to(base)}\0".encode())
-        total.update(hashlib.sha256(file.read_bytes()).digest())
+def _of_file(path: Path) -> str:
+    status = path.stat()
+    return _read(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _read(path: Path, size: int, changed_ns: int) -> str:
+    """A trace is read once, not once a point."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _of_folder(folder: Path, out: Path | None = None, suffixes: tuple[str, ...] = ()) -> str:
+    """Of all its files, or those with these suffixes, but for what is in ``out``."""
+    total, apart = hashlib.sha256(), out.resolve() if out else None
+    for file in sorted(folder.rglob("*")):
+        if not file.is_file() or (suffixes and file.suffix not in suffixes) or apart in file.resolve().parents:
+            continue
+        total.update(f"{file.relative_to(folder)}\0{_of_file(file)}".encode())
     return total.hexdigest()
 
 
@@ -72,9 +90,18 @@ def _code() -> list[str]:
     found = []
     for name in OWN:
         spec = find_spec(name)
-        folder = Path((spec.submodule_search_locations or [""])[0]) if spec else Path()
-        found.append(_of_files(sorted(file for file in folder.rglob("*") if file.suffix in (".py", ".yaml")), folder))
+        places = spec.submodule_search_locations if spec else None
+        found += [_of_folder(Path(place), suffixes=(".py", ".yaml")) for place in places or ()]
     return found
+
+
+@cache
+def _packages() -> list[str]:
+    """Whatever brings models, engines or formats along: what it names, its version, and the code of that module."""
+    return sorted(
+        f"{entry.value} {entry.dist.version if entry.dist else ''} {_content(Path(entry.value))}"
+        for entry in plugins.ours()
+    )
 
 
 class Store:

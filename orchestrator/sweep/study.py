@@ -11,10 +11,11 @@ from ..scenario.loading import bundled
 from ..scenario.loading import load as load_scenario
 from . import costs
 from .points import Bayesian, Point, listed
-from .pool import Pool, Row
+from .pool import Pool
 from .runs import Runs
 from .schema import Span, Sweep
 from .table import Table, objectives, tabulate
+from .worker import Row
 
 TRIED = 3  # values of an axis
 Tell = Callable[[int, int], None]  # points done, of how many
@@ -31,6 +32,7 @@ class Study:
         self._points: list[Point] = []
         self._rows: list[Row | None] = []
         self.computed = self.kept = 0
+        self.warnings: list[str] = []
         self._check()
 
     def _check(self) -> None:
@@ -53,11 +55,14 @@ class Study:
         """Compute what is not there. Raises KeyboardInterrupt; what was computed until then is kept."""
         with Pool(self._workers) as pool:
             runs = Runs(self._source, pool, self._prices, self._out)
-            if self.sweep.search.method == "bayesian":
-                self._search(runs, Bayesian(self.sweep))
-            else:
-                points = listed(self.sweep)
-                self._compute(runs, points, len(points))
+            try:
+                if self.sweep.search.method == "bayesian":
+                    self._search(runs, Bayesian(self.sweep))
+                else:
+                    points = listed(self.sweep)
+                    self._compute(runs, points, len(points))
+            finally:
+                self.warnings = runs.warnings()
         return self.table()
 
     def _search(self, runs: Runs, bayesian: Bayesian) -> None:

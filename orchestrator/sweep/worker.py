@@ -1,59 +1,100 @@
-"""One point, in whichever process: overrides in, a row of figures out."""
+"""One point, in a process of its own: overrides in, a row of figures out."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import warnings
-from pathlib import Path
+from collections import Counter
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from threading import Thread
 from typing import Any
 
 from ..api import run
-from ..errors import InputError, MetronomeError
+from ..errors import ExtensionFailure, InputError, MetronomeError
 from ..report.result import Result
 from ..scenario.loading import load
-from .costs import per_million, usd_per_hour
+from ..scenario.schema import Scenario
 
 UNSTEADY = ("startup_s", "wall_s")  # figures of the machine, not of the scenario
 
+Row = dict[str, Any]
+Task = tuple[str, dict[str, Any]]  # what `evaluate` takes
 
-def start() -> None:
-    """In a process of its own: Ctrl-C is the parent's, who decides what is still wanted."""
+
+def serve(tasks: Connection) -> None:
+    """Answer tasks with rows until the other end is closed, or whoever holds it is gone.
+
+    Ctrl-C is the parent's, who decides what is still wanted; SIGTERM ends the run in work as any run ends, so that its
+    components end too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the parent has it blocked while we start
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            task: Task = tasks.recv()
+            tasks.send(evaluate(*task))
+        except (EOFError, OSError):
+            return
 
 
-def evaluate(source: str, overrides: dict[str, Any], prices: dict[str, float]) -> dict[str, Any]:
-    """``status`` (complete, failed or refused), ``error`` and ``figures`` of one run; never raises for a bad point."""
-    try:
-        scenario, folder = load(source, overrides)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the first run of a sweep has said them
+def _end_with_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def evaluate(source: str, overrides: dict[str, Any]) -> Row:
+    """``status`` (complete, failed or refused), ``error``, ``warnings``, ``devices`` (accelerators that serve, by type)
+    and ``figures`` of one run; never raises for a bad point."""
+    row = new_row()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("ignore")
+        for category in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("always", category)
+        try:
+            scenario, folder = load(source, overrides)
+            row["devices"] = devices(scenario)
             result = run(scenario, folder=folder)
-    except InputError as error:
-        return {"status": "refused", "error": str(error), "figures": {}}
-    except MetronomeError as error:
-        partial = getattr(error, "result", None)
-        found = figures(partial) if isinstance(partial, Result) else {}
-        return {"status": "failed", "error": str(error), "figures": found}
-    found = figures(result)
-    hour = usd_per_hour(scenario, prices)
-    found["usd_per_hour"] = hour
-    found["usd_per_million_output_tokens"] = per_million(hour, result.metrics["output_throughput"])
-    return {"status": result.status, "error": "", "figures": found}
+            row |= {"status": result.status, "figures": figures(result)}
+            row["warnings"] += result.metrics["metronome"].get("warnings", ())
+        except InputError as error:
+            row |= {"status": "refused", "error": str(error)}
+        except MetronomeError as error:
+            found = figures(error.result) if isinstance(error.result, Result) else {}
+            row |= {"status": "failed", "error": str(error), "figures": found}
+        except Exception as error:  # ours or an extension's: a row like any other, with the place it came from
+            row |= {"status": "failed", "error": str(ExtensionFailure(error))}
+    row["warnings"] = sorted({*row["warnings"], *(str(each.message) for each in said)})
+    return row
+
+
+def new_row(status: str = "complete", error: str = "") -> Row:
+    """A row that has no figures yet."""
+    return {"status": status, "error": error, "warnings": [], "devices": {}, "figures": {}}
+
+
+def devices(scenario: Scenario) -> dict[str, int]:
+    """Accelerators that serve instances, by type."""
+    kinds = {node.name: node.accelerators.type for node in scenario.cluster.nodes}
+    used = {
+        device
+        for instance in scenario.instances
+        for device in (*instance.devices, *(instance.ffn.devices if instance.ffn else ()))
+    }
+    return dict(sorted(Counter(kinds[node] for node, _ in used).items()))
 
 
 def figures(result: Result) -> dict[str, Any]:
     """Every number of result.json; those under ``metronome`` by their own names."""
     own = result.metrics["metronome"]
     found = {name: value for name, value in result.metrics.items() if _is_number(value)}
-    found |= {name: value for name, value in own.items() if _is_number(value) and name not in UNSTEADY}
-    return found
+    return found | {name: value for name, value in own.items() if _is_number(value) and name not in UNSTEADY}
 
 
 def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-
-
-def folder_of(source: str) -> Path:
-    """Where relative paths of a scenario start from."""
-    return load(source)[1]

@@ -12,7 +12,8 @@ from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.sweep import costs
 from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, search
-from metronome.orchestrator.sweep.planner import plan
+from metronome.orchestrator.sweep.clusters import cluster
+from metronome.orchestrator.sweep.planner import Planner
 from metronome.orchestrator.sweep.pool import Pool
 from metronome.orchestrator.sweep.runs import Runs
 from metronome.orchestrator.sweep.slo import Promise, promise
@@ -44,7 +45,7 @@ def test_the_interval_holds_the_limit(limit, start):
 @given(st.integers(1, 5000), st.integers(1, 100))
 def test_a_whole_limit_is_found_exactly(limit, start):
     found = search("seats", start, True, PROMISE, rows(lambda load: 0 if load <= limit else 200))
-    assert len(found.runs) <= MOST_RUNS + 1 and all(load == int(load) for load, _ in found.runs)
+    assert len(found.runs) <= MOST_RUNS and all(load == int(load) for load, _ in found.runs)
     if len(found.runs) < MOST_RUNS:
         assert (found.kept, found.broken) == (limit, limit + 1)
 
@@ -88,20 +89,63 @@ def test_it_agrees_with_a_scan(small, tmp_path, cli):
     assert "requests" not in found["figures"] and found["figures"]["request_throughput"]
 
 
-def test_a_plan_names_the_cheapest(small, tmp_path):
+@pytest.fixture
+def alone(small, tmp_path):
+    """The small scenario with one of its instances, as a file."""
     small["workload"] |= {"num_requests": 20}
+    small["instances"] = small["instances"][:1]
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump(small))
-    loaded, _ = load(str(path))
-    kinds = [("h100-sxm", 1), ("h100-sxm", 2), ("t4", 1)]
-    with Pool(1) as pool:
-        prices = {"h100-sxm": 3.0}
-        options = plan(loaded, {}, 60.0, promise("ttft=500,tpot=30", 90), kinds, Runs(str(path), pool, prices), prices)
-    assert [o.replicas > 0 for o in options] == sorted((o.replicas > 0 for o in options), reverse=True)
+    return path
+
+
+def planned(path, kinds, rate, promised):
+    prices = {"h100-sxm": 3.0}
+    with Pool(2) as pool:
+        runs = Runs(str(path), pool, prices)
+        return Planner(load(str(path))[0], {}, promised, runs, prices).plan(rate, kinds)
+
+
+def test_a_plan_names_the_cheapest(alone):
+    kinds = [("h100-sxm", 1), ("h100-sxm", 2), ("t4", 1), ("mi300x", 2), ("h100-sxm", 16)]
+    options = planned(alone, kinds, 60.0, promise("ttft=500,tpot=30", 90))
+    assert [bool(o.counts) for o in options] == sorted((bool(o.counts) for o in options), reverse=True)
     priced = [o.usd_per_hour for o in options if o.usd_per_hour is not None]
     assert priced == sorted(priced) and all(o.usd_per_hour == 3.0 * o.accelerators for o in options if o.usd_per_hour)
-    assert all(o.replicas or o.why for o in options)
-    assert next(o for o in options if o.device == "t4").usd_per_hour is None
+    assert len(priced) == 2 and all(bool(o.counts) != bool(o.why) for o in options)
+    why = {(o.device, o.tensor_parallel_size): o.why for o in options}
+    assert "does not fit" in why["t4", 1] and "not known" in why["mi300x", 2] and "at most 8" in why["h100-sxm", 16]
+
+
+def test_a_split_plan_has_none_too_many_of_either(alone):
+    data = yaml.safe_load(alone.read_text())
+    (one,) = data["instances"]
+    data["instances"] = [
+        {**one, "name": "p", "role": "prefill", "accelerators": "n0[0:1]"},
+        {**one, "name": "d", "role": "decode", "accelerators": "n0[1:2]"},
+    ]
+    data["router"] = {"policy": "pd-aware"}
+    data["workload"] |= {"num_requests": 60}
+    alone.write_text(yaml.safe_dump(data))
+    rate, promised = 80.0, promise("ttft=60,tpot=9", 90)
+    (option,) = planned(alone, [("h100-sxm", 1)], rate, promised)
+    assert option.counts["prefill"] + option.counts["decode"] > 2 and option.usd_per_hour == 3.0 * option.accelerators
+    loaded = load(str(alone))[0]
+    fewer = [{**option.counts, role: count - 1} for role, count in option.counts.items() if count > 1]
+    with Pool(2) as pool:
+        again = Runs(str(alone), pool, {}).rows(
+            [cluster(loaded, "h100-sxm", 1, counts) | {"workload.request_rate": rate} for counts in fewer]
+        )
+    assert fewer and not any(promised.kept(row) for row in again)
+
+
+def test_what_a_plan_leaves_out_is_said(alone, cli):
+    data = yaml.safe_load(alone.read_text())
+    data["components"] = {"nvlink0": {"model": "fabric"}}
+    alone.write_text(yaml.safe_dump(data))
+    done = cli("plan", alone, "--rate", 10, "--slo", "ttft=500", "--tp", 1, "--workers", 1)
+    assert done.exit_code == 0 and "not used: components (nvlink0)" in done.output
+    assert "memory and power of nodes" in done.output and "cheapest: 1 of 1 h100-sxm, USD 3 an hour" in done.output
 
 
 def test_prices(tmp_path):
@@ -118,7 +162,13 @@ def test_prices(tmp_path):
     [
         (("capacity", "quickstart", "--slo", "ttft"), "must be NAME=MS"),
         (("plan", "quickstart", "--slo", "ttft=1", "--rate", "1", "--tp", "x"), "whole numbers"),
-        (("plan", "prefill-decode", "--slo", "ttft=1", "--rate", "1"), "must be whole engines"),
+        (("plan", "attention-ffn", "--slo", "ttft=1", "--rate", "1"), "devices of their own cannot be planned"),
+        (("plan", "pipeline-parallel", "--slo", "ttft=1", "--rate", "1"), "more than tensor parallelism"),
+        (("plan", "heterogeneous", "--slo", "ttft=1", "--rate", "1"), "cannot be planned"),
+        (
+            ("capacity", "quickstart", "--slo", "ttft=1", "--set", "cluster.nodes.0.accelerators.type=t4"),
+            "does not fit",
+        ),
     ],
 )
 def test_bad_questions_are_one_message(cli, arguments, message):

@@ -1,0 +1,104 @@
+"""What a planned cluster looks like: so many replicas of one kind of accelerator, a node each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import InputError
+from ..scenario.schema import Instance, Scenario
+
+#: the fabric inside a node of such accelerators (hwmodels/catalog/interconnects)
+FABRICS = {
+    "a100-80g-sxm": "nvlink3",
+    "h100-sxm": "nvlink4",
+    "h200": "nvlink4",
+    "h20": "nvlink4",
+    "b200": "nvlink5",
+    "b300": "nvlink5",
+    "gb200": "nvlink5",
+    "gb300": "nvlink5",
+    "l40s": "pcie4-x16",
+    "rtx-a6000": "pcie4-x16",
+    "a40": "pcie4-x16",
+    "a10g": "pcie4-x16",
+    "l4": "pcie4-x16",
+    "rtx-4090": "pcie4-x16",
+    "h100-pcie": "pcie5-x16",
+    "rtx-5090": "pcie5-x16",
+    "rtx-pro-6000": "pcie5-x16",
+}
+#: most accelerators that one fabric joins: a rack of 72 (GB200 and GB300 NVL72), else a board of eight (HGX)
+IN_A_NODE = {"gb200": 72, "gb300": 72}
+HGX = 8
+BETWEEN_NODES = {"type": "infiniband-ndr", "topology": "rail-optimised"}  # an adapter an accelerator, as DGX has them
+
+
+def templates(scenario: Scenario) -> dict[str, Instance]:
+    """The instance of each role that replicas are made like. Raises InputError for what is not planned."""
+    found: dict[str, Instance] = {}
+    for instance in scenario.instances:
+        first = found.setdefault(instance.role, instance)
+        if instance.model != scenario.instances[0].model:
+            raise _unplanned("model", instance.model, "several models")
+        if instance.engine != first.engine:
+            raise _unplanned(instance.name, None, f"instances of one role with other engine flags than {first.name}'s")
+    for instance in found.values():
+        if instance.ffn or instance.decode_attention == "pim":
+            raise _unplanned(instance.name, None, "layers or attention on devices of their own")
+        for name in ("pipeline_parallel_size", "data_parallel_size"):
+            if getattr(instance, name) > 1:
+                raise _unplanned(f"{instance.name}.{name}", getattr(instance, name), "more than tensor parallelism")
+    if set(found) not in ({"both"}, {"prefill", "decode"}):
+        raise _unplanned("role", sorted(found), "a mixture of whole and split engines")
+    return found
+
+
+def _unplanned(field: str, value: object, what: str) -> InputError:
+    return InputError("plan", field, value, f"{what} cannot be planned; sweep over clusters of your own instead")
+
+
+def ignored(scenario: Scenario) -> Iterator[str]:
+    """What a scenario says of its hardware that a planned cluster does not have."""
+    if scenario.components:
+        yield f"components ({', '.join(scenario.components)}): a planned cluster has the reference models"
+    if any(node.model_fields_set & {"memory", "power"} for node in scenario.cluster.nodes):
+        yield "memory and power of nodes: a planned cluster has the defaults"
+
+
+def cluster(scenario: Scenario, device: str, size: int, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Overrides of a scenario: so many replicas by role, each of ``size`` such accelerators, tensor parallel.
+
+    Raises InputError where it is not known how the accelerators are joined.
+    """
+    made_like = templates(scenario)
+    split = len(made_like) > 1
+    places = [(role, number) for role in made_like for number in range(counts[role])]
+    nodes, instances = [], []
+    for role, own in places:
+        node = f"n{len(nodes)}"
+        nodes.append({"name": node, "accelerators": {"type": device, "count": size}})
+        instance = made_like[role].model_dump(mode="json", exclude_none=True, exclude_unset=True)
+        name = f"{'replica' if role == 'both' else role}-{own}"
+        placed = {"name": name, "accelerators": f"{node}[0:{size}]", "tensor_parallel_size": size, "replicas": 1}
+        instances.append({**instance, **placed})
+    networks: list[dict[str, Any]] = []
+    if size > 1 or split:
+        fabric, groups = _fabric(device, size), [f"{node['name']}.accelerators" for node in nodes]
+        if split:
+            networks = [{"name": "net", **fabric, "connects": groups, "scale_out": BETWEEN_NODES}]
+        else:
+            networks = [{"name": f"net{i}", **fabric, "connects": [group]} for i, group in enumerate(groups)]
+    return {"cluster": {"nodes": nodes, "networks": networks}, "instances": instances, "components": {}}
+
+
+def _fabric(device: str, size: int) -> dict[str, str]:
+    fabric = FABRICS.get(device)
+    if fabric is None:
+        raise InputError(
+            "plan", "device", device, f"how such accelerators are joined is not known; it is of {', '.join(FABRICS)}"
+        )
+    most = IN_A_NODE.get(device, HGX)
+    if size > most:
+        raise InputError("plan", "tp", size, f"at most {most} {device} are joined by {fabric}")
+    return {"type": fabric, "topology": "pcie" if fabric.startswith("pcie") else "switch"}
