@@ -153,7 +153,9 @@ def test_a_recording_is_traced_alike(cli, tmp_path, small):
 
 
 def test_a_run_that_fails_is_traced_as_far_as_it_came(cli, tmp_path, small):
-    small["components"] = {"n0.accelerators": {"model": "tests.coupling.fakes:Dies", "run": "process"}}
+    small["components"] = {
+        "n0.accelerators": {"model": "tests.coupling.fakes:Dies", "run": "process", "on_failure": "fail"}
+    }
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
     assert cli("run", tmp_path / "small.yaml", "-o", tmp_path / "a", "--trace", "--quiet").exit_code == 3
     trace = Parsed(tmp_path / "a" / "trace.pftrace")
