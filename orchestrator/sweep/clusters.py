@@ -74,7 +74,8 @@ def cluster(scenario: Scenario, device: str, size: int, counts: Mapping[str, int
     made_like = templates(scenario)
     split = len(made_like) > 1
     places = [(role, number) for role in made_like for number in range(counts[role])]
-    nodes, instances = [], []
+    nodes: list[dict[str, Any]] = []
+    instances: list[dict[str, Any]] = []
     for role, own in places:
         node = f"n{len(nodes)}"
         nodes.append({"name": node, "accelerators": {"type": device, "count": size}})
