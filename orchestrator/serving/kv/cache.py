@@ -102,9 +102,9 @@ class KvCache:
         """Blocks a sequence lacks to hold that many tokens."""
         return max(0, self.blocks_for(tokens) - len(state.block_ids))
 
-    def extend(self, state: PagedState, tokens: int) -> None:
-        """Give it those; they must be free."""
-        state.block_ids += self.pool.get_new_blocks(self.missing(state, tokens))
+    def extend(self, state: PagedState, count: int) -> None:
+        """Give it that many blocks; they must be free."""
+        state.block_ids += self.pool.get_new_blocks(count)
 
     def remove_skipped_blocks(self, state: PagedState, computed: int) -> None:
         """Give back what no token after ``computed`` ones attends to."""

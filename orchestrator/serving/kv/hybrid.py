@@ -124,15 +124,15 @@ class HybridKvCache(KvCache):
             self.pool.touch(blocks[skipped:])
             state.tables.append([EMPTY] * skipped + blocks[skipped:])
         state.num_cached_blocks = len(hit[0])
-        self.extend(state, tokens)
+        self.extend(state, self.missing(state, tokens))
 
     def missing(self, state: PagedState, tokens: int) -> int:
         held = len(state.tables[0]) if state.tables else 0  # all tables are of one length
         return max(0, self.blocks_for(tokens) - held) * len(self._groups)
 
-    def extend(self, state: PagedState, tokens: int) -> None:
+    def extend(self, state: PagedState, count: int) -> None:
         for table in state.tables:
-            table += self.pool.get_new_blocks(max(0, self.blocks_for(tokens) - len(table)))
+            table += self.pool.get_new_blocks(count // len(self._groups))
 
     def remove_skipped_blocks(self, state: PagedState, computed: int) -> None:
         for group, table in zip(self._groups, state.tables, strict=True):

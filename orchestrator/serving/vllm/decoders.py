@@ -77,8 +77,11 @@ class Decoders:
     def at_block_edge(self) -> list[int]:
         """Places in the running list of those whose next token ends a block, or changes what they hold."""
         rows, step, size = self._rows, self.step, self.block_size
-        joined, self._joined = [order for order in self._joined if order in self._members], []
-        return [order for edge in self._edges for order in rows[(step - edge) % size]] + joined
+        found = [order for edge in self._edges for order in rows[(step - edge) % size]]
+        if self._joined:
+            found += [order for order in self._joined if order in self._members]
+            self._joined.clear()
+        return found
 
     def ending(self) -> list[VllmRequestState]:
         """Whose token of this step is their last."""

@@ -282,11 +282,13 @@ class Scheduler:
 
     def _extend(self, sequence: VllmRequestState, computed: int, tokens: int) -> bool:
         """Blocks for this many tokens after those computed; False if it had to preempt itself."""
-        self.cache.remove_skipped_blocks(sequence, computed)
-        need = self.cache.missing(sequence, computed + tokens)
-        if need > self.pool.free and not self._make_room(sequence, need):
-            return False
-        self.cache.extend(sequence, computed + tokens)
+        cache = self.cache
+        if cache.partial:
+            cache.remove_skipped_blocks(sequence, computed)
+        if need := cache.missing(sequence, computed + tokens):
+            if need > self.pool.free and not self._make_room(sequence, need):
+                return False
+            cache.extend(sequence, need)
         return True
 
     def _add_chunk(self, sequence: VllmRequestState, tokens: int) -> None:
@@ -305,8 +307,7 @@ class Scheduler:
         """
         block_size, late = self.config.block_size, self.config.async_scheduling and sequence.order not in self._known
         context = self._lane.decoders.context(sequence)
-        moves = context % block_size in self.cache.edges or sequence.since == self._lane.decoders.step
-        if moves and not self._extend(sequence, context, 1):
+        if (context % block_size == 0 or self.cache.partial) and not self._extend(sequence, context, 1):
             return False
         if late and context % block_size == 0:
             self.cache.cache_blocks(sequence, context)
