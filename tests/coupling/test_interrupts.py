@@ -77,7 +77,8 @@ class Watched(LiveSource):
 def test_the_wait_for_an_answer_is_not_broken_into(in_processes, tmp_path):
     source = Watched(tmp_path / "logs")
     with Simulation(in_processes, tmp_path, source) as simulation:
-        source.link._answers = answers = Interrupted(source.link._answers)
+        live = source.link._live
+        live._answers = answers = Interrupted(live._answers)
         with pytest.raises(KeyboardInterrupt):
             simulation.run()
         assert answers.whole

@@ -181,7 +181,9 @@ def test_a_point_that_kills_or_raises_is_its_own_row_and_no_other(folder, monkey
 )
 def test_a_sweep_that_is_ended_leaves_no_process_and_what_it_computed(folder, number, code):
     """From outside, half way."""
-    change(folder, set={"workload.num_requests": 150}, axes={"seed": {"low": 1, "high": 8, "count": 8, "whole": True}})
+    change(
+        folder, set={"workload.num_requests": 150}, axes={"seed": {"low": 1, "high": 24, "count": 24, "whole": True}}
+    )
     options = ["sweep", folder / "sweep.yaml", "-o", folder / "out", "--workers", "2"]
     process = interruptible([sys.executable, "-m", "metronome", *options], stderr=subprocess.PIPE, text=True)
     points, deadline = folder / "out/points", time.monotonic() + 90
@@ -200,7 +202,7 @@ def test_a_sweep_that_is_ended_leaves_no_process_and_what_it_computed(folder, nu
         assert len((folder / "out/sweep.csv").read_text().splitlines()) == kept + 1 and f"{kept} points are in" in said
         return
     rest = study(folder, workers=2)
-    assert len(rest.run().rows) == 8 and (rest.kept, rest.computed) == (kept, 8 - kept) and kept < 8
+    assert len(rest.run().rows) == 24 and (rest.kept, rest.computed) == (kept, 24 - kept) and kept < 24
 
 
 def alive(pid):
