@@ -48,7 +48,9 @@ def faked(small, image, model, **options):
 def everything(engine):
     """Containers, networks and socket folders (of ours, other tests make some, too) there are."""
     folders = sorted(str(p) for p in Path(tempfile.gettempdir()).glob(f"metronome-{owner.mine()}-*"))
-    containers = sorted(c.name for c in engine.containers.list(all=True, filters={"label": "metronome.run"}))
+    containers = sorted(
+        c.name for c in engine.containers.list(all=True, ignore_removed=True, filters={"label": "metronome.run"})
+    )
     return containers, sorted(n.name for n in engine.networks.list()), folders
 
 
@@ -280,11 +282,13 @@ def test_what_a_killed_orchestrator_leaves_is_found_by_the_next_run_and_by_clean
         found = find()
         assert not folder.exists()
         deadline = time.monotonic() + 10  # the engine lists one until it is gone
-        while {c.name for c in engine.containers.list(all=True)} & set(left) and time.monotonic() < deadline:
+        while {c.name for c in engine.containers.list(all=True, ignore_removed=True)} & set(
+            left
+        ) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not {c.name for c in engine.containers.list(all=True)} & set(left)
+        assert not {c.name for c in engine.containers.list(all=True, ignore_removed=True)} & set(left)
         if hasattr(found, "output"):
-            assert found.exit_code == 0 and "things removed" in found.output
+            assert found.exit_code == 0, found.output  # a keeper may have been quicker: then there is nothing
 
 
 def test_containers_do_not_outlive_a_killed_orchestrator(small, image, engine, tmp_path, nothing_left):
@@ -295,7 +299,7 @@ def test_containers_do_not_outlive_a_killed_orchestrator(small, image, engine, t
     process.kill()
     process.communicate()
     end = time.monotonic() + 40
-    while {c.name for c in engine.containers.list(all=True)} & left or folder.exists():
+    while {c.name for c in engine.containers.list(all=True, ignore_removed=True)} & left or folder.exists():
         assert time.monotonic() < end
         time.sleep(0.2)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, DockerException
 
 from ...errors import ComponentFailure
 from . import owner
@@ -41,9 +41,9 @@ def sweep(client: Any) -> list[str]:
     """Remove containers and networks whose owner on this machine is gone; returns their names."""
     found = []
     filters = {"label": [f"{LABEL}.owner", f"{LABEL}.host={platform.node()}"]}
-    for made in client.containers.list(all=True, filters=filters):
+    for made in client.containers.list(all=True, ignore_removed=True, filters=filters):
         if not owner.alive(made.labels[f"{LABEL}.owner"]):
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(APIError):  # gone, or its own keeper is removing it
                 made.remove(v=True, force=True)
             found.append(made.name)
     for network in client.networks.list(filters=filters):
