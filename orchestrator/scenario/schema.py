@@ -4,7 +4,6 @@ prints it as JSON Schema for editors. Field names are vLLM's and Hugging Face's 
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from metronome.hwmodels import catalog
@@ -13,7 +12,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ..serving import engines
 from ..serving.options import EngineOptions
-from ..strict import Part
+from ..strict import Part, did_you_mean
 from ..workload.options import WorkloadOptions
 from ..workload.schema import workload_type
 from ..workload.slo import Slo
@@ -229,8 +228,7 @@ class Instance(Devices):
         version = value.get("version") if isinstance(value, dict) else None
         known = engines.versions()
         if version is not None and version not in known:
-            near = get_close_matches(str(version), known, 1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
+            hint = did_you_mean(str(version), known)
             raise ValueError(f"version: there is no engine '{version}'; {hint}known: {', '.join(known)}")
         return value
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from ..errors import InputError
 from ..scenario.loading import bundled
 from ..scenario.loading import load as load_scenario
+from ..strict import did_you_mean
 from . import costs
 from .points import Bayesian, Point, listed
 from .pool import Pool
@@ -94,8 +94,7 @@ class Study:
         known = row["figures"]
         for name in (*self.sweep.objectives, *self.sweep.constraints) if row["status"] == "complete" else ():
             if name not in known:
-                near = get_close_matches(name, known, 1)
-                hint = f"did you mean '{near[0]}'? " if near else ""
+                hint = did_you_mean(name, known)
                 raise InputError(
                     "sweep", "objectives, constraints", name, f"is no figure of a run; {hint}see result.json"
                 )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..plugins import named
+from ..strict import did_you_mean
 from .options import WorkloadOptions
 from .randomness import stream
 from .request import Request
@@ -94,8 +94,7 @@ def find(name: str) -> Format:
         return known()[name]
     module, colon, attribute = name.partition(":")
     if not colon:
-        near = get_close_matches(name, known(), 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(name, known())
         raise ValueError(f"there is no format '{name}'; {hint}known: {', '.join(sorted(known()))}, or module:attribute")
     try:
         one = getattr(import_module(module), attribute)

@@ -117,7 +117,10 @@ class RecoveringLink:
         return answer
 
     def _answer(self) -> Advanced:
-        answer = self._live.receive()
+        return self._checked(self._live.receive())
+
+    def _checked(self, answer: Advanced) -> Advanced:
+        """The answer to what was asked last. Raises ComponentFailure for one that cannot be."""
         if self._log.clocked:
             self._conduct.check(answer)
         else:
@@ -255,13 +258,7 @@ class RecoveringLink:
     def _by_substitute(self) -> Advanced:
         if self._substitute is None:
             raise AssertionError("asked for only where there is one")
-        answer = self._substitute.advance(*self._asked)
-        if self._log.clocked:
-            self._conduct.check(answer)
-        else:
-            answered(self, self._asked[1], answer)
-            self._conduct.open.clear()
-        return answer
+        return self._checked(self._substitute.advance(*self._asked))
 
 
 def _hopeful(error: BaseException) -> bool:

@@ -38,7 +38,7 @@ class PrefillAdder:
         input_tokens: int,
         chunk_tokens: int | None,
     ) -> None:
-        self._memory, self._running, self._ratio = memory, running, new_token_ratio
+        self._memory, self._running = memory, running
         self._input_tokens, self._chunk_tokens = input_tokens, chunk_tokens
         clip, ratio = CLIP_MAX_NEW_TOKENS, new_token_ratio
         self._reserved = sum([(left if left < clip else clip) * ratio for left in running.remaining()])
