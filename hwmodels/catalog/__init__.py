@@ -90,26 +90,26 @@ class Interconnect:
 
 
 def interconnect_names() -> list[str]:
-    return _names("interconnects")
+    return names("interconnects")
 
 
 @cache
 def interconnect(name: str) -> Interconnect:
     """The interconnect of that name; KeyError if the catalog has none."""
-    facts = _facts("interconnects", name)
-    line = facts["line_rate_gb_s"] * 1e9
-    copy, sharp, path = facts.get("local_copy_gb_s"), facts.get("in_network"), facts.get("host_path")
-    peers = facts.get("peer_access")
+    found = facts("interconnects", name)
+    line = found["line_rate_gb_s"] * 1e9
+    copy, sharp, path = found.get("local_copy_gb_s"), found.get("in_network"), found.get("host_path")
+    peers = found.get("peer_access")
     return Interconnect(
         name=name,
-        bandwidth=line * facts["efficiency"],
-        launch_ns=facts["launch_ns"],
-        bulk_launch_ns=facts["bulk_launch_ns"],
-        hop_ns=facts["hop_ns"],
-        bulk_hop_ns=facts["bulk_hop_ns"],
-        low_latency_share=facts["low_latency_share"],
-        switch_ns=facts.get("switch_ns", 0),
-        root_bandwidth=line * facts["root_share"] if "root_share" in facts else None,
+        bandwidth=line * found["efficiency"],
+        launch_ns=found["launch_ns"],
+        bulk_launch_ns=found["bulk_launch_ns"],
+        hop_ns=found["hop_ns"],
+        bulk_hop_ns=found["bulk_hop_ns"],
+        low_latency_share=found["low_latency_share"],
+        switch_ns=found.get("switch_ns", 0),
+        root_bandwidth=line * found["root_share"] if "root_share" in found else None,
         local_copy=copy * 1e9 if copy else None,
         in_network=(sharp["bandwidth_gb_s"] * 1e9, sharp["latency_ns"]) if sharp else None,
         peer_access=PeerAccess(
@@ -118,27 +118,28 @@ def interconnect(name: str) -> Interconnect:
         if peers
         else None,
         host_path=(path["bandwidth_gb_s"] * 1e9, path["devices"]) if path else None,
-        sources=facts["sources"],
+        sources=found["sources"],
     )
 
 
-def _names(kind: str) -> list[str]:
+def names(kind: str) -> list[str]:
+    """Of a folder of the catalog: devices, drams, interconnects, pims."""
     return sorted(
         f.name.removesuffix(".yaml") for f in files(__name__).joinpath(kind).iterdir() if f.name.endswith(".yaml")
     )
 
 
-def _facts(kind: str, name: str) -> dict[str, Any]:
+def facts(kind: str, name: str) -> dict[str, Any]:
     """The content of a catalog file; KeyError if there is none."""
-    if name not in _names(kind):
+    if name not in names(kind):
         raise KeyError(name)
     text = files(__name__).joinpath(kind, f"{name}.yaml").read_text()
-    facts: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return facts
+    found: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return found
 
 
 def device_names() -> list[str]:
-    return _names("devices")
+    return names("devices")
 
 
 class DeviceFacts(BaseModel):
@@ -225,7 +226,7 @@ def device(name: str) -> Device:
         near = get_close_matches(name.lower(), [*device_names(), *ALIASES], 2)
         guess = f"did you mean {' or '.join(near)}? " if near else ""
         raise KeyError(f"{guess}a catalog device: {', '.join(device_names())}")
-    return DeviceFacts.model_validate(_facts("devices", found)).device(found)
+    return DeviceFacts.model_validate(facts("devices", found)).device(found)
 
 
 def model_names() -> list[str]:

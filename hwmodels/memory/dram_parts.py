@@ -1,14 +1,13 @@
-"""DRAM parts as data: a file each in `parts`, with where its figures are from. Times are clocks of the part."""
+"""DRAM parts as data: a file each in the catalog's `drams`, with where its figures are from. Times are clocks of the
+part."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-PARTS = files(__package__) / "parts"
+from .. import catalog
 
 
 class Timing(BaseModel):
@@ -67,7 +66,7 @@ class Part(BaseModel):
 
 def names() -> list[str]:
     """Parts that have a file."""
-    return sorted(path.name.removesuffix(".yaml") for path in PARTS.iterdir() if path.name.endswith(".yaml"))
+    return catalog.names("drams")
 
 
 @cache
@@ -75,4 +74,4 @@ def part(name: str) -> Part:
     """The part of that name. Raises KeyError with the names there are."""
     if name not in names():
         raise KeyError(f"one of {', '.join(names())}, or a part's figures")
-    return Part.model_validate(yaml.safe_load((PARTS / f"{name}.yaml").read_text()))
+    return Part.model_validate(catalog.facts("drams", name))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from configparser import ConfigParser, Error
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .. import catalog
 from ..interface import ConfigError
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
@@ -19,7 +18,6 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 TIMING = {
     "trcd": ("tRCDRD", "tRCD"),
     "trp": ("tRP",),
-    "tras": ("tRAS",),
     "trtp": ("tRTP_L", "tRTP"),
     "tccd_s": ("tCCD_S",),
     "tccd_l": ("tCCD_L",),
@@ -50,7 +48,6 @@ class Part(BaseModel):
     burst_bytes: int = Field(ge=1)
     trcd: int = Field(ge=1)
     trp: int = Field(ge=1)
-    tras: int = Field(ge=1)
     trtp: int = Field(ge=1)
     tccd_s: int = Field(ge=1)
     tccd_l: int = Field(ge=1)
@@ -63,8 +60,7 @@ class Part(BaseModel):
 
 def names() -> list[str]:
     """Parts of the catalog."""
-    folder = files("metronome.hwmodels.catalog").joinpath("pims")
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return catalog.names("pims")
 
 
 @cache
@@ -72,8 +68,7 @@ def part(name: str) -> Part:
     """The catalog's part of that name. Raises ConfigError."""
     if name not in names():
         raise ConfigError("part", name, f"one of {', '.join(names())}; or give a DRAMsim3 file as ini")
-    text = files("metronome.hwmodels.catalog").joinpath("pims", f"{name}.yaml").read_text()
-    return Part.model_validate(yaml.safe_load(text))
+    return Part.model_validate(catalog.facts("pims", name))
 
 
 def read_ini(path: Path) -> Part:
