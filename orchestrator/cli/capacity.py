@@ -17,19 +17,16 @@ from ..sweep.page import number
 from ..sweep.pool import Pool
 from ..sweep.runs import Runs
 from ..sweep.slo import Promise, promise
+from . import under_slo
 from .progress import counting_bar
-from .sweep import WORKERS
 
 SHOWN = ("request_throughput", "output_throughput", "usd_per_million_output_tokens", "joules_per_output_token")
 
 
 @click.command("capacity")
 @click.argument("scenario", required=False)
-@click.option("--slo", required=True, metavar="NAME=MS,...", help="Limits of ttft, tpot, itl or e2el, in ms.")
-@click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), default="99", show_default=True)
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Keep the runs' figures here.")
-@click.option("--workers", type=click.IntRange(1, 256), default=WORKERS, show_default=True)
+@under_slo.promised
+@under_slo.many_runs
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option("--quiet", is_flag=True, help="Print the answer alone.")
 def command(

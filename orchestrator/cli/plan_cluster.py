@@ -18,23 +18,20 @@ from ..sweep.planner import Option, Planner
 from ..sweep.pool import Pool
 from ..sweep.runs import Runs
 from ..sweep.slo import promise
+from . import under_slo
 from .progress import counting_bar
-from .sweep import WORKERS
 
 
 @click.command("plan")
 @click.argument("scenario", required=False)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), required=True, help="Requests a second to hold.")
-@click.option("--slo", required=True, metavar="NAME=MS,...", help="Limits of ttft, tpot, itl or e2el, in ms.")
-@click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), default="99", show_default=True)
+@under_slo.promised
 @click.option(
     "--device", "devices", multiple=True, help="Accelerators to try; more than once [default: the scenario's]."
 )
 @click.option("--tp", default="1,2,4,8", show_default=True, help="Tensor parallel sizes to try.")
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML of USD per hour by accelerator.")
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Keep the runs' figures here.")
-@click.option("--workers", type=click.IntRange(1, 256), default=WORKERS, show_default=True)
+@under_slo.many_runs
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def command(
