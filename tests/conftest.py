@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
+from metronome.orchestrator.coupling.interrupts import SIGNALS
 
 from .small import SMALL
 
@@ -37,9 +38,23 @@ def shared() -> Path:
 
 
 def interruptible(command: list[Any], **options: Any) -> subprocess.Popen[Any]:
-    """A process that SIGINT reaches even where it is ignored here: a suite started with nohup, or in the background."""
-    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, preexec_fn=restore, **options)
+    """A process that signals reach even where they are ignored here: a suite started with nohup, or in the
+    background."""
+
+    def reached() -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    return subprocess.Popen(command, preexec_fn=reached, **options)
+
+
+@pytest.fixture(autouse=True)
+def _handlers_are_put_back() -> Iterator[None]:
+    """A command that ran in this process and was ended there ignores signals from then on, and whatever it starts."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
