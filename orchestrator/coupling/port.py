@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from metronome.hwmodels.interface import Completion, Feature, Operation, Provenance, Use
 
@@ -52,8 +53,7 @@ class OperationSet:
         return copied
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What a set of operations costs at given numbers.
 
     ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``answers`` and
@@ -144,16 +144,16 @@ class AskedPort:
 
     @staticmethod
     def _remember(wanted: Sequence[Asked], completions: Sequence[Completion]) -> None:
-        done = {completion.op_id: completion for completion in completions}
-        op_id = 0
+        if len(completions) > 1:
+            completions = sorted(completions, key=_op_id)
+        answer = iter(completions)
         for operations, values in wanted:
             duration, energy, known = 0, 0, True
             answers: dict[Provenance, int] = {}
             spent: dict[Provenance, int] = {}
             parts: list[int] = []
             for work, repeat in zip(operations.works, operations.repeats, strict=True):
-                completion = done[op_id]
-                op_id += 1
+                completion = next(answer)
                 took = (completion.finish_ps - completion.start_ps) * repeat
                 duration += took
                 parts.append(took)
@@ -198,6 +198,9 @@ class AskedPort:
         """Counts so far. What was asked ahead but never needed does not count."""
         self._forget()
         return self._usage
+
+
+_op_id = attrgetter("op_id")
 
 
 def _operations(wanted: Sequence[Asked]) -> list[Operation]:

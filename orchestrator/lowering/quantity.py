@@ -6,7 +6,9 @@ the batch. A new one is one line: ``Quantity("tokens", per=4096, split=8)``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal, Protocol
 
 from ..serving.batch import Batch
@@ -79,9 +81,15 @@ class Operands:
 
     quantities: tuple[Number, ...]
     prompts: bool = False
+    _fields: Callable[[Batch], tuple[int, ...]] | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if len(self.quantities) > 1 and all(_is_field(quantity) for quantity in self.quantities):
+            object.__setattr__(self, "_fields", attrgetter(*map(str, self.quantities)))
 
     def of(self, batch: Batch) -> tuple[int, ...]:
-        numbers = tuple([quantity.of(batch) for quantity in self.quantities])
+        of_all = self._fields
+        numbers = of_all(batch) if of_all else tuple([quantity.of(batch) for quantity in self.quantities])
         return numbers + batch.prompts if self.prompts else numbers
 
     @property
@@ -90,6 +98,11 @@ class Operands:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Operands:
         return self
+
+
+def _is_field(number: Number) -> bool:
+    """Whether its formula is the name of a field of the batch."""
+    return isinstance(number, Quantity) and number == Quantity(number.counted)
 
 
 def _plain(number: float) -> str:

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        return self.decodes + sum(self.prompts[::2]) + self.padding
+        return self.decodes + self.padding + (sum(self.prompts[::2]) if self.prompts else 0)
 
     @property
     def sequences(self) -> int:
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
     def padded_to(self, tokens: int) -> Batch:
         """The same with as many tokens as asked for."""
-        return self._replace(padding=self.padding + tokens - self.tokens)
+        return Batch(*self[:-1], self.padding + tokens - self.tokens)
 
 
 #: What a member without work computes so that the others' collectives can complete (vLLM: a dummy batch).

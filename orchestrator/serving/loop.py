@@ -25,6 +25,9 @@ from .host_costs import HostCosts
 from .interface import LayerHook, Step
 from .replica import Replica
 
+#: Of each member its step, if it has one, and what it computes then: with padding, or for nobody.
+Scheduled = tuple[list[Step | None], list[Batch]]
+
 
 class StepRunner(Protocol):
     """Executes one step of all members, by ``number``; calls back at its end with the energy it took (pJ).
@@ -64,7 +67,7 @@ class StepLoop:
         self._dispatcher, self._hooks = dispatcher, hooks
         self._asynchronous = model.asynchronous and lanes == 1
         self._free = list(range(lanes))
-        self._next: list[Step | None] | None = None  # scheduled while another step is in flight
+        self._next: Scheduled | None = None  # while another step is in flight
         self._waiting = [0] * len(members)  # of each, when a step was scheduled last
         self._last_end_ps = 0
         self._woken = False
@@ -83,13 +86,13 @@ class StepLoop:
     def _step(self) -> None:
         self._woken = False
         while self._free:
-            steps = self._next or self._schedule(self.launched + 1)
+            scheduled = self._next or self._schedule(self.launched + 1)
             self._next = None
-            if steps is None:
+            if scheduled is None:
                 return
-            self._launch(self._free.pop(0), steps)
+            self._launch(self._free.pop(0), *scheduled)
 
-    def _schedule(self, number: int) -> list[Step | None] | None:
+    def _schedule(self, number: int) -> Scheduled | None:
         """What each member does next, which will be step ``number``; None if none has anything to do."""
         now = self._kernel.now_ps
         steps = [member.engine.schedule(now) for member in self.members]
@@ -97,10 +100,11 @@ class StepLoop:
             self._hooks.scheduled(self.name, number, self.members, steps, now)
         if len(self.members) > 1:
             self._waiting = [member.engine.load[0] for member in self.members]
-        return steps if any(steps) else None
+        if not any(steps):
+            return None
+        return steps, self._model.together([step.batch if step else DUMMY for step in steps])
 
-    def _launch(self, lane: int, steps: list[Step | None]) -> None:
-        full = self._model.together([step.batch if step else DUMMY for step in steps])
+    def _launch(self, lane: int, steps: list[Step | None], full: list[Batch]) -> None:
         flights = [(member, step) for member, step in zip(self.members, steps, strict=True) if step]
         hook = None
         connector = self._dispatcher.connector
@@ -114,8 +118,8 @@ class StepLoop:
             for member, step in flights:
                 member.engine.settle(step)
             self._next = self._schedule(self.launched + 2)
-            if self._next and self._next[0] and len(full) == 1:
-                upcoming = self._model.padded(self._next[0].batch)
+            if self._next and len(full) == 1:
+                upcoming = self._next[1][0]
         self.launched += 1
         starts = self._kernel.now_ps + self._model.inputs_ps(full, first=self.launched == 1)
         if told.listeners:

@@ -38,13 +38,16 @@ class Prompts:
     def of(cls, prompts: tuple[int, ...]) -> Prompts:
         """From (new, cached) of each prompt, flat."""
         if not prompts:
-            return cls(0, 0, 0)
+            return NO_PROMPTS
         if len(prompts) == 2:
             return cls(prompts[0], prompts[1], prompts[0])
         new, cached = prompts[::2], prompts[1::2]
         tokens = sum(new)
         work = sum(pairs(n, c) for n, c in zip(new, cached, strict=True))
         return cls(tokens, work / tokens - tokens / 2, max(new))
+
+
+NO_PROMPTS = Prompts(0, 0, 0)
 
 
 def attention_time(

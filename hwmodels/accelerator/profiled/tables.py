@@ -10,7 +10,7 @@ on held-out points of real attention profiles linear interpolation errs three to
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ...interface import Provenance, worse
@@ -186,8 +186,5 @@ class SkewTable:
         return self._buckets.get(key, self._default)
 
     def _label(self, axis: str, value: float) -> str:
-        edges, labels = self._axes[axis], self._labels[axis]
-        for i, label in enumerate(labels):
-            if value <= edges[i + 1]:
-                return label
-        return labels[-1]
+        labels = self._labels[axis]
+        return labels[min(bisect_left(self._axes[axis], value, 1) - 1, len(labels) - 1)]

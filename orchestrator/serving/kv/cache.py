@@ -100,7 +100,8 @@ class KvCache:
 
     def missing(self, state: PagedState, tokens: int) -> int:
         """Blocks a sequence lacks to hold that many tokens."""
-        return max(0, self.blocks_for(tokens) - len(state.block_ids))
+        lacking = self.blocks_for(tokens) - len(state.block_ids)
+        return lacking if lacking > 0 else 0
 
     def extend(self, state: PagedState, count: int) -> None:
         """Give it that many blocks; they must be free."""
@@ -113,9 +114,10 @@ class KvCache:
         """Make the blocks that ``computed`` tokens fill findable by their hashes, if these are known."""
         chain, blocks = state.block_hashes, state.block_ids
         full = min(computed // self.block_size, len(chain))
-        for block in range(state.num_cached_blocks, full):
+        while state.num_cached_blocks < full:
+            block = state.num_cached_blocks
             self.pool.cache_block(blocks[block], chain[block])
-        state.num_cached_blocks = max(state.num_cached_blocks, full)
+            state.num_cached_blocks += 1
 
     def free(self, state: PagedState) -> None:
         """Give back all its blocks."""

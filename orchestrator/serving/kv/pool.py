@@ -62,7 +62,12 @@ class BlockPool:
 
     def get_new_blocks(self, count: int) -> list[int]:
         """Take ``count`` blocks from the head; what they held is forgotten. They must be free."""
-        return [self.get_new_block() for _ in range(count)]
+        if count == 1:  # a decoding sequence's next
+            return [self.get_new_block()]
+        first, self._fresh = self._fresh, min(self._fresh + count, self.size)
+        blocks = list(range(first, self._fresh))
+        self._references |= dict.fromkeys(blocks, 1)
+        return blocks + [self.get_new_block() for _ in range(count - len(blocks))]
 
     def get_new_block(self) -> int:
         """One block from the head."""

@@ -305,17 +305,18 @@ class Scheduler:
         block is named with the token after it, or when its own is out, whichever comes first
         (`v1/core/kv_cache_manager.py`, allocate_slots; `v1/core/sched/async_scheduler.py`).
         """
-        block_size, late = self.config.block_size, self.config.async_scheduling and sequence.order not in self._known
-        context = self._lane.decoders.context(sequence)
-        if (context % block_size == 0 or self.cache.partial) and not self._extend(sequence, context, 1):
+        block_size, context = self.config.block_size, self._lane.decoders.context(sequence)
+        begins, ends = context % block_size == 0, (context + 1) % block_size == 0
+        if (begins or self.cache.partial) and not self._extend(sequence, context, 1):
             return False
-        if late and context % block_size == 0:
-            self.cache.cache_blocks(sequence, context)
-        if (context + 1) % block_size == 0:
-            if late:
-                self._filled.append((sequence, context + 1, sequence.num_preemptions))
-            else:
+        if not self.config.async_scheduling or sequence.order in self._known:
+            if ends:
                 self.cache.cache_blocks(sequence, context + 1)
+            return True
+        if begins:
+            self.cache.cache_blocks(sequence, context)
+        if ends:
+            self._filled.append((sequence, context + 1, sequence.num_preemptions))
         return True
 
     def _make_room(self, sequence: VllmRequestState, need: int) -> bool:

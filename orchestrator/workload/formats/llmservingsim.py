@@ -128,7 +128,7 @@ def _token_ids(where: str, row: dict[str, Any], inputs: int, outputs: int) -> ar
             length = len(part) if isinstance(part, list) else type(part).__name__
             raise InputError(where, field, length, f"must be a list of {count} token ids, as many as its count says")
         try:
-            ids.extend(part)
+            ids += array("q", part)
         except (TypeError, OverflowError):
             raise InputError(where, field, part, "token ids must be 64-bit integers") from None
     return ids
