@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from . import availability
 from .coupling.components import HBM, ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
@@ -159,6 +160,16 @@ class Simulation:
             )
             self._build_connector(routes)
             self._build_loops(fold)
+            self.availability = availability.make(
+                scenario,
+                self.units,
+                self._members,
+                self.loops,
+                self.kernel,
+                self.dispatcher,
+                self.ports.slow,
+                self._serving_hooks,
+            )
         except BaseException:
             self._stack.close()
             raise
@@ -192,6 +203,11 @@ class Simulation:
             *(unit.plan for unit in self.units),
         ]
 
+    def start(self) -> None:
+        """What happens first is in the queue."""
+        self.availability.start()
+        self.dispatcher.start()
+
     def run(self, check: Callable[[Event], None] | None = None) -> None:
         """To the end of the workload. What was recorded stays usable if this raises.
 
@@ -202,7 +218,7 @@ class Simulation:
         """
         start = time.perf_counter()
         try:
-            self.dispatcher.start()
+            self.start()
             self.kernel.run(check)
             self.dispatcher.check_done()
         except MetronomeError:

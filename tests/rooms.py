@@ -95,11 +95,13 @@ RULES: dict[str, tuple[str, ...]] = {
         "adapters.tools.environment",
     ),
     "orchestrator.serving.sglang": (*LEAVES, *ENGINE),
+    "orchestrator.serving.fleet": (*LEAVES, "orchestrator.kernel", "orchestrator.serving", "orchestrator.workload"),
     # from a scenario to operations, and to those who do them
     "orchestrator.scenario": (
         *LEAVES,
         "hwmodels.catalog",
         "orchestrator.serving.engines",
+        "orchestrator.serving.fleet.options",
         "orchestrator.serving.options",
         "orchestrator.workload",
     ),
@@ -168,6 +170,15 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.placement",
         "orchestrator.scenario",
     ),
+    "orchestrator.availability": (
+        *LEAVES,
+        "orchestrator.kernel",
+        "orchestrator.placement",
+        "orchestrator.scenario",
+        "orchestrator.serving",
+        "orchestrator.serving.fleet",
+        "orchestrator.workload.randomness",  # seeded streams
+    ),
     # who looks on
     "orchestrator.instruments": (
         *LEAVES,
@@ -185,6 +196,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.kv",
         "orchestrator.scenario",
         "orchestrator.lowering",
+        "orchestrator.availability",
         "orchestrator.kv_routes",
         "orchestrator.placement",
         "orchestrator.coupling",

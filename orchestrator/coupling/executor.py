@@ -217,7 +217,7 @@ class Executor:
             wanted.append(mine)
         if missing:
             self._ask(missing, batches[0] if len(batches) == 1 and not joint else None)
-        return [[(portion, values, portion.operations.known[values]) for portion, values in mine] for mine in wanted]
+        return [[(portion, values, _now(portion, values)) for portion, values in mine] for mine in wanted]
 
     def _ask(self, missing: Sequence[tuple[Portion, tuple[int, ...]]], alone: Batch | None) -> None:
         """Everything missing in one message a component, all components at once; ``alone``: the only member's batch."""
@@ -248,3 +248,8 @@ class Executor:
         if last.prompts:
             return known
         return known + [last.later(i) for i in range(1, 1 + self._steady(AHEAD))]
+
+
+def _now(portion: Portion, values: tuple[int, ...]) -> Cost:
+    cost, slowdown = portion.operations.known[values], portion.port.slowdown
+    return cost if slowdown == 1 else cost.slower(slowdown)

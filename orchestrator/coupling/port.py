@@ -68,6 +68,11 @@ class Cost(NamedTuple):
     spent_ps: dict[Provenance, int]
     parts_ps: tuple[int, ...] = ()
 
+    def slower(self, times: float) -> Cost:
+        """The same of a component that takes so many times as long."""
+        parts = tuple(round(part * times) for part in self.parts_ps)
+        return self._replace(duration_ps=sum(parts), parts_ps=parts)
+
 
 Asked = tuple[OperationSet, Values]
 
@@ -106,6 +111,7 @@ class AskedPort:
 
     def __init__(self, link: Link) -> None:
         self.link, self.name = link, link.name
+        self.slowdown = 1.0  # times as long as the component says
         self._usage = Usage()
         self._distinct = 0  # answers in memory that were needed
         self._accounts = Feature.ACCOUNTS in link.description.features  # else nobody asks for its uses

@@ -11,9 +11,11 @@ from typing import Any
 
 from metronome.hwmodels.interface import Feature, Operation, Template, TimePolicy
 
+from ..errors import InputError
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Section, Work
+from ..strict import did_you_mean
 from .components import ComponentSpec
 from .figures import sound
 from .link import Link
@@ -60,6 +62,18 @@ class Ports:
         if self.is_shared(work):
             return self._stepped[work.component]
         return self._asked[work.component]
+
+    def slow(self, component: str, times: float) -> None:
+        """From now on its operations take so many times as long as it says. Raises InputError for one that is not
+        there, or shares the clock: what it has begun is its own business."""
+        if component not in self._links:
+            hint = did_you_mean(component, self._links)
+            raise InputError("scenario", "failures", component, f"{hint}components: {', '.join(self._links)}")
+        if component in self._stepped:
+            raise InputError(
+                "scenario", "failures", component, "cannot be slowed down: it shares the clock with others in this run"
+            )
+        self._asked[component].slowdown = times
 
     def is_shared(self, work: Work) -> bool:
         """Whether it shares the clock with others; False also for a kind that its component does not do."""

@@ -14,7 +14,10 @@ from .expressions import number
 from .session import DebugSession
 
 PATIENCE_S = 10**6  # of a component under another debugger
-EVENT_KINDS = ("arrival", "received", "wake", "inputs", "schedule", "compute", "stage")
+EVENT_KINDS = (
+    *("arrival", "received", "wake", "inputs", "schedule", "compute", "stage"),
+    *("failure", "repair", "up", "retry", "resume", "scale", "report"),
+)
 
 
 class Moves:

@@ -62,7 +62,7 @@ class DebugSession:
         self.marks: dict[int, int] = {}  # the user's checkpoints: number -> event
         self.event: Event | None = None
         try:
-            self.simulation.dispatcher.start()
+            self.simulation.start()
             self._fetch()
             self._keep()
         except BaseException:

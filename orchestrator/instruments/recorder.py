@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from ..serving.interface import Step
 from ..serving.replica import Replica
@@ -48,6 +49,14 @@ class Failure:
     time_ps: int
 
 
+class Change(NamedTuple):
+    """What an instance does from a time on."""
+
+    instance: str
+    state: str
+    time_ps: int
+
+
 class Recorder:
     """Keeps what the report needs.
 
@@ -61,6 +70,7 @@ class Recorder:
         self.lanes_of: list[range] = []
         self.done: list[RequestState] = []  # as they end
         self.failed: list[Failure] = []
+        self.changes: list[Change] = []
 
     def add_engine(self, lanes: int) -> int:
         """Make the logs of one more engine; returns the number of the first."""
@@ -86,6 +96,9 @@ class Recorder:
 
     def request_failed(self, state: RequestState, reason: str, error: str, now_ps: int) -> None:
         self.failed.append(Failure(state, reason, error, now_ps))
+
+    def instance_changed(self, instance: str, state: str, now_ps: int) -> None:
+        self.changes.append(Change(instance, state, now_ps))
 
     @property
     def steps(self) -> int:

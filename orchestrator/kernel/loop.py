@@ -41,7 +41,8 @@ class Kernel:
     """Owns ``now``. Single-threaded; actions run one after another in the queue's order.
 
     ``events`` counts those taken from the queue; it is the number of the present one, from 1. Instruments are
-    told of each before it acts (hook ``event``).
+    told of each before it acts (hook ``event``). ``needed`` says whether a run of which only events in the background
+    are left is to go on.
     """
 
     def __init__(self, instruments: Instruments | None = None) -> None:
@@ -50,6 +51,8 @@ class Kernel:
         self.microstep = 0
         self.events = 0
         self.queue = EventQueue()
+        self.needed: Callable[[], bool] = lambda: False
+        self._background: set[int] = set()  # by order in the queue
         self._stepped: list[Stepped] = []
         self._current = (Priority.COMPLETION, -1)
 
@@ -88,6 +91,15 @@ class Kernel:
             raise TimeError(f"more than {MAX_MICROSTEPS} microsteps at {time_ps} ps: a loop in zero time")
         self.queue.push(time_ps, microstep, priority, rank, kind, about, cause, action, subject)
 
+    def in_background(
+        self, time_ps: int, priority: Priority, rank: int, kind: str, about: int, action: Callable[[], None]
+    ) -> None:
+        """As `at`, of an event that does not keep a run going: the run may end before it, and does before the clock
+        ends."""
+        if time_ps <= MAX_PS:
+            self._background.add(self.queue.inserted)
+            self.at(time_ps, priority, rank, kind, about, action)
+
     def run(self, check: Callable[[Event], None] | None = None) -> None:
         """Until nothing is left to happen. ``check`` may refuse an event before it acts by raising.
 
@@ -111,10 +123,12 @@ class Kernel:
                 if mover is not None:
                     mover.step(grant)
                     continue
-            if head is None:
+            if head is None or (self._background and len(self._background) == len(queue) and not self.needed()):
                 self._check_stall()
                 return None
             event = queue.pop()
+            if self._background:
+                self._background.discard(event.order)
             self.now_ps = event.time_ps
             self.microstep = event.microstep
             self._current = (event.priority, event.rank)

@@ -38,11 +38,14 @@ class Event(NamedTuple):
 
 
 class EventQueue:
-    """A priority queue of events; ties in time, microstep, priority and rank go by insertion."""
+    """A priority queue of events; ties in time, microstep, priority and rank go by insertion.
+
+    ``inserted`` counts those ever put in: it is the order of the next.
+    """
 
     def __init__(self) -> None:
         self._heap: list[Event] = []
-        self._inserted = 0
+        self.inserted = 0
 
     def push(
         self,
@@ -56,7 +59,7 @@ class EventQueue:
         action: Callable[[], None],
         subject: object = None,
     ) -> None:
-        order, self._inserted = self._inserted, self._inserted + 1
+        order, self.inserted = self.inserted, self.inserted + 1
         heappush(self._heap, Event(time_ps, microstep, priority, rank, order, kind, about, cause, action, subject))
 
     def pop(self) -> Event:

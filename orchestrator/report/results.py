@@ -6,6 +6,7 @@ Everything but ``startup_s`` and the ``wall_s`` figures is a function of scenari
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ..simulation import Simulation
 from ..units import PJ_PER_J, PS_PER_MS, PS_PER_NS, PS_PER_S
 from ..workload.slo import Slo
 from . import html, requests
+from .availability import availability, serving
 from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
 from .uncertainty import error_bars, relative_error
@@ -116,6 +118,7 @@ def _own(
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
+        **_availability(simulation),
         "components": components,
         "error_bars": error_bars(
             relative_error(
@@ -127,6 +130,16 @@ def _own(
             {name: data[name] for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")},
         ),
     }
+
+
+def _availability(simulation: Simulation) -> dict[str, Any]:
+    if simulation.availability.fleet is None and simulation.scenario.router.max_waiting is None:
+        return {}
+    names, dispatcher = [one.name for one in simulation.scenario.instances], simulation.dispatcher
+    found = availability(names, simulation.recorder.changes, simulation.kernel.now_ps)
+    for what in ("lost", "retried", "shed"):
+        found[what] = getattr(dispatcher, what)
+    return {"availability": found}
 
 
 def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[str, Any]:
@@ -278,5 +291,10 @@ def _series(simulation: Simulation) -> Table:
     columns["kv_used"] /= sum(replica.engine.num_blocks for replica in simulation.replicas)
     counts = [columns[name].astype(np.int64).tolist() for name in SERIES_COLUMNS[1:5]]
     power = (columns["power_w"] + static).tolist() if power_known(simulation) else [None] * bins
-    rows = list(zip(range(1, bins + 1), *counts, columns["kv_used"].tolist(), power, strict=True))
-    return Table(SERIES_COLUMNS, rows, {"kv_used": ".6f", "power_w": ".3f"})
+    more: list[Sequence[Cell]] = []
+    if simulation.availability.fleet is not None:
+        names = [one.name for one in simulation.scenario.instances]
+        more = [serving(names, simulation.recorder.changes, edges)]
+    rows = list(zip(range(1, bins + 1), *counts, columns["kv_used"].tolist(), power, *more, strict=True))
+    titles = (*SERIES_COLUMNS, *("instances",)[: len(more)])
+    return Table(titles, rows, {"kv_used": ".6f", "power_w": ".3f"})

@@ -11,6 +11,7 @@ from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ..serving import engines
+from ..serving.fleet.options import Autoscaling, Failure, OnFailure, StartUp
 from ..serving.options import EngineOptions
 from ..strict import Part, did_you_mean
 from ..workload.options import WorkloadOptions
@@ -240,6 +241,12 @@ class RouterOptions(Part):
         default="least-loaded",
         description="least-loaded, internal-lb, round-robin, random, prefix-aware, session, pd-aware, or module:Class",
     )
+    max_waiting: int | None = Field(
+        default=None, ge=1, description="a request that finds as many waiting at every instance is not let in"
+    )
+    report_period_s: float | None = Field(
+        default=None, ge=0.001, le=9e6, description="the router sees loads as they were reported last, not as they are"
+    )
 
 
 class KvTransfer(Part):
@@ -274,6 +281,10 @@ class Scenario(Part):
     kv_transfer: KvTransfer = KvTransfer()
     components: dict[str, ComponentOptions] = {}
     slo: Slo = Slo()
+    failures: list[Failure] = Field(default=[], description="of the simulated cluster")
+    on_failure: OnFailure = OnFailure()
+    start_up: StartUp | None = Field(default=None, description="needed where instances fail or are scaled")
+    autoscaling: list[Autoscaling] = []
     devices: dict[Name, DeviceFacts] = Field(
         default={}, description="devices of one's own by name, as in the catalog; or a YAML file of them"
     )

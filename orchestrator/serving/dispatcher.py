@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +16,7 @@ from .clients import Clients
 from .hooks import ServingHooks
 from .interface import KvConnector, Role
 from .refusals import refusal
-from .replica import Replica
+from .replica import Replica, Standing
 from .request_state import RequestState
 from .router import InternalLb, Router
 
@@ -28,6 +29,11 @@ class Dispatcher:
         arrived: requests that have come to the router.
         connector: moves K and V between replicas that share requests, if there are any.
         clients: who sends, where it is a closed loop.
+        retry_ps, max_retries: when, and how often, a request is sent again whose replica has failed.
+        lost, retried, shed: requests whose replica has failed, those of them sent again, and those not let in.
+        max_waiting: a request that finds at least as many waiting everywhere is not let in.
+        ended: told of each request that ends, for whoever decides by that.
+        held: requests that came while no replica served, by number; see `resume`.
 
     A request that cannot be served is refused as a server would, with 400, unless ``strict`` makes it an error.
     """
@@ -49,7 +55,14 @@ class Dispatcher:
         self.connector: KvConnector | None = None
         self.outstanding = 0
         self.arrived = 0
+        self.retry_ps, self.max_retries = 0, 0
+        self.lost = self.retried = self.shed = 0
+        self.max_waiting: int | None = None
+        self.ended: Callable[[RequestState], None] = lambda state: None
         self._impatient: set[int] = set()  # requests whose client will give them up
+        self._tries: Counter[int] = Counter()
+        self._resent: set[int] = set()  # requests that are sent again soon
+        self.held: dict[int, Request] = {}
 
     def start(self) -> None:
         self._pull()
@@ -57,7 +70,7 @@ class Dispatcher:
     def decode_replica(self, state: RequestState) -> Replica:
         """Where a request goes on whose prompt is, or will be, computed elsewhere."""
         able = [replica for replica in self._second if refusal(state.request, [replica]) is None]
-        return self.router.choose(state.request, able)
+        return self.router.choose(state.request, standing(able))
 
     def decoders(self, request: Request) -> Sequence[Replica]:
         """Those of which one goes on where a prompt is computed elsewhere; none if one token was all."""
@@ -108,24 +121,53 @@ class Dispatcher:
 
     def _arrive(self, request: Request, pull: bool) -> None:
         self.arrived += 1
-        replica = self.router.choose(request, self._first)
+        self._send_on(request)
+        if pull:
+            self._pull()
+
+    def _send_on(self, request: Request, again: bool = False) -> None:
+        """To a replica; ``again``: the one it was sent to has failed."""
+        able, now = [one for one in self._first if one.standing is Standing.SERVES], self._kernel.now_ps
+        full = self.max_waiting is not None and not again and self._full(able)
+        replica = self.router.choose(request, able) if able else self._first[0]
         state = replica.new_request(request)
-        replica.coming.append(state)
-        now = self._kernel.now_ps
+        if able and not full:
+            replica.coming.append(state)
         self._hooks.request_arrived(state, now)
-        if request.abort_after_ps is not None:
+        if request.abort_after_ps is not None and not again:
             self._impatient.add(request.id)
             give_up = partial(self._abort, state)
             due = now + request.abort_after_ps
             self._kernel.at(due, Priority.ARRIVAL, 0, "abort", request.id, give_up, subject=request)
+        if full:
+            self.shed += 1
+            why = f"{self.max_waiting} requests or more wait at each of {len(able)} replicas that serve"
+            self._fail(state, "shed", InputError(f"request {request.id}", "not let in", None, why))
+            return
+        if not able:
+            self.held[request.id] = request
+            return
         received = replica.servers.receive(request.input_tokens, now)
         receive = partial(self._received, state, replica)
         if received > now:
             self._kernel.at(received, Priority.ARRIVAL, 0, "received", request.id, receive, subject=request)
         else:
             receive()
-        if pull:
-            self._pull()
+
+    def _full(self, able: Sequence[Replica]) -> bool:
+        """Whether as many wait at each as may, or with the router where none serves."""
+        most = self.max_waiting or 0
+        return all(one.load[0] >= most for one in able) if able else len(self.held) >= most
+
+    def resume(self) -> None:
+        """A replica serves again: when all have come back that do so now, what was held is sent."""
+        if self.held:
+            self._kernel.at(self._kernel.now_ps, Priority.DECISION, 0, "resume", len(self.held), self._let_go)
+
+    def _let_go(self) -> None:
+        held, self.held = self.held, {}
+        for request in held.values():
+            self._send_on(request, again=True)
 
     def _received(self, state: RequestState, replica: Replica) -> None:
         if state.aborted:
@@ -153,6 +195,7 @@ class Dispatcher:
     def request_ended(self, state: RequestState) -> None:
         """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""
         self._hooks.request_ended(state)
+        self.ended(state)
         self.outstanding -= 1
         request = state.request
         self._impatient.discard(request.id)
@@ -174,6 +217,15 @@ class Dispatcher:
         request = state.request
         if request.id not in self._impatient:
             return
+        self._drop(request)
+        state.aborted = True
+        self._resent.discard(request.id)
+        self.held.pop(request.id, None)
+        waited = f"its client gave it up after {(request.abort_after_ps or 0) / PS_PER_S:g} s"
+        self._fail(state, "cancelled", InputError(f"request {request.id}", "cancelled", None, waited))
+
+    def _drop(self, request: Request) -> None:
+        """Whoever has it drops it."""
         for replica in self._replicas:
             for held in [one for one in replica.requests() if one.request.id == request.id]:
                 if held in replica.coming:
@@ -184,9 +236,28 @@ class Dispatcher:
             replica.wake()
         if self.connector is not None:
             self.connector.aborted(request.id)
-        state.aborted = True
-        waited = f"its client gave it up after {(request.abort_after_ps or 0) / PS_PER_S:g} s"
-        self._fail(state, "cancelled", InputError(f"request {request.id}", "cancelled", None, waited))
+
+    def lose(self, replicas: Sequence[Replica]) -> None:
+        """They have failed: what they had is sent again from its beginning, until it was often enough."""
+        lost = {state.request.id: state for replica in replicas for state in replica.requests()}
+        for number, state in sorted(lost.items()):
+            self._drop(state.request)
+            self.lost += 1
+            self._tries[number] += 1
+            self._hooks.request_lost(state, self._kernel.now_ps)
+            if self._tries[number] > self.max_retries:
+                why = f"its replica failed, for the {self._tries[number]}. time" if self.max_retries else "lost"
+                self._fail(state, "replica_failed", InputError(f"request {number}", "replica", None, why))
+                continue
+            self._resent.add(number)
+            again, due = partial(self._resend, state.request), self._kernel.now_ps + self.retry_ps
+            self._kernel.at(due, Priority.ARRIVAL, 0, "retry", number, again, subject=state.request)
+
+    def _resend(self, request: Request) -> None:
+        if request.id in self._resent:
+            self._resent.discard(request.id)
+            self.retried += 1
+            self._send_on(request, again=True)
 
     def prompt_computed(self, state: RequestState) -> None:
         """Its first token is out, and another engine is to decode it."""
@@ -199,7 +270,7 @@ class Dispatcher:
         """Raises StalledError, naming who waits for what, if requests are left over."""
         if not self.outstanding:
             return
-        stuck = []
+        stuck = [f"no instance serves, and {len(self.held)} wait for one"] if self.held else []
         for replica in self._replicas:
             waiting, running = replica.load
             view = replica.engine.view()
@@ -213,3 +284,9 @@ class Dispatcher:
         raise StalledError(
             f"nothing can happen any more, but {self.outstanding} requests are not done: " + "; ".join(stuck)
         )
+
+
+def standing(replicas: Sequence[Replica]) -> Sequence[Replica]:
+    """Those that serve; else those that soon will; else all."""
+    best = min((replica.standing for replica in replicas), default=None)
+    return [replica for replica in replicas if replica.standing == best]

@@ -23,6 +23,8 @@ class ServingHooks(Hooks):
         step_launched: (instance, number of the step, now, when its operations start, requests computed in it).
         step_landed: (instance, number of the step, now, energy in pJ): all its members' parts of it are done.
         engine_stepped: (replica, step, energy in pJ, now, when its tokens are with their clients): of each member.
+        request_lost: (request, now): the replica that had it has failed; it is sent again, or fails.
+        instance_changed: (instance, what it does from now on, now): `fleet.State`, of one that does not always serve.
         transfer_began: (request, source, target, now): K and V of it begin to move between two replicas.
         transfer_ended: (request, now): nothing of it moves any more.
     """
@@ -36,5 +38,7 @@ class ServingHooks(Hooks):
     step_launched: Hook[[str, int, int, int, Sequence[int]]]
     step_landed: Hook[[str, int, int, int]]
     engine_stepped: Hook[[Replica, Step, int, int, int]]
+    request_lost: Hook[[RequestState, int]]
+    instance_changed: Hook[[str, str, int]]
     transfer_began: Hook[[int, str, str, int]]
     transfer_ended: Hook[[int, int]]

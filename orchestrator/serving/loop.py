@@ -71,21 +71,31 @@ class StepLoop:
         self._waiting = [0] * len(members)  # of each, when a step was scheduled last
         self._last_end_ps = 0
         self._woken = False
+        self._stopped = False
         self.launched = 0  # steps so far: the number of the last
         for member in members:
             member.wake = self.wake
 
     def wake(self) -> None:
         """Something has changed: look for work if a lane is free."""
-        if self._free and not self._woken:
+        if self._free and not self._woken and not self._stopped:
             self._woken = True
             self._kernel.at(
                 self._kernel.now_ps, Priority.DECISION, self._rank, "wake", self.members[0].number, self._step
             )
 
+    def stop(self) -> None:
+        """Its instance is not there: no step begins. What its devices are doing runs out, and counts for nobody."""
+        self._stopped, self._next = True, None
+
+    def start(self) -> None:
+        """Its instance is there again."""
+        self._stopped = False
+        self.wake()
+
     def _step(self) -> None:
         self._woken = False
-        while self._free:
+        while self._free and not self._stopped:
             scheduled = self._next or self._schedule(self.launched + 1)
             self._next = None
             if scheduled is None:

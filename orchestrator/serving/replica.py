@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntEnum
 
 from ..workload.request import Request
 from .api_server import ApiServers, ServerModel
@@ -10,6 +11,14 @@ from .interface import Engine, Role
 from .request_state import RequestState
 
 DIRECT = ApiServers(ServerModel(), 0)
+
+
+class Standing(IntEnum):
+    """Whom a router may choose: of those with the lowest standing there are."""
+
+    SERVES = 0
+    WILL_SERVE = 1
+    LEAVES = 2
 
 
 class Replica:
@@ -22,12 +31,14 @@ class Replica:
         servers: the instance's API servers, between it and the clients.
         coming: requests sent to it that are still in an API server.
         wake: makes its step loop look for work; set by that loop.
+        standing: whether it takes requests; set by the fleet.
     """
 
     def __init__(self, name: str, number: int, engine: Engine, servers: ApiServers = DIRECT) -> None:
         self.name, self.number, self.engine, self.servers = name, number, engine, servers
         self.coming: list[RequestState] = []
         self.wake: Callable[[], None] = lambda: None
+        self.standing = Standing.SERVES
 
     @property
     def role(self) -> Role:

@@ -83,7 +83,7 @@ def _distribution(runs: list[Run], name: str, title: str) -> Chart | None:
             run.label if len(runs) > 1 else "requests",
             place,
             0,
-            _rounded(np.searchsorted(values, grid, side="right") / len(values) * 100)
+            rounded(np.searchsorted(values, grid, side="right") / len(values) * 100)
             if len(values)
             else [None] * len(grid),
         )
@@ -100,7 +100,7 @@ def _distribution(runs: list[Run], name: str, title: str) -> Chart | None:
         about,
         "ms",
         "% of requests",
-        _rounded(grid),
+        rounded(grid),
         lines,
         ["requests", *_columns(runs, "ms")],
         rows,
@@ -141,6 +141,7 @@ def over_time(runs: list[Run]) -> list[Chart]:
         ("requests", "Requests in the engines", "requests", {"running": "running", "waiting": "waiting"}, 1),
         ("kv", "KV blocks used", "%", {"kv_used": "used"}, 100),
         ("power", "Power of the cluster", "W", {"power_w": "power"}, 1),
+        ("instances", "Instances that serve", "instances", {"instances": "serving"}, 1),
     )
     charts = [_over_time(runs, *each) for each in wanted]
     return [chart for chart in charts if chart]
@@ -161,12 +162,14 @@ def _over_time(
             padded = np.full(points * each, np.nan)
             padded[: len(values)] = values
             lines.append(
-                Series(_line(run, label, runs, columns), place, kind, _rounded(_means(padded.reshape(points, each))))
+                Series(
+                    line_label(run, label, runs, columns), place, kind, rounded(_means(padded.reshape(points, each)))
+                )
             )
     if not lines:
         return None
     x = [float(min((i + 1) * each, bins)) for i in range(points)]
-    about = "; ".join(f"{line.label}: {_extent(line.values, unit)}" for line in lines) + (
+    about = "; ".join(f"{line.label}: {extent(line.values, unit)}" for line in lines) + (
         "" if each == 1 else f"; means of {each} s"
     )
     return Chart(
@@ -178,7 +181,7 @@ def _over_time(
         x,
         lines,
         ["s", *(f"{line.label}, {unit}" for line in lines)],
-        _rows(x, lines),
+        rows(x, lines),
         percent=unit == "%",
     )
 
@@ -198,9 +201,9 @@ def by_arrival(runs: list[Run]) -> Chart | None:
         groups = [ttft[which == i] for i in range(spans)]
         for kind, (label, percent) in enumerate((("median", 50), ("P99", 99))):
             values = np.array([np.percentile(group, percent) if len(group) else np.nan for group in groups])
-            lines.append(Series(_line(run, label, runs, (50, 99)), place, kind, _rounded(values)))
-    x = _rounded(edges[1:])
-    about = "; ".join(f"{line.label}: {_extent(line.values, 'ms')}" for line in lines)
+            lines.append(Series(line_label(run, label, runs, (50, 99)), place, kind, rounded(values)))
+    x = rounded(edges[1:])
+    about = "; ".join(f"{line.label}: {extent(line.values, 'ms')}" for line in lines)
     return Chart(
         "arrival",
         "TTFT by time of arrival",
@@ -210,11 +213,11 @@ def by_arrival(runs: list[Run]) -> Chart | None:
         [v or 0.0 for v in x],
         lines,
         ["until, s", *(f"{line.label}, ms" for line in lines)],
-        _rows([v or 0.0 for v in x], lines),
+        rows([v or 0.0 for v in x], lines),
     )
 
 
-def _line(run: Run, label: str, runs: list[Run], lines: Any) -> str:
+def line_label(run: Run, label: str, runs: list[Run], lines: Any) -> str:
     if len(runs) == 1:
         return label
     return run.label if len(lines) == 1 else f"{run.label}, {label}"
@@ -226,19 +229,19 @@ def _means(rows: Floats) -> Floats:
     return np.where(count > 0, np.where(known, rows, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _extent(values: list[float | None], unit: str) -> str:
+def extent(values: list[float | None], unit: str) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "nothing"
     return f"mean {number(sum(known) / len(known))}, {number(min(known))} to {number(max(known))} {unit}"
 
 
-def _rows(x: list[float], lines: list[Series]) -> list[list[str]]:
+def rows(x: list[float], lines: list[Series]) -> list[list[str]]:
     """At most TABLE_ROWS of the points, evenly."""
     step = max(1, -(-len(x) // TABLE_ROWS))
     return [[number(x[i]), *(number(line.values[i]) for line in lines)] for i in range(0, len(x), step)]
 
 
-def _rounded(values: Floats) -> list[Any]:
+def rounded(values: Floats) -> list[Any]:
     """Five significant digits are more than a chart shows; None for NaN."""
     return [None if np.isnan(v) else float(f"{v:.5g}") for v in values.tolist()]

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from .charts import distributions, number, over_time
 from .cluster import picture
 from .figures import cards, latency_rows, scenario_differences, total_rows
+from .goodput import goodput
 from .keys import MEANINGS, PROVENANCE
 from .phases import breakdowns, slowest
 from .run import PHASES, Run
@@ -28,6 +29,8 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 def render(runs: list[Run]) -> str:
     """The report of one run, or of several side by side. Needs at least one."""
     shares, series = distributions(runs), over_time(runs)
+    if chart := goodput(runs):
+        series.insert(0, chart)
     scripts = [_asset("uPlot.iife.min.js"), _asset("report.js")]
     several = len(runs) > 1
     return (

@@ -50,6 +50,8 @@ class Run:
 
     def series(self, name: str) -> Floats:
         """A column of timeseries.csv; NaN where there is nothing."""
+        if name not in self.result.series.columns:
+            return np.full(len(self.result.series), np.nan)
         return _floats(self.result.series[name])
 
     @cached_property

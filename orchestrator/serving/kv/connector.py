@@ -103,7 +103,7 @@ class PrefillDecodeConnector:
             self._at(handover.source).submit(handover.source)
 
     def aborted(self, request: int) -> None:
-        handover = self.open.get(request)
+        handover = self.open.pop(request, None)  # the request may be sent again before nothing moves any more
         if handover is not None:
             handover.aborted = True
             if not handover.moving:
@@ -111,7 +111,6 @@ class PrefillDecodeConnector:
 
     def _drop(self, handover: Handover) -> None:
         """Nothing of it moves any more: blocks that only the hand-over held are free on both sides."""
-        del self.open[handover.source.request.id]
         source, target = self._at(handover.source), self._at(handover.target)
         if handover.prompt_done:
             source.engine.finished_sending(handover.source)

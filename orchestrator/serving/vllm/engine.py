@@ -169,7 +169,7 @@ class VllmEngine:
         scheduler = self.scheduler
         if scheduler.running.get(state.order) is state:
             return "prefill" if state.order in scheduler.prefilling else "decode"
-        if scheduler.handed.get(state.request.id) is state:
+        if scheduler.handed.get(state.order) is state:
             return "handed"
         return "moving" if scheduler.remote_kvs.has(state) else "waiting"
 
@@ -189,7 +189,7 @@ class VllmEngine:
             waiting=tuple(state.request.id for state in waiting),
             running=tuple(state.request.id for state in scheduler.running.values()),
             prefilling=tuple(s.request.id for s in scheduler.running.values() if s.order in scheduler.prefilling),
-            handed=tuple(scheduler.handed),
+            handed=tuple(state.request.id for state in scheduler.handed.values()),
             kv=KvView(pool.size, pool.free, pool.used, pool.cached),
             counts=replace(self.counts),
             config=asdict(scheduler.config),

@@ -59,7 +59,7 @@ class Scheduler:
         self.running: dict[int, VllmRequestState] = {}  # by order, hence in order
         self.lanes = [Lane(Decoders(self.cache, first_log + i)) for i in range(lanes)]
         self.remote_kvs = WaitingForRemoteKvs(self.cache)
-        self.handed: dict[int, VllmRequestState] = {}  # by request: prompt computed, blocks still held
+        self.handed: dict[int, VllmRequestState] = {}  # by order: prompt computed, blocks still held
         self._hand_over = hand_over
         self.prefilling: dict[int, VllmRequestState] = {}  # running, prompt not yet whole
         self._skipped: list[VllmRequestState] = []  # decoders without budget in an earlier step
@@ -144,7 +144,7 @@ class Scheduler:
         for sequence in done.handed:
             self._leaving.discard(sequence.order)
             del self.running[sequence.order]
-            self.handed[sequence.request.id] = sequence
+            self.handed[sequence.order] = sequence
         for sequence in done.ended:
             if self.running.pop(sequence.order, None) is None and sequence in self.waiting:
                 self.waiting.remove(sequence)  # preempted with its last token on its way
@@ -188,8 +188,8 @@ class Scheduler:
 
     def release(self, sequence: VllmRequestState) -> None:
         """The K and V of a handed-over request have left: its blocks are free (and can still be hit)."""
-        del self.handed[sequence.request.id]
-        self.cache.free(sequence)
+        if self.handed.get(sequence.order) is sequence:  # else the engine has failed since
+            self.cache.free(self.handed.pop(sequence.order))
 
     def _start_loaded(self, sequence: VllmRequestState) -> None:
         """Its K and V are here. It computes the last token of its prompt again, to sample the first
@@ -306,17 +306,16 @@ class Scheduler:
         (`v1/core/kv_cache_manager.py`, allocate_slots; `v1/core/sched/async_scheduler.py`).
         """
         block_size, context = self.config.block_size, self._lane.decoders.context(sequence)
-        begins, ends = context % block_size == 0, (context + 1) % block_size == 0
+        begins, ends = not context % block_size, not (context + 1) % block_size
         if (begins or self.cache.partial) and not self._extend(sequence, context, 1):
             return False
-        if not self.config.async_scheduling or sequence.order in self._known:
-            if ends:
-                self.cache.cache_blocks(sequence, context + 1)
-            return True
-        if begins:
+        late = self.config.async_scheduling and sequence.order not in self._known
+        if begins and late:
             self.cache.cache_blocks(sequence, context)
-        if ends:
+        if ends and late:
             self._filled.append((sequence, context + 1, sequence.num_preemptions))
+        elif ends:
+            self.cache.cache_blocks(sequence, context + 1)
         return True
 
     def _make_room(self, sequence: VllmRequestState, need: int) -> bool:

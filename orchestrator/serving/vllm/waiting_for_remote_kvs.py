@@ -18,7 +18,7 @@ class WaitingForRemoteKvs:
         self.connector: KvConnector | None = None
         self._waiting: dict[int, VllmRequestState] = {}  # by request
         self._here: set[int] = set()  # of those, whose K and V have arrived
-        self._dropped: dict[int, VllmRequestState] = {}  # aborted, their blocks still written to
+        self._dropped: list[VllmRequestState] = []  # aborted, their blocks still written to
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -63,13 +63,15 @@ class WaitingForRemoteKvs:
             self._here.remove(sequence.request.id)
             self._cache.free(sequence)
         else:
-            self._dropped[sequence.request.id] = sequence
+            self._dropped.append(sequence)
 
     def loaded(self, sequence: VllmRequestState) -> None:
-        """The K and V of a reserved sequence are here: it can start in the next step."""
-        if self._dropped.pop(sequence.request.id, None) is not None:
+        """The K and V of a reserved sequence are here: it can start in the next step. One that the engine had before
+        it failed is none of its own any more."""
+        if sequence in self._dropped:
+            self._dropped.remove(sequence)
             self._cache.free(sequence)
-        else:
+        elif self.has(sequence):
             self._here.add(sequence.request.id)
 
     def take(self, sequence: VllmRequestState) -> bool:

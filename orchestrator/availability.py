@@ -1,0 +1,186 @@
+"""From what a scenario says of failures and scaling to those who see to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from .errors import InputError
+from .kernel.loop import Kernel
+from .placement import UnitPlan
+from .scenario.schema import SELECTION, Instance, Scenario
+from .serving.dispatcher import Dispatcher
+from .serving.fleet.autoscaler import Autoscaler
+from .serving.fleet.failures import Failing, Failures
+from .serving.fleet.fleet import Fleet, Member
+from .serving.fleet.options import Failure
+from .serving.fleet.reports import ReportingRouter
+from .serving.fleet.scaling import make_policy
+from .serving.hooks import ServingHooks
+from .serving.loop import StepLoop
+from .serving.replica import Replica
+from .serving.request_state import RequestState
+from .strict import did_you_mean
+from .units import PS_PER_S
+from .workload.randomness import stream
+
+
+class Starts(Protocol):
+    """Somebody who has something to do at time 0."""
+
+    def start(self) -> None: ...
+
+
+class Availability:
+    """``fleet`` is None where every instance always serves."""
+
+    def __init__(self, fleet: Fleet | None, parts: Sequence[Starts]) -> None:
+        self.fleet, self._parts = fleet, parts
+
+    def start(self) -> None:
+        """Before the first request."""
+        for part in self._parts:
+            part.start()
+
+
+def make(
+    scenario: Scenario,
+    units: Sequence[UnitPlan],
+    replicas: Sequence[Sequence[Replica]],
+    loops: Sequence[StepLoop],
+    kernel: Kernel,
+    dispatcher: Dispatcher,
+    slow: Callable[[str, float], None],
+    hooks: ServingHooks,
+) -> Availability:
+    """``replicas`` and ``loops`` by unit; ``slow`` makes a component take so many times as long. Raises InputError."""
+    parts: list[Starts] = []
+    dispatcher.max_waiting = scenario.router.max_waiting
+    if scenario.router.report_period_s is not None:
+        if scenario.router.policy == "internal-lb":
+            raise InputError("scenario", "router.report_period_s", None, "internal-lb has a period of its own, 100 ms")
+        period = round(scenario.router.report_period_s * PS_PER_S)
+        seen = ReportingRouter(kernel, dispatcher.router, [one for some in replicas for one in some], period)
+        dispatcher.router = seen
+        parts.append(seen)
+    for failure in scenario.failures:
+        if failure.component is not None:
+            slow(failure.component, 1)  # found before time 0
+    if not scenario.failures and not scenario.autoscaling:
+        return Availability(None, parts)
+    members = _members(scenario, units, replicas, loops)
+    fleet = Fleet(kernel, members, dispatcher, hooks)
+    dispatcher.retry_ps = round(scenario.on_failure.retry_s * PS_PER_S)
+    dispatcher.max_retries = scenario.on_failure.max_retries
+    kernel.needed = lambda: dispatcher.outstanding > 0
+    scalers = [
+        Autoscaler(
+            kernel,
+            fleet,
+            i,
+            _pool(scenario, i, members),
+            options,
+            make_policy(f"autoscaling.{i}", options.policy, options.target, scenario.slo.ttft_ms),
+            scenario.slo.ttft_ms,
+        )
+        for i, options in enumerate(scenario.autoscaling)
+    ]
+    if scalers:
+        dispatcher.ended = _Ended(scalers).tell
+    failing = [one for i in range(len(scenario.failures)) for one in _failing(scenario, i, members)]
+    return Availability(fleet, [*parts, *scalers, Failures(kernel, fleet, failing, slow)])
+
+
+class _Ended:
+    def __init__(self, scalers: Sequence[Autoscaler]) -> None:
+        self._scalers = scalers
+
+    def tell(self, state: RequestState) -> None:
+        for scaler in self._scalers:
+            scaler.request_ended(state)
+
+
+def _members(
+    scenario: Scenario, units: Sequence[UnitPlan], replicas: Sequence[Sequence[Replica]], loops: Sequence[StepLoop]
+) -> list[Member]:
+    starts = scenario.autoscaling or any(failure.component is None for failure in scenario.failures)
+    if starts and scenario.start_up is None:
+        raise InputError(
+            "scenario", "start_up", None, "is missing: base_s and weights_gb_s say how long an instance takes to start"
+        )
+    members = []
+    for instance in scenario.instances:
+        mine = [i for i, unit in enumerate(units) if unit.options.name == instance.name]
+        unit, options = units[mine[0]], scenario.start_up
+        start_s = 0.0
+        if options is not None:
+            read = 0.0 if options.weights_gb_s is None else unit.arch.weight_bytes(1) / (options.weights_gb_s * 1e9)
+            start_s = options.base_s + read
+        members.append(
+            Member(
+                instance.name,
+                [replica for i in mine for replica in replicas[i]],
+                [loops[i] for i in mine],
+                _devices(instance),
+                round(start_s * PS_PER_S),
+            )
+        )
+    return members
+
+
+def _devices(instance: Instance) -> list[tuple[str, int]]:
+    return [*instance.devices, *(instance.ffn.devices if instance.ffn else ())]
+
+
+def _pool(scenario: Scenario, number: int, members: Sequence[Member]) -> list[Member]:
+    """NAME-0, NAME-1, ... of an instance with replicas."""
+    options = scenario.autoscaling[number]
+    prefix, where = f"{options.instance}-", f"autoscaling.{number}"
+    pool = [one for one in members if one.name.startswith(prefix) and one.name.removeprefix(prefix).isdecimal()]
+    if len(pool) < 2:
+        known = sorted({one.name.rpartition("-")[0] for one in members if one.name.rpartition("-")[2].isdecimal()})
+        hint = did_you_mean(options.instance, known)
+        raise InputError(
+            "scenario", f"{where}.instance", options.instance, f"{hint}names no instance with replicas of 2 or more"
+        )
+    if options.min_replicas > len(pool):
+        raise InputError("scenario", f"{where}.min_replicas", options.min_replicas, f"there are {len(pool)} replicas")
+    return pool
+
+
+def _failing(scenario: Scenario, number: int, members: Sequence[Member]) -> list[Failing]:
+    """What a failure of the scenario names, each with random numbers of its own."""
+    failure = scenario.failures[number]
+
+    def one(name: str, hit: Sequence[Member]) -> Failing:
+        return Failing(number, failure, hit, stream(scenario.seed, f"failures.{number}.{name}"))
+
+    if failure.component is not None:
+        return [one(failure.component, ())]
+    if failure.instance is not None:
+        named = _named(number, "instance", failure.instance, [member.name for member in members])
+        return [one(name, [member for member in members if member.name == name]) for name in named]
+    nodes = {node.name: node.accelerators.count for node in scenario.cluster.nodes}
+    if failure.node is not None:
+        named = _named(number, "node", failure.node, list(nodes))
+        return [one(name, [m for m in members if any(node == name for node, _ in m.devices)]) for name in named]
+    device = _device(number, failure, nodes)
+    return [one(f"{device[0]}[{device[1]}]", [member for member in members if device in member.devices])]
+
+
+def _device(number: int, failure: Failure, nodes: dict[str, int]) -> tuple[str, int]:
+    text = failure.accelerator or ""
+    match = SELECTION.match(text)
+    if not match or match["end"] or match["node"] not in nodes or int(match["first"]) >= nodes[match["node"]]:
+        there = ", ".join(f"{node}[0..{count - 1}]" for node, count in nodes.items())
+        raise InputError("scenario", f"failures.{number}.accelerator", text, f"must be one of {there}")
+    return match["node"], int(match["first"])
+
+
+def _named(number: int, field: str, pattern: str, known: Sequence[str]) -> list[str]:
+    found = [name for name in known if fnmatchcase(name, pattern)]
+    if not found:
+        hint = did_you_mean(pattern, known)
+        raise InputError("scenario", f"failures.{number}.{field}", pattern, f"{hint}there are {', '.join(known)}")
+    return found

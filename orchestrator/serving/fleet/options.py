@@ -1,0 +1,84 @@
+"""What a scenario says of failures, of starting instances, and of how many there are to be."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from ...strict import Part
+
+Seconds = Annotated[float, Field(ge=0, le=9e6)]  # the clock ends after 106 days
+
+
+class Failure(Part):
+    """A part of the simulated cluster fails, at given or drawn times, and is repaired ``repair_s`` later.
+
+    Instances that it takes down lose all K and V. They start again once it is repaired (`StartUp`).
+    """
+
+    at_s: Seconds | list[Seconds] | None = Field(default=None, description="when")
+    mtbf_s: float | None = Field(
+        default=None, ge=1, le=9e6, description="mean time from a repair to the next failure, exponential"
+    )
+    instance: str | None = Field(default=None, description="one, or with * each of several, on its own")
+    accelerator: str | None = Field(default=None, description="e.g. n0[3]: whatever instance it serves")
+    node: str | None = Field(default=None, description="all instances with accelerators there; with * each of several")
+    component: str | None = Field(default=None, description="a component that gets slow: `slowdown`")
+    slowdown: float | None = Field(
+        default=None, gt=1, le=1e6, description="operations of `component` take so many times as long"
+    )
+    repair_s: Seconds = Field(default=0, description="until it is there again")
+
+    @property
+    def times_s(self) -> list[float]:
+        """Those that are given, in order."""
+        return sorted(self.at_s if isinstance(self.at_s, list) else [] if self.at_s is None else [self.at_s])
+
+    @model_validator(mode="after")
+    def _whole(self) -> Failure:
+        if (self.at_s is None) == (self.mtbf_s is None):
+            raise ValueError("give at_s or mtbf_s")
+        if sum(what is not None for what in (self.instance, self.accelerator, self.node, self.component)) != 1:
+            raise ValueError("give one of instance, accelerator, node, component")
+        if (self.component is None) != (self.slowdown is None):
+            raise ValueError("component and slowdown go together: a component that is gone ends the run")
+        return self
+
+
+class StartUp(Part):
+    """How long an instance takes to start: its process, then its weights through a link of its own."""
+
+    base_s: Seconds = 0
+    weights_gb_s: float | None = Field(default=None, gt=0, description="decimal gigabytes a second, of one instance")
+
+
+class OnFailure(Part):
+    """What becomes of requests whose instance fails."""
+
+    retry_s: Seconds = Field(default=0, description="until the router has noticed and sends them again")
+    max_retries: int = Field(default=3, ge=0, description="0: they fail")
+
+
+class Autoscaling(Part):
+    """How many of an instance's replicas serve. It starts with ``min_replicas``; at most there are all."""
+
+    instance: str = Field(description="the name of an instance with replicas")
+    min_replicas: int = Field(default=1, ge=1)
+    policy: str = Field(default="queue", description="queue, kv, slo, or module:Class")
+    target: float | None = Field(
+        default=None,
+        gt=0,
+        description="queue: waiting requests a replica; kv: share of KV blocks in use; slo: share of requests within "
+        "slo.ttft_ms",
+    )
+    period_s: float = Field(default=15, ge=0.001, le=9e6, description="between two looks")
+    scale_down_after_s: Seconds = Field(default=300, description="fewer only if fewer were enough all this time")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Autoscaling:
+        if self.policy in ("queue", "kv", "slo") and self.target is None:
+            raise ValueError(f"policy {self.policy} needs a target")
+        if self.policy in ("kv", "slo") and self.target is not None and self.target > 1:
+            raise ValueError(f"policy {self.policy}: its target is a share, at most 1")
+        return self
