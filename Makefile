@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz chaos day tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test fuzz chaos soak day tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -48,6 +48,9 @@ fuzz: $(VENV)/.installed  ## 20,000 bad inputs over every reader (10 minutes)
 
 chaos: $(VENV)/.installed  ## 200 kills and freezes of components; every run ends as if undisturbed (20 minutes; WRITE=1)
 	$(BIN)/python -m tests.chaos $(if $(COUNT),--count $(COUNT)) $(if $(WRITE),--write)
+
+soak: $(VENV)/.installed  ## a million operations through a process of each reference model; memory stays flat (COUNT=)
+	$(BIN)/python -m tests.soak $(COUNT)
 
 day: $(VENV)/.installed  ## a hundred instances through a day with failures and autoscaling, and without failures (HOURS=)
 	$(BIN)/python -m tests.fleet.day $(if $(HOURS),--hours $(HOURS))

@@ -321,12 +321,14 @@ def test_a_run_of_many_events_keeps_few_checkpoints(small, tmp_path, monkeypatch
 
 
 def test_every_event_that_happens_can_be_named_in_break(tmp_path):
-    """API servers, a pipeline, prefill and decode apart, and a network that shares the clock have all kinds there are."""
+    """API servers, a pipeline, prefill and decode apart, a network that shares the clock, and failures have all kinds
+    there are."""
     seen = set()
     for name, overrides in (
         ("quickstart", ["workload.num_requests=5", "instances.0.engine.api_server_count=1"]),
         ("tensor-pipeline-parallel", ["workload.num_requests=20", "instances.0.engine.async_scheduling=false"]),
         ("prefill-decode-two-nodes", ["workload.num_requests=5"]),
+        ("failover", ["router.report_period_s=1"]),
     ):
         scenario, folder = load(name, overrides)
         with opened(scenario, folder, tmp_path) as session:

@@ -87,7 +87,7 @@ INK = """() => [...document.querySelectorAll('.plot')].map((plot) => {
   }
   return [plot.dataset.chart, ink];
 })"""
-CHARTS = ["cdf-ttft", "cdf-tpot", "cdf-e2el", "arrival", "throughput", "requests", "kv", "power"]
+CHARTS = ["cdf-ttft", "cdf-tpot", "cdf-e2el", "arrival", "goodput", "throughput", "requests", "kv", "power"]
 
 
 def page_of(folder, name, *names):
