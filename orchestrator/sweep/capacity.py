@@ -8,14 +8,14 @@ from typing import Any
 
 from ..errors import InputError
 from ..scenario.schema import Scenario
+from .points import PointRow
 from .slo import Promise
 
 MOST_RUNS = 20
 WIDTH = 0.02  # of the interval, relative, at which the search ends
 STEP = 4  # from one pair to the next while there is no interval
 
-Row = dict[str, Any]
-Evaluate = Callable[[Sequence[float]], Sequence[Row]]
+Evaluate = Callable[[Sequence[float]], Sequence[PointRow]]
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Capacity:
 
     knob: str
     kept: float = 0.0
-    figures: Row = field(default_factory=dict)
+    figures: PointRow = field(default_factory=dict)
     broken: float | None = None
     runs: list[tuple[float, bool]] = field(default_factory=list)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .table import Row, Table
+from .points import PointRow
+from .table import Table
 
 WIDTH, HEIGHT, LEFT, BOTTOM, MARGIN = 720, 420, 84, 48, 28
 
@@ -59,7 +60,7 @@ def render(table: Table) -> str:
     )
 
 
-def describe(row: Row) -> str:
+def describe(row: PointRow) -> str:
     """A point in words."""
     return ", ".join(f"{path.rpartition('.')[2]} = {value}" for path, value in row["point"].items())
 
@@ -69,7 +70,7 @@ def number(value: Any) -> str:
     return "-" if value is None else f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def _figure(row: Row, name: str) -> Any:
+def _figure(row: PointRow, name: str) -> Any:
     return row["figures"].get(name)
 
 

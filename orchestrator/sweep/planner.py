@@ -12,9 +12,9 @@ from ..scenario.schema import Scenario
 from . import costs
 from .capacity import Capacity, knob, search
 from .clusters import cluster, templates
+from .points import PointRow
 from .runs import RefusedError, Runs
 from .slo import Promise
-from .worker import Row
 
 MORE = 3  # replicas beyond capacity's quotient that are tried when a router's imbalance breaks the promise
 
@@ -129,7 +129,7 @@ class Planner:
                 return
             option.counts, option.figures = counts, row["figures"]
 
-    def _run(self, option: Option, changes: Sequence[tuple[float, Counts]]) -> list[Row]:
+    def _run(self, option: Option, changes: Sequence[tuple[float, Counts]]) -> list[PointRow]:
         """Rows of a rate and replicas each. Raises InputError or RefusedError where they cannot be."""
         size = option.tensor_parallel_size
         shapes = [(rate, cluster(self._scenario, option.device, size, counts)) for rate, counts in changes]

@@ -11,6 +11,7 @@ from ..errors import InputError
 from .schema import Span, Sweep
 
 Point = dict[str, Any]
+PointRow = dict[str, Any]  # what is known of a point: `worker.new_row` has its keys
 BATCH = 8  # points a Bayesian search proposes before it looks at results: fixed, so that workers change nothing
 
 

@@ -10,7 +10,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import wait
 from types import TracebackType
 
-from .worker import Row, Task, new_row, serve
+from .points import PointRow
+from .worker import Task, new_row, serve
 
 ATTEMPTS = 3  # of a point whose worker is killed
 LOST = f"the process that computed it was killed {ATTEMPTS} times; out of memory?"
@@ -63,7 +64,7 @@ class Pool:
         _end(self._idle)
         self._idle = []
 
-    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, Row], None]) -> None:
+    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, PointRow], None]) -> None:
         """``done`` is told of each task's row as soon as it is there, by the task's number; tasks are taken when there
         is a process for them.
 
@@ -96,10 +97,10 @@ class Pool:
     def _worker(self) -> Worker:
         return self._idle.pop() if self._idle else Worker()
 
-    def _answer(self, worker: Worker) -> Row | None:
+    def _answer(self, worker: Worker) -> PointRow | None:
         """None if it was killed."""
         try:
-            row: Row = worker.answers.recv()
+            row: PointRow = worker.answers.recv()
         except (EOFError, OSError):
             _end([worker])
             return None

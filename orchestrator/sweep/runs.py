@@ -10,11 +10,12 @@ from typing import Any
 from ..errors import InputError, MetronomeError
 from ..scenario.loading import load
 from . import costs
+from .points import PointRow
 from .pool import Pool
 from .store import Store, key
-from .worker import Row, Task, new_row
+from .worker import Task, new_row
 
-Told = Callable[[int, Row, bool], None]  # the place, its row, whether it was there already
+Told = Callable[[int, PointRow, bool], None]  # the place, its row, whether it was there already
 
 
 class RefusedError(MetronomeError):
@@ -41,9 +42,9 @@ class Runs:
         self._store, self._out = Store(out / "points") if out else None, out
         self._warned, self._seen = Counter[str](), 0
 
-    def rows(self, changes: Sequence[Mapping[str, Any]], told: Told = lambda place, row, kept: None) -> list[Row]:
+    def rows(self, changes: Sequence[Mapping[str, Any]], told: Told = lambda place, row, kept: None) -> list[PointRow]:
         """A row for each set of overrides, in their order; ``told`` as soon as one is there."""
-        rows: list[Row] = [{}] * len(changes)
+        rows: list[PointRow] = [{}] * len(changes)
         keys: dict[int, str | None] = {}
 
         def missing() -> Iterator[tuple[int, Task]]:
@@ -55,7 +56,7 @@ class Runs:
                     rows[place] = self._seen_row(row)
                     told(place, rows[place], keys[place] is not None)
 
-        def done(place: int, row: Row) -> None:
+        def done(place: int, row: PointRow) -> None:
             if self._store and (name := keys[place]) and row["status"] != "failed":
                 self._store.put(name, row)
             rows[place] = self._seen_row(row)
@@ -64,7 +65,7 @@ class Runs:
         self._pool.map(missing(), done)
         return rows
 
-    def ended(self, changes: Sequence[Mapping[str, Any]]) -> list[Row]:
+    def ended(self, changes: Sequence[Mapping[str, Any]]) -> list[PointRow]:
         """Rows of runs that all came to their end, whatever they found. Raises RefusedError or RunFailure."""
         rows = self.rows(changes)
         for row in rows:
@@ -81,12 +82,12 @@ class Runs:
             for text, count in sorted(self._warned.items())
         ]
 
-    def _seen_row(self, row: Row) -> Row:
+    def _seen_row(self, row: PointRow) -> PointRow:
         self._seen += 1
         self._warned.update(row["warnings"])
         return costs.priced(row, self._prices)
 
-    def _known(self, change: Mapping[str, Any]) -> tuple[str | None, Row | None]:
+    def _known(self, change: Mapping[str, Any]) -> tuple[str | None, PointRow | None]:
         """(key, row), either None: the row where it is kept, or refused without a run; the key where rows are kept."""
         try:
             scenario, folder = load(self._source, change)

@@ -10,12 +10,11 @@ from ..scenario.loading import bundled
 from ..scenario.loading import load as load_scenario
 from ..strict import did_you_mean
 from . import costs
-from .points import Bayesian, Point, listed
+from .points import Bayesian, Point, PointRow, listed
 from .pool import Pool
 from .runs import Runs
 from .schema import Span, Sweep
 from .table import Table, objectives, tabulate
-from .worker import Row
 
 TRIED = 3  # values of an axis
 Tell = Callable[[int, int], None]  # points done, of how many
@@ -30,7 +29,7 @@ class Study:
         self._prices = {**costs.built_in(), **sweep.prices}
         self._out, self._tell = out, tell or (lambda done, of: None)
         self._points: list[Point] = []
-        self._rows: list[Row | None] = []
+        self._rows: list[PointRow | None] = []
         self.computed = self.kept = 0
         self.warnings: list[str] = []
         self._check()
@@ -75,12 +74,12 @@ class Study:
         done = [(point, row) for point, row in zip(self._points, self._rows, strict=True) if row is not None]
         return tabulate(self.sweep, [point for point, _ in done], [row for _, row in done])
 
-    def _compute(self, runs: Runs, points: Sequence[Point], of: int) -> list[Row]:
+    def _compute(self, runs: Runs, points: Sequence[Point], of: int) -> list[PointRow]:
         first = len(self._points)
         self._points += points
         self._rows += [None] * len(points)
 
-        def told(place: int, row: Row, kept: bool) -> None:
+        def told(place: int, row: PointRow, kept: bool) -> None:
             self._check_names(row)
             self._rows[first + place] = row
             self.kept += kept
@@ -89,7 +88,7 @@ class Study:
 
         return runs.rows([{**self.sweep.set, **point} for point in points], told)
 
-    def _check_names(self, row: Row) -> None:
+    def _check_names(self, row: PointRow) -> None:
         """Objectives and constraints are figures of a whole run. Raises InputError."""
         known = row["figures"]
         for name in (*self.sweep.objectives, *self.sweep.constraints) if row["status"] == "complete" else ():

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .points import PointRow
 from .schema import Sweep
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +23,10 @@ class Table:
     """
 
     sweep: Sweep
-    rows: list[Row]
+    rows: list[PointRow]
 
     @property
-    def front(self) -> list[Row]:
+    def front(self) -> list[PointRow]:
         """The Pareto front, best in the first objective first."""
         name, way = next(iter(self.sweep.objectives.items()))
         best = [row for row in self.rows if row["front"]]
@@ -53,7 +52,7 @@ class Table:
         return json.dumps({"sweep": self.sweep.model_dump(mode="json"), "points": self.rows}, indent=1) + "\n"
 
 
-def objectives(sweep: Sweep, row: Row) -> list[float] | None:
+def objectives(sweep: Sweep, row: PointRow) -> list[float] | None:
     """What is wanted of a point, to be made small; None where it has not all, or breaks a constraint."""
     figures = row["figures"]
     values = [figures.get(name) for name in sweep.objectives]
@@ -62,12 +61,12 @@ def objectives(sweep: Sweep, row: Row) -> list[float] | None:
     return [v if way == "min" else -v for v, way in zip(values, sweep.objectives.values(), strict=True)]
 
 
-def within(sweep: Sweep, row: Row) -> bool:
+def within(sweep: Sweep, row: PointRow) -> bool:
     """Whether a point holds all constraints."""
     return all(bound.holds(row["figures"].get(name)) for name, bound in sweep.constraints.items())
 
 
-def tabulate(sweep: Sweep, points: Sequence[dict[str, Any]], rows: Sequence[Row]) -> Table:
+def tabulate(sweep: Sweep, points: Sequence[dict[str, Any]], rows: Sequence[PointRow]) -> Table:
     """Rows of computed points, with what compares them."""
     wanted = [objectives(sweep, row) for row in rows]
     there = [values for values in wanted if values is not None]

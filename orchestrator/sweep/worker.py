@@ -17,10 +17,10 @@ from ..errors import ExtensionFailure, InputError, MetronomeError
 from ..report.result import Result
 from ..scenario.loading import load
 from ..scenario.schema import Scenario
+from .points import PointRow
 
 UNSTEADY = ("startup_s", "wall_s")  # figures of the machine, not of the scenario
 
-Row = dict[str, Any]
 Task = tuple[str, dict[str, Any]]  # what `evaluate` takes
 
 
@@ -48,7 +48,7 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def evaluate(source: str, overrides: dict[str, Any]) -> Row:
+def evaluate(source: str, overrides: dict[str, Any]) -> PointRow:
     """``status`` (complete, failed or refused), ``error``, ``warnings``, ``devices`` (accelerators that serve, by type)
     and ``figures`` of one run; never raises for a bad point."""
     row = new_row()
@@ -73,7 +73,7 @@ def evaluate(source: str, overrides: dict[str, Any]) -> Row:
     return row
 
 
-def new_row(status: str = "complete", error: str = "") -> Row:
+def new_row(status: str = "complete", error: str = "") -> PointRow:
     """A row that has no figures yet."""
     return {"status": status, "error": error, "warnings": [], "devices": {}, "figures": {}}
 

@@ -61,7 +61,7 @@ class Feed:
 
     def send(self) -> None:
         """One batch, to its end; a component with a clock does it after the last."""
-        grow = self._next // len(self._batch) % 1000
+        grow = self._next // len(self._batch) % 100  # then sizes come again
         sent = [
             one._replace(
                 op_id=self._next + i, at_ps=self._now + i * SPACING_PS, values=(one.values[0] + grow, *one.values[1:])
