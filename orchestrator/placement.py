@@ -81,7 +81,7 @@ class _Placement:
         """Its engine's flags, those left open as its version and device have them."""
         engine = self.options.engine
         device = self.nodes[self.layout.devices[0][0]].accelerators.type
-        longest = engine.max_model_len or self.arch.max_positions
+        longest = engine.max_model_len or self.arch.usual_positions
         facts = DeviceFacts(device, self._memory(self.layout.devices), longest, self.layout.tp * self.layout.pp)
         return kind_of(engine.version).resolve(engine, facts)
 
@@ -210,7 +210,7 @@ class _Placement:
             self._routing(),
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
-        length = engine.max_model_len or self.arch.max_positions
+        length = engine.max_model_len or self.arch.usual_positions
         start = Start(length, self.arch.max_positions, fit, self._longest(length), options.role)
         refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
@@ -318,7 +318,7 @@ class _Placement:
         for layer in layers:
             size, mixer = arch.kept(layer, tp, self.kv_dtype), arch.blocks[layer].mixer
             window = mixer.window if isinstance(mixer, Attention) and self.options.role == "both" else 0
-            if window and window < (self.options.engine.max_model_len or arch.max_positions):
+            if window and window < (self.options.engine.max_model_len or arch.usual_positions):
                 windows[window] = windows.get(window, 0) + size
             else:
                 token += size

@@ -17,11 +17,13 @@ class Architecture:
     Attributes:
         name: as it is asked for; ``family``: its ``model_type``.
         hidden, vocab, max_positions: sizes of vectors, vocabulary and the longest sequence.
+        usual_positions: the longest sequence that is served where nobody says.
         dtype: type of weights that are not quantised, and of activations, by its short name.
         blocks: its layers.
         head: the output head; where ``tied``, the embedding is the same matrix.
         final_norm: parameters of the norm before the head.
         encoder: weights of an image encoder, whole on every rank. per_layer_embedding: of Gemma's.
+        learned: parameters of learned positions, whole on every rank that embeds.
         quantization: the method by its name in vLLM, ``""`` if none; the layers have the formats.
         kv_dtype: type of K and V that the checkpoint was made for, ``""`` if it does not say.
         warnings: what the user should know of how its config was read.
@@ -39,6 +41,8 @@ class Architecture:
     final_norm: int = 0
     encoder: int = 0
     per_layer_embedding: int = 0
+    learned: int = 0
+    usual_positions: int = 0
     quantization: str = ""
     kv_dtype: str = ""
     warnings: tuple[str, ...] = ()
@@ -108,7 +112,7 @@ class Architecture:
     def _ends(self, tp: int, ends: int) -> float:
         width = DTYPE_BYTES[self.dtype]
         copies = min(ends, 1) if self.tied else ends
-        vectors = (self.final_norm if ends else 0) + (self.vocab // tp if self.head.bias and ends else 0)
+        vectors = (self.final_norm + self.learned if ends else 0) + (self.vocab // tp if self.head.bias and ends else 0)
         embedding = (self.vocab // tp) * self.hidden + (self.per_layer_embedding // tp if ends else 0) * (copies > 0)
         first = embedding if copies else 0
         return (first + max(copies - 1, 0) * (self.vocab // tp) * self.hidden + vectors) * width

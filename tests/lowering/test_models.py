@@ -88,15 +88,225 @@ def test_all_but_two_published_sizes_are_met_to_the_byte():
     assert len(exact) == len(CHECKPOINTS) - 2  # the image encoder of Gemma 3, fp8 scales of DeepSeek-V3
 
 
+#: Parameters that the shapes of the checkpoints come to, counted by hand; fields as their config.json files call them.
+COUNTED = {
+    "opt-125m": (
+        125_239_296,
+        {
+            "model_type": "opt",
+            "hidden_size": 768,
+            "ffn_dim": 3072,
+            "intermediate_size": None,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "vocab_size": 50272,
+            "max_position_embeddings": 2048,
+        },
+    ),
+    "gpt2": (
+        124_439_808,
+        {
+            "model_type": "gpt2",
+            "n_embd": 768,
+            "n_layer": 12,
+            "n_head": 12,
+            "vocab_size": 50257,
+            "n_positions": 1024,
+            "max_position_embeddings": None,
+        },
+    ),
+    "pythia-6.9b": (
+        6_857_302_016,
+        {
+            "model_type": "gpt_neox",
+            "hidden_size": 4096,
+            "intermediate_size": 16384,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "vocab_size": 50432,
+        },
+    ),
+    "bloom-7b1": (
+        7_069_016_064,
+        {
+            "model_type": "bloom",
+            "n_embed": 4096,
+            "n_layer": 30,
+            "n_head": 32,
+            "hidden_size": None,
+            "num_hidden_layers": None,
+            "num_attention_heads": None,
+            "vocab_size": 250880,
+        },
+    ),
+    "falcon-7b": (
+        6_921_720_704,
+        {
+            "model_type": "falcon",
+            "hidden_size": 4544,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 71,
+            "vocab_size": 65024,
+            "multi_query": True,
+            "parallel_attn": True,
+        },
+    ),
+    "falcon-40b": (
+        41_303_293_952,
+        {
+            "model_type": "falcon",
+            "hidden_size": 8192,
+            "num_hidden_layers": 60,
+            "num_attention_heads": 128,
+            "num_kv_heads": 8,
+            "vocab_size": 65024,
+            "new_decoder_architecture": True,
+        },
+    ),
+    "mpt-7b": (
+        6_649_286_656,
+        {
+            "model_type": "mpt",
+            "d_model": 4096,
+            "n_heads": 32,
+            "n_layers": 32,
+            "vocab_size": 50432,
+            "max_seq_len": 2048,
+            "max_position_embeddings": None,
+        },
+    ),
+    "chatglm3-6b": (
+        6_243_584_000,
+        {
+            "model_type": "chatglm",
+            "hidden_size": 4096,
+            "ffn_hidden_size": 13696,
+            "num_layers": 28,
+            "num_attention_heads": 32,
+            "multi_query_attention": True,
+            "multi_query_group_num": 2,
+            "kv_channels": 128,
+            "padded_vocab_size": 65024,
+            "add_qkv_bias": True,
+        },
+    ),
+    "Qwen-7B": (
+        7_721_324_544,
+        {
+            "model_type": "qwen",
+            "hidden_size": 4096,
+            "intermediate_size": 22016,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "vocab_size": 151936,
+        },
+    ),
+    "internlm2-7b": (
+        7_737_708_544,
+        {
+            "model_type": "internlm2",
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "vocab_size": 92544,
+        },
+    ),
+    "stablelm-3b-4e1t": (
+        2_795_443_200,
+        {
+            "model_type": "stablelm",
+            "hidden_size": 2560,
+            "intermediate_size": 6912,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "vocab_size": 50304,
+        },
+    ),
+    "deepseek-moe-16b": (
+        16_375_728_128,
+        {
+            "model_type": "deepseek",
+            "hidden_size": 2048,
+            "intermediate_size": 10944,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "vocab_size": 102400,
+            "n_routed_experts": 64,
+            "n_shared_experts": 2,
+            "num_experts_per_tok": 6,
+            "moe_intermediate_size": 1408,
+            "first_k_dense_replace": 1,
+        },
+    ),
+    "ERNIE-4.5-21B-A3B": (
+        21_825_437_888,
+        {
+            "model_type": "ernie4_5_moe",
+            "hidden_size": 2560,
+            "intermediate_size": 12288,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 20,
+            "num_key_value_heads": 4,
+            "vocab_size": 103424,
+            "moe_num_experts": 64,
+            "moe_num_shared_experts": 2,
+            "moe_k": 6,
+            "moe_intermediate_size": 1536,
+            "moe_layer_start_index": 1,
+        },
+    ),
+    "Apertus-8B": (
+        8_053_338_112,
+        {
+            "model_type": "apertus",
+            "hidden_size": 4096,
+            "intermediate_size": 21504,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "vocab_size": 131072,
+            "hidden_act": "xielu",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_families_with_fields_of_their_own_come_to_their_size(name):
+    parameters, config = COUNTED[name]
+    assert llama(**config).weight_bytes(1) == 2 * parameters
+
+
+@pytest.mark.parametrize(
+    ("change", "longest", "usual"),
+    [
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, 512, 512),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, 1024, 1024),
+        ({"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 128}}, 512, 512),
+        ({"rope_parameters": {"full_attention": {"rope_type": "dynamic", "factor": 2}}}, 1024, 1024),
+        ({"rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": 64}, 512, 64),
+        ({"model_type": "gemma3_text", "rope_scaling": {"rope_type": "linear", "factor": 8}}, 512, 512),
+        ({"model_max_length": 2048}, 2048, 2048),
+        ({"seq_length": 256}, 256, 256),
+        ({"max_position_embeddings": None}, 2048, 2048),
+    ],
+)
+def test_the_longest_sequence_is_found_as_vllm_finds_it(change, longest, usual):
+    arch = llama(**change)
+    assert (arch.max_positions, arch.usual_positions) == (longest, usual)
+
+
 def test_latent_vectors_are_whole_on_every_rank():
     arch = architecture("deepseek-ai/DeepSeek-V3")
     assert arch.kv_bytes_per_token(1, "bf16") == arch.kv_bytes_per_token(8, "bf16") == 61 * (512 + 64) * 2
 
 
 def test_an_unknown_family_of_plain_fields_is_served_with_a_warning():
-    arch = llama(model_type="brand_new")
+    arch = llama(model_type="llame")
     assert arch.weight_bytes(1) == llama().weight_bytes(1)
-    assert "'brand_new' is not known" in arch.warnings[0]
+    assert "'llame' is not known; did you mean 'llama'?" in arch.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +317,20 @@ def test_an_unknown_family_of_plain_fields_is_served_with_a_warning():
         ({"model_type": "brand_new", "layer_types": ["other_attention"] * 4}, "layer_types = 'other_attention'"),
         ({"model_type": "mllama"}, "cross attention"),
         ({"model_type": None}, "model_type: is missing"),
+        ({"model_type": "brand_new", "moe_num_experts": 8}, "moe_num_experts"),
+        ({"model_type": "brand_new", "block_types": ["recurrent"]}, "block_types"),
+        ({"model_type": "brand_new", "hidden_act": "gelu"}, "hidden_act = 'gelu': does not say whether the MLP"),
+        (
+            {"model_type": "brand_new", "hidden_size": None},
+            "model_type = 'brand_new': is not known and has no hidden_size",
+        ),
+        ({"layer_types": ["linear_attention"] * 4}, "layer_types.0 = 'linear_attention'"),
+        ({"model_type": "qwen3", "layer_types": ["linear_attention"] * 4}, "layer_types.0 = 'linear_attention'"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000: must be at most"),
+        ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "rope_scaling.factor = nan"),
+        ({"rope_scaling": {"type": "linear", "factor": -2}}, "rope_scaling.factor = -2"),
+        ({"rope_scaling": "linear"}, "rope_scaling = 'linear': must be a mapping"),
+        ({"model_type": "opt", "word_embed_proj_dim": 8}, "word_embed_proj_dim = 8"),
         ({"layer_types": ["full_attention"]}, "layer_types.*one entry for each of 4 layers"),
         ({"quantization_config": {"quant_method": "aqlm"}}, "quant_method = 'aqlm'"),
         ({"quantization_config": {"quant_method": "awq", "bits": 3}}, "bits = 3"),

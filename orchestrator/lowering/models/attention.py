@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .fields import Fields
 from .parts import Attention, Index, Latent, Linear
+
+#: of attention layers, by ``layer_types``
+KINDS = frozenset({"full_attention", "sliding_attention"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +84,21 @@ def grouped(
     )
 
 
+def kinds(at: Fields, layers: int) -> Sequence[Any] | None:
+    """Which layers have a window, by ``layer_types``. Raises InputError for kinds that are no such attention."""
+    found = at.each("layer_types", layers)
+    for layer, kind in enumerate(found or ()):
+        if kind not in KINDS:
+            raise at.refuse(f"layer_types.{layer}", kind, f"must be one of {', '.join(sorted(KINDS))}")
+    return found
+
+
 def windows(at: Fields, layers: int) -> list[int]:
     """The window of each layer, 0 = all: by ``layer_types``, else one for all if ``sliding_window`` says so."""
     window = at.number("sliding_window", "sliding_window_size", default=0, least=0)
-    kinds = at.each("layer_types", layers)
-    if kinds is not None:
-        return [window if kind == "sliding_attention" else 0 for kind in kinds]
+    found = kinds(at, layers)
+    if found is not None:
+        return [window if kind == "sliding_attention" else 0 for kind in found]
     return [window] * layers
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from .fields import Fields
 from .parts import Experts, Linear, Mlp
 
-UNGATED = frozenset({"relu2", "relu", "gelu_new", "gelu_fast"})
+#: activations that come with a gate in every model that has them, and those that come without
+GATED, UNGATED = frozenset({"silu", "swish"}), frozenset({"relu2", "relu", "gelu_new", "gelu_fast", "xielu"})
 
 
 def mlp(

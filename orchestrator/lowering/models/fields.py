@@ -24,11 +24,30 @@ DTYPES = {
 }
 
 
+#: lengths that configs state, by vLLM's names for them
+LENGTHS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+UNSTATED = 2048
+#: kinds of rotary embedding whose factor is in the stated length
+SCALED = ("su", "longrope", "llama3")
+MOST_FACTOR = 10_000
+MOST_LAYERS = 10_000  # of a model: a slip of the hand must not fill the memory
+
+
 class Fields:
     """The fields of one model's decoder; ``whole`` is the file, ``where`` its name.
 
     A decoder inside a model with other encoders has its fields below ``text_config``; what is not there is
-    looked for at the top. ``defaults`` stand in for what a family leaves out of its files.
+    looked for at the top. ``defaults`` stand in for what a family leaves out of its files; ``instead`` are the
+    fields of families that call them otherwise, or mean something else by them.
     """
 
     def __init__(self, where: str, whole: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
@@ -36,11 +55,12 @@ class Fields:
         inner = next((whole[name] for name in TEXT if isinstance(whole.get(name), dict)), None)
         self.text: Mapping[str, Any] = whole if inner is None else inner
         self.inner = inner is not None
+        self.instead: dict[str, Any] = {}
         self.warnings: list[str] = []
 
     def get(self, *names: str, default: Any = None) -> Any:
         """The first of these fields that is there and not null."""
-        for source in (self.text, self.whole, self.defaults):
+        for source in (self.instead, self.text, self.whole, self.defaults):
             for name in names:
                 if source.get(name) is not None:
                     return source[name]
@@ -57,6 +77,8 @@ class Fields:
             name = next(name for name in names if self.get(name) is not None)
             kind = "a positive integer" if least == 1 else "an integer of at least 0"
             raise InputError(self.where, name, value, f"must be {kind}")
+        if names[0] == "num_hidden_layers" and value > MOST_LAYERS:
+            raise InputError(self.where, names[0], value, f"must be at most {MOST_LAYERS}")
         return value
 
     def flag(self, *names: str, default: bool = False) -> bool:
@@ -86,19 +108,43 @@ class Fields:
         self.warnings.append(text)
 
     def positions(self) -> int:
-        """The longest sequence, scaled as vLLM scales it (``_get_and_verify_max_len``): by the factor of
-        ``rope_scaling``, from the original length for YaRN; other kinds state the scaled length already."""
-        longest = self.number("max_position_embeddings", "model_max_length", "seq_length", "max_seq_len")
-        scaling = self.get("rope_scaling", "rope_parameters")
-        kind = scaling.get("rope_type", scaling.get("type")) if isinstance(scaling, Mapping) else None
-        factor = scaling.get("factor") if kind in ("linear", "dynamic", "yarn", "ntk") else None
-        if not isinstance(factor, int | float):
+        """The longest sequence, as vLLM 0.19 finds it (``derive_max_model_len_and_key``, ``_get_and_verify_max_len``):
+        the least of the lengths there are, but ``model_max_length`` where there is one; times the factor of the rotary
+        embedding, for YaRN from the original length. Gemma 3 and the kinds in `SCALED` state the scaled length already.
+        Raises InputError for a factor that is no number above 0."""
+        found = [self.number(name) for name in LENGTHS if self.get(name) is not None]
+        longest = self.number("model_max_length", default=min(found, default=0))
+        if not longest:
+            self.warn(f"no length is stated: {UNSTATED} tokens are taken, as vLLM does")
+            longest = UNSTATED
+        if "gemma3" in str(self.whole.get("model_type")):
             return longest
-        return (
-            int(scaling.get("original_max_position_embeddings", longest) * factor)
-            if kind == "yarn"
-            else int(longest * factor)
-        )
+        factor: float = 1
+        for rope in self._rotary():
+            if rope.get("rope_type", rope.get("type")) in SCALED or rope.get("factor") is None:
+                continue
+            factor = rope["factor"]
+            if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor <= MOST_FACTOR:
+                raise self.refuse("rope_scaling.factor", factor, f"must be a number above 0 and up to {MOST_FACTOR}")
+            if rope.get("rope_type", rope.get("type")) == "yarn":
+                longest = _whole(self, rope, "original_max_position_embeddings", longest)
+        return int(longest * factor)
+
+    def usual(self) -> int:
+        """Tokens that vLLM 0.19 serves where it is not told, if fewer: LongRoPE's original length; else 0."""
+        if all(rope.get("rope_type", rope.get("type")) != "longrope" for rope in self._rotary()):
+            return 0
+        return self.number("original_max_position_embeddings", default=0)
+
+    def _rotary(self) -> list[Mapping[str, Any]]:
+        """Parameters of the rotary embedding: one for all layers, or one a kind of layer."""
+        given = self.get("rope_scaling", "rope_parameters")
+        if given is None:
+            return []
+        if not isinstance(given, Mapping):
+            raise self.refuse("rope_scaling", given, "must be a mapping")
+        kinds = [one for one in given.values() if isinstance(one, Mapping)]
+        return kinds or [given]
 
     def dtype(self) -> str:
         """The type of the weights, and of all computation where nothing is quantised."""
@@ -106,3 +152,11 @@ class Fields:
         if value not in DTYPES:
             raise self.refuse("torch_dtype", value, f"one of {', '.join(DTYPES)}")
         return DTYPES[value]
+
+
+def _whole(at: Fields, of: Mapping[str, Any], name: str, default: int) -> int:
+    """A positive integer of a part of the file."""
+    value = of.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise at.refuse(f"rope_scaling.{name}", value, "must be a positive integer")
+    return value

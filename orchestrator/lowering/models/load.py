@@ -12,6 +12,7 @@ from typing import Any
 from metronome.hwmodels import catalog
 
 from ...errors import InputError
+from ...strict import did_you_mean
 from ..architecture import Architecture
 from . import (
     deepseek,
@@ -21,10 +22,12 @@ from . import (
     hybrids,
     llama4,
     nemotron,
+    older,
     plain,
     quantisation,
     qwen_next,
     sparse,
+    unknown,
     vision,
 )
 from .fields import Fields
@@ -116,24 +119,33 @@ def read(
         raise at.refuse("model_type", kind, "is missing" if kind is None else "must be a name")
     if kind == "mllama":
         raise at.refuse("model_type", kind, "cross attention is not modelled")
-    family = plain.FAMILIES.get(kind)
-    if family:
-        at.defaults.update(family.defaults)
-        layers = plain.layers(at, family)
-    elif kind in SPECIAL:
+    family = None if kind in SPECIAL else _family(at, kind)
+    if family is None:
         layers = SPECIAL[kind](at)
     else:
-        family = plain.unknown(at, kind, f"known are {', '.join(sorted([*plain.FAMILIES, *SPECIAL]))}")
+        at.defaults.update(family.defaults)
         layers = plain.layers(at, family)
     arch = _assemble(name, at, kind, layers, family)
     chosen = _choose(at, quantised, quantization)
     return arch if chosen is None else _quantised(arch, chosen)
 
 
+def _family(at: Fields, kind: str) -> plain.Family:
+    """The family of a ``model_type`` whose layers are attention and MLP or experts. Raises InputError."""
+    if kind in plain.FAMILIES:
+        return plain.FAMILIES[kind]
+    if kind in older.FAMILIES:
+        return older.FAMILIES[kind](at)
+    known = sorted([*plain.FAMILIES, *older.FAMILIES, *SPECIAL])
+    return unknown.family(at, kind, did_you_mean(kind, known), f"known are {', '.join(known)}")
+
+
 def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: plain.Family | None) -> Architecture:
     hidden, vocab = at.number("hidden_size"), at.number("vocab_size")
     tied = at.flag("tie_word_embeddings", default=family.tied if family else kind in TIED)
     bias = at.flag("lm_head_bias", default=bool(family and family.head_bias))
+    if at.get("dual_chunk_attention_config"):
+        at.warn("dual_chunk_attention_config: every token attends to all before it, not to chunks of them")
     seen = vision.parameters(at)
     if seen:
         at.warn(f"vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its work is not")
@@ -142,7 +154,8 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
         family=kind,
         hidden=hidden,
         vocab=vocab,
-        max_positions=at.positions(),
+        max_positions=(longest := at.positions()),
+        usual_positions=at.usual() or longest,
         dtype=at.dtype(),
         blocks=_same_once(layers),
         head=Linear("lm_head", vocab, hidden, bias=bias, quantisable=False),
@@ -150,6 +163,7 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
         final_norm=hidden * (2 if family and family.norm_bias else 1 if not family or family.norms else 0),
         encoder=seen,
         per_layer_embedding=_per_layer(at, len(layers)),
+        learned=_learned(at, family, longest) if family else 0,
         warnings=tuple(f"{name}: {text}" for text in at.warnings),
     )
 
@@ -160,6 +174,13 @@ def _per_layer(at: Fields, layers: int) -> int:
     if not width:
         return 0
     return layers * width * (at.number("vocab_size_per_layer_input") + at.number("hidden_size")) + width
+
+
+def _learned(at: Fields, family: plain.Family, longest: int) -> int:
+    """Parameters of learned positions, and of a norm after the embedding."""
+    hidden = at.number("hidden_size")
+    rows = 0 if family.learned is None else longest + family.learned
+    return rows * hidden + (2 * hidden if family.embedding_norm else 0)
 
 
 def _same_once(layers: list[Layer]) -> tuple[Layer, ...]:

@@ -33,6 +33,8 @@ class Family:
         windows: windows of the layers where there are no ``layer_types``.
         experts: makes a layer's experts; None for dense families.
         head_bias: bias of the output head.
+        learned: rows of a table of learned positions beyond the longest sequence; None = positions are rotated.
+        embedding_norm: the embedding passes a norm.
         defaults: fields that files of the family leave out.
     """
 
@@ -46,6 +48,8 @@ class Family:
     windows: Callable[[Fields, int], list[int]] = attention.windows
     experts: Callable[[Fields], Experts] | None = None
     head_bias: bool = False
+    learned: int | None = None
+    embedding_norm: bool = False
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
@@ -187,10 +191,13 @@ FAMILIES: dict[str, Family] = {
     "glm4_moe": Family(experts=deepseek),
     "dots1": Family(Style("head"), experts=deepseek),
     "minimax_m2": Family(Style("all"), experts=_minimax),
+    "deepseek": Family(experts=deepseek),
+    "apertus": Family(Style("head", o_bias=None), gated=False),
+    "arcee": Family(Style(o_bias=None), gated=False),
 }
 #: names of the same thing: decoders inside models with other encoders, and renamed families
 SAME = {
-    "mistral": ("ministral3", "pixtral", "yi", "aquila", "internlm3"),
+    "mistral": ("ministral3", "pixtral", "yi", "aquila", "internlm3", "baichuan"),
     "gemma3": ("gemma3_text",),
     "qwen3_vl": ("qwen3_vl_text",),
     "qwen3_vl_moe": ("qwen3_vl_moe_text",),
@@ -212,6 +219,7 @@ def layers(at: Fields, family: Family) -> list[Layer]:
         per_head = {"per_layer": "all"}.get(at.get("qk_norm_type"), "head")
         wide = "all" if at.get("model_type") in ("cohere", "cohere2") else per_head
         style = replace(style, qk_norm=wide)
+    attention.kinds(at, count)
     use = at.flag("use_sliding_window", default=family.window)
     spans = family.windows(at, count) if use else [0] * count
     norms = family.norms * at.number("hidden_size") * (2 if family.norm_bias else 1)
@@ -220,8 +228,9 @@ def layers(at: Fields, family: Family) -> list[Layer]:
     if not all(sparse):
         bias = at.flag("mlp_bias", "use_mlp_bias", default=family.mlp_bias)
         plain = feedforward.mlp(at, at.number("intermediate_size", "ffn_dim"), gated=family.gated, bias=bias)
+    rotary = family.learned is None
     return [
-        Layer(attention.grouped(at, style, window=span), some if routed else plain, norms)
+        Layer(attention.grouped(at, style, window=span, rotary=rotary), some if routed else plain, norms)
         for span, routed in zip(spans, sparse, strict=True)
     ]
 
@@ -242,58 +251,3 @@ def with_experts(at: Fields, layers: int) -> list[bool]:
         layer not in dense and (layer + 1) % step == 0 and layer >= first and layer % every_nth == 0
         for layer in range(layers)
     ]
-
-
-#: fields that say a model is more than a plain decoder: where one is set, an unknown model_type is refused by it
-STRUCTURE = (
-    "num_local_experts",
-    "num_experts",
-    "n_routed_experts",
-    "kv_lora_rank",
-    "q_lora_rank",
-    "index_topk",
-    "block_configs",
-    "hybrid_override_pattern",
-    "layers_block_type",
-    "hybrid_layer_pattern",
-    "compress_ratios",
-    "linear_attn_config",
-    "full_attention_interval",
-    "linear_num_value_heads",
-    "attn_layer_period",
-    "mamba_d_state",
-    "mamba_num_heads",
-    "ssm_state_size",
-    "ssm_cfg",
-    "attention_chunk_size",
-    "num_kv_shared_layers",
-    "cross_attention_layers",
-    "sparse_attention_config",
-    "is_encoder_decoder",
-    "encoder_layers",
-    "alibi",
-    "new_decoder_architecture",
-    "parallel_attn",
-    "v_head_dim",
-    "global_head_dim",
-    "num_global_key_value_heads",
-    "hidden_size_per_layer_input",
-)
-PLAIN_LAYERS = frozenset({"full_attention", "sliding_attention"})
-
-
-def unknown(at: Fields, model_type: object, known: str) -> Family:
-    """A family for a ``model_type`` nobody knows, by its fields, with a warning; refused by a field that says more."""
-    for name in STRUCTURE:
-        value = at.get(name)
-        if value not in (None, False, 0, [], {}):
-            raise at.refuse("model_type", model_type, f"is not known and has {name}, so is no plain decoder; {known}")
-    strange = sorted(set(at.get("layer_types") or ()) - PLAIN_LAYERS)
-    if strange:
-        raise at.refuse("layer_types", strange[0], f"of model_type {model_type!r} is not known; {known}")
-    act = at.get("hidden_act", "hidden_activation", default="silu")
-    at.warn(
-        f"model_type {model_type!r} is not known; it is served as a plain decoder by its fields "
-        "(two norms a layer, biases as attention_bias and mlp_bias say): check its weights against the checkpoint"
-    )
-    return Family(Style("head" if at.flag("use_qk_norm") else "", o_bias=None), gated=act not in feedforward.UNGATED)

@@ -14,7 +14,7 @@ def parameters(at: Fields) -> int:
     config = at.whole.get("vision_config")
     if not isinstance(config, Mapping):
         return 0
-    width = _first(config, "hidden_size", "vt_hidden_size", "embed_dim", "width")
+    width = _first(config, "embed_dim", "hidden_size", "vt_hidden_size", "width")  # Qwen2-VL's hidden_size: output
     depth = _first(config, "num_hidden_layers", "depth", "vt_num_hidden_layers", "layers")
     if not width or not depth:
         return 0
