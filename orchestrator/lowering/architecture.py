@@ -115,7 +115,8 @@ class Architecture:
         vectors = (self.final_norm + self.learned if ends else 0) + (self.vocab // tp if self.head.bias and ends else 0)
         embedding = (self.vocab // tp) * self.hidden + (self.per_layer_embedding // tp if ends else 0) * (copies > 0)
         first = embedding if copies else 0
-        return (first + max(copies - 1, 0) * (self.vocab // tp) * self.hidden + vectors) * width
+        head = self.head.format.size(self.vocab // tp, self.hidden, self.dtype)
+        return (first + vectors) * width + max(copies - 1, 0) * head
 
     def kv_bytes_per_token(self, tp: int, kv_dtype: str, layers: range | None = None) -> int:
         """K and V of one token on one device, of all layers or of some, as long as no window has passed it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.lowering.models.load import read
 from metronome.orchestrator.lowering.models.quantisation import matches
 
@@ -106,3 +107,59 @@ def test_what_a_checkpoint_leaves_out_keeps_its_type():
 )
 def test_patterns_of_exclusion_lists(pattern, name, meant):
     assert matches(pattern, name) is meant
+
+
+def down_and_query(quantization):
+    """Types of the second layer's down projection and of its queries'."""
+    linears = {linear.path: linear.format.name for linear in arch(quantization).blocks[1].linears}
+    return linears["mlp.down_proj"], linears["self_attn.q_proj"]
+
+
+@pytest.mark.parametrize(
+    ("config", "types"),
+    [
+        ({"dynamic": {"-:.*down_proj": {}}}, ("", "int4")),
+        ({"dynamic": {r"+:.*\.down_proj": {"bits": 8}}}, ("int8", "int4")),
+        ({"dynamic": {r"-:model\.layers\.0\..*": {}}}, ("int4", "int4")),
+        ({"modules_in_block_to_quantize": [["self_attn.q_proj", "self_attn.k_proj"]]}, ("", "int4")),
+        ({"quant_method": "auto-round", "extra_config": {"model.layers.1.mlp.down_proj": {"bits": 16}}}, ("", "int4")),
+        ({"quant_method": "auto-round", "extra_config": {".*self_attn.*": {"bits": 8}}}, ("int4", "int8")),
+        ({"quant_method": "auto-round", "block_name_to_quantize": "model.layers.0"}, ("", "")),
+        ({"quant_method": "gptq_marlin"}, ("int4", "int4")),
+    ],
+)
+def test_integers_by_matrix(config, types):
+    assert down_and_query({"quant_method": "gptq", "bits": 4, "group_size": 128, **config}) == types
+
+
+def test_a_quantised_output_head():
+    plain = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    saved = arch(plain).weight_bytes(1) - arch({**plain, "lm_head": True}).weight_bytes(1)
+    assert saved == 128 * 256 * 2 - 128 * 256 * (0.5 + 2.5 / 128)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            compressed(FP8, sparsity_config={"format": "sparse-24-bitmask"}),
+            "sparsity_config.format = 'sparse-24-bitmask'",
+        ),
+        ({**compressed(FP8), "config_groups": [1]}, "config_groups = .1.: must be a mapping"),
+        (compressed(FP8, ignore=["re:("]), "ignore = '.': is no regular expression"),
+        (compressed(FP8, ignore=[1]), "ignore = .1.: must be a list of names"),
+        (compressed(FP8, ignore="lm_head"), "ignore = 'lm_head': must be a list of names"),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"g": {"targets": ["Conv1d"], "weights": FP8}}},
+            "targets = 'Conv1d'",
+        ),
+        ({"quant_method": "fp8", "weight_block_size": [0, 128]}, "weight_block_size = .0, 128.: must be two positive"),
+        ({"quant_algo": "FP8", "kv_cache_quant_algo": "NVFP4"}, "kv_cache_quant_algo = 'NVFP4': must be FP8"),
+        ({"quant_method": "gptq", "bits": 4, "dynamic": {"+:.*": {"bits": 3}}}, r"dynamic.*bits = 3: 4 or 8"),
+        ({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:exllama"}, "packing_format"),
+        ("fp8", "quantization_config = 'fp8': must be a mapping"),
+    ],
+)
+def test_formats_that_would_be_taken_for_others_are_refused(config, message):
+    with pytest.raises(InputError, match=message):
+        arch(config)

@@ -213,4 +213,5 @@ def _quantised(arch: Architecture, chosen: quantisation.Quantisation) -> Archite
         formatted(layer, lambda linear, i=i: chosen.format(f"layers.{i}.{linear.path}"))  # type: ignore[misc]
         for i, layer in enumerate(arch.blocks)
     ]
-    return replace(arch, blocks=_same_once(layers), quantization=chosen.method, kv_dtype=chosen.kv_dtype)
+    head = arch.head if arch.tied else replace(arch.head, format=chosen.head)
+    return replace(arch, blocks=_same_once(layers), head=head, quantization=chosen.method, kv_dtype=chosen.kv_dtype)

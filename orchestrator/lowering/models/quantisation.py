@@ -8,28 +8,30 @@ stays in the model's own type.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from . import formats
+from . import formats, gptq
 from .fields import Fields
 from .formats import PLAIN, Format
+from .gptq import Rule
 
 #: what checkpoints of different origin put before ``layers.0``
 _ROOTS = re.compile(r"^(model\.|language_model\.|backbone\.|text_model\.|transformer\.)+")
-Rule = Callable[[str], Format | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """The format of every matrix by its name; ``method`` as vLLM calls it, ``kv_dtype`` where the file says one."""
+    """The format of every matrix by its name; ``method`` as vLLM calls it, ``kv_dtype`` where the file says one,
+    ``head`` that of the output head."""
 
     method: str
     rules: tuple[Rule, ...]
     excluded: tuple[str, ...] = ()
     kv_dtype: str = ""
+    head: Format = PLAIN
 
     def format(self, name: str) -> Format:
         """Of the matrix called ``name`` in the checkpoint, e.g. ``layers.0.self_attn.q_proj``."""
@@ -60,8 +62,10 @@ def read(at: Fields, beside: Mapping[str, Any] | None = None) -> Quantisation | 
     beside = (beside or {}).get("quantization", beside)
     if not config and not beside:
         return None
-    config = config if isinstance(config, Mapping) else {}
-    method = str(config.get("quant_method") or "")
+    if not isinstance(config or {}, Mapping) or not isinstance(beside or {}, Mapping):
+        raise at.refuse("quantization_config", config, "must be a mapping")
+    config = config or {}
+    method = str(config.get("quant_method") or "").removesuffix("_marlin")
     if method in ("compressed-tensors", "compressed_tensors"):
         return _compressed_tensors(at, config)
     if beside or config.get("quant_algo") or method.startswith("modelopt"):
@@ -92,21 +96,35 @@ def _all(one: Format) -> Rule:
     return lambda name: one
 
 
-def _excluded(config: Mapping[str, Any], *names: str) -> tuple[str, ...]:
+def _excluded(at: Fields, config: Mapping[str, Any], *names: str) -> tuple[str, ...]:
+    """What these fields exclude. Raises InputError for what is no list of names and expressions."""
     found: list[str] = []
     for name in names:
-        found += config.get(name) or ()
+        given = config.get(name) or []
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            raise at.refuse(f"quantization_config.{name}", given, "must be a list of names")
+        for pattern in given:
+            if pattern.startswith("re:"):
+                gptq.expression(at, f"quantization_config.{name}", pattern[3:])
+        found += given
     return tuple(dict.fromkeys(found))
 
 
 def _fp8(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     block = config.get("weight_block_size")
-    if block is not None and (not isinstance(block, Sequence) or len(block) != 2):
-        raise at.refuse("quantization_config.weight_block_size", block, "must be two integers")
-    rules: list[Rule] = [_all(formats.fp8(tuple(block) if block else None))]
+    rules: list[Rule] = [_all(formats.fp8(_block(at, "weight_block_size", block)))]
     if at.get("expert_dtype") == "fp4":
         rules.insert(0, lambda name: formats.mxfp4() if ".experts." in name else None)
-    return Quantisation("fp8", tuple(rules), _excluded(config, "modules_to_not_convert", "ignored_layers"))
+    return Quantisation("fp8", tuple(rules), _excluded(at, config, "modules_to_not_convert", "ignored_layers"))
+
+
+def _block(at: Fields, field: str, given: Any) -> tuple[int, int] | None:
+    """Outputs and inputs that share a scale."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != 2 or not all(isinstance(n, int) and n > 0 for n in given):
+        raise at.refuse(f"quantization_config.{field}", given, "must be two positive integers")
+    return given[0], given[1]
 
 
 def _group(at: Fields, config: Mapping[str, Any], *names: str) -> int:
@@ -126,18 +144,21 @@ def _bits(at: Fields, config: Mapping[str, Any], *names: str) -> int:
 def _awq(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     bits = _bits(at, config, "bits", "w_bit")
     one = formats.integer4(_group(at, config, "group_size", "q_group_size"), bool(config.get("zero_point", True)), bits)
-    return Quantisation("awq", (_all(one),), _excluded(config, "modules_to_not_convert"))
+    return Quantisation("awq", (_all(one),), _excluded(at, config, "modules_to_not_convert"))
 
 
 def _gptq(at: Fields, config: Mapping[str, Any]) -> Quantisation:
-    """Its files have zero points also where they are symmetric."""
-    one = formats.integer4(_group(at, config, "group_size"), True, _bits(at, config, "bits"))
-    return Quantisation("gptq", (_all(one),), _excluded(config, "modules_to_not_convert"))
+    head = gptq.integers(at, config) if config.get("lm_head") else PLAIN
+    return Quantisation("gptq", gptq.gptq(at, config), _excluded(at, config, "modules_to_not_convert"), head=head)
+
+
+def _auto_round(at: Fields, config: Mapping[str, Any]) -> Quantisation:
+    return Quantisation("inc", gptq.auto_round(at, config))
 
 
 def _fbgemm(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     one = formats.fp8(per_channel=True)
-    return Quantisation("fbgemm_fp8", (_all(one),), _excluded(config, "modules_to_not_convert"))
+    return Quantisation("fbgemm_fp8", (_all(one),), _excluded(at, config, "modules_to_not_convert"))
 
 
 def _mxfp4(at: Fields, config: Mapping[str, Any]) -> Quantisation:
@@ -145,7 +166,7 @@ def _mxfp4(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     return Quantisation(
         "mxfp4",
         (lambda name: formats.mxfp4() if ".experts." in name else None,),
-        _excluded(config, "modules_to_not_convert"),
+        _excluded(at, config, "modules_to_not_convert"),
     )
 
 
@@ -156,13 +177,15 @@ def _bitsandbytes(at: Fields, config: Mapping[str, Any]) -> Quantisation:
         one = formats.nf4(bool(config.get("bnb_4bit_use_double_quant")))
     else:
         raise at.refuse("quantization_config.load_in_4bit", None, "load_in_4bit or load_in_8bit must be true")
-    return Quantisation("bitsandbytes", (_all(one),), _excluded(config, "llm_int8_skip_modules"))
+    return Quantisation("bitsandbytes", (_all(one),), _excluded(at, config, "llm_int8_skip_modules"))
 
 
 METHODS = {
     "fp8": _fp8,
     "awq": _awq,
     "gptq": _gptq,
+    "auto-round": _auto_round,
+    "intel/auto-round": _auto_round,
     "fbgemm_fp8": _fbgemm,
     "mxfp4": _mxfp4,
     "gpt_oss_mxfp4": _mxfp4,
@@ -173,14 +196,16 @@ METHODS = {
 def _scheme(at: Fields, group: Mapping[str, Any], where: str) -> Format:
     """The format of a group of ``config_groups``: bits, type and strategy of weights, and whether inputs follow."""
     weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
+    if not isinstance(weights, Mapping) or not isinstance(inputs, Mapping):
+        raise at.refuse(f"{where}.weights", weights, "must be a mapping, as input_activations must")
     bits, kind = weights.get("num_bits"), weights.get("type", "int")
     size, strategy = weights.get("group_size") or 0, weights.get("strategy")
     plain_inputs = not inputs
     if (kind, bits) == ("float", 8):
-        block = weights.get("block_structure") if strategy == "block" else None
+        block = _block(at, "block_structure", weights.get("block_structure")) if strategy == "block" else None
         if strategy == "group" and size == 32:
             return formats.mxfp8()
-        return formats.fp8(tuple(block) if block else None, strategy == "channel", plain_inputs)
+        return formats.fp8(block, strategy == "channel", plain_inputs)
     if (kind, bits) == ("float", 4):
         mx = size == 32 or str(group.get("format", "")).startswith("mx")
         return formats.mxfp4(plain_inputs) if mx else formats.nvfp4(plain_inputs, size or 16)
@@ -195,9 +220,12 @@ def _scheme(at: Fields, group: Mapping[str, Any], where: str) -> Format:
     raise at.refuse(f"{where}.weights", f"{kind}{bits} {strategy}", "is not a known scheme")
 
 
-def _targets(group: Mapping[str, Any], one: Format) -> Rule:
+def _targets(at: Fields, where: str, group: Mapping[str, Any], one: Format) -> Rule:
     """Whole kinds (``Linear``) or names of matrices."""
-    targets = tuple(group.get("targets") or ("Linear",))
+    targets = _excluded(at, group, "targets") or ("Linear",)
+    kinds = [target for target in targets if target[:1].isupper() and target != "Linear"]
+    if kinds:
+        raise at.refuse(f"{where}.targets", kinds[0], "must be Linear, or name matrices: there are no other kinds here")
     if "Linear" in targets:
         return _all(one)
     bare = frozenset(_ROOTS.sub("", target) for target in targets)
@@ -207,15 +235,21 @@ def _targets(group: Mapping[str, Any], one: Format) -> Rule:
 
 def _compressed_tensors(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     rules = []
-    for name, group in (config.get("config_groups") or {}).items():
+    groups, sparsity = config.get("config_groups") or {}, config.get("sparsity_config") or {}
+    if not isinstance(groups, Mapping) or not all(isinstance(group, Mapping) for group in groups.values()):
+        raise at.refuse("quantization_config.config_groups", groups, "must be a mapping of mappings")
+    if sparsity and sparsity.get("format") != "dense":
+        allowed = "is not modelled: half of the weights would be left out"
+        raise at.refuse("quantization_config.sparsity_config.format", sparsity.get("format"), allowed)
+    for name, group in groups.items():
         where = f"quantization_config.config_groups.{name}"
-        rules.append(_targets(group, _scheme(at, {"format": config.get("format"), **group}, where)))
+        rules.append(_targets(at, where, group, _scheme(at, {"format": config.get("format"), **group}, where)))
     if not rules:
         raise at.refuse("quantization_config.config_groups", None, "is missing or empty")
     rules.sort(key=lambda rule: rule("") is not None)  # named matrices before whole kinds
     kv = config.get("kv_cache_scheme") or {}
     kv_dtype = "fp8" if isinstance(kv, Mapping) and kv.get("num_bits") == 8 else ""
-    return Quantisation("compressed-tensors", tuple(rules), _excluded(config, "ignore"), kv_dtype)
+    return Quantisation("compressed-tensors", tuple(rules), _excluded(at, config, "ignore"), kv_dtype)
 
 
 #: ModelOpt's names -> formats
@@ -239,22 +273,23 @@ def _modelopt(at: Fields, config: dict[str, Any], beside: dict[str, Any]) -> Qua
     algorithm = both.get("quant_algo")
     kv = both.get("kv_cache_quant_algo") or both.get("kv_cache_scheme")
     kv_dtype = "fp8" if kv == "FP8" or (isinstance(kv, Mapping) and kv.get("num_bits") == 8) else ""
-    excluded = _excluded(both, "exclude_modules", "ignore", "modules_to_not_convert")
+    if kv and not kv_dtype and kv != "NONE":
+        raise at.refuse("quantization.kv_cache_quant_algo", kv, "must be FP8 or none: vLLM 0.19 has no other")
+    excluded = _excluded(at, both, "exclude_modules", "ignore", "modules_to_not_convert")
     if algorithm == "MIXED_PRECISION":
         layers = both.get("quantized_layers") or {}
         if layers:
             named = {_ROOTS.sub("", name): _algorithm(at, of.get("quant_algo")) for name, of in layers.items()}
             rules: list[Rule] = [lambda name: _nearest(named, name)]
             if both.get("quant_method") == "fp8":  # the others keep the checkpoint's own fp8
-                return Quantisation("modelopt", (*rules, _all(_block_fp8(both))), _unless(excluded), kv_dtype)
+                return Quantisation("modelopt", (*rules, _all(_block_fp8(at, both))), _unless(excluded), kv_dtype)
             return Quantisation("modelopt", tuple(rules), excluded, kv_dtype)
         raise at.refuse("quantization_config.quantized_layers", None, "is missing")
     return Quantisation("modelopt", (_all(_algorithm(at, algorithm)),), excluded, kv_dtype)
 
 
-def _block_fp8(config: Mapping[str, Any]) -> Format:
-    block = config.get("weight_block_size") or (128, 128)
-    return formats.fp8((block[0], block[1]))
+def _block_fp8(at: Fields, config: Mapping[str, Any]) -> Format:
+    return formats.fp8(_block(at, "weight_block_size", config.get("weight_block_size")) or (128, 128))
 
 
 def _unless(excluded: tuple[str, ...]) -> tuple[str, ...]:

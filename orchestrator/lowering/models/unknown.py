@@ -48,8 +48,8 @@ def family(at: Fields, model_type: str, near: str, known: str) -> Family:
         raise at.refuse("hidden_act", activation, f"{allowed}; {known}")
     gated = activation in GATED
     at.warn(
-        f"model_type {model_type!r} is not known; {near}it is served as a plain decoder by its fields (two norms a layer, "
-        f"{'a gate' if gated else 'no gate'} in the MLP, biases as attention_bias and mlp_bias say): "
+        f"model_type {model_type!r} is not known; {near}it is served as a plain decoder by its fields (two norms "
+        f"a layer, {'a gate' if gated else 'no gate'} in the MLP, biases as attention_bias and mlp_bias say): "
         "check its weights against the checkpoint"
     )
     return Family(Style("head" if at.flag("use_qk_norm") else "", o_bias=None), gated=gated)
