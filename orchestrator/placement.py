@@ -70,12 +70,27 @@ class _Placement:
         self.where = f"instances.{index}"
         self.nodes = {node.name: node for node in scenario.cluster.nodes}
         arch = load(self.options.model, inputs.path, self.options.quantization)
-        self.arch = arch if self.options.dtype == "auto" else replace(arch, dtype=DTYPES[self.options.dtype])
+        self.arch = (
+            replace(arch, dtype=DTYPES[self.options.dtype]) if self.options.dtype != "auto" else self._auto(arch)
+        )
         choice = self.options.engine.kv_cache_dtype
         self.kv_dtype = self.arch.kv_dtype or self.arch.dtype if choice == "auto" else DTYPES[choice]
         self.layout = self._layout()
         self._check()
         self.options = self.options.model_copy(update={"engine": self._engine()})
+
+    def _auto(self, arch: Architecture) -> Architecture:
+        """As vLLM 0.19 finds a dtype (`vllm/config/model.py`, _resolve_auto_dtype): fp32 is served in 16 bits, and
+        bf16 as fp16 by devices that do not compute in it."""
+        try:
+            rates = self.scenario.device(self.nodes[self.options.devices[0][0]].accelerators.type).flops
+        except KeyError:  # known to its model alone
+            rates = {"bf16": 1.0}
+        preferred = "bf16" if "bf16" in rates or "fp16" not in rates else "fp16"
+        if arch.dtype != "fp32" and (arch.dtype != "bf16" or preferred == "bf16"):
+            return arch
+        text = f"{arch.name}: dtype auto: its {arch.dtype} weights are served in {preferred}, as by vLLM"
+        return replace(arch, dtype=preferred, warnings=(*arch.warnings, text))
 
     def _engine(self) -> EngineOptions:
         """Its engine's flags, those left open as its version and device have them."""

@@ -287,3 +287,24 @@ def test_keys_and_gates_may_end_within_a_scaling_block(placed):
 def test_inputs_may_not(placed):
     with pytest.raises(InputError, match=r"leaves 160 of mlp.down_proj, not whole blocks of 128"):
         placed({"model": "cut down", "accelerators": "n0[0:4]"})
+
+
+@pytest.mark.parametrize(
+    ("device", "stored", "asked", "served"),
+    [
+        ("h100-sxm", "float32", "auto", "bf16"),
+        ("t4", "bfloat16", "auto", "fp16"),
+        ("t4", "float32", "auto", "fp16"),
+        ("h100-sxm", "float32", "float32", "fp32"),
+        ("h100-sxm", "float16", "auto", "fp16"),
+        ("no-such-device", "bfloat16", "auto", "bf16"),
+    ],
+)
+def test_dtype_auto_is_what_vllm_makes_of_it(placed, tmp_path, device, stored, asked, served):
+    (tmp_path / "stored").mkdir()
+    (tmp_path / "stored" / "config.json").write_text(json.dumps({**DENSE, "torch_dtype": stored}))
+    place_on = {"accelerators": "n1[0]", "model": "stored", "dtype": asked}
+    (unit,) = placed(place_on, n1={"type": device, "count": 1, "memory_gib": 16})
+    assert (unit.arch.dtype, unit.kv_dtype) == (served, served)
+    short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[stored]
+    assert bool(unit.arch.warnings) == (short != served)

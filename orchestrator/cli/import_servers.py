@@ -74,7 +74,8 @@ def _import(
     from ..scenario.loading import override, validate
     from ..scenario.yaml import parse_value
 
-    given = [line(tool, words)] if source is None else [one for one in lines(source) if one.tool == tool]
+    started = [line(tool, words)] if source is None else lines(source)
+    given = [one for one in started if one.tool == tool]
     if not given:
         raise InputError(str(source), "--from", None, f"holds no command of {tool}")
     folder = Path() if source is None else source.parent
@@ -83,7 +84,8 @@ def _import(
     override(imported.scenario, overrides)
     validate(imported.scenario, str(source or "command line"))
     output.parent.mkdir(parents=True, exist_ok=True)
-    told = _told(imported)
+    others = [f"left out: {one.where}: starts {one.tool}, not {tool}" for one in started if one.tool != tool]
+    told = [*_told(imported), *others]
     origin = shlex.join(words) if source is None else source.name
     comments = "".join(f"# {' '.join(text.split())}\n" for text in (f"Imported from {origin}", *told))
     output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False, width=120))

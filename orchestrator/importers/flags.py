@@ -50,10 +50,14 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The flags of one tool, by every spelling; ``source`` says where they are from."""
+    """The flags of one tool, by every spelling; ``source`` says where they are from.
+
+    With ``abbreviates`` a flag may be written by its beginning, as Python's argparse lets it be.
+    """
 
     source: str
     flags: dict[str, Flag]
+    abbreviates: bool = False
 
     def find(self, where: str, spelling: str) -> tuple[Flag, bool]:
         """The flag written so, and whether in its negative form. Raises InputError with the nearest known one."""
@@ -63,8 +67,13 @@ class Table:
         positive = self.flags.get("--" + name.removeprefix("--no-"))
         if name.startswith("--no-") and positive is not None and positive.takes == "toggle":
             return positive, True
+        longer = {self.flags[full] for full in self.flags if self.abbreviates and full.startswith(name)}
+        if len(longer) == 1 and name.startswith("--"):
+            return longer.pop(), False
         near = get_close_matches(name, self.flags, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
+        if longer:
+            hint = f"; it may stand for {', '.join(sorted(flag.name for flag in longer))}"
         raise InputError(where, spelling, None, f"is no flag of {self.source.partition(',')[0]}{hint}")
 
 
@@ -80,7 +89,7 @@ def table(name: str) -> Table:
         flag = Flag(spelling.replace("_", "-"), values=values, **row)
         for alias in (flag.name, *flag.short.split()):
             found[alias.replace("_", "-") if alias.startswith("--") else alias] = flag
-    return Table(data["source"], found)
+    return Table(data["source"], found, data.get("abbreviates", False))
 
 
 def read(table: Table, where: str, words: list[str]) -> tuple[list[str], dict[Flag, Any]]:

@@ -16,6 +16,8 @@ from ..scenario.yaml import Loader
 
 #: the image whose entry point is a server, so that its arguments are all there is -> words that stand before them
 ENTRY_POINTS = {"vllm-openai": ["vllm", "serve"]}
+#: programs that start a container
+RUNS = frozenset({"docker", "podman", "nerdctl"})
 #: words that start a server -> tool
 STARTS = {
     ("vllm", "serve"): "vllm",
@@ -48,6 +50,10 @@ def find(words: list[str]) -> tuple[str, list[str]] | None:
             if tuple(names[i : i + len(start)]) == start:
                 rest = words[i + len(start) :]
                 return tool, rest[1:] if tool == "trtllm" and rest[:1] == ["serve"] else rest
+    if RUNS & set(names[:2]):  # docker run [options] vllm/vllm-openai:latest --model ...
+        for i, name in enumerate(names):
+            if name.partition(":")[0] in ENTRY_POINTS:
+                return find([*ENTRY_POINTS[name.partition(":")[0]], *words[i + 1 :]])
     for word in words:  # bash -c "vllm serve ..."
         if " " in word and any(start[-1] in word for start in STARTS):
             found = _in_shell(word)

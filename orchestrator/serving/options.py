@@ -15,7 +15,7 @@ class EngineOptions(Part):
     Engines with flags of their own add them in a class derived from this one.
     """
 
-    version: str = Field(default="vllm-0.19", description="the engine and its version; metronome engines lists them")
+    version: str = Field(default="vllm-0.19", description="the engine and its version: docs/engines.md")
     cold_start: bool = Field(default=False, description="nothing has been served yet: the first step warms up")
     api_server_count: int = Field(
         default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"

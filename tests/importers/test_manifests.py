@@ -84,6 +84,14 @@ def test_prefill_and_decode_of_a_manifest_run(cli, tmp_path):
     assert Result.read(tmp_path / "out")["completed"] == 3
 
 
+def test_servers_of_other_tools_are_said_to_be_left_out(cli, tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "services: {a: {command: vllm serve meta-llama/Llama-3.1-8B}, b: {command: sglang serve --model-path m}}"
+    )
+    done = cli("import", "vllm", "--from", tmp_path / "c.yaml", "-o", tmp_path / "s.yaml")
+    assert "services.b: starts sglang, not vllm" in done.output and done.exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [

@@ -24,6 +24,8 @@ def instance(text, tool="vllm", **beside):
     ("flags", "field", "value"),
     [
         ("-tp 4", "tensor_parallel_size", 4),
+        ("--tensor-parallel 4", "tensor_parallel_size", 4),
+        ("--gpu-memory-util=0.8", "engine.gpu_memory_utilization", 0.8),
         ("--tensor_parallel_size=4", "tensor_parallel_size", 4),
         ("-dp 2 -ep", "enable_expert_parallel", True),
         ("--dtype half", "dtype", "half"),
@@ -70,6 +72,7 @@ def test_what_a_flag_sets(flags, field, value):
         "--stream-interval 1",
         "--limit-mm-per-prompt.video 0",
         "--disable-log-requests",
+        "--max-seq-len-to-capture 8192",
         "--collect-detailed-traces model worker",
     ],
 )
@@ -107,6 +110,8 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
         ("--max-model-len auto", "give a number"),
         ("--max-model-len 1.5K", "must be a number such as 8192"),
         ("--tensor-paralel-size 2", "is no flag of vLLM 0.19.0; did you mean --tensor-parallel-size?"),
+        ("--max-num 2", "it may stand for --max-num-batched-tokens, --max-num-partial-prefills, --max-num-seqs"),
+        ("--speculative-model m", "several tokens of a draft"),
         ("--max-num-seqs", "needs a value"),
         ("--max-num-seqs many", "must be a whole number"),
         ("--enforce-eager=1", "takes no value"),
@@ -173,7 +178,13 @@ def test_a_model_without_a_config_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    "text", ["vllm serve {}", "python3 -m vllm.entrypoints.openai.api_server --model {}", "serve {}"]
+    "text",
+    [
+        "vllm serve {}",
+        "python3 -m vllm.entrypoints.openai.api_server --model {}",
+        "serve {}",
+        "sudo docker run --gpus all vllm/vllm-openai:v0.10 --model {}",
+    ],
 )
 def test_ways_to_start_vllm(text):
     assert imported("vllm", text.format(MODEL)).scenario["instances"][0]["model"] == MODEL
@@ -190,7 +201,7 @@ def test_sglang_by_its_own_names():
         "disable_radix_cache": True,
         "max_model_len": 8192,
     }
-    ranks = imported("sglang", f"serve --model {MODEL} --dp 2".replace("--dp ", "--dp-size "))
+    ranks = imported("sglang", f"serve --model {MODEL} --dp 2")
     assert ranks.scenario["router"] == {"policy": "round-robin"}
 
 

@@ -102,7 +102,7 @@ def _name_from(path: Path) -> str:
     """``org/name`` of ``.../org/name.json`` or ``.../org/name/config.json``."""
     if path.name == "config.json":
         path = path.parent
-    return f"{path.parent.name}/{path.name.removesuffix('.json')}"
+    return f"{path.parent.name}/{path.name.removesuffix('.json')}".removeprefix("/")
 
 
 def read(
