@@ -3,14 +3,14 @@ refused here, before time 0."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from metronome.hwmodels.interface import DTYPE_BYTES
 
 from .errors import InputError
-from .lowering.architecture import Architecture
+from .lowering.architecture import Architecture, served
 from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
@@ -70,27 +70,20 @@ class _Placement:
         self.where = f"instances.{index}"
         self.nodes = {node.name: node for node in scenario.cluster.nodes}
         arch = load(self.options.model, inputs.path, self.options.quantization)
-        self.arch = (
-            replace(arch, dtype=DTYPES[self.options.dtype]) if self.options.dtype != "auto" else self._auto(arch)
-        )
+        asked = self.options.dtype
+        self.arch = served(arch, self._rates()) if asked == "auto" else replace(arch, dtype=DTYPES[asked])
         choice = self.options.engine.kv_cache_dtype
         self.kv_dtype = self.arch.kv_dtype or self.arch.dtype if choice == "auto" else DTYPES[choice]
         self.layout = self._layout()
         self._check()
         self.options = self.options.model_copy(update={"engine": self._engine()})
 
-    def _auto(self, arch: Architecture) -> Architecture:
-        """As vLLM 0.19 finds a dtype (`vllm/config/model.py`, _resolve_auto_dtype): fp32 is served in 16 bits, and
-        bf16 as fp16 by devices that do not compute in it."""
+    def _rates(self) -> Collection[str]:
+        """Types that its devices compute in; none where only their model knows."""
         try:
-            rates = self.scenario.device(self.nodes[self.options.devices[0][0]].accelerators.type).flops
-        except KeyError:  # known to its model alone
-            rates = {"bf16": 1.0}
-        preferred = "bf16" if "bf16" in rates or "fp16" not in rates else "fp16"
-        if arch.dtype != "fp32" and (arch.dtype != "bf16" or preferred == "bf16"):
-            return arch
-        text = f"{arch.name}: dtype auto: its {arch.dtype} weights are served in {preferred}, as by vLLM"
-        return replace(arch, dtype=preferred, warnings=(*arch.warnings, text))
+            return self.scenario.device(self.nodes[self.options.devices[0][0]].accelerators.type).flops
+        except KeyError:
+            return ()
 
     def _engine(self) -> EngineOptions:
         """Its engine's flags, those left open as its version and device have them."""

@@ -304,7 +304,7 @@ def test_dtype_auto_is_what_vllm_makes_of_it(placed, tmp_path, device, stored, a
     (tmp_path / "stored").mkdir()
     (tmp_path / "stored" / "config.json").write_text(json.dumps({**DENSE, "torch_dtype": stored}))
     place_on = {"accelerators": "n1[0]", "model": "stored", "dtype": asked}
-    (unit,) = placed(place_on, n1={"type": device, "count": 1, "memory_gib": 16})
+    _, (unit,) = placed(place_on, n1={"type": device, "count": 1, "memory_gib": 16})
     assert (unit.arch.dtype, unit.kv_dtype) == (served, served)
     short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[stored]
     assert bool(unit.arch.warnings) == (short != served)

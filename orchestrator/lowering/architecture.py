@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from metronome.hwmodels.interface import DTYPE_BYTES
@@ -131,6 +132,19 @@ class Architecture:
         """Bytes of the states of one sequence on one device."""
         mixers = (self.blocks[i].mixer for i in layers or range(self.layers))
         return sum(mixer.state_bytes(tp, self.dtype) for mixer in mixers if isinstance(mixer, State))
+
+
+def served(arch: Architecture, rates: Collection[str]) -> Architecture:
+    """What ``dtype: auto`` makes of a checkpoint on devices that compute in the types ``rates`` (empty: not known).
+
+    As vLLM 0.19 (`vllm/config/model.py`, _resolve_auto_dtype): fp32 is served in 16 bits, bf16 as fp16 by devices
+    that have no bf16.
+    """
+    preferred = "fp16" if "fp16" in rates and "bf16" not in rates else "bf16"
+    if arch.dtype not in ("fp32", "bf16") or arch.dtype == preferred:
+        return arch
+    text = f"{arch.name}: dtype auto: its {arch.dtype} weights are served in {preferred}, as by vLLM"
+    return replace(arch, dtype=preferred, warnings=(*arch.warnings, text))
 
 
 def block_bytes(block: Layer, tp: int, dtype: str) -> float:
