@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any
 
 from metronome.hwmodels.interface import DTYPE_BYTES
 
 from .errors import InputError
+from .kv_layout import KvLayout
 from .lowering.architecture import Architecture, served
 from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
 from .lowering.models.load import load
-from .lowering.models.parts import Attention, Compressed, Layer, Mlp
+from .lowering.models.parts import Layer, Mlp
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
 from .lowering.work import Plan, Templates
@@ -23,7 +24,7 @@ from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
 from .serving.engines import kind_of
 from .serving.kv.capacity import Kept, num_blocks, working_bytes
-from .serving.kv.groups import KvGroup, in_groups
+from .serving.kv.groups import KvGroup
 from .serving.options import EngineOptions
 from .serving.spec import DeviceFacts, Start
 
@@ -76,7 +77,11 @@ class _Placement:
         self.kv_dtype = self.arch.kv_dtype or self.arch.dtype if choice == "auto" else DTYPES[choice]
         self.layout = self._layout()
         self._check()
-        self.options = self.options.model_copy(update={"engine": self._engine()})
+        options = self.options
+        whole = options.role == "both" and options.decode_attention != "pim"  # vLLM has one table with KV connectors
+        grouped = whole and kind_of(options.engine.version).hybrid_kv_cache
+        self.kv = KvLayout(self.arch, self.layout.tp, self.kv_dtype, grouped)
+        self.options = options.model_copy(update={"engine": self._engine()})
 
     def _rates(self) -> Collection[str]:
         """Types that its devices compute in; none where only their model knows."""
@@ -91,7 +96,14 @@ class _Placement:
         device = self.nodes[self.layout.devices[0][0]].accelerators.type
         longest = engine.max_model_len or self.arch.usual_positions
         facts = DeviceFacts(device, self._memory(self.layout.devices), longest, self.layout.tp * self.layout.pp)
-        return kind_of(engine.version).resolve(engine, facts)
+        resolved = kind_of(engine.version).resolve(engine, facts)
+        change: dict[str, Any] = {"block_size": self.kv.block_size(engine.block_size)}
+        if self.kv.has_states:
+            if engine.enable_prefix_caching and "enable_prefix_caching" in engine.model_fields_set:
+                allowed = "must be false: vLLM's prefix caching of states (off by default there) is not modelled"
+                raise self._refuse("engine.enable_prefix_caching", True, allowed)
+            change["enable_prefix_caching"] = False
+        return resolved.model_copy(update=change)
 
     def _refuse(self, field: str, value: object, allowed: str) -> InputError:
         return InputError("scenario", f"{self.where}.{field}", value, allowed)
@@ -219,7 +231,8 @@ class _Placement:
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         length = engine.max_model_len or self.arch.usual_positions
-        start = Start(length, self.arch.max_positions, fit, self._longest(length), options.role)
+        most = self.kv.longest(length, engine.max_num_batched_tokens or length, engine.block_size)
+        start = Start(length, self.arch.max_positions, fit, most, options.role)
         refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
             raise self._refuse(f"engine.{refused[0]}", *refused[1:])
@@ -234,7 +247,7 @@ class _Placement:
             length,
             self.kv_dtype,
             self.scenario.instances[self.index].engine,
-            tuple(group for group, _ in self._groups),
+            tuple(group for group, _ in self.kv.groups),
         )
 
     def _routing(self) -> Routing | None:
@@ -254,12 +267,13 @@ class _Placement:
 
     def _blocks(self, layout: Layout) -> int:
         """KV blocks of one engine: those of its tightest stage."""
-        arch, engine = self.arch, self.options.engine
+        arch, options, engine = self.arch, self.options, self.options.engine
         found = []
         for stage, layers in enumerate(layout.layers(arch.layers)):
             ends = (stage == 0) + (stage == layout.pp - 1)
             weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
-            kept = self._kept(layers, layout.tp)
+            length = engine.max_model_len or arch.usual_positions
+            kept = self.kv.kept(layers, length, options.role == "both")
             working = self._working(layout, last=stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
             if self.options.decode_attention == "pim":
@@ -280,63 +294,6 @@ class _Placement:
                 1,
             )
         return min(found)
-
-    @cached_property
-    def _groups(self) -> list[tuple[KvGroup, list[int]]]:
-        """Groups of layers that keep different tokens, with the layers of each; none where all keep the same, where
-        pages of different layers have different sizes, or where K and V are handed on (vLLM turns its hybrid KV cache
-        manager off with KV connectors)."""
-        arch, options = self.arch, self.options
-        if (
-            not kind_of(options.engine.version).hybrid_kv_cache
-            or options.role != "both"
-            or options.decode_attention == "pim"
-        ):
-            return []
-        pages = {layer: arch.kept(layer, self.layout.tp, self.kv_dtype) for layer in range(arch.layers)}
-        keeping = [layer for layer, page in pages.items() if page]
-        mixers = [arch.blocks[layer].mixer for layer in keeping]
-        kinds = [KvGroup(mixer.window, mixer.chunk) for mixer in mixers if isinstance(mixer, Attention)]
-        one_size = len({page for page in pages.values() if page}) == 1 and not arch.state_bytes(self.layout.tp)
-        if len(kinds) < len(mixers) or not one_size or all(kind.keeps_all for kind in kinds):
-            return []
-        return [(kind, [keeping[number] for number in numbers]) for kind, numbers in in_groups(kinds)]
-
-    def _longest(self, length: int) -> int:
-        """KV blocks that vLLM wants room for: those of a request of ``length`` tokens."""
-        engine = self.options.engine
-        size, batched = engine.block_size, engine.max_num_batched_tokens or length
-        if not self._groups:
-            return -(-length // size)
-        pages = sum(group.most_blocks(length, batched, size) * len(layers) for group, layers in self._groups)
-        return -(-pages // max(len(layers) for _, layers in self._groups))
-
-    def _kept(self, layers: range, tp: int) -> Kept:
-        """What these layers keep on one device.
-
-        With groups of layers a block is a page in each layer of the largest. Else what windows let go of, in engines
-        that hand on no K and V, and beside layers that keep all, is set aside by sequence.
-        """
-        arch = self.arch
-        if self._groups:
-            most = max(len([layer for layer in group if layer in layers]) for _, group in self._groups)
-            return Kept(most * arch.kept(self._groups[0][1][0], tp, self.kv_dtype))
-        windows: dict[int, int] = {}
-        token = 0
-        for layer in layers:
-            size, mixer = arch.kept(layer, tp, self.kv_dtype), arch.blocks[layer].mixer
-            window = mixer.window if isinstance(mixer, Attention) and self.options.role == "both" else 0
-            if window and window < (self.options.engine.max_model_len or arch.usual_positions):
-                windows[window] = windows.get(window, 0) + size
-            else:
-                token += size
-            if isinstance(mixer, Compressed):
-                windows[mixer.window] = windows.get(mixer.window, 0) + mixer.window_bytes(self.kv_dtype)
-        if not token and windows:  # one group of blocks: they are counted as if they kept all
-            token, windows = sum(windows.values()), {}
-        return Kept(
-            token, tuple((size, window) for window, size in sorted(windows.items())), arch.state_bytes(tp, layers)
-        )
 
     def _working(self, layout: Layout, last: bool) -> int:
         """Bytes a device works in beside weights and KV; the logits are on the last stage only."""

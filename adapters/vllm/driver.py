@@ -42,6 +42,7 @@ from vllm.v1.kv_cache_interface import (
     FullAttentionSpec,
     KVCacheConfig,
     KVCacheGroupSpec,
+    MambaSpec,
     SlidingWindowSpec,
 )
 from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
@@ -61,7 +62,7 @@ FLAGS = {
     "enable_prefix_caching": True,
     "max_model_len": 1 << 20,
     "role": "both",  # ours: prefill or decode, of K and V that move
-    "kv_groups": [[0, 0]],  # (window, chunk) of each group of layers; zeros keep all
+    "kv_groups": [[0, 0]],  # (window, chunk[, states]) of each group of layers; zeros keep all
 }
 
 
@@ -130,7 +131,7 @@ class Driver:
             model_config=Model(max_model_len=f["max_model_len"]),
         )
         groups = [
-            KVCacheGroupSpec([f"layer.{number}"], _spec(f["block_size"], *kind))
+            KVCacheGroupSpec([f"layer.{number}"], _spec(f["block_size"], f["max_model_len"], *kind))
             for number, kind in enumerate(f["kv_groups"])
         ]
         kind = AsyncScheduler if f["async_scheduling"] else Scheduler
@@ -227,8 +228,10 @@ class Driver:
         return [int(r.request_id) for r in (*getattr(scheduler, "skipped_waiting", ()), *scheduler.waiting)]
 
 
-def _spec(block_size, window, chunk):
-    """What one group keeps."""
+def _spec(block_size, longest, window, chunk, states=0):
+    """What one group keeps; states without prefix caching are blocks of ``longest`` tokens."""
+    if states:
+        return MambaSpec(block_size=longest, shapes=((block_size, 2),), dtypes=(torch.float32,))
     shape = {"block_size": block_size, "num_kv_heads": 1, "head_size": 1, "dtype": torch.float32}
     if window:
         return SlidingWindowSpec(sliding_window=window, **shape)

@@ -11,7 +11,7 @@ from metronome.orchestrator.workload.request import Request
 
 from .engines import complete, vllm
 
-ALL, WINDOW, CHUNK = KvGroup(), KvGroup(window=10), KvGroup(chunk=8)
+ALL, WINDOW, CHUNK, STATE = KvGroup(), KvGroup(window=10), KvGroup(chunk=8), KvGroup(state=True)
 
 
 def play(groups, requests, blocks=200, **flags):
@@ -51,6 +51,20 @@ def test_a_window_bounds_what_a_sequence_holds():
     assert full == 104  # 415 tokens
     assert windowed == 4  # the prompt's; after it 3 or 4: nine tokens before the one that is computed, and that
     assert both == full + 4
+
+
+def test_a_state_is_one_block_whatever_the_length():
+    request = Request(0, 0, 16, 400, None)
+    _, full = play([ALL], [request])
+    _, both = play([STATE, ALL, STATE], [request], enable_prefix_caching=False)
+    assert both == full + 2
+
+
+@pytest.mark.parametrize("blocks", [40, 400])
+def test_blocks_of_states_come_back(blocks):
+    engine, most = play([ALL, STATE, STATE], requests(20), blocks, enable_prefix_caching=False)
+    assert engine.scheduler.pool.free == blocks and 0 < most <= blocks
+    assert bool(engine.counts.preemptions) == (blocks == 40)
 
 
 def test_groups_that_keep_all_are_no_groups():

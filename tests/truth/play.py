@@ -72,7 +72,7 @@ class Ours:
         self._asynchronous = flags["async_scheduling"]
         lanes = 1 if self._asynchronous else workload.steps
         self._role, hand_over = workload.role, workload.role == "prefill"
-        groups = [KvGroup(window, chunk) for window, chunk in flags["kv_groups"]]
+        groups = [KvGroup(*kind) for kind in flags["kv_groups"]]
         blocks = flags["num_gpu_blocks"] - 1
         self.scheduler = Scheduler(config, blocks, lanes, 0, hand_over, admission=policy, victims=policy, groups=groups)
         self.scheduler.remote_kvs.connector = self._loads = Loads()

@@ -17,6 +17,8 @@ MODES: dict[str, dict[str, Any]] = {
     "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
     "windows, synchronous": {"steps": 1, "async_scheduling": False, "windows": True},
     "windows, asynchronous": {"steps": 2, "async_scheduling": True, "windows": True},
+    "states, synchronous": {"steps": 1, "async_scheduling": False, "states": True},
+    "states, asynchronous": {"steps": 2, "async_scheduling": True, "states": True},
 }
 
 #: Modes whose rules in a version are known to be others than ours (docs/truth.md).
@@ -123,6 +125,10 @@ def draw(mode: str, seed: int) -> Workload:
     spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
     flags["kv_groups"] = _groups(random, block_size) if facts.get("windows") else [[0, 0]]
     flags["num_gpu_blocks"] = 1 + made.least_blocks() * len(flags["kv_groups"]) + spare
+    if facts.get("states"):
+        groups = [[0, 0, 1]] * random.randint(1, 4)
+        flags["kv_groups"] = [*groups, [0, 0, 0]] if random.random() < 0.5 else [[0, 0, 0], *groups]
+        flags |= {"enable_prefix_caching": False, "num_gpu_blocks": 1 + made.least_blocks() + len(groups) + spare}
     return made
 
 

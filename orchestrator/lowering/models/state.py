@@ -84,7 +84,8 @@ def gated_delta_net(at: Fields, fused: bool, path: str = "linear_attn") -> State
 
 
 def kimi_delta_attention(at: Fields, path: str = "self_attn") -> State:
-    """Kimi delta attention (Kimi Linear, 2025): a gate a channel, low-rank gates of decay and output."""
+    """Kimi delta attention (Kimi Linear, 2025): a gate a channel, low-rank gates of decay and output. vLLM 0.19 keeps
+    its state in fp32 (`mamba_utils.py`, kda_state_dtype)."""
     hidden, of = at.number("hidden_size"), at.get("linear_attn_config")
     heads, size, kernel = of["num_heads"], of["head_dim"], of.get("short_conv_kernel_size", 4)
     wide = heads * size
@@ -101,4 +102,4 @@ def kimi_delta_attention(at: Fields, path: str = "self_attn") -> State:
         Linear(f"{path}.o_proj", hidden, wide, "in"),
     )
     vectors = 3 * wide * kernel + heads + wide + size
-    return State(linears, heads, size, size, 3 * wide, kernel, vectors, state_dtype(at), "kimi_delta_attention")
+    return State(linears, heads, size, size, 3 * wide, kernel, vectors, "fp32", "kimi_delta_attention")

@@ -13,15 +13,17 @@ class KvGroup:
     Attributes:
         window: tokens a query sees, itself included; 0 = all before it.
         chunk: queries see the tokens of their own chunk of so many only; 0 = no chunks.
+        state: a state a sequence is kept, in one block, instead of tokens (Mamba and its like).
     """
 
     window: int = 0
     chunk: int = 0
+    state: bool = False
 
     @property
     def keeps_all(self) -> bool:
         """Whether every token may still be attended to."""
-        return not self.window and not self.chunk
+        return not self.window and not self.chunk and not self.state
 
     def skipped(self, computed: int) -> int:
         """Tokens at the beginning that no token after ``computed`` ones attends to (vLLM's get_num_skipped_tokens)."""
@@ -32,6 +34,8 @@ class KvGroup:
     def most_blocks(self, tokens: int, batched: int, block_size: int) -> int:
         """Blocks a sequence of ``tokens`` tokens holds at most, with ``batched`` computed at once: what vLLM has room
         for on starting (`v1/kv_cache_interface.py`, max_memory_usage_bytes)."""
+        if self.state:
+            return 1
         if self.window:
             return -(-min(self.window - 1 + batched, tokens) // block_size) + 1
         return -(-(min(self.chunk + batched, tokens) if self.chunk else tokens) // block_size)

@@ -2,7 +2,7 @@
 
 vLLM's hybrid KV cache manager (`v1/core/kv_cache_coordinator.py`, `single_type_kv_cache_manager.py`; 0.19): one pool,
 and of every sequence a table of blocks a group. What a window has passed goes back to the pool, and its place in the
-table is empty.
+table is empty. A state is one block of a sequence from its beginning to its end: prefixes are not cached then.
 """
 
 from __future__ import annotations
@@ -26,18 +26,23 @@ class HybridKvCache(KvCache):
         kinds = dict.fromkeys(self._groups)
         self._kinds = sorted(kinds, key=lambda kind: not kind.keeps_all)  # these first: they bound the others' hits
         self._tables = {kind: [i for i, other in enumerate(self._groups) if other == kind] for kind in kinds}
+        self._growing = [i for i, group in enumerate(self._groups) if not group.state]
         windows = {(group.window - 1) % block_size for group in self._groups if group.window}
         self.edges = frozenset({0} | windows)
 
     def most_blocks(self, inputs: int, tokens: int) -> int:
         """All of the prompt is counted in every group when it is admitted; later a window's worth in some."""
         most = [
-            min(self.blocks_for(tokens), -(-(group.window - 1) // self.block_size) + 1)
+            min(self._blocks(group, tokens), -(-(group.window - 1) // self.block_size) + 1)
             if group.window
-            else self.blocks_for(min(group.chunk, tokens) if group.chunk else tokens)
+            else self._blocks(group, min(group.chunk, tokens) if group.chunk else tokens)
             for group in self._groups
         ]
-        return max(len(self._groups) * self.blocks_for(inputs), sum(most))
+        return max(sum(self._blocks(group, inputs) for group in self._groups), sum(most))
+
+    def _blocks(self, group: KvGroup, tokens: int) -> int:
+        """Blocks of a sequence of that many tokens in a group that lets nothing go."""
+        return 1 if group.state else self.blocks_for(tokens)
 
     def held(self, state: PagedState) -> int:
         return sum(block != EMPTY for table in state.tables for block in table)
@@ -110,7 +115,7 @@ class HybridKvCache(KvCache):
         need = 0
         for group, blocks in zip(self._groups, hit, strict=True):
             kept = [block for block in blocks[self._skipped(group, len(blocks)) :] if block != EMPTY]
-            need += self.blocks_for(tokens) - len(blocks) + self.pool.idle(kept)
+            need += self._blocks(group, tokens) - len(blocks) + self.pool.idle(kept)
         return need <= self.pool.free
 
     def _skipped(self, group: KvGroup, blocks: int) -> int:
@@ -127,12 +132,19 @@ class HybridKvCache(KvCache):
         self.extend(state, self.missing(state, tokens))
 
     def missing(self, state: PagedState, tokens: int) -> int:
-        held = len(state.tables[0]) if state.tables else 0  # all tables are of one length
-        return max(0, self.blocks_for(tokens) - held) * len(self._groups)
+        growing = self._growing
+        held = len(state.tables[growing[0]]) if state.tables else 0  # tables that grow are of one length
+        lacking = max(0, self.blocks_for(tokens) - held) * len(growing)
+        return lacking if held else lacking + len(self._groups) - len(growing)
 
     def extend(self, state: PagedState, count: int) -> None:
-        for table in state.tables:
-            table += self.pool.get_new_blocks(count // len(self._groups))
+        states = 0 if state.tables[self._growing[0]] else len(self._groups) - len(self._growing)
+        each = (count - states) // len(self._growing)
+        for group, table in zip(self._groups, state.tables, strict=True):
+            if not group.state:
+                table += self.pool.get_new_blocks(each)
+            elif states:
+                table += self.pool.get_new_blocks(1)
 
     def remove_skipped_blocks(self, state: PagedState, computed: int) -> None:
         for group, table in zip(self._groups, state.tables, strict=True):

@@ -1,0 +1,75 @@
+"""Groups of layers and block sizes, as vLLM 0.19 makes them of a model."""
+
+import json
+from pathlib import Path
+
+import pytest
+from metronome.orchestrator.kv_layout import KvLayout
+from metronome.orchestrator.lowering.models.load import read
+from metronome.orchestrator.serving.kv.groups import KvGroup
+
+CONFIGS = json.loads((Path(__file__).parent / "lowering" / "configs.json").read_text())
+#: Qwen3-Next-80B-A3B: 12 layers of attention, 36 of gated delta nets
+NEXT = {
+    "model_type": "qwen3_next",
+    "hidden_size": 2048,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 2,
+    "head_dim": 256,
+    "vocab_size": 151936,
+    "max_position_embeddings": 262144,
+    "num_experts": 512,
+    "num_experts_per_tok": 10,
+    "moe_intermediate_size": 512,
+    "shared_expert_intermediate_size": 512,
+    "linear_num_key_heads": 16,
+    "linear_num_value_heads": 32,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
+}
+
+
+def layout(config, tp=1, grouped=True):
+    config = dict(config)
+    arch = read("m", "m", config, config.pop("hf_quant_config", None))
+    return KvLayout(arch, tp, "bf16", grouped)
+
+
+@pytest.mark.parametrize(("tp", "tokens"), [(1, 544), (4, 272)])
+def test_blocks_of_a_model_with_states_are_so_long_that_a_state_is_a_page(tp, tokens):
+    """A state is 32 x 128 x 128 numbers and 3 x 8192 of the convolution, 1,097,728 bytes; K and V of a token are 2,048
+    bytes in a layer: 536 tokens, in steps of 16. With TP 4 the state is a quarter, and one of the two KV heads is kept."""
+    made = layout(NEXT, tp)
+    assert made.block_size(16) == tokens
+    assert made.block_size(1024) == 1024
+    assert [(kind.state, len(layers)) for kind, layers in made.groups] == [(True, 12)] * 3 + [(False, 12)]
+    assert made.kept(range(48), 8192, True).token == 12 * 2048 * 2 // (2 if tp == 1 else 4)
+    assert made.longest(8192, 2048, tokens) == -(-8192 // tokens) + 3
+
+
+def test_latent_attention_beside_states_has_steps_of_64_tokens():
+    kimi = {
+        "model_type": "kimi_linear", "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 4,
+        "num_attention_heads": 32, "vocab_size": 163840, "max_position_embeddings": 1048576, "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "num_experts": 256,
+        "num_experts_per_token": 8, "moe_intermediate_size": 1024, "first_k_dense_replace": 1,
+        "linear_attn_config": {"full_attn_layers": [4], "head_dim": 128, "num_heads": 32},
+    }  # fmt: skip
+    made = layout(kimi)
+    # 32 x 128 x 128 numbers of 4 bytes and 3 x 3 x 4096 of 2: 2,170,880 bytes; 1,152 bytes a token: 1,885 tokens
+    assert made.block_size(16) == 1920
+    assert [(kind.state, len(layers)) for kind, layers in made.groups] == [(True, 1)] * 3 + [(False, 1)]
+
+
+def test_one_table_where_an_engine_has_no_groups():
+    made = layout(NEXT, grouped=False)
+    assert made.groups == [] and made.block_size(16) == 16
+    kept = made.kept(range(48), 8192, True)
+    assert (kept.token, kept.state) == (12 * 2048, 36 * 1_097_728)
+
+
+def test_windows_are_groups_and_plain_models_none():
+    assert [kind for kind, _ in layout(CONFIGS["openai/gpt-oss-120b"]).groups] == [KvGroup(window=128), KvGroup()]
+    assert layout(CONFIGS["Qwen/Qwen3-8B"]).groups == []
