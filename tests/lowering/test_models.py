@@ -329,6 +329,12 @@ def test_an_unknown_family_of_plain_fields_is_served_with_a_warning():
         ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000: must be at most"),
         ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "rope_scaling.factor = nan"),
         ({"rope_scaling": {"type": "linear", "factor": -2}}, "rope_scaling.factor = -2"),
+        ({"torch_dtype": ["bfloat16"]}, "torch_dtype = .'bfloat16'.: one of"),
+        ({"model_type": "nemotron_h", "hybrid_override_pattern": 4}, "hybrid_override_pattern = 4: must be a letter"),
+        (
+            {"model_type": "nemotron-nas", "block_configs": [3] * 4},
+            "model_type = 'nemotron-nas': has a field that is not",
+        ),
         ({"rope_scaling": "linear"}, "rope_scaling = 'linear': must be a mapping"),
         ({"model_type": "opt", "word_embed_proj_dim": 8}, "word_embed_proj_dim = 8"),
         ({"layer_types": ["full_attention"]}, "layer_types.*one entry for each of 4 layers"),

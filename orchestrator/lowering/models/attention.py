@@ -88,7 +88,7 @@ def kinds(at: Fields, layers: int) -> Sequence[Any] | None:
     """Which layers have a window, by ``layer_types``. Raises InputError for kinds that are no such attention."""
     found = at.each("layer_types", layers)
     for layer, kind in enumerate(found or ()):
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise at.refuse(f"layer_types.{layer}", kind, f"must be one of {', '.join(sorted(KINDS))}")
     return found
 

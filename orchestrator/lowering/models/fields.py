@@ -149,7 +149,7 @@ class Fields:
     def dtype(self) -> str:
         """The type of the weights, and of all computation where nothing is quantised."""
         value = self.get("torch_dtype", "dtype", default="bfloat16")
-        if value not in DTYPES:
+        if not isinstance(value, str) or value not in DTYPES:
             raise self.refuse("torch_dtype", value, f"one of {', '.join(DTYPES)}")
         return DTYPES[value]
 

@@ -119,15 +119,22 @@ def read(
         raise at.refuse("model_type", kind, "is missing" if kind is None else "must be a name")
     if kind == "mllama":
         raise at.refuse("model_type", kind, "cross attention is not modelled")
-    family = None if kind in SPECIAL else _family(at, kind)
-    if family is None:
-        layers = SPECIAL[kind](at)
-    else:
-        at.defaults.update(family.defaults)
-        layers = plain.layers(at, family)
+    try:
+        family, layers = _layers(at, kind)
+    except (TypeError, KeyError, AttributeError) as error:  # in a part of the file that a family reads itself
+        raise at.refuse("model_type", kind, f"has a field that is not of its kind: {error}") from error
     arch = _assemble(name, at, kind, layers, family)
     chosen = _choose(at, quantised, quantization)
     return arch if chosen is None else _quantised(arch, chosen)
+
+
+def _layers(at: Fields, kind: str) -> tuple[plain.Family | None, list[Layer]]:
+    """The layers of a ``model_type``, and its family where fields say them. Raises InputError."""
+    if kind in SPECIAL:
+        return None, SPECIAL[kind](at)
+    family = _family(at, kind)
+    at.defaults.update(family.defaults)
+    return family, plain.layers(at, family)
 
 
 def _family(at: Fields, kind: str) -> plain.Family:

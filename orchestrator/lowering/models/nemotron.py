@@ -14,8 +14,8 @@ def hybrid(at: Fields) -> list[Layer]:
     """Each layer is one mixer behind one norm, by ``hybrid_override_pattern`` or ``layers_block_type``."""
     hidden = at.number("hidden_size")
     pattern = at.get("layers_block_type", "hybrid_override_pattern")
-    if pattern is None:
-        raise at.refuse("hybrid_override_pattern", None, "is missing")
+    if not isinstance(pattern, str | list) or not all(isinstance(kind, str) for kind in pattern):
+        raise at.refuse("hybrid_override_pattern", pattern, "must be a letter or a name for each layer")
     count = at.number("num_hidden_layers", default=len(pattern))
     kinds = [KINDS.get(kind, kind) for kind in pattern[:count]]
     found = []

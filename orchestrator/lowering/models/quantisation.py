@@ -59,6 +59,8 @@ def read(at: Fields, beside: Mapping[str, Any] | None = None) -> Quantisation | 
     Raises InputError for a method or scheme that is not known.
     """
     config = at.get("quantization_config") or at.get("compression_config")
+    if beside is not None and not isinstance(beside, Mapping):
+        raise at.refuse("hf_quant_config.json", beside, "must be a mapping")
     beside = (beside or {}).get("quantization", beside)
     if not config and not beside:
         return None

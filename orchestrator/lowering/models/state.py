@@ -24,9 +24,9 @@ class Mamba:
 def state_dtype(at: Fields) -> str:
     """The type of the state: vLLM takes a checkpoint's own, else the model's."""
     value = at.get("mamba_ssm_cache_dtype", "mamba_ssm_dtype")
-    if value in (None, "auto"):
+    if value is None or value == "auto":
         return ""
-    if value not in DTYPES:
+    if not isinstance(value, str) or value not in DTYPES:
         raise at.refuse("mamba_ssm_cache_dtype", value, f"one of {', '.join(DTYPES)}")
     return DTYPES[value]
 
