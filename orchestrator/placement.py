@@ -100,8 +100,8 @@ class _Placement:
         change: dict[str, Any] = {"block_size": self.kv.block_size(engine.block_size)}
         if self.kv.has_states:
             if engine.enable_prefix_caching and "enable_prefix_caching" in engine.model_fields_set:
-                allowed = "must be false: vLLM's prefix caching of states (off by default there) is not modelled"
-                raise self._refuse("engine.enable_prefix_caching", True, allowed)
+                text = "enable_prefix_caching: not modelled with states, and off: every prompt is computed whole"
+                self.arch = replace(self.arch, warnings=(*self.arch.warnings, f"{self.arch.name}: {text}"))
             change["enable_prefix_caching"] = False
         return resolved.model_copy(update=change)
 
