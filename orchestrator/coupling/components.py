@@ -18,6 +18,7 @@ from ..scenario.schema import Scenario
 from ..strict import Part
 from . import registry
 from .link import Link, LocalLink, raised, refused
+from .watch import WatchedLink
 
 HBM = ".hbm"  # of a node: the memory of each of its accelerators
 DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency", "pim": "bank-gemv"}
@@ -206,7 +207,9 @@ def _model(where: str, name: str) -> Any:
 def open_local(spec: ComponentSpec) -> Link:
     """The component in this process; InputError if it refuses its configuration."""
     try:
-        return LocalLink(spec.name, partial(registry.find(spec.model), spec.config, spec.seed))
+        make = partial(registry.find(spec.model), spec.config, spec.seed)
+        own = ":" in spec.model  # of the user's: nobody has seen that it always comes back
+        return WatchedLink(spec.name, make, spec.options.timeout_s) if own else LocalLink(spec.name, make)
     except ConfigError as error:
         raise refused(spec.name, error) from None
     except Exception as error:

@@ -167,9 +167,9 @@ class LocalLink:
             answer = self.component.advance(grant_ps, operations, stop_at_first)
         except ComponentError as error:
             code = "late" if isinstance(error, LateOperation) else "fault"
-            raise ComponentFailure(self.name, str(error), _doing(grant_ps, operations), code=code) from error
+            raise ComponentFailure(self.name, str(error), doing(grant_ps, operations), code=code) from error
         except Exception as error:
-            raise raised(self.name, error, _doing(grant_ps, operations)) from error
+            raise raised(self.name, error, doing(grant_ps, operations)) from error
         self.wall_s += time.perf_counter() - start
         return answer
 
@@ -177,7 +177,8 @@ class LocalLink:
         pass
 
 
-def _doing(grant_ps: int, operations: Sequence[Operation]) -> str:
+def doing(grant_ps: int, operations: Sequence[Operation]) -> str:
+    """What a component was at when something befell it."""
     return "answering" if operations and grant_ps == MAX_PS else advancing(grant_ps)
 
 

@@ -104,10 +104,12 @@ def misbehaving(cli, cases, tmp_path, monkeypatch):
         ("nan", "at nan ps"),
         ("raise", "RuntimeError: link table is corrupt"),
         ("segv", "was killed by SIGSEGV"),
+        ("hang", "gave no answer for 1 s"),
     ],
 )
 def test_a_component_that_fails_is_named(misbehaving, tmp_path, kind, words):
-    done = misbehaving(kind, *(("--set", f"workload={LONG}") if kind == "segv" else ()))
+    flags = {"segv": ["--set", f"workload={LONG}"], "hang": ["--set", "components.net.timeout_s=1"]}
+    done = misbehaving(kind, *flags.get(kind, ()))
     assert done.exit_code == 3, done.output
     assert "component net: " in done.output and words in done.output
     assert "Traceback" not in done.output and (tmp_path / "out/result.json").is_file()

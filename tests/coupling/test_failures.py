@@ -76,6 +76,20 @@ def test_a_stepped_component_that_lies(small, tmp_path, model, message, where):
     assert error.value.exit_code == 3
 
 
+def test_a_model_of_ones_own_that_hangs_in_process_is_given_up(small, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(ComponentFailure, match=r"n0.accelerators: gave no answer for 0.5 s \(while answering\)"):
+        run(accelerator(small, "Hangs", "inprocess", timeout_s=0.5), tmp_path)
+    assert 0.5 < time.monotonic() - started < 20
+
+
+def test_one_that_says_how_far_it_is_in_process_is_waited_for(small, tmp_path):
+    small["workload"]["num_requests"] = 5
+    run(accelerator(small, "Slow", "inprocess", timeout_s=2), tmp_path)
+    with pytest.raises(ComponentFailure, match="gave no answer for 0.4 s"):
+        run(accelerator(small, "SaysTheSame", "inprocess", timeout_s=0.4), tmp_path)
+
+
 def test_a_component_that_hangs_is_given_up_after_its_time(small, tmp_path):
     started = time.monotonic()
     with pytest.raises(ComponentFailure, match="(?s)gave no answer for 1 s .while doing .*thinking hard"):
