@@ -23,6 +23,7 @@ DENSE = {
     "vocab_size": 1024,
     "max_position_embeddings": 4096,
 }
+JAMBA = {**DENSE, "model_type": "jamba", "attn_layer_period": 3, "attn_layer_offset": 1, "mamba_expand": 2}
 BLOCKS = {"quant_method": "fp8", "weight_block_size": [128, 128]}
 MODELS = {
     "dense": DENSE,
@@ -308,3 +309,15 @@ def test_dtype_auto_is_what_vllm_makes_of_it(placed, tmp_path, device, stored, a
     assert (unit.arch.dtype, unit.kv_dtype) == (served, served)
     short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[stored]
     assert bool(unit.arch.warnings) == (short != served)
+
+
+def test_prefix_caching_of_states_is_off_and_asking_for_it_a_warning(placed, tmp_path):
+    (tmp_path / "states").mkdir()
+    (tmp_path / "states" / "config.json").write_text(json.dumps(JAMBA))
+    _, (unit,) = placed({"accelerators": "n1[0]", "model": "states"}, n1={"type": "h100-sxm", "count": 1})
+    assert not unit.options.engine.enable_prefix_caching and not unit.arch.warnings
+    assert unit.options.engine.block_size > 16
+    asked = {"accelerators": "n1[0]", "model": "states", "engine": {"enable_prefix_caching": True}}
+    _, (unit,) = placed(asked, n1={"type": "h100-sxm", "count": 1})
+    assert not unit.options.engine.enable_prefix_caching
+    assert "enable_prefix_caching: not modelled with states" in unit.arch.warnings[0]
