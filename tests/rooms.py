@@ -193,6 +193,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.kernel",
         "orchestrator.workload",
         "orchestrator.serving",
+        "orchestrator.serving.host_costs",
         "orchestrator.serving.kv",
         "orchestrator.scenario",
         "orchestrator.lowering",

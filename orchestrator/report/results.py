@@ -102,6 +102,7 @@ def _own(
         "seed": scenario.seed,
         "scenario": scenario.name,
         "scenario_digest": digest(scenario),
+        **({"calibration": scenario.calibration.model_dump(mode="json")} if scenario.calibration else {}),
         "simulated_s": simulation.kernel.now_ps / PS_PER_S,
         "startup_s": startup_s,
         "wall_s": simulation.wall_s,
