@@ -87,9 +87,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         common = (options, scenario.seed, folder)
-        specs.append(
-            ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors)
-        )
+        specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors))
     return specs
 
 

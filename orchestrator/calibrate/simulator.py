@@ -1,0 +1,61 @@
+"""A scenario as a function of factors: what the log would say if they were true."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .. import api
+from ..errors import InputError, NoEffectWarning
+from ..scenario.calibration import Calibration
+from ..scenario.schema import Scenario
+from .observations import Floats, Observations, Times
+
+Factors = Mapping[str, float]
+STEP = 0.1  # of a factor, up and down, for slopes: wide enough to be above the jumps of a schedule that changes
+
+
+class Simulator:
+    """Runs are remembered by their factors; ``tell`` is called after each with how many there have been."""
+
+    def __init__(
+        self, scenario: Scenario, folder: Path, observations: Observations, tell: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._scenario, self._folder, self._observations, self._tell = scenario, folder, observations, tell
+        self._known: dict[tuple[tuple[str, float], ...], Floats] = {}
+
+    @property
+    def runs(self) -> int:
+        return len(self._known)
+
+    def __call__(self, factors: Factors) -> Floats:
+        """Rows as in the observations, ms. Raises what a run raises, and InputError where one does not serve all."""
+        given = {name: factor for name, factor in factors.items() if factor != 1}
+        key = tuple(sorted(given.items()))
+        if key not in self._known:
+            self._known[key] = self._run(given)
+            self._tell(self.runs)
+        return self._known[key]
+
+    def _run(self, factors: Factors) -> Floats:
+        calibration = Calibration(factors=dict(factors)) if factors else None
+        scenario = self._scenario.model_copy(update={"calibration": calibration})
+        with warnings.catch_warnings():
+            if self._known:  # said once is enough
+                warnings.simplefilter("ignore", NoEffectWarning)
+            result = api.run(scenario, folder=self._folder)
+        if len(result.failures):
+            why = (
+                "requests are refused or given up in the simulation: make the scenario serve what the log's server did"
+            )
+            raise InputError(scenario.name, "requests", len(result.failures), why)
+        return self._observations.simulated(Times.of(result.requests))
+
+    def slope(self, part: str, factors: Factors, both: bool = True) -> Floats:
+        """Change of every row with the factor of a part, ms for 1: from here up, or from as far below, too."""
+        at = factors.get(part, 1.0)
+        above = self({**factors, part: at * (1 + STEP)})
+        here = self({**factors, part: at * (1 - STEP)}) if both else self(factors)
+        slope: Floats = (above - here) / (at * STEP * (2 if both else 1))
+        return slope
