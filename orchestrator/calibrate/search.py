@@ -9,7 +9,7 @@ in runs with the factors of the other half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from .simulator import Simulator
 MOST_PARTS = 4  # of an explanation
 MOST_ROUNDS = 4
 NEAR = 0.02  # a factor that changes by less has been found
+SETTLE = 3  # runs of a set of parts, each about what the one before found
+ENOUGH = 0.95  # of the loss before: a run that gains less is the last
 LEAST, MOST = 0.1, 10.0  # factors beyond are no calibration: the scenario is of something else
 UNABLE = "calibration.factors."
 
@@ -45,9 +47,9 @@ class Search:
             raise InputError(str(log.path), "requests", None, why)
         self._sound = ~(np.isnan(seen.real) | np.isnan(base))
         self._first = self._errors(base, self._sound)
-        at_first = np.array([max(self._first[metric.name], 1e-3) for metric in seen.metrics])
-        self._scale = seen.mean * at_first[seen.metric]
-        self._floor = float(np.mean(fit.REPEATABLE / at_first))
+        self._settled: dict[tuple[int, ...], Explanation] = {}  # sets of parts with losses of runs of their own
+        self._known: dict[tuple[int, ...], list[float]] = {}  # and their factors
+        self._weigh(base)
 
     def run(self) -> Finding:
         """Raises what a run raises."""
@@ -58,12 +60,20 @@ class Search:
             return self._nothing("no effect on this log")
         return self._judged(*self._rounds())
 
+    def _weigh(self, now: Floats) -> None:
+        """A metric's errors count by how far off it still is: what no factor explains weighs little."""
+        seen, errors = self.log.observations, self._errors(now, self._sound)
+        self._off = {name: max(error, fit.REPEATABLE) for name, error in errors.items()}
+        each = np.array([self._off[metric.name] for metric in seen.metrics])
+        self._scale = seen.mean * each[seen.metric]
+        self._floor = float(np.mean(fit.REPEATABLE / each))
+
     def _felt(self) -> Floats:
         """Slopes of the parts that this log feels, at factors of 1; says why others are left out."""
         columns = []
         for part in PARTS:
             try:
-                slope = self.simulate.slope(part, {}, both=False)
+                slope = self.simulate.slope(part, {})
             except InputError as error:
                 if not error.field.startswith(UNABLE):
                     raise
@@ -92,6 +102,7 @@ class Search:
         factors = [1.0] * len(self.parts)
         before: tuple[int, ...] | None = None
         for number in range(MOST_ROUNDS):
+            self._weigh(self.simulate(dict(zip(self.parts, factors, strict=True))))
             problem = self._problem(factors)
             found = [one for one in fit.explanations(problem, MOST_PARTS) if self._able(problem, one)]
             chosen = fit.choose(found, self._floor)
@@ -110,7 +121,7 @@ class Search:
         """The factors of all parts, of the changes of some."""
         factors = np.ones(len(self.parts))
         factors[list(columns)] += changes
-        return [round(float(factor), 6) for factor in factors]
+        return [round(float(factor), 6) for factor in np.clip(factors, LEAST, MOST)]
 
     def _able(self, problem: Problem, one: Explanation) -> bool:
         """Whether its factors could be: times neither vanish nor grow beyond what a calibration is for."""
@@ -122,24 +133,69 @@ class Search:
         about = self._problem(self._all(columns, problem.fit(rows, columns)))
         return about, self._all(columns, about.fit(rows, columns))
 
+    def _settle(self, problem: Problem, columns: tuple[int, ...]) -> Explanation:
+        """A set of parts with the losses of a run of its own: factors by the line, then about themselves."""
+        factors, best = self._all(columns, problem.fit(problem.every, columns)), None
+        for _ in range(SETTLE if columns else 1):
+            about = self._problem(factors)
+            one = Explanation(columns, about.by_block(about.loss(np.array(factors) - 1, range(len(factors)))))
+            enough = best is not None and one.loss > ENOUGH * best.loss
+            if best is None or one.loss < best.loss:
+                best, self._known[columns] = one, factors
+            if enough:
+                break
+            factors = self._all(columns, about.fit(about.every, columns))
+        if best is None:
+            raise TypeError("there is at least one run")
+        return best
+
+    def _field(self, problem: Problem, columns: tuple[int, ...], found: list[Explanation]) -> list[Explanation]:
+        """A set of parts and, for each of them, the best set without it, all settled; those seen before, too."""
+        sets = {columns}
+        for column in columns:
+            able = [one for one in found if column not in one.columns and len(one.columns) <= len(columns) + 1]
+            sets.add(min(able, key=lambda one: one.loss).columns)
+        for one in sorted(sets - self._settled.keys()):
+            self._settled[one] = self._settle(problem, one)
+        return list(self._settled.values())
+
+    def _contested(self, problem: Problem, columns: tuple[int, ...], found: list[Explanation]) -> tuple[int, ...]:
+        """The set of parts that stands when each is tried against those without one of its parts, by runs."""
+        for _ in range(MOST_ROUNDS):
+            new = fit.choose(self._field(problem, columns, found), self._floor)
+            if new.columns == columns:
+                break
+            columns = new.columns
+        return columns
+
     def _judged(self, problem: Problem, chosen: Explanation, found: list[Explanation]) -> Finding:
-        other = fit.rivals(chosen, found, self._floor)
-        unsure = {column for column in chosen.columns if any(column not in one.columns for one in other)}
-        why = {self.parts[column]: "the log cannot tell it from others: see below" for column in unsure}
-        kept, halves = self._supported(problem, [c for c in chosen.columns if c not in unsure], why)
-        about, factors = self._again(problem, problem.every, kept) if kept else (problem, [])
-        widths = dict(zip(kept, about.interval(kept), strict=True)) if kept else {}
-        verdicts = []
-        for number, part in enumerate(self.parts):
-            if number in kept:
-                factor = round(factors[number], 4)
-                both = interval(factor, float(widths[number]))
-                verdicts.append(Verdict(part, factor, both, "both halves support it"))
-            else:
-                verdicts.append(Verdict(part, None, None, why.get(part, "nothing to gain by it")))
+        why: dict[str, str] = {}
+        kept, halves = self._supported(problem, self._contested(problem, chosen.columns, found), why)
+        field = self._field(problem, kept, found)
+        rivals = fit.rivals(self._settled[kept], field, self._floor)
+        told = tuple(self._told(one) for one in (self._settled[kept], *rivals)) if rivals else ()
+        if rivals:
+            why |= {self.parts[column]: "the log cannot tell it from others: see below" for column in kept}
+            kept, halves = (), self._held_out(problem, ())[0]
+        verdicts = [*self._proposed(problem, kept), *(Verdict(p, None, None, reason) for p, reason in why.items())]
+        rest = [part for part in self.parts if part not in {verdict.part for verdict in verdicts}]
+        verdicts += [Verdict(part, None, None, "nothing to gain by it") for part in rest]
         verdicts += [Verdict(part, None, None, reason) for part, reason in self.without.items()]
-        told = tuple(self._factors(problem, one) for one in (chosen, *other)) if unsure else ()
         return self._finding(verdicts, halves, told, problem.condition())
+
+    def _proposed(self, problem: Problem, kept: tuple[int, ...]) -> Iterator[Verdict]:
+        """Factors by the whole log, of parts that both halves support."""
+        if not kept:
+            return
+        about, factors = self._again(problem, problem.every, kept)
+        for column, width in zip(kept, about.interval(kept), strict=True):
+            factor = round(factors[column], 4)
+            both = interval(factor, float(width))
+            yield Verdict(self.parts[column], factor, both, "both halves support it")
+
+    def _told(self, one: Explanation) -> dict[str, float]:
+        """Its factors, as they settled."""
+        return {self.parts[column]: round(self._known[one.columns][column], 4) for column in one.columns}
 
     def _supported(
         self, problem: Problem, columns: Sequence[int], why: dict[str, str]
@@ -159,16 +215,14 @@ class Search:
             place = kept.index(weakest)
             if abs(changes[place]) <= widths[place]:
                 why[self.parts[weakest]] = "its interval contains 1"
+            elif not LEAST < 1 + changes[place] < MOST:
+                why[self.parts[weakest]] = f"it would have to be beyond {LEAST:g} to {MOST:g}"
             elif not all(now < then - self._floor for now, then in zip(losses, without, strict=True)):
                 why[self.parts[weakest]] = "a half it was not found on does not support it"
             else:
                 break
             kept, halves, losses = left, less, without
         return kept, halves
-
-    def _factors(self, problem: Problem, one: Explanation) -> dict[str, float]:
-        changes = problem.fit(problem.every, one.columns)
-        return {self.parts[c]: round(1 + float(x), 4) for c, x in zip(one.columns, changes, strict=True)}
 
     def _held_out(self, problem: Problem, columns: Sequence[int]) -> tuple[tuple[Half, ...], list[float]]:
         """Errors and loss of each half by a run with the factors of these parts that were found on the other."""
@@ -182,7 +236,7 @@ class Search:
                 factors = self._again(problem, there, columns)[1]
                 after = self._errors(self.simulate(dict(zip(self.parts, factors, strict=True))), rows)
             halves.append(Half(name, before, after if columns else None))
-            losses.append(float(np.mean([error / max(self._first[name], 1e-3) for name, error in after.items()])))
+            losses.append(float(np.mean([error / self._off[name] for name, error in after.items()])))
         return tuple(halves), losses
 
     def _errors(self, simulated: Floats, rows: fit.Bools) -> dict[str, float]:

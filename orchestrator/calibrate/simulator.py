@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from .. import api
 from ..errors import InputError, NoEffectWarning
 from ..scenario.calibration import Calibration
@@ -52,10 +54,12 @@ class Simulator:
             raise InputError(scenario.name, "requests", len(result.failures), why)
         return self._observations.simulated(Times.of(result.requests))
 
-    def slope(self, part: str, factors: Factors, both: bool = True) -> Floats:
-        """Change of every row with the factor of a part, ms for 1: from here up, or from as far below, too."""
+    def slope(self, part: str, factors: Factors) -> Floats:
+        """Change of every row with the factor of a part, ms for 1, by runs with more and with less of it."""
         at = factors.get(part, 1.0)
         above = self({**factors, part: at * (1 + STEP)})
-        here = self({**factors, part: at * (1 - STEP)}) if both else self(factors)
-        slope: Floats = (above - here) / (at * STEP * (2 if both else 1))
+        if np.array_equal(above, self(factors), equal_nan=True):
+            return np.zeros_like(above)
+        below = self({**factors, part: at * (1 - STEP)})
+        slope: Floats = (above - below) / (2 * STEP * at)
         return slope
