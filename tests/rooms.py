@@ -62,6 +62,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.command": ADAPTER,
     "adapters.composite": ("hwmodels",),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
+    "adapters.profiler": ("hwmodels", "hwmodels.network"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.user_built": ADAPTER,
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
@@ -260,8 +261,19 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.report.result",
         "orchestrator.scenario",
     ),
+    "orchestrator.calibrate": (
+        *LEAVES,
+        "orchestrator.api",
+        "orchestrator.report",
+        "orchestrator.scenario",
+        "orchestrator.workload.request",
+    ),
     "orchestrator.cli": (
         *LEAVES,
+        "orchestrator.calibrate",
+        "adapters.profiler",
+        "orchestrator.lowering",
+        "orchestrator.workload",
         "orchestrator.sweep",
         *SERVING,
         "orchestrator.serving.refusals",  # validate asks who can be served
