@@ -264,6 +264,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.calibrate": (
         *LEAVES,
         "orchestrator.api",
+        "orchestrator.coupling.calibrated",
+        "orchestrator.lowering.work",
         "orchestrator.report",
         "orchestrator.scenario",
         "orchestrator.workload.request",

@@ -47,9 +47,9 @@ def write(folder: Path, tp: int, templates: Sequence[Template], times: Mapping[K
             header = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us")
             _table(own / "attention.csv", header, _attention(mine))
         elif template.kind == "moe":
-            rows = sorted((int(key[1]), int(key[2]), time) for key, time in mine.items())
+            experts = sorted((int(key[1]), int(key[2]), time) for key, time in mine.items())
             (folder / "tp1").mkdir(exist_ok=True)
-            _table(folder / "tp1" / "moe.csv", ("tokens", "activated_experts", "time_us"), rows)
+            _table(folder / "tp1" / "moe.csv", ("tokens", "activated_experts", "time_us"), experts)
 
 
 def _attention(times: Mapping[Key, float]) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -114,7 +114,7 @@ def _median_us(torch: Any, kind: str, ranks: int, size: int, place: str) -> floa
     part = torch.empty(max(1, count // ranks), dtype=torch.bfloat16, device=place)
     whole = one[: part.numel() * ranks]
     distributed = torch.distributed
-    run = {
+    run: Callable[[], object] = {
         "all_reduce": lambda: distributed.all_reduce(one),
         "all_gather": lambda: distributed.all_gather_into_tensor(many, one),
         "broadcast": lambda: distributed.broadcast(one, 0),

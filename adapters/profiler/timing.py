@@ -7,8 +7,8 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-WARM_UP, LEAST, MOST = 2, 5, 50  # runs
-ENOUGH_S = 0.2  # of measured time
+WARM_UP, LEAST, MOST = 2, 5, 20  # runs
+ENOUGH_S = 0.1  # of measured time
 FLUSH_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}  # more than the last-level cache of a device holds
 
 

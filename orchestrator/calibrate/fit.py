@@ -57,10 +57,11 @@ class Problem:
         if not len(columns):
             return np.zeros(0)
         weights = np.ones(len(y))
-        change = np.zeros(len(columns))
+        change: Floats = np.zeros(len(columns))
         for _ in range(ROUNDS):
             root = np.sqrt(weights)
-            change = np.linalg.lstsq(a * root[:, None], y * root, rcond=SINGULAR)[0]
+            found = np.linalg.lstsq(a * root[:, None], y * root, rcond=SINGULAR)[0]
+            change = np.asarray(found, dtype=np.float64)
             left = np.abs(y - a @ change)
             spread = 1.4826 * float(np.median(left))
             if spread <= 1e-12:

@@ -67,7 +67,7 @@ def _number(where: str, field: str, text: str | None) -> float:
 
 
 def _observations(path: Path, series: Series) -> Observations:
-    metrics = []
+    metrics: list[Metric] = []
     for histogram, name in HISTOGRAMS.items():
         total, count = series.get(f"{histogram}_sum"), series.get(f"{histogram}_count")
         if total is None or count is None or (name == "e2el" and any(m.name == "tpot" for m in metrics)):

@@ -72,6 +72,9 @@ class Search:
         """Slopes of the parts that this log feels, at factors of 1; says why others are left out."""
         columns = []
         for part in PARTS:
+            if part not in self.simulate.parts:
+                self.without[part] = "not in this run"
+                continue
             try:
                 slope = self.simulate.slope(part, {})
             except InputError as error:
@@ -80,9 +83,7 @@ class Search:
                 self.without[part] = error.allowed
                 continue
             felt = np.abs(slope / self.log.observations.mean)[self._sound]
-            if not felt.any():
-                self.without[part] = "not in this run"
-            elif felt.mean() < fit.REPEATABLE:
+            if felt.mean() < fit.REPEATABLE:
                 self.without[part] = "too little of this run to be told from chance"
             else:
                 self.parts.append(part)
