@@ -41,7 +41,7 @@ def command(log: Path, scenario: str, output: Path, overrides: tuple[str, ...], 
     Some 15 to 40 runs of SCENARIO.
 
     \b
-      metronome import vllm -o s.yaml -- vllm serve MODEL ...    the scenario, of your server's command line
+      metronome import vllm -o s.yaml -- serve MODEL ...    the scenario, of your server's command line
       metronome calibrate bench.json s.yaml -o factors.yaml
       metronome run s.yaml --set calibration=factors.yaml       or that line in s.yaml
     """
