@@ -98,11 +98,10 @@ def _own(
         "version": version("metronome-cosim"),
         "status": ending.status,
         "error": ending.error,
-        **({"warnings": simulation.warnings} if simulation.warnings else {}),
+        **_noted(simulation),
         "seed": scenario.seed,
         "scenario": scenario.name,
         "scenario_digest": digest(scenario),
-        **({"calibration": scenario.calibration.model_dump(mode="json")} if scenario.calibration else {}),
         "simulated_s": simulation.kernel.now_ps / PS_PER_S,
         "startup_s": startup_s,
         "wall_s": simulation.wall_s,
@@ -131,6 +130,13 @@ def _own(
             {name: data[name] for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")},
         ),
     }
+
+
+def _noted(simulation: Simulation) -> dict[str, Any]:
+    """What else a reader should know of how it was simulated: what is not modelled, what times were multiplied by."""
+    warnings, calibration = simulation.warnings, simulation.scenario.calibration
+    found: dict[str, Any] = {"warnings": warnings} if warnings else {}
+    return found | ({"calibration": calibration.model_dump(mode="json")} if calibration else {})
 
 
 def _availability(simulation: Simulation) -> dict[str, Any]:
