@@ -106,7 +106,9 @@ def _detailed(path: Path, data: dict[str, Any]) -> Log:
         if not isinstance(data.get(name), list) or len(data[name]) != len(data["ttfts"]):
             allowed = f"must be a list of {len(data['ttfts'])}: save it with --save-detailed"
             raise InputError(str(path), name, None, allowed)
-    errors = data.get("errors") or [""] * len(data["ttfts"])
+    errors = data.get("errors")
+    if not isinstance(errors, list) or len(errors) != len(data["ttfts"]):  # older versions have none
+        errors = [""] * len(data["ttfts"])
     good = [i for i, output in enumerate(data["output_lens"]) if output and not errors[i]]
     try:
         ttft = np.array([data["ttfts"][i] for i in good], dtype=float) * 1e3
@@ -136,7 +138,10 @@ def _of_requests(
     outputs, inputs = (_counts(path, values) for values in lengths)
     if outputs is None:
         raise InputError(str(path), "output tokens", None, "must be known of every request")
-    arrival = None if starts is None else np.array(starts, dtype=float)
+    try:
+        arrival = None if starts is None else np.array(starts, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(str(path), "start_times", None, f"must be seconds: {error}") from None
     order = np.arange(len(ttft)) if arrival is None else np.argsort(arrival, kind="stable")
     return Log(
         path,

@@ -7,6 +7,7 @@ in that order, so no clock has to agree with the simulated one. Names: vllm/v1/m
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -50,10 +51,11 @@ def of_query(path: Path, data: Mapping[str, Any]) -> Observations:
     for number, series in enumerate(results):
         spot = f"data.result.{number}"
         try:
-            name, values = series["metric"]["__name__"], [(float(t), float(v)) for t, v in series["values"]]
+            name = str(series["metric"]["__name__"])
+            values = [(float(t), _number(str(path), f"{spot}.values", str(v))) for t, v in series["values"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(str(path), spot, None, f"must have metric.__name__ and values: {error}") from None
-        table = sums.setdefault(str(name), {})
+        table = sums.setdefault(name, {})
         for time, value in values:
             table[time] = table.get(time, 0.0) + value
     return _observations(path, {name: sorted(table.items()) for name, table in sums.items()})
@@ -61,9 +63,12 @@ def of_query(path: Path, data: Mapping[str, Any]) -> Observations:
 
 def _number(where: str, field: str, text: str | None) -> float:
     try:
-        return float(text or "")
+        value = float(text or "")
     except ValueError:
-        raise InputError(where, field, text, "must be a number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(where, field, text, "must be a finite number")
+    return value
 
 
 def _observations(path: Path, series: Series) -> Observations:

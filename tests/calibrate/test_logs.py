@@ -138,6 +138,25 @@ def test_a_csv_of_other_series_says_which_are_needed(tmp_path):
         log.read(written(tmp_path, "m.csv", "timestamp,vllm:kv_cache_usage_perc\n1,0.5\n"))
 
 
+def test_a_sample_that_is_no_number_is_named(tmp_path):
+    path = written(tmp_path, "m.csv", "timestamp,vllm:time_to_first_token_seconds_sum\n1,NaN\n")
+    with pytest.raises(InputError, match="m.csv:2: vllm:time_to_first_token_seconds_sum = 'NaN': must be a finite"):
+        log.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"start_times": ["noon"] * 100}, "start_times: must be seconds"),
+        ({"itls": ["fast"] * 100}, "ttfts, itls: must be seconds"),
+        ({"output_lens": ["many"] * 100}, "must be"),
+    ],
+)
+def test_a_detailed_result_with_texts_for_numbers_is_one_message(change, said, result, tmp_path):
+    with pytest.raises(InputError, match=said):
+        log.read(written(tmp_path, "d.json", detailed(result) | change))
+
+
 def test_a_scenario_that_is_calibrated_already_is_refused(result, cli, tmp_path):
     path = written(tmp_path, "d.json", detailed(result))
     done = cli("calibrate", path, "quickstart", "-o", tmp_path / "f.yaml", "--set", "calibration.factors.gemm=2")
