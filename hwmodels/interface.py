@@ -50,12 +50,14 @@ class Provenance(StrEnum):
     CLAMPED = "clamped"  # below the first measured point: that point's value
     EXTRAPOLATED = "extrapolated"  # beyond the last measured point
     MODELLED = "modelled"  # computed from a formula and a datasheet
+    CALIBRATED = "calibrated"  # any of these times a factor of the scenario's calibration: the orchestrator's to say
 
 
 #: Worst first: what a figure made of several figures counts as.
 PROVENANCE_ORDER = (
     Provenance.MODELLED,
     Provenance.EXTRAPOLATED,
+    Provenance.CALIBRATED,
     Provenance.CLAMPED,
     Provenance.INTERPOLATED,
     Provenance.MEASURED,

@@ -18,7 +18,7 @@ from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
-from .errors import ExtensionFailure, MetronomeError
+from .errors import ExtensionFailure, InputError, MetronomeError
 from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
@@ -33,6 +33,7 @@ from .serving.clients import Clients
 from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
+from .serving.host_costs import HostCosts
 from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
 from .serving.kv.connectors import RULES
@@ -109,6 +110,11 @@ class LiveSource:
                     links[spec.name] = stack.enter_context(
                         closing(open_surrogate(spec, links[spec.name], memories.get(spec.name)))
                     )
+            for spec in specs:
+                if spec.factors:
+                    from .coupling.calibrated import CalibratedLink
+
+                    links[spec.name] = CalibratedLink(links[spec.name], spec.factors)
             yield links
 
 
@@ -151,6 +157,7 @@ class Simulation:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
             self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
+            self._check_calibration()
             self.recorder = Recorder()
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
@@ -233,7 +240,7 @@ class Simulation:
         self._members: list[list[Replica]] = []  # by unit
         for unit in self.units:
             options, role = unit.options.engine, Role(unit.options.role)
-            costs = costs_of(options.version, options.cold_start)
+            costs = self._host_costs(unit)
             servers = ApiServers(costs.server, options.api_server_count)
             where, slots = f"instances.{unit.rank}.engine", _slots(unit)
             members: list[Replica] = []
@@ -256,6 +263,21 @@ class Simulation:
             self.replicas += members
             self._members.append(members)
 
+    def _host_costs(self, unit: UnitPlan) -> HostCosts:
+        """Of the engine's version, calibrated."""
+        options, calibration = unit.options.engine, self.scenario.calibration
+        costs = costs_of(options.version, options.cold_start)
+        factors = {} if calibration is None else calibration.factors
+        return costs.times(factors.get("host", 1), factors.get("api_server", 1))
+
+    def _check_calibration(self) -> None:
+        """Raises InputError where a component cannot be calibrated."""
+        for spec in self.specs:
+            if spec.factors and "stepped" in self.ports.modes(spec.name):
+                part, factor = next(iter(spec.factors.items()))
+                why = f"{spec.name} shares the clock with several users: change its own figures in the scenario"
+                raise InputError("scenario", f"calibration.factors.{part}", factor, why)
+
     def _engine(self, version: str, spec: EngineSpec) -> Engine:
         """One that has something outside (a process) is a context manager, left when the run is over."""
         engine = kind_of(version).make(spec)
@@ -268,7 +290,7 @@ class Simulation:
         self.executors: list[Executor] = []  # what executes its steps
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
-            costs = costs_of(options.version, options.cold_start)
+            costs = self._host_costs(unit)
             sizes = options.graph_sizes(costs.graph_sizes)
             costs = replace(costs, asynchronous=_asynchronous(unit), graph_sizes=sizes)
             # Instances rank after components: at one instant hardware comes first.

@@ -33,9 +33,16 @@ def test_a_command_of_the_docs_runs(arguments, cli, tmp_path, monkeypatch):
         assert cli("run", "-o", other, "--quiet", "--set", "router.policy=round-robin").exit_code == 0
     if "out/a" in arguments and arguments[0] in ("replay", "diff"):
         assert cli("run", "-o", "out/a", "--record", "--quiet").exit_code == 0
+    if any("out/server" in argument for argument in arguments) and arguments[0] != "run":
+        assert cli(*SERVER).exit_code == 0
+        assert cli("report", "--format", "aiperf", "out/server").exit_code == 0
     done = cli(*arguments)
     assert done.exit_code == 0, done.output
 
+
+#: docs/calibrate.md: a run that plays the real server
+SERVER = ["run", "tensor-parallel", "-o", "out/server", "--set", "workload.num_requests=100"]
+SERVER += ["--set", "calibration.factors.gemm=1.25"]
 
 PYTHON = re.compile(r"```python\n(.*?)```", re.S)
 

@@ -56,7 +56,7 @@ class AlphaBeta(OracleModel[AlphaBetaConfig]):
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         size = values[0]
-        hops, part = _ring(template.kind, int(template.attributes["participants"]), size)
+        hops, part = ring(template.kind, int(template.attributes["participants"]), size)
         hop_ps = self.config.latency_ns * PS_PER_NS + part / (self.config.bandwidth_gb_s * 1e9) * PS_PER_S
         energy = self.config.energy_pj_per_bit
         return Estimate(
@@ -67,7 +67,7 @@ class AlphaBeta(OracleModel[AlphaBetaConfig]):
         )
 
 
-def _ring(kind: str, ranks: int, size: int) -> tuple[int, float]:
+def ring(kind: str, ranks: int, size: int) -> tuple[int, float]:
     """(hops one after another, bytes each hop carries)."""
     if kind == "send":
         return 1, size

@@ -25,6 +25,8 @@ COMMANDS = {
     "validate": ("validate", "Check a scenario without simulating it."),
     "import": ("imports", "Turn another tool's set-up into a scenario."),
     "compare": ("compare", "Compare a run with a real one, or with another run."),
+    "calibrate": ("calibrate", "Find which part is off against a real server's log."),
+    "profile": ("profile", "Measure a scenario's operations on this machine's device."),
     "components": ("components", "List the component models that can be named."),
     "conformance": ("conformance", "Check a component against the contract."),
     "tools": ("tools", "Install the simulators that adapters drive."),

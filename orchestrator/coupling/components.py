@@ -31,7 +31,7 @@ class ComponentSpec:
     ``facts``: what the scenario knows of the hardware, for a model that is not installed here; what its
     configuration has fields for is only known once it is asked. ``stated`` says where in the scenario the facts stand
     that its author wrote down. ``folder`` is where paths start from. ``substitute`` answers where it has failed for
-    good.
+    good. ``factors`` its times are multiplied by, by part (`CalibratedLink`).
     """
 
     name: str
@@ -45,6 +45,7 @@ class ComponentSpec:
     facts: Mapping[str, Any] | None = None
     stated: Mapping[str, str] = field(default_factory=dict)
     substitute: ComponentSpec | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 def warn_of_unread(component: str, model: str, stated: Mapping[str, str], fields: Container[str]) -> None:
@@ -72,12 +73,13 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     for rank, (name, (kind, facts, stated)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
         substitute = _substitute(scenario, name, kind, rank, facts)
+        factors = _factors(scenario, kind)
         model = options.model or (options.command[0] if options.run == "command" and options.command else None)
         model = model or _default_model(kind, facts)
         if _elsewhere(options):
             known = {fact: value for fact, value in (facts | _limits(options)).items() if value is not None}
             config = dict(options.config)
-            told = (known, stated, substitute)
+            told = (known, stated, substitute, factors)
             specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *told))
             continue
         fields = _fields(f"components.{name}.model", model, kind)
@@ -86,8 +88,16 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         common = (options, scenario.seed, folder)
-        specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute))
+        specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors))
     return specs
+
+
+def _factors(scenario: Scenario, kind: str) -> Mapping[str, float]:
+    """The scenario's calibration of a component of that kind, by part; memory and PIM have none."""
+    if scenario.calibration is None or kind not in ("accelerator", "network"):
+        return {}
+    factors = scenario.calibration.factors
+    return {part: factor for part, factor in factors.items() if (part == "link") == (kind == "network")}
 
 
 def _substitute(scenario: Scenario, name: str, kind: str, rank: int, facts: Mapping[str, Any]) -> ComponentSpec | None:

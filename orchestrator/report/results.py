@@ -98,7 +98,7 @@ def _own(
         "version": version("metronome-cosim"),
         "status": ending.status,
         "error": ending.error,
-        **({"warnings": simulation.warnings} if simulation.warnings else {}),
+        **_noted(simulation),
         "seed": scenario.seed,
         "scenario": scenario.name,
         "scenario_digest": digest(scenario),
@@ -130,6 +130,13 @@ def _own(
             {name: data[name] for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")},
         ),
     }
+
+
+def _noted(simulation: Simulation) -> dict[str, Any]:
+    """What else a reader should know of how it was simulated: what is not modelled, what times were multiplied by."""
+    warnings, calibration = simulation.warnings, simulation.scenario.calibration
+    found: dict[str, Any] = {"warnings": warnings} if warnings else {}
+    return found | ({"calibration": calibration.model_dump(mode="json")} if calibration else {})
 
 
 def _availability(simulation: Simulation) -> dict[str, Any]:

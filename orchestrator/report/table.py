@@ -94,8 +94,11 @@ def _components(own: dict[str, Any]) -> list[Fact]:
 
 
 def _cost(own: dict[str, Any]) -> list[Fact]:
-    """How far off the figures may be, and what the run cost."""
+    """What times were multiplied by, how far off the figures may be, and what the run cost."""
     facts: list[Fact] = []
+    if calibration := own.get("calibration"):
+        factors = ", ".join(f"{part} x{factor:g}" for part, factor in calibration["factors"].items())
+        facts.append(("calibrated", factors + (f"; from {calibration['source']}" if calibration["source"] else "")))
     if own["error_bars"]:
         bars = own["error_bars"]
         low, high = (f"{value:,.1f}" for value in bars["mean_tpot_ms"] or (0, 0))

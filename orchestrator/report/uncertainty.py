@@ -19,6 +19,7 @@ DEFAULT = {
     Provenance.MEASURED: 0.02,
     Provenance.INTERPOLATED: 0.05,
     Provenance.CLAMPED: 0.1,
+    Provenance.CALIBRATED: 0.1,
     Provenance.EXTRAPOLATED: 0.3,
     Provenance.MODELLED: 0.3,
 }

@@ -43,7 +43,9 @@ def load(source: str | None = None, overrides: Overrides = (), seed: int | None 
     data = _parse(str(path), text)
     _change(data, overrides, seed)
     if isinstance(data.get("devices"), str):
-        data["devices"] = _devices(path.parent / data["devices"])
+        data["devices"] = _included(path.parent / data["devices"], "devices")
+    if isinstance(data.get("calibration"), str):
+        data["calibration"] = _included(path.parent / data["calibration"], "calibration")
     return _guessed(data, str(path), path.parent, text), path.parent
 
 
@@ -78,12 +80,15 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _devices(path: Path) -> dict[str, Any]:
-    """The content of a file of devices: a mapping of names to facts."""
+def _included(path: Path, field: str) -> dict[str, Any]:
+    """The mapping in a file that the scenario names instead of it: devices by name, or a calibration."""
     try:
-        return _parse(str(path), path.read_text(encoding="utf-8"))
+        data = parse(str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), "devices", None, f"cannot be read: {error}") from None
+        raise InputError(str(path), field, None, f"cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(str(path), field, data, "must be a mapping")
+    return data
 
 
 def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
@@ -143,6 +148,8 @@ def digest(scenario: Scenario) -> str:
         for name, options in data["components"].items()
     }
     data["components"] = {name: options for name, options in components.items() if options}
+    if data["calibration"] is None:  # a scenario without one is what it was before there were any
+        del data["calibration"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

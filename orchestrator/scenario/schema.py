@@ -17,6 +17,7 @@ from ..strict import Part, did_you_mean
 from ..workload.options import WorkloadOptions
 from ..workload.schema import workload_type
 from ..workload.slo import Slo
+from .calibration import Calibration
 from .components import ComponentOptions
 
 MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
@@ -287,6 +288,10 @@ class Scenario(Part):
     autoscaling: list[Autoscaling] = []
     devices: dict[Name, DeviceFacts] = Field(
         default={}, description="devices of one's own by name, as in the catalog; or a YAML file of them"
+    )
+
+    calibration: Calibration | None = Field(
+        default=None, description="factors on times, as `metronome calibrate` writes them; or the file of them"
     )
 
     def device(self, name: str) -> catalog.Device:

@@ -41,6 +41,7 @@ MEANINGS = {
     "metronome.classes": "the same figures by class of requests, where the workload mixes classes",
     "metronome.warnings": "what is not modelled as the scenario has it",
     "metronome.kv_transfers": "K and V moved from prefill to decode instances; null where none is split",
+    "metronome.calibration": "factors that times were multiplied by, from comparing a run with a real server's log",
     "metronome.components": "who answered for each piece of hardware, how often and from where",
     "metronome.error_bars": "how far off the figures may be, by their provenance",
 }
@@ -51,5 +52,6 @@ PROVENANCE = {
     "interpolated": "between measurements",
     "clamped": "at the edge of what was measured",
     "extrapolated": "beyond what was measured",
+    "calibrated": "any of the others times a factor of the scenario's calibration",
     "modelled": "computed by a model, not measured",
 }

@@ -49,6 +49,13 @@ class HostCosts:
         """The same of an engine that has served before."""
         return replace(self, warm_up_ps=0)
 
+    def times(self, host: float, api_server: float) -> HostCosts:
+        """The same with the engine's work on a step, and its API server's, so many times as long."""
+        names = ("step_gap_ps", "prompt_step_ps", "host_step_ps", "host_sequence_ps")
+        return replace(
+            self, server=self.server.times(api_server), **{name: round(getattr(self, name) * host) for name in names}
+        )
+
     def next_start(self, now_ps: int, last_end_ps: int, sequences: int) -> int:
         """When another step can start after one that ends ``now_ps`` and the one before it ended ``last_end_ps``.
 

@@ -1,0 +1,114 @@
+"""A component whose times are multiplied by the scenario's calibration, part by part (docs/calibrate.md).
+
+An accelerator's energy goes with its time; a network's, which is of the bits it carries, stays. Only a component that
+is asked about operations alone can be calibrated: one that shares the clock answers in that clock's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metronome.hwmodels.interface import Advanced, Completion, Description, Operation, Provenance, Template, Use
+
+from .link import Link, split
+
+KINDS = {
+    "gemm": "gemm",
+    "moe": "moe",
+    "state": "state",
+    "norm": "other_kernels",
+    "elementwise": "other_kernels",
+    "embedding": "other_kernels",
+    "sampler": "other_kernels",
+}
+DECODES_ALONE = 4  # numbers of an attention without prompts (`OPERATION_VALUES`)
+
+
+def part_of(kind: str, values: Sequence[int], component: str) -> str:
+    """The part of `scenario.calibration.PARTS` that an operation on a piece of that ``component`` kind is of."""
+    if component == "network":
+        return "link"
+    if kind == "attention":
+        return "prompt_attention" if len(values) > DECODES_ALONE else "decode_attention"
+    return KINDS.get(kind, "")
+
+
+class CalibratedLink:
+    """``link`` with its times multiplied; ``factors`` by part."""
+
+    def __init__(self, link: Link, factors: Mapping[str, float]) -> None:
+        self.name, self._link, self._factors = link.name, link, factors
+        self._kinds: dict[int, str] = {}
+        self._asked: Sequence[Operation] = ()
+
+    @property
+    def wall_s(self) -> float:
+        return self._link.wall_s
+
+    @property
+    def image(self) -> str:
+        return self._link.image
+
+    @property
+    def incidents(self) -> Mapping[str, Any]:
+        return self._link.incidents
+
+    @property
+    def description(self) -> Description:
+        return self._link.description
+
+    @property
+    def remote(self) -> bool:
+        return self._link.remote
+
+    def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
+        self._kinds = {template.id: template.kind for template in templates}
+        return self._link.declare(templates)
+
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
+        return self._scaled(operations, self._link.advance(grant_ps, operations, stop_at_first))
+
+    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+        self._asked = operations
+        split(self._link).send(grant_ps, operations, stop_at_first)
+
+    def receive(self) -> Advanced:
+        return self._scaled(self._asked, split(self._link).receive())
+
+    def _scaled(self, operations: Sequence[Operation], answer: Advanced) -> Advanced:
+        asked = {operation.op_id: operation for operation in operations}
+        done = tuple(self._completion(asked.get(one.op_id), one) for one in answer.completions)
+        reached = max((answer.reached_ps, *(one.finish_ps for one in done)))
+        return Advanced(reached, done, answer.next_event_ps)
+
+    def _completion(self, asked: Operation | None, done: Completion) -> Completion:
+        if asked is None:  # an answer that was not asked for: whoever asked refuses it
+            return done
+        kind = self.description.kind
+        factor = self._factors.get(part_of(self._kinds.get(asked.template, ""), asked.values, kind))
+        if factor is None:
+            return done
+        energy = done.energy_pj
+        if energy is not None and kind != "network":
+            energy = round(energy * factor)
+        finish = done.start_ps + round((done.finish_ps - done.start_ps) * factor)
+        return Completion(done.op_id, done.start_ps, finish, Provenance.CALIBRATED, energy)
+
+    def again(self) -> Link:
+        return CalibratedLink(self._link.again(), self._factors)
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        return self._link.statistics(uses)
+
+    def inspect(self) -> dict[str, Any]:
+        return self._link.inspect()
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._link.snapshot()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._link.restore(state)
+
+    def close(self) -> None:
+        self._link.close()
