@@ -8,7 +8,7 @@ components are asked only beyond what has happened so far, so going back and for
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ from .expressions import Names
 from .inside import Inside
 from .stops import Stop, Stops
 from .tape import MemoryTape
+from .timeline import Timeline
 
 FIRST_SPACING = 256  # events between two checkpoints, doubled whenever there are MOST of them
 MOST = 48
@@ -46,16 +47,19 @@ class DebugSession:
         source: Source,
         tape: MemoryTape | None = None,
         log: list[Row] | None = None,
+        timeline: Timeline | None = None,
+        edits: Sequence[Edit] = (),
     ) -> None:
         self.tape = tape or MemoryTape()
         self.log = list(log or [])  # every event so far, as it happened; number N at N - 1
         self.stops = Stops()
-        self.edits: list[Edit] = []
+        self.edits = list(edits)
+        self.timeline = timeline
         self.failure: MetronomeError | None = None
         self.interrupted = False
         self.reason = "start"
         self.hit: list[Stop] = []
-        self.simulation = Simulation(scenario, inputs, source, rewindable=True)
+        self.simulation = Simulation(scenario, inputs, source, [timeline] if timeline else [], rewindable=True)
         self.inside = Inside(self)
         self._spacing, self._aside = FIRST_SPACING, False
         self._checkpoints: dict[int, Any] = {}
@@ -70,20 +74,22 @@ class DebugSession:
             raise
 
     @classmethod
-    def live(cls, scenario: Scenario, inputs: Inputs, source: Source) -> DebugSession:
+    def live(
+        cls, scenario: Scenario, inputs: Inputs, source: Source, timeline: Timeline | None = None
+    ) -> DebugSession:
         """A run whose components answer."""
         tape = MemoryTape()
-        return cls(scenario, inputs, TapingSource(source, tape), tape)
+        return cls(scenario, inputs, TapingSource(source, tape), tape, timeline=timeline)
 
     @classmethod
-    def recorded(cls, recording: Recording) -> DebugSession:
+    def recorded(cls, recording: Recording, timeline: Timeline | None = None) -> DebugSession:
         """A recorded run; nothing is asked of any component."""
         blocks = list(recording.journal.blocks())
         tape = MemoryTape(exchange for block in blocks for exchange in block.exchanges)
         for block in blocks:
             tape.incidents |= block.incidents
         rows = [row for block in blocks for row in block.rows]
-        return cls(recording.scenario, recording.inputs, recording.source(tape), tape, rows)
+        return cls(recording.scenario, recording.inputs, recording.source(tape), tape, rows, timeline)
 
     def __enter__(self) -> DebugSession:
         return self
@@ -132,6 +138,8 @@ class DebugSession:
         """Let the present event act. Raises nothing: a failure ends the run here."""
         if self.event is None or self.failure:
             return
+        if self.timeline:
+            self.timeline.acts(self.position)
         try:
             self.event.action()
             self._fetch()
@@ -298,6 +306,26 @@ class DebugSession:
         self.edits = [kept for kept in self.edits if kept.event <= self.position] + [edit]
         apply(self.simulation, edit)
         return done
+
+    def fork(self, source: Source, timeline: Timeline | None = None) -> DebugSession:
+        """Another session of the same run that rests before the same event, with components of its own.
+
+        They are given their messages up to here; what comes is asked of them. Raises InputError, ComponentFailure,
+        and DivergenceError where one answers otherwise than it did.
+        """
+        tape = MemoryTape(self.tape.log)
+        tape.incidents |= self.tape.incidents
+        edits = [edit for edit in self.edits if edit.event <= self.position]
+        taping, scenario = TapingSource(source, tape), self.simulation.scenario
+        other = DebugSession(scenario, self.simulation.inputs, taping, tape, self.log, timeline, edits)
+        try:
+            other.seek(self.position)
+            other.inside.go_live(fresh=True)
+        except BaseException:
+            other.__exit__()
+            raise
+        other.log = other.log[: other.position]
+        return other
 
     def taped_links(self) -> list[TapedLink]:
         found = []

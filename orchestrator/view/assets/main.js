@@ -1,0 +1,114 @@
+// Moves, tabs, keys, and hearing of a run under way.
+const LOADERS = { engines: loadEngines, requests: loadRequests, cluster: loadCluster, messages: loadMessages, state: loadState, futures: loadFutures };
+let seen = -1, runs = false, drawnAt = 0, resting = [], loading = 0;
+
+async function move(verb, arg = '') {
+  renderHere(await act('move', { verb, arg }));
+  if (!view.here.running) await refresh(false);
+}
+async function refresh(again = true) {
+  if (again) renderHere(await ask('here'));
+  follow();
+  await Promise.all([loadChain(), loadEvents(), loadTab()]);
+}
+const atRest = () => new Promise((done) => resting.push(done));
+
+async function loadTab() {
+  const mine = ++loading, wanted = view.tab;
+  $('panel').setAttribute('aria-busy', 'true');
+  let made;
+  try { made = await LOADERS[wanted](); } catch (error) { if (!(error instanceof Refusal)) throw error; made = [el('p', {}, error.message)]; if (wanted === 'requests') { view.request = null; made.push(...await LOADERS[wanted]()); } }
+  if (mine !== loading) return;
+  $('panel').replaceChildren(...made);
+  $('panel').removeAttribute('aria-busy');
+}
+async function tab(name) {
+  view.tab = name;
+  for (const one of document.querySelectorAll('[role=tab]')) {
+    const chosen = one.id === `tab-${name}`;
+    one.setAttribute('aria-selected', String(chosen));
+    one.tabIndex = chosen ? 0 : -1;
+  }
+  $('panel').setAttribute('aria-labelledby', `tab-${name}`);
+  const both = line.parts.length > 1;
+  await loadTab();
+  if (both || beside()) load();
+}
+
+// A run under way ------------------------------------------------------------------------------------
+async function hear() {
+  const response = await fetch('/api/progress', { headers: { 'X-Metronome-Token': token } });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const parts = text.split('\n\n');
+    text = parts.pop();
+    for (const part of parts) progress(JSON.parse(part.slice('data: '.length)));
+  }
+}
+function progress(said) {
+  const news = said.version !== seen, began = said.running !== null;
+  seen = said.version;
+  $('progress').hidden = !began;
+  $('pause').hidden = !began;
+  if (began) {
+    const part = said.total ? said.done / said.total : said.events ? said.position / said.events : null;
+    if (part === null) $('bar').removeAttribute('value');
+    else $('bar').value = part;
+    const many = said.total ? `${said.done.toLocaleString('en')} of ${said.total.toLocaleString('en')} requests` : plural(said.done, 'request');
+    $('progress-text').textContent = `${short(said.now_ps)} simulated, event ${said.position.toLocaleString('en')}, ${many} done, ${said.wall_s} s` + (said.eta_s === null ? '' : `, ETA ${said.eta_s} s`);
+    if (said.running === view.s && performance.now() - drawnAt > 700) { drawnAt = performance.now(); load(); }
+  } else if (runs) {
+    resting.splice(0).forEach((done) => done());
+    refresh();
+  } else if (news && view.here) refresh();
+  runs = began;
+}
+
+// Keys and buttons -----------------------------------------------------------------------------------
+const KEYS = { s: 'step', b: 'back', n: 'next', f: 'finish', c: 'continue', r: 'reverse-continue' };
+function typed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select, textarea, dialog')) return;
+  const act = {
+    '+': () => zoom(0.5), '=': () => zoom(0.5), '-': () => zoom(2), 0: showAll, '.': showHere,
+    p: () => heard(answer('/api/pause', { method: 'POST', body: '{}' })), g: () => $('go-to').focus(), '?': () => $('keys').showModal(),
+  }[event.key] || (KEYS[event.key] && (() => press(KEYS[event.key])));
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+function press(name) {
+  const made = document.querySelector(`[data-move="${name}"]`);
+  if (!made.disabled) made.click();
+}
+function tabKeys(event) {
+  const all = [...document.querySelectorAll('[role=tab]')], by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  const next = all[(all.indexOf(document.activeElement) + by + all.length) % all.length];
+  next.focus();
+  next.click();
+}
+
+async function start() {
+  for (const made of document.querySelectorAll('[data-move]')) made.addEventListener('click', () => move(made.dataset.move));
+  for (const made of document.querySelectorAll('[data-zoom]')) made.addEventListener('click', { in: () => zoom(0.5), out: () => zoom(2), here: showHere, all: showAll }[made.dataset.zoom]);
+  for (const made of document.querySelectorAll('[role=tab]')) made.addEventListener('click', () => tab(made.id.slice('tab-'.length)));
+  $('tabs').addEventListener('keydown', tabKeys);
+  $('pause').addEventListener('click', () => heard(answer('/api/pause', { method: 'POST', body: '{}' })));
+  $('go').addEventListener('submit', (event) => { event.preventDefault(); move('seek', $('go-to').value.trim()); });
+  $('stop-form').addEventListener('submit', async (event) => { event.preventDefault(); await addStop($('stop-text').value); $('stop-text').value = ''; });
+  $('help').addEventListener('click', () => $('keys').showModal());
+  document.addEventListener('keydown', typed);
+  $('legend').append(...Object.entries(PHASES).map(([name, colour]) => el('span', {}, key(colour), name)), el('span', {}, 'Instances and what is done for them have a colour each; shaded: what lies ahead.'));
+  renderHere(await ask('here'));
+  showAll();
+  listen();
+  hear();
+  await refresh(false);
+  document.body.dataset.ready = 'yes';
+}
+start();
