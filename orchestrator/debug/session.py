@@ -8,7 +8,7 @@ components are asked only beyond what has happened so far, so going back and for
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,8 @@ from .tape import MemoryTape
 from .timeline import Timeline
 
 FIRST_SPACING = 256  # events between two checkpoints, doubled whenever there are MOST of them
-MOST = 48
+MOST = 128
+PIECE = 128  # events of a search, before whoever waits may do something else
 
 
 class DebugSession:
@@ -74,9 +75,7 @@ class DebugSession:
             raise
 
     @classmethod
-    def live(
-        cls, scenario: Scenario, inputs: Inputs, source: Source, timeline: Timeline | None = None
-    ) -> DebugSession:
+    def live(cls, scenario: Scenario, inputs: Inputs, source: Source, timeline: Timeline | None = None) -> DebugSession:
         """A run whose components answer."""
         tape = MemoryTape()
         return cls(scenario, inputs, TapingSource(source, tape), tape, timeline=timeline)
@@ -227,13 +226,31 @@ class DebugSession:
 
     def back_to(self) -> str:
         """Back to the latest position before this one at which a stop is hit, or else to the start."""
-        end = self.position
-        self.hit = []
+        search = self.searching_back()
+        while True:
+            try:
+                next(search)
+            except StopIteration as found:
+                return str(found.value)
+
+    def searching_back(self) -> Generator[None, None, str]:
+        """`back_to` in pieces of some ten milliseconds; the session is somewhere in the past meanwhile.
+
+        Interrupted it goes to where it was.
+        """
+        here = end = self.position
+        self.hit, self.interrupted = [], False
         for start in sorted((n for n in self._checkpoints if n < end), reverse=True):
             self._restore(start)
             last: tuple[int, str, list[Stop]] | None = None
             before = self.stops.before(self)
             while self.position + 1 < end and self.event is not None:
+                if self.position % PIECE == 0:
+                    yield
+                if self.interrupted:
+                    self.interrupted = False
+                    self.seek(here)
+                    return self._rest("interrupted")
                 self.step()
                 found = self.stops.hit(self, before, count=False)
                 before = self.stops.before(self)
@@ -350,6 +367,10 @@ class DebugSession:
     def value(self, path: str) -> Any:
         """The state at a path; raises InputError."""
         return state.resolve(state.tree(self.simulation, self.inside.component_state), path)
+
+    def request_state(self, request: int) -> str | None:
+        found = state.find(self.simulation, request)
+        return found[1].state if found else None
 
     def preemptions(self) -> int:
         return sum(replica.engine.counts.preemptions for replica in self.simulation.replicas)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ..coupling.port import layers
 from ..lowering.work import Work
+from ..serving.interface import Step
 from ..serving.replica import Replica
 from ..serving.request_state import RequestState
-from ..serving.interface import Step
 from ..units import MAX_PS
 
 MOVING = "K and V move"
@@ -153,7 +153,8 @@ class Timeline:
         start_ps: int,
         took_ps: int,
     ) -> None:
-        self._did(component, instance, layers(items), step, start_ps, took_ps)
+        if self._news:
+            self._did(component, instance, layers(items), step, start_ps, took_ps)
 
     def operations_folded(
         self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int

@@ -49,7 +49,7 @@ MOVES: dict[str, Move] = {
     "finish": lambda viewer, shown, arg: shown.moves.finish(arg.split()),
     "back": lambda viewer, shown, arg: shown.moves.back(number(arg or "1")),
     "back-in-time": lambda viewer, shown, arg: shown.moves.back_in_time(),
-    "reverse-continue": lambda viewer, shown, arg: shown.session.back_to(),
+    "reverse-continue": lambda viewer, shown, arg: viewer.search_back(shown),
     "restart": lambda viewer, shown, arg: shown.moves.restart(number(arg)),
 }
 
@@ -97,7 +97,7 @@ def change_stop(viewer: Viewer, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def fork(viewer: Viewer, asked: dict[str, Any]) -> dict[str, Any]:
-    """Another future: ``path`` with ``value`` from ``start`` on or from ``here``. Returns its number. Raises InputError."""
+    """Another future: ``path`` with ``value`` from the ``start`` on or from ``here``; its number. Raises InputError."""
     shown, path, value = _shown(viewer, asked), _text(asked, "path"), _text(asked, "value")
     viewer.rest(shown)
     session, since = shown.session, _text(asked, "since", "here")

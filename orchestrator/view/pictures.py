@@ -78,16 +78,17 @@ def timeline(shown: Shown, from_ps: int, span_ps: int, width: int) -> dict[str, 
     session, line = shown.session, shown.timeline
     wanted = [("instance", unit.name) for unit in session.simulation.units]
     wanted += [("component", spec.name) for spec in session.simulation.specs]
-    tracks = []
+    tracks: list[dict[str, Any]] = []
+    used: set[int] = set()
     for group, name in [*wanted, ("requests", "")]:
         rows = line.window(group, name, from_ps, span_ps, width)
         tracks.append({"group": group, "name": name, "rows": rows})
-    used = {label for track in tracks for row in track["rows"] for label in row["label"]}  # type: ignore[attr-defined]
+        used.update(label for row in rows for label in row["label"])
     return {
         "from_ps": str(from_ps),
         "span_ps": str(span_ps),
         "tracks": tracks,
-        "labels": {str(number): line.labels[number] for number in used},
+        "labels": {str(number): line.labels[number] for number in sorted(used)},
         "end_ps": str(_end_ps(session)),
     }
 

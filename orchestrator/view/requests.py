@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import zip_longest
 from typing import Any
 
@@ -14,6 +15,7 @@ from .viewer import Shown
 
 SHOWN = 200  # requests under way, and as many that are done
 STEPS = 5  # of its longest steps
+CHANGED = 20  # requests that fare most differently in another future
 HELD = 8  # holders that are named
 
 
@@ -25,15 +27,14 @@ def listing(shown: Shown) -> dict[str, Any]:
     for number in under_way[:SHOWN]:
         data = state.request(simulation, str(number))
         alive.append({"id": number, "state": data["state"], "engine": data["engine"], "produced": data["produced"]})
-    rows = []
-    for one in simulation.recorder.done:
+    done = sorted(simulation.recorder.done, key=lambda one: (one.request.arrival_ps - one.end_ps, one.request.id))
+    slowest = []
+    for one in done[:SHOWN]:
         took, first = one.end_ps - one.request.arrival_ps, one.first_token_ps - one.request.arrival_ps
-        rows.append({"id": one.request.id, "latency_ps": str(took), "ttft_ps": str(first)})
-    rows.sort(key=lambda row: (-int(row["latency_ps"]), row["id"]))
+        slowest.append({"id": one.request.id, "latency_ps": str(took), "ttft_ps": str(first)})
     failed = [{"id": one.state.request.id, "reason": one.reason} for one in simulation.recorder.failed[:SHOWN]]
-    return {"alive": alive, "more": max(0, len(under_way) - SHOWN), "slowest": rows[:SHOWN], "done": len(rows)} | {
-        "failed": failed
-    }
+    more = max(0, len(under_way) - SHOWN)
+    return {"alive": alive, "more": more, "slowest": slowest, "done": len(done), "failed": failed}
 
 
 def because_of(shown: Shown, request: int) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def because_of(shown: Shown, request: int) -> dict[str, Any]:
 
 def _held(answer: LatencySplit, key: tuple[str, str]) -> list[dict[str, Any]]:
     """Shares of who held what a wait waited for, the largest first."""
-    held = answer.held.get(key, {})
+    held = answer.held.get(key, Counter())
     whole = sum(held.values())
     first = sorted(held.items(), key=lambda item: (-item[1], item[0]))[:HELD]
     return [{"request": number, "share": units / whole} for number, units in first] if whole else []
@@ -97,11 +98,13 @@ def compare(one: Shown, other: Shown) -> dict[str, Any]:
     for number in sorted(ends[0].keys() & ends[1].keys()):
         took = [s[number].end_ps - s[number].request.arrival_ps for s in ends]
         if took[0] != took[1]:
-            changed.append({"id": number, "one_ps": str(took[0]), "other_ps": str(took[1])})
-    changed.sort(key=lambda row: (-abs(int(row["other_ps"]) - int(row["one_ps"])), row["id"]))
-    both = len(ends[0].keys() & ends[1].keys())
-    return {"sides": sides, "parts_at": _parting(one.session, other.session), "both": both} | {
-        "changed": changed[:20],
+            changed.append((number, *took))
+    changed.sort(key=lambda row: (-abs(row[2] - row[1]), row[0]))
+    return {
+        "sides": sides,
+        "parts_at": _parting(one.session, other.session),
+        "both": len(ends[0].keys() & ends[1].keys()),
+        "changed": [{"id": n, "one_ps": str(a), "other_ps": str(b)} for n, a, b in changed[:CHANGED]],
         "changed_count": len(changed),
     }
 

@@ -1,7 +1,7 @@
 """HTTP on loopback: the page, what it asks, and how it hears of a run under way.
 
-Whoever asks must know the token, which only the address printed at the start has. What another site's script in the same
-browser could send is refused besides: another Host (a name made to lead here), another Origin.
+Whoever asks must know the token, which only the address printed at the start has. What another site's script in the
+same browser could send is refused besides: another Host (a name made to lead here), another Origin.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Refused(Exception):
 class Handler(BaseHTTPRequestHandler):
     """One connection of a browser's."""
 
-    server: Server  # type: ignore[assignment]
+    server: Server
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "metronome", ""
     timeout = 60
@@ -205,7 +205,8 @@ class Handler(BaseHTTPRequestHandler):
         viewer, seen = self.server.viewer, -1
         while True:
             with viewer.changed:
-                viewer.changed.wait_for(lambda: viewer.version != seen, HEARTBEAT_S)
+                if viewer.version == seen:
+                    viewer.changed.wait(HEARTBEAT_S)
                 seen, progress = viewer.version, viewer.progress
             self.wfile.write(b"data: " + orjson.dumps({"version": seen, **progress}) + b"\n\n")
             self.wfile.flush()

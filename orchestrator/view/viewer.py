@@ -21,6 +21,7 @@ from ..debug.timeline import Timeline
 from ..errors import InputError
 
 SLICE_S = 0.04  # of a run, before questions are answered
+GOING = "it goes on"
 MOST = 4  # sessions open at once: each holds a run and its checkpoints
 T = TypeVar("T")
 
@@ -60,11 +61,11 @@ class Shown:
 
 @dataclass(slots=True)
 class Running:
-    """A session that runs: until a stop, or if ``stops`` is not set until ``until`` gives a reason or the end."""
+    """A session on its way. ``piece`` takes it on for some time; it gives a reason where the session rests."""
 
     shown: Shown
-    stops: bool
-    until: Callable[[], str | None]
+    piece: Callable[[], str | None]
+    back: bool
     began_s: float
     had_done: int
 
@@ -130,10 +131,36 @@ class Viewer:
     # Running --------------------------------------------------------------------------------------
 
     def run(self, shown: Shown, stops: bool = True, until: Callable[[], str | None] = lambda: None) -> None:
-        """Let a session run from now on, in slices."""
+        """Let a session run: to a stop, or without ``stops`` to where ``until`` gives a reason, or to the end."""
+        session = shown.session
+
+        def piece() -> str | None:
+            deadline = monotonic() + SLICE_S
+            reason = session.run(lambda: until() or (GOING if monotonic() > deadline else None), stops)
+            return None if reason == GOING else reason
+
+        self._begin(shown, piece)
+
+    def search_back(self, shown: Shown) -> None:
+        """Let a session go back to the last stop before."""
+        search = shown.session.searching_back()
+
+        def piece() -> str | None:
+            deadline = monotonic() + SLICE_S
+            try:
+                while monotonic() < deadline:
+                    next(search)
+            except StopIteration as found:
+                return str(found.value)
+            return None
+
+        self._begin(shown, piece, back=True)
+
+    def _begin(self, shown: Shown, piece: Callable[[], str | None], back: bool = False) -> None:
+        """The first piece at once: what is near is there when the click is answered."""
         self._paused = False
-        self.running = Running(shown, stops, until, monotonic(), _done(shown.session))
-        self.tell()
+        self.running = Running(shown, piece, back, monotonic(), _done(shown.session))
+        self._go_on(self.running)
 
     def pause(self) -> None:
         """From any thread: whatever runs rests before its next event."""
@@ -141,18 +168,16 @@ class Viewer:
         for shown in list(self.shown.values()):
             shown.session.interrupted = True
 
-    def _slice(self, running: Running) -> None:
-        session, deadline = running.shown.session, monotonic() + SLICE_S
-
-        def until() -> str | None:
-            return running.until() or (" " if monotonic() > deadline else None)
-
-        reason = "interrupted" if self._paused else session.run(until, running.stops)
-        if reason == " ":
-            self.tell()
-            return
-        running.shown.reason = reason.strip()
-        self.running = None
+    def _go_on(self, running: Running) -> None:
+        session, reason = running.shown.session, None
+        if self._paused and not running.back:
+            reason = "interrupted"
+        else:
+            session.interrupted = self._paused
+            reason = running.piece()
+        if reason is not None:
+            running.shown.reason = reason.strip()
+            self.running = None
         self.tell()
 
     def tell(self) -> None:
@@ -168,11 +193,13 @@ class Viewer:
             return {"running": None, "sessions": list(self.shown)}
         session = running.shown.session
         number = next(n for n, shown in self.shown.items() if shown is running.shown)
-        done, total, wall_s = _done(session), self.opener.total, monotonic() - running.began_s
+        done, wall_s = _done(session), monotonic() - running.began_s
+        total = None if running.back else self.opener.total
         ahead, went = (total or 0) - done, done - running.had_done
         known = session.frontier if session.position < session.frontier else None
         return {
             "running": number,
+            "back": running.back,
             "sessions": list(self.shown),
             "position": session.position,
             "events": known,
@@ -198,7 +225,7 @@ class Viewer:
                 job, answer = self._inbox.get(block=self.running is None)
             except Empty:
                 if self.running:
-                    self._slice(self.running)
+                    self._go_on(self.running)
                 continue
             try:
                 answer.set_result(job())

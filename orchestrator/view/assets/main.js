@@ -55,11 +55,11 @@ function progress(said) {
   $('progress').hidden = !began;
   $('pause').hidden = !began;
   if (began) {
-    const part = said.total ? said.done / said.total : said.events ? said.position / said.events : null;
+    const part = said.back ? null : said.total ? said.done / said.total : said.events ? said.position / said.events : null;
     if (part === null) $('bar').removeAttribute('value');
     else $('bar').value = part;
     const many = said.total ? `${said.done.toLocaleString('en')} of ${said.total.toLocaleString('en')} requests` : plural(said.done, 'request');
-    $('progress-text').textContent = `${short(said.now_ps)} simulated, event ${said.position.toLocaleString('en')}, ${many} done, ${said.wall_s} s` + (said.eta_s === null ? '' : `, ETA ${said.eta_s} s`);
+    $('progress-text').textContent = said.back ? `searching back, at event ${said.position.toLocaleString('en')}` : `${short(said.now_ps)} simulated, event ${said.position.toLocaleString('en')}, ${many} done, ${said.wall_s} s` + (said.eta_s === null ? '' : `, ETA ${said.eta_s} s`);
     if (said.running === view.s && performance.now() - drawnAt > 700) { drawnAt = performance.now(); load(); }
   } else if (runs) {
     resting.splice(0).forEach((done) => done());
