@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from ..debug.session import DebugSession
 from ..debug.timeline import Timeline
-from ..errors import InputError
+from ..errors import InputError, NoEffectWarning
 from ..record.recording import JOURNAL, Recording
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load, of_mapping
@@ -23,6 +26,7 @@ class Opener:
         """Raises InputError."""
         path = Path(named) if named else None
         self._recording: Recording | None = None
+        again = False
         if path and ((path / JOURNAL).is_file() or (path / "recording" / JOURNAL).is_file()):
             if overrides or seed is not None:
                 raise InputError("view", "--set, --seed", None, "a recording cannot be changed; view the scenario")
@@ -30,10 +34,11 @@ class Opener:
             self.scenario, self.inputs = self._recording.scenario, self._recording.inputs
         else:
             if path and (path / "result.json").is_file():
-                named = str(path / "scenario.yaml")  # a run that was not recorded: it is run again
+                named, again = str(path / "scenario.yaml"), True  # a run that was not recorded: it is run again
             self.scenario, folder = load(named, overrides, seed)
             self.inputs = Inputs(folder)
         self.title = "recording" if self._recording else "run"
+        self._said = again or self.recorded
         self.total = requests_of(self.scenario)
 
     @property
@@ -43,15 +48,26 @@ class Opener:
     def open(self, timeline: Timeline) -> DebugSession:
         if self._recording:
             return DebugSession.recorded(self._recording, timeline)
-        return DebugSession.live(self.scenario, self.inputs, LiveSource(), timeline)
+        with self._quiet():
+            return DebugSession.live(self.scenario, self.inputs, LiveSource(), timeline)
 
     def fork(self, session: DebugSession, timeline: Timeline) -> DebugSession:
-        return session.fork(LiveSource(), timeline)
+        with self._quiet():
+            return session.fork(LiveSource(), timeline)
 
     def again(self, session: DebugSession, path: str, value: str, timeline: Timeline) -> DebugSession:
         content = session.simulation.scenario.model_dump(mode="json", exclude_unset=True)
         changed = of_mapping(content, [f"{path}={value}"])
-        return DebugSession.live(changed, self.inputs, LiveSource(), timeline)
+        with self._quiet():
+            return DebugSession.live(changed, self.inputs, LiveSource(), timeline)
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """What has no effect was said when the run was made, and what a run leaves names every field there is."""
+        with warnings.catch_warnings():
+            if self._said:
+                warnings.simplefilter("ignore", NoEffectWarning)
+            yield
 
 
 @click.command("view")

@@ -43,12 +43,12 @@ class Row:
         return not self.end or OPEN != self.end[-1] <= time_ps
 
     def add(self, start: int, end: int, begun: int, label: int, about: int) -> int:
-        for column, value in zip(
-            (self.start, self.end, self.begun, self.ended, self.label, self.about),
-            (start, end, begun, begun if end != OPEN else OPEN, label, about),
-            strict=True,
-        ):
-            column.append(value)
+        self.start.append(start)
+        self.end.append(end)
+        self.begun.append(begun)
+        self.ended.append(OPEN if end == OPEN else begun)
+        self.label.append(label)
+        self.about.append(about)
         return len(self.start) - 1
 
     def close(self, index: int, end: int, ended: int) -> None:

@@ -15,7 +15,7 @@ from ..errors import InputError, MetronomeError
 from ..report.html.cluster import draw
 from .viewer import Shown, Viewer
 
-LONGEST_CHAIN = 400  # causes drawn, of which
+LONGEST_CHAIN = 150  # causes drawn, of which
 ROOTS = 4  # are the first ones
 NEAR = 12  # events before and after
 NODES = 500  # below a node of the state
@@ -26,6 +26,7 @@ def here(viewer: Viewer, shown: Shown) -> dict[str, Any]:
     session = shown.session
     sessions = [{"number": n, "title": other.title} for n, other in viewer.shown.items()]
     return {
+        "version": viewer.version,
         "title": shown.title,
         "scenario": session.simulation.scenario.name,
         "sessions": sessions,

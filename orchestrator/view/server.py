@@ -107,6 +107,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "metronome", ""
     timeout = 60
+    wbufsize, disable_nagle_algorithm = -1, True  # an answer is one packet, or the browser waits 40 ms for its rest
 
     def log_message(self, *args: object) -> None:
         """Addresses with tokens belong in no log."""

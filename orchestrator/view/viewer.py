@@ -21,6 +21,7 @@ from ..debug.timeline import Timeline
 from ..errors import InputError
 
 SLICE_S = 0.04  # of a run, before questions are answered
+WAKE_S = 0.2  # a signal that comes as the thread falls asleep is seen after this time
 GOING = "it goes on"
 MOST = 4  # sessions open at once: each holds a run and its checkpoints
 T = TypeVar("T")
@@ -222,7 +223,7 @@ class Viewer:
         """Do what is asked, until KeyboardInterrupt."""
         while True:
             try:
-                job, answer = self._inbox.get(block=self.running is None)
+                job, answer = self._inbox.get(timeout=WAKE_S) if self.running is None else self._inbox.get_nowait()
             except Empty:
                 if self.running:
                     self._go_on(self.running)

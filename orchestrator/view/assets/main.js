@@ -7,9 +7,11 @@ async function move(verb, arg = '') {
   if (!view.here.running) await refresh(false);
 }
 async function refresh(again = true) {
-  if (again) renderHere(await ask('here'));
+  const [here, chain, events] = await Promise.all([again ? ask('here') : view.here, ask('chain'), ask('events'), loadTab()]);
+  if (again) renderHere(here);
+  renderChain(chain);
+  renderEvents(events);
   follow();
-  await Promise.all([loadChain(), loadEvents(), loadTab()]);
 }
 const atRest = () => new Promise((done) => resting.push(done));
 
@@ -50,8 +52,7 @@ async function hear() {
   }
 }
 function progress(said) {
-  const news = said.version !== seen, began = said.running !== null;
-  seen = said.version;
+  const began = said.running !== null;
   $('progress').hidden = !began;
   $('pause').hidden = !began;
   if (began) {
@@ -64,7 +65,9 @@ function progress(said) {
   } else if (runs) {
     resting.splice(0).forEach((done) => done());
     refresh();
-  } else if (news && view.here) refresh();
+  } else if (view.here) {  // another page, most likely: what this one has done it knows from the answer
+    setTimeout(() => { if (said.version > seen && !runs) refresh(); }, 250);
+  }
   runs = began;
 }
 

@@ -1,6 +1,7 @@
 // What is at the moment: the event, its causes, stops, engines, messages, the tree of state.
 function renderHere(here) {
   view.here = here;
+  seen = Math.max(seen, here.version);
   document.title = `${here.scenario} - Metronome view`;
   $('title').textContent = here.scenario;
   const modes = { live: 'live', past: 'past: all of it is known', recording: 'recording', end: 'end of the run' };
@@ -50,16 +51,13 @@ function eventRow(event, current) {
   made.append(el('span', {}, String(event.number)), el('span', {}, ms(event.time_ps)), el('span', {}, `${event.source}: ${event.kind} ${event.about}`));
   return el('li', {}, made);
 }
-async function loadEvents() {
-  const data = await ask('events');
+function renderEvents(data) {
   $('events').replaceChildren(...data.events.map((event) => eventRow(event, event.number === data.position)));
   const current = $('events').querySelector('[aria-current]');
   if (current) $('events').scrollTop = current.offsetTop - $('events').offsetTop - 120;
 }
-async function loadChain() {
-  const data = await ask('chain');
+function renderChain(data) {
   line.chain = data.chain;
-  draw();
   const made = data.chain.map((event) => eventRow(event, false));
   if (data.left_out) made.splice(-data.roots, 0, el('li', { class: 'gap' }, `${data.left_out.toLocaleString('en')} more`));
   $('chain').replaceChildren(...made);

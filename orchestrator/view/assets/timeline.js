@@ -27,12 +27,13 @@ const pan = (part) => show(line.from + BigInt(Math.round(Number(line.span) * par
 function showHere() {
   if (view.here) show(big(view.here.now_ps) - line.span / 2n, line.span);
 }
-// The present event stays in sight.
+// The present event stays in sight. What is known is asked for again only where more is known than before.
 function follow() {
-  const now = big(view.here.now_ps);
-  if (line.whole) { showAll(); return; }
-  if (now < line.from || now > line.from + line.span) showHere();
+  const now = big(view.here.now_ps), known = `${view.s} ${beside()} ${view.here.frontier}`;
+  if (!line.whole && (now < line.from || now > line.from + line.span)) showHere();
+  else if (known === line.known) { arrange(); draw(); } else if (line.whole) showAll();
   else load();
+  line.known = known;
 }
 
 async function load() {
