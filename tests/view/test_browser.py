@@ -42,8 +42,7 @@ class Page:
 
     def rest(self) -> str:
         """Until nothing is under way: neither a run nor a question."""
-        self.page.wait_for_selector("#progress", state="hidden")
-        self.page.wait_for_load_state("domcontentloaded")
+        self.page.wait_for_selector("body:not([data-busy])")
         self.page.wait_for_selector("#panel:not([aria-busy])")
         return self.text("#where")
 

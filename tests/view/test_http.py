@@ -103,7 +103,7 @@ def test_a_move_leads_where_the_console_s_does(ended, verb, arg):
 
 
 def test_stops_are_those_of_the_console(ended):
-    served, session = ended
+    served, _ = ended
     served.move("start")
     served.post("stop", text="break uplink-1:send if time > 2s")
     here = served.move("continue")

@@ -2,11 +2,21 @@
 const LOADERS = { engines: loadEngines, requests: loadRequests, cluster: loadCluster, messages: loadMessages, state: loadState, futures: loadFutures };
 let seen = -1, runs = false, drawnAt = 0, resting = [], loading = 0;
 
-async function move(verb, arg = '') {
-  renderHere(await act('move', { verb, arg }));
-  if (!view.here.running) await refresh(false);
+let busy = 0;
+// Until nothing is under way any more: neither a run nor a question of this page.
+async function during(job) {
+  busy += 1;
+  mark();
+  try { await job(); } finally { busy -= 1; mark(); }
 }
-async function refresh(again = true) {
+const mark = () => document.body.toggleAttribute('data-busy', busy > 0 || runs || Boolean(view.here?.running));
+
+const move = (verb, arg = '') => during(async () => {
+  renderHere(await act('move', { verb, arg }));
+  if (!view.here.running) await look(false);
+});
+const refresh = () => during(() => look(true));
+async function look(again) {
   const [here, chain, events] = await Promise.all([again ? ask('here') : view.here, ask('chain'), ask('events'), loadTab()]);
   if (again) renderHere(here);
   renderChain(chain);
@@ -38,6 +48,12 @@ async function tab(name) {
 }
 
 // A run under way ------------------------------------------------------------------------------------
+async function hearing() {
+  for (;;) {
+    try { await hear(); } catch { /* tried again below; what is asked meanwhile says that nobody answers */ }
+    await new Promise((done) => setTimeout(done, 2000));
+  }
+}
 async function hear() {
   const response = await fetch('/api/progress', { headers: { 'X-Metronome-Token': token } });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -63,12 +79,13 @@ function progress(said) {
     $('progress-text').textContent = said.back ? `searching back, at event ${said.position.toLocaleString('en')}` : `${short(said.now_ps)} simulated, event ${said.position.toLocaleString('en')}, ${many} done, ${said.wall_s} s` + (said.eta_s === null ? '' : `, ETA ${said.eta_s} s`);
     if (said.running === view.s && performance.now() - drawnAt > 700) { drawnAt = performance.now(); load(); }
   } else if (runs) {
-    resting.splice(0).forEach((done) => done());
     refresh();
+    resting.splice(0).forEach((done) => done());
   } else if (view.here) {  // another page, most likely: what this one has done it knows from the answer
     setTimeout(() => { if (said.version > seen && !runs) refresh(); }, 250);
   }
   runs = began;
+  mark();
 }
 
 // Keys and buttons -----------------------------------------------------------------------------------
@@ -110,8 +127,8 @@ async function start() {
   renderHere(await ask('here'));
   showAll();
   listen();
-  hear();
-  await refresh(false);
+  hearing();
+  await during(() => look(false));
   document.body.dataset.ready = 'yes';
 }
 start();
