@@ -32,6 +32,7 @@ from .timeline import Timeline
 
 FIRST_SPACING = 256  # events between two checkpoints, doubled whenever there are MOST of them
 MOST = 128
+NEAR = 32
 PIECE = 128  # events of a search, before whoever waits may do something else
 
 
@@ -64,6 +65,9 @@ class DebugSession:
         self.inside = Inside(self)
         self._spacing, self._aside = FIRST_SPACING, False
         self._checkpoints: dict[int, Any] = {}
+        self._near: dict[
+            int, Any
+        ] = {}  # one more a little before where it went last: from there one goes back by steps
         self.marks: dict[int, int] = {}  # the user's checkpoints: number -> event
         self.event: Event | None = None
         try:
@@ -203,10 +207,13 @@ class DebugSession:
         """Rest before that event; raises InputError for one that never comes."""
         if number < 1:
             raise InputError("debugger", "event", number, "events are numbered from 1")
-        best = max((n for n in self._checkpoints if n <= number), default=0)
+        best = max((n for n in (*self._checkpoints, *self._near) if n <= number), default=0)
         if number < self.position or best > self.position + self._spacing:
             self._restore(best)
+        far = number - self.position > 4 * NEAR
         while self.position < number and self.event is not None and not self.failure:
+            if far and self.position == number - NEAR:
+                self._near = {self.position: copy_of(self.simulation, self.event)}
             self.step()
             if self.interrupted:
                 break
@@ -277,7 +284,7 @@ class DebugSession:
 
     def _restore(self, number: int) -> None:
         """Go to a checkpoint, and leave it as it is."""
-        kept, event = self._checkpoints[number]
+        kept, event = self._checkpoints.get(number) or self._near[number]
         self.simulation, self.event = copy_of(kept, event)
         self.failure = None
         self.tape.event = number
@@ -320,6 +327,7 @@ class DebugSession:
         done = self.inside.go_live()
         self.log = self.log[: self.position]
         self._checkpoints = {n: kept for n, kept in self._checkpoints.items() if n <= self.position}
+        self._near.clear()
         self.edits = [kept for kept in self.edits if kept.event <= self.position] + [edit]
         apply(self.simulation, edit)
         return done

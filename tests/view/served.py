@@ -81,7 +81,7 @@ class Served:
             time.sleep(0.02)
         return here
 
-    def move(self, verb: str, arg: str = "", s: int = 1) -> dict:
+    def move(self, verb: str, arg: str = "", s: int = 1, seconds: float = 60) -> dict:
         """A move, and where it has led when it is over."""
         self.post("move", verb=verb, arg=arg, s=s)
-        return self.at_rest(s)
+        return self.at_rest(s, seconds)
