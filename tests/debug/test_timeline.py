@@ -16,7 +16,7 @@ from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.simulation import LiveSource
 
-FEW = {"workload.num_requests": 30}
+FEW = {"workload.num_requests": 20}
 
 
 def opened(name: str, timeline: Timeline | None = None) -> DebugSession:

@@ -160,17 +160,19 @@ def test_stops_are_those_of_the_console(ended):
 )
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(ended, method, path, body, says):
     served, _ = ended
-    before = served.get("here")
+    before = served.get("here") | {"version": 0}
     assert says in served.refused(method, path, body)
-    assert served.get("here") == before
+    assert served.get("here") | {"version": 0} == before
 
 
 def test_looks_are_of_the_moment(ended):
     served, session = ended
     served.move("seek", "474")
     session.seek(474)
-    chain = served.get("chain")["chain"]
-    assert [event["number"] for event in chain] == looks.chain(session, 474)
+    found, causes = served.get("chain"), looks.chain(session, 474)
+    drawn = [event["number"] for event in found["chain"]]
+    assert (drawn[:100], drawn[-4:]) == (causes[:100], causes[-4:])
+    assert len(drawn) + found["left_out"] == len(causes)
     around = served.get("events")
     assert [event["number"] for event in around["events"]] == list(range(462, 487))
     engines = {engine["name"]: engine for engine in served.get("engines")["engines"]}
