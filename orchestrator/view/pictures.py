@@ -15,7 +15,7 @@ from ..errors import InputError, MetronomeError
 from ..report.html.cluster import draw
 from .viewer import Shown, Viewer
 
-LONGEST_CHAIN = 150  # causes drawn, of which
+LONGEST_CHAIN = 60  # causes drawn, of which
 ROOTS = 4  # are the first ones
 NEAR = 12  # events before and after
 NODES = 500  # below a node of the state

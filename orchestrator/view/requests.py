@@ -13,7 +13,7 @@ from ..debug.why_looks import because
 from ..report.metrics import latencies, summary
 from .viewer import Shown
 
-SHOWN = 200  # requests under way, and as many that are done
+SHOWN = 50  # requests under way, and as many that are done
 STEPS = 5  # of its longest steps
 CHANGED = 20  # requests that fare most differently in another future
 HELD = 8  # holders that are named

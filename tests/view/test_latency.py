@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+
 from .served import Served
 from .test_browser import Page
 
@@ -29,12 +32,26 @@ TRIES = """async () => {
 }"""
 
 
+def crowding() -> float:
+    """How much longer than alone a process takes now: 1 where it has a core for itself."""
+    found = []
+    for _ in range(9):
+        wall, own = time.perf_counter(), time.process_time()
+        while time.process_time() - own < 0.03:
+            pass
+        found.append((time.perf_counter() - wall) / 0.03)
+    return max(1.0, statistics.median(found))
+
+
 def test_a_click_is_answered_in_200_ms_on_a_run_of_100_000_events(browser):
-    """From the click until the answer is drawn. Of seven tries of each kind the quickest: others use this machine."""
+    """From the click until the answer is drawn; of seven tries of each kind the quickest, and on a machine that others
+    use as much longer as any work takes there."""
     with Served("slow-link", "--set", "workload.num_requests=1900") as served:
         assert served.move("end", seconds=240)["position"] > 100_000
         with Page(browser, served) as page:
+            crowd = [crowding()]
             took = page.do(TRIES)
+            crowd.append(crowding())
         quickest = {name: round(min(values)) for name, values in took.items()}
         print(quickest, {name: round(max(values)) for name, values in took.items()})
-        assert max(quickest.values()) < 200, quickest
+        assert max(quickest.values()) < 200 * min(crowd), (quickest, crowd)

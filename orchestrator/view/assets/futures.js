@@ -5,7 +5,7 @@ async function loadFutures() {
   const since = el('select', { id: 'fork-since', onchange: () => hint() },
     view.here.mode === 'end' ? null : el('option', { value: 'here' }, `here, event ${view.here.position}`), el('option', { value: 'start' }, 'the start: any field of the scenario'));
   const path = el('input', { id: 'fork-path', list: 'paths', autocomplete: 'off', spellcheck: 'false', required: true, oninput: () => hint() });
-  const said = el('p', { class: 'muted hint', id: 'fork-hint' });
+  const said = el('p', { class: 'muted hint' });
   const hint = () => {
     const now = settable.find((one) => one.path === path.value);
     said.textContent = since.value === 'start' ? 'A path as of --set: cluster.networks.0.bandwidth_gb_s, instances.0.engine.max_num_seqs.'
@@ -22,6 +22,7 @@ async function loadFutures() {
 async function forked(since, path, value) {
   const before = view.s, made = await act('fork', { path, value, since });
   view.other = before;
+  for (const id of ['fork-path', 'fork-value']) $(id).value = '';
   await change(made.session);
 }
 async function change(number) {

@@ -31,7 +31,11 @@ async function loadTab() {
   let made;
   try { made = await LOADERS[wanted](); } catch (error) { if (!(error instanceof Refusal)) throw error; made = [el('p', {}, error.message)]; if (wanted === 'requests') { view.request = null; made.push(...await LOADERS[wanted]()); } }
   if (mine !== loading) return;
+  const typing = [...$('panel').querySelectorAll('[id^=fork-]')].filter((one) => one.value).map((one) => [one.id, one.value]);
+  const focus = document.activeElement?.id;
   $('panel').replaceChildren(...made);
+  for (const [id, value] of typing) if ($(id) && [...($(id).options || [{ value }])].some((one) => one.value === value)) $(id).value = value;
+  if (typing.some(([id]) => id === focus)) $(focus)?.focus();
   $('panel').removeAttribute('aria-busy');
 }
 async function tab(name) {

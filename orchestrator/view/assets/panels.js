@@ -57,7 +57,8 @@ function renderEvents(data) {
   if (current) $('events').scrollTop = current.offsetTop - $('events').offsetTop - 120;
 }
 function renderChain(data) {
-  line.chain = data.chain;
+  const gap = data.left_out ? data.chain.length - data.roots : data.chain.length;
+  line.chain = [data.chain.slice(0, gap), data.chain.slice(gap)];  // nothing is drawn where causes are left out
   const made = data.chain.map((event) => eventRow(event, false));
   if (data.left_out) made.splice(-data.roots, 0, el('li', { class: 'gap' }, `${data.left_out.toLocaleString('en')} more`));
   $('chain').replaceChildren(...made);

@@ -181,7 +181,10 @@ const middle = (source) => {
   return track.y + Math.min(track.height, source === track.name ? track.height : 6) / 2;
 };
 function drawChain(pen, tone) {
-  const seen = line.chain.filter((event) => Math.abs(across(event.time_ps)) < 10 * width());
+  for (const part of line.chain) drawCauses(pen, tone, part);
+}
+function drawCauses(pen, tone, part) {
+  const seen = part.filter((event) => Math.abs(across(event.time_ps)) < 10 * width());
   if (seen.length < 2 || !line.tracks.length) return;
   pen.strokeStyle = tone('--text');
   pen.lineWidth = 1.25;
