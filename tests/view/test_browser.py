@@ -109,7 +109,7 @@ def test_a_session_by_clicks_ends_where_the_console_s_does(browser, cli, tmp_pat
         assert page.event() == end - 1 and "end of the run" in page.text("#where")
         page.click("#names button:has-text('uplink-1')")
         page.click("#picked button:has-text('Stop at every event')")
-        assert "break uplink-1" in page.text("#stops")
+        page.page.wait_for_selector("#stops:has-text('break uplink-1')")
         page.move("reverse-continue")
         assert page.event() == hit
         page.move("reverse-continue")
@@ -133,8 +133,11 @@ def test_a_session_by_clicks_ends_where_the_console_s_does(browser, cli, tmp_pat
         page.page.wait_for_selector("#sessions button[aria-current]")
         page.rest()
         assert page.event() == back
+        assert "As it was" in page.text("#sessions") and page.page.locator("#both").count() == 1
         page.move("continue")
         assert page.event() == last - 1, "both have as many events"
+        assert "They part at event" in page.text("#panel") and "mean latency" in page.text("#panel")
+        page.page.wait_for_selector("#names:has-text('decode, as it was')")
         page.click("#sessions button:has-text('As it was')")
         page.page.wait_for_selector("#sessions span:first-child button[aria-current]")
         page.rest()

@@ -17,8 +17,8 @@ const move = (verb, arg = '') => during(async () => {
 });
 const refresh = () => during(() => look(true));
 async function look(again) {
-  const [here, chain, events] = await Promise.all([again ? ask('here') : view.here, ask('chain'), ask('events'), loadTab()]);
-  if (again) renderHere(here);
+  if (again) renderHere(await ask('here'));  // looks are made of it
+  const [chain, events] = await Promise.all([ask('chain'), ask('events'), loadTab()]);
   renderChain(chain);
   renderEvents(events);
   follow();
