@@ -99,7 +99,7 @@ def test_a_session_by_clicks_ends_where_the_console_s_does(browser, cli, tmp_pat
     script = tmp_path / "script"
     script.write_text(
         "continue\nbreak uplink-1\nreverse-continue\nreverse-continue\nstep\nreverse-step\nwhy 3\n"
-        "set router/policy round-robin\ndelete 1\ncontinue\nwhen\n"
+        "seek 474\nset router/policy round-robin\ndelete 1\ncontinue\nwhen\n"
     )
     done = cli("debug", "slow-link", "-x", script, "--batch")
     assert done.exit_code == 0, done.output
@@ -126,13 +126,17 @@ def test_a_session_by_clicks_ends_where_the_console_s_does(browser, cli, tmp_pat
         page.click("#why summary")
         assert page.text("#why pre").strip() == words.strip(), "the words are the console's"
         assert "the whole, to the picosecond" in page.text("#why")
+        page.page.fill("#go-to", "474")
+        page.page.press("#go-to", "Enter")
+        page.page.wait_for_selector("#where:has-text('event 474')")
         page.click("#tab-futures")
+        page.page.wait_for_selector("#fork-since:has-text('event 474')")
         page.page.fill("#fork-path", "router/policy")
         page.page.fill("#fork-value", "round-robin")
         page.click("#panel button:has-text('Fork')")
         page.page.wait_for_selector("#sessions button[aria-current]")
         page.rest()
-        assert page.event() == back
+        assert page.event() == 474
         assert "As it was" in page.text("#sessions") and page.page.locator("#both").count() == 1
         page.move("continue")
         assert page.event() == last - 1, "both have as many events"
@@ -141,7 +145,7 @@ def test_a_session_by_clicks_ends_where_the_console_s_does(browser, cli, tmp_pat
         page.click("#sessions button:has-text('As it was')")
         page.page.wait_for_selector("#sessions span:first-child button[aria-current]")
         page.rest()
-        assert page.event() == back, "the run as it was rests where it did"
+        assert page.event() == 474, "the run as it was rests where it did"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)], ids=str)
