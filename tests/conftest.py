@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -80,6 +81,19 @@ def need_tool(name: str) -> None:
 
     if not environment.installed(name):
         missing(f"{name}: metronome tools install {name}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the dev dependencies")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        missing("Chromium (Debian: apt install chromium)")
+    with playwright.sync_playwright() as session:
+        started = session.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 class Cli:

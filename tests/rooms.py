@@ -255,6 +255,12 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.lowering.work",  # what a step is made of
         "orchestrator.workload.randomness",  # seeded streams
     ),
+    "orchestrator.view": (  # a front of the debugger: what it shows it asks a session
+        *LEAVES,
+        "orchestrator.debug",
+        "orchestrator.report",
+        "orchestrator.report.html",
+    ),
     "orchestrator.api": (
         *LEAVES,
         "orchestrator.record",
@@ -310,6 +316,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
         "orchestrator.serving.refusals",  # `validate` says which requests cannot be served
         "orchestrator.simulation",
+        "orchestrator.view",
         "orchestrator.workload.request",
     ),
 }
@@ -326,7 +333,7 @@ OUTSIDERS = {
     ),
     "docker": ("orchestrator.coupling.launch",),
     "click": ("orchestrator.cli",),
-    "jinja2": ("orchestrator.report.html", "orchestrator.sweep"),
+    "jinja2": ("orchestrator.report.html", "orchestrator.sweep", "orchestrator.view"),
     "optuna": ("orchestrator.sweep",),
     "perfetto": ("orchestrator.instruments",),
     "rich": ("orchestrator.cli", "orchestrator.report"),

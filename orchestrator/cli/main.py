@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": ("plan_cluster", "Find the cheapest cluster that holds a load under an SLO."),
     "report": ("report", "Write a run's report.html, or several runs side by side."),
     "debug": ("debug", "Step through a run both ways, and ask why."),
+    "view": ("view", "See a run in a browser, step through it, ask why."),
     "replay": ("replay", "Run a recording again without its components."),
     "diff": ("diff", "Find where two recordings first differ."),
     "validate": ("validate", "Check a scenario without simulating it."),

@@ -89,7 +89,7 @@ def command(
 
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
-    with progress_bar(quiet, _requests(loaded)) as progress:
+    with progress_bar(quiet, requests_of(loaded)) as progress:
         ways = (record, trace, settle_memory, strict, recording)
         result, failure = execute(loaded, folder, output, started, progress, *ways)
     for text in result.metrics["metronome"].get("warnings", ()):
@@ -130,7 +130,7 @@ def _to_resume(path: Path, scenario: str | None, output: Path | None) -> tuple[R
     return found, loaded, output
 
 
-def _requests(scenario: Scenario) -> int | None:
+def requests_of(scenario: Scenario) -> int | None:
     """How many there will be, where the scenario says; a file is read as the run goes."""
     said: int | None = getattr(scenario.workload, "num_requests", None)
     limits = [number for number in (said, scenario.workload.limit) if number is not None]

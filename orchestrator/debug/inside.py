@@ -194,12 +194,15 @@ class Inside:
             if link.position > 1 and link.position not in taken:
                 taken[link.position] = link.live.opened.snapshot()
 
-    def go_live(self) -> str:
-        """Bring every component to this moment, and forget what came after it. Returns what that took."""
+    def go_live(self, fresh: bool = False) -> str:
+        """Bring every component to this moment, and forget what came after it. Returns what that took.
+
+        ``fresh``: none of them has been told anything yet.
+        """
         said = []
         brought: list[tuple[TapedLink, Link]] = []  # replaced only when all could be rebuilt
         for link in self._session.taped_links():
-            if self._at_frontier(link):
+            if self._at_frontier(link) and not fresh:
                 continue
             if not self._root(link.name).live.there:
                 raise InputError(

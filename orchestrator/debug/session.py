@@ -8,7 +8,7 @@ components are asked only beyond what has happened so far, so going back and for
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,9 +28,12 @@ from .expressions import Names
 from .inside import Inside
 from .stops import Stop, Stops
 from .tape import MemoryTape
+from .timeline import Timeline
 
 FIRST_SPACING = 256  # events between two checkpoints, doubled whenever there are MOST of them
-MOST = 48
+MOST = 128
+NEAR = 32
+PIECE = 128  # events of a search, before whoever waits may do something else
 
 
 class DebugSession:
@@ -46,19 +49,25 @@ class DebugSession:
         source: Source,
         tape: MemoryTape | None = None,
         log: list[Row] | None = None,
+        timeline: Timeline | None = None,
+        edits: Sequence[Edit] = (),
     ) -> None:
         self.tape = tape or MemoryTape()
         self.log = list(log or [])  # every event so far, as it happened; number N at N - 1
         self.stops = Stops()
-        self.edits: list[Edit] = []
+        self.edits = list(edits)
+        self.timeline = timeline
         self.failure: MetronomeError | None = None
         self.interrupted = False
         self.reason = "start"
         self.hit: list[Stop] = []
-        self.simulation = Simulation(scenario, inputs, source, rewindable=True)
+        self.simulation = Simulation(scenario, inputs, source, [timeline] if timeline else [], rewindable=True)
         self.inside = Inside(self)
         self._spacing, self._aside = FIRST_SPACING, False
         self._checkpoints: dict[int, Any] = {}
+        self._near: dict[
+            int, Any
+        ] = {}  # one more a little before where it went last: from there one goes back by steps
         self.marks: dict[int, int] = {}  # the user's checkpoints: number -> event
         self.event: Event | None = None
         try:
@@ -70,20 +79,20 @@ class DebugSession:
             raise
 
     @classmethod
-    def live(cls, scenario: Scenario, inputs: Inputs, source: Source) -> DebugSession:
+    def live(cls, scenario: Scenario, inputs: Inputs, source: Source, timeline: Timeline | None = None) -> DebugSession:
         """A run whose components answer."""
         tape = MemoryTape()
-        return cls(scenario, inputs, TapingSource(source, tape), tape)
+        return cls(scenario, inputs, TapingSource(source, tape), tape, timeline=timeline)
 
     @classmethod
-    def recorded(cls, recording: Recording) -> DebugSession:
+    def recorded(cls, recording: Recording, timeline: Timeline | None = None) -> DebugSession:
         """A recorded run; nothing is asked of any component."""
         blocks = list(recording.journal.blocks())
         tape = MemoryTape(exchange for block in blocks for exchange in block.exchanges)
         for block in blocks:
             tape.incidents |= block.incidents
         rows = [row for block in blocks for row in block.rows]
-        return cls(recording.scenario, recording.inputs, recording.source(tape), tape, rows)
+        return cls(recording.scenario, recording.inputs, recording.source(tape), tape, rows, timeline)
 
     def __enter__(self) -> DebugSession:
         return self
@@ -132,6 +141,8 @@ class DebugSession:
         """Let the present event act. Raises nothing: a failure ends the run here."""
         if self.event is None or self.failure:
             return
+        if self.timeline:
+            self.timeline.acts(self.position)
         try:
             self.event.action()
             self._fetch()
@@ -196,10 +207,13 @@ class DebugSession:
         """Rest before that event; raises InputError for one that never comes."""
         if number < 1:
             raise InputError("debugger", "event", number, "events are numbered from 1")
-        best = max((n for n in self._checkpoints if n <= number), default=0)
+        best = max((n for n in (*self._checkpoints, *self._near) if n <= number), default=0)
         if number < self.position or best > self.position + self._spacing:
             self._restore(best)
+        far = number - self.position > 4 * NEAR
         while self.position < number and self.event is not None and not self.failure:
+            if far and self.position == number - NEAR:
+                self._near = {self.position: copy_of(self.simulation, self.event)}
             self.step()
             if self.interrupted:
                 break
@@ -219,13 +233,31 @@ class DebugSession:
 
     def back_to(self) -> str:
         """Back to the latest position before this one at which a stop is hit, or else to the start."""
-        end = self.position
-        self.hit = []
+        search = self.searching_back()
+        while True:
+            try:
+                next(search)
+            except StopIteration as found:
+                return str(found.value)
+
+    def searching_back(self) -> Generator[None, None, str]:
+        """`back_to` in pieces of some ten milliseconds; the session is somewhere in the past meanwhile.
+
+        Interrupted it goes to where it was.
+        """
+        here = end = self.position
+        self.hit, self.interrupted = [], False
         for start in sorted((n for n in self._checkpoints if n < end), reverse=True):
             self._restore(start)
             last: tuple[int, str, list[Stop]] | None = None
             before = self.stops.before(self)
             while self.position + 1 < end and self.event is not None:
+                if self.position % PIECE == 0:
+                    yield
+                if self.interrupted:
+                    self.interrupted = False
+                    self.seek(here)
+                    return self._rest("interrupted")
                 self.step()
                 found = self.stops.hit(self, before, count=False)
                 before = self.stops.before(self)
@@ -252,7 +284,7 @@ class DebugSession:
 
     def _restore(self, number: int) -> None:
         """Go to a checkpoint, and leave it as it is."""
-        kept, event = self._checkpoints[number]
+        kept, event = self._checkpoints.get(number) or self._near[number]
         self.simulation, self.event = copy_of(kept, event)
         self.failure = None
         self.tape.event = number
@@ -295,9 +327,30 @@ class DebugSession:
         done = self.inside.go_live()
         self.log = self.log[: self.position]
         self._checkpoints = {n: kept for n, kept in self._checkpoints.items() if n <= self.position}
+        self._near.clear()
         self.edits = [kept for kept in self.edits if kept.event <= self.position] + [edit]
         apply(self.simulation, edit)
         return done
+
+    def fork(self, source: Source, timeline: Timeline | None = None) -> DebugSession:
+        """Another session of the same run that rests before the same event, with components of its own.
+
+        They are given their messages up to here; what comes is asked of them. Raises InputError, ComponentFailure,
+        and DivergenceError where one answers otherwise than it did.
+        """
+        tape = MemoryTape(self.tape.log)
+        tape.incidents |= self.tape.incidents
+        edits = [edit for edit in self.edits if edit.event <= self.position]
+        taping, scenario = TapingSource(source, tape), self.simulation.scenario
+        other = DebugSession(scenario, self.simulation.inputs, taping, tape, self.log, timeline, edits)
+        try:
+            other.seek(self.position)
+            other.inside.go_live(fresh=True)
+        except BaseException:
+            other.__exit__()
+            raise
+        other.log = other.log[: other.position]
+        return other
 
     def taped_links(self) -> list[TapedLink]:
         found = []
@@ -322,6 +375,10 @@ class DebugSession:
     def value(self, path: str) -> Any:
         """The state at a path; raises InputError."""
         return state.resolve(state.tree(self.simulation, self.inside.component_state), path)
+
+    def request_state(self, request: int) -> str | None:
+        found = state.find(self.simulation, request)
+        return found[1].state if found else None
 
     def preemptions(self) -> int:
         return sum(replica.engine.counts.preemptions for replica in self.simulation.replicas)

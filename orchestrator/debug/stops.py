@@ -33,6 +33,10 @@ class Moment(Protocol):
 
     def value(self, path: str) -> Any: ...
 
+    def request_state(self, request: int) -> str | None:
+        """None for one that has not arrived yet."""
+        ...
+
     def preemptions(self) -> int: ...
 
     def tied(self) -> bool:
@@ -119,12 +123,12 @@ class RequestBreak(Stop):
         return f"break request {self.request}"
 
     def before(self, moment: Moment) -> Any:
-        return _state(moment, self.request)
+        return moment.request_state(self.request)
 
     def reason(self, moment: Moment, before: Any) -> str | None:
         if moment.names("kind") == "arrival" and moment.names("about") == self.request:
             return f"breakpoint {self.number}: request {self.request} arrives"
-        now = _state(moment, self.request)
+        now = moment.request_state(self.request)
         if before is not _UNSEEN and now != before:
             by = moment.names("event") - 1
             return f"breakpoint {self.number}: request {self.request} is {now} (was {before}) by event {by}"
@@ -240,7 +244,3 @@ def _value(moment: Moment, path: str) -> Any:
         return moment.value(path)
     except InputError:
         return None  # not there yet, or not any more
-
-
-def _state(moment: Moment, request: int) -> Any:
-    return _value(moment, f"requests/{request}/state")

@@ -13,9 +13,9 @@ from .witness import Step
 NAMED = 3  # holders, and layers of a step, that are named
 
 
-def because(session: DebugSession, request: int) -> list[str]:
-    """`why` of a request as a table whose lines add up to its latency."""
-    answer = why(session, request)
+def because(session: DebugSession, request: int, answer: LatencySplit | None = None) -> list[str]:
+    """`why` of a request, or the answer that is there already, as a table whose lines add up to its latency."""
+    answer = answer or why(session, request)
     state_ = "arrival to last token" if answer.done else "arrival to now (not done)"
     first = f", first token after {ms(answer.first_ps)}" if answer.first_ps is not None else ", no token yet"
     found = [f"request {request}: {ms(answer.total_ps)} from {state_}{first}"]

@@ -8,7 +8,7 @@ import pytest
 from metronome.orchestrator.debug import state
 from metronome.orchestrator.debug.expressions import parse
 from metronome.orchestrator.debug.moves import EVENT_KINDS, Moves
-from metronome.orchestrator.debug.session import DebugSession
+from metronome.orchestrator.debug.session import MOST, DebugSession
 from metronome.orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
 from metronome.orchestrator.debug.why import why
 from metronome.orchestrator.errors import ComponentFailure, InputError
@@ -315,7 +315,7 @@ def test_a_run_of_many_events_keeps_few_checkpoints(small, tmp_path, monkeypatch
     monkeypatch.setattr("metronome.orchestrator.debug.session.FIRST_SPACING", 4)
     with opened(validate(small, "test"), tmp_path) as session:
         session.run()
-        assert len(session.checkpoints) <= 49 and session.checkpoints[0] == 1
+        assert len(session.checkpoints) <= MOST + 1 and session.checkpoints[0] == 1
         session.seek(37)
         assert session.position == 37
 

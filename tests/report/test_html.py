@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -29,20 +28,6 @@ def runs(tmp_path_factory):
     api.run("quickstart", folder / "a", overrides=few)
     api.run("quickstart", folder / "b", overrides=few | {"router.policy": "round-robin"})
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the dev dependencies")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        if os.environ.get("METRONOME_REQUIRE_TOOLS") == "1":
-            pytest.fail("there is no Chromium although METRONOME_REQUIRE_TOOLS=1")
-        pytest.skip("needs Chromium (Debian: apt install chromium)")
-    with playwright.sync_playwright() as session:
-        started = session.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 class Page:

@@ -6,7 +6,7 @@ Nodes stand one below the other; every network is a line beside them, with a dot
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .run import Run
@@ -30,6 +30,7 @@ class Device:
 class NodeBox:
     """A node: its box, its text lines, its devices."""
 
+    name: str
     y: float
     height: float
     title: str
@@ -41,6 +42,7 @@ class NodeBox:
 class NetworkLine:
     """A network: where its line is, the heights it has dots at, and its text."""
 
+    name: str
     x: float
     top: float
     label_y: float
@@ -70,6 +72,12 @@ def picture(run: Run) -> Picture | None:
     scenario = run.scenario
     if not scenario or not isinstance(scenario.get("cluster"), dict):
         return None
+    drawn = draw(scenario)
+    return replace(drawn, links=_links(run))
+
+
+def draw(scenario: dict[str, Any]) -> Picture:
+    """Of a scenario's content, without anything of a run."""
     instances = scenario.get("instances") or []
     owners = _owners(instances)
     all_nodes = scenario["cluster"].get("nodes") or []
@@ -99,7 +107,6 @@ def picture(run: Run) -> Picture | None:
         lines,
         [_instance(i) for i in instances],
         max(0, len(all_nodes) - MAX_NODES),
-        links=_links(run),
     )
 
 
@@ -132,7 +139,7 @@ def _node(
     height = max(38 + rows * (SIDE + GAP) + 8, 42 + LINE * len(texts))
     left = 2.0 * PAD + min(count, PER_ROW) * (SIDE + GAP)
     lines = [(left, y + 52 + i * LINE, text) for i, text in enumerate(texts)]
-    return NodeBox(y, height, f"{name}: {count} x {group['type']}", lines, devices)
+    return NodeBox(name, y, height, f"{name}: {count} x {group['type']}", lines, devices)
 
 
 def _memories(node: dict[str, Any]) -> list[str]:
@@ -153,7 +160,7 @@ def _network(network: dict[str, Any], place: int, nodes: dict[str, float], botto
     if outer := network.get("scale_out"):
         text += f"; between nodes {_figures(outer)}, {outer.get('topology', 'switch')}"
     x = WIDTH + 8 + BUS * (place + 0.7)
-    return NetworkLine(x, min(dots, default=bottom), bottom + LINE * place + 12, dots, text)
+    return NetworkLine(network["name"], x, min(dots, default=bottom), bottom + LINE * place + 12, dots, text)
 
 
 def _figures(links: dict[str, Any]) -> str:
