@@ -55,6 +55,9 @@ soak: $(VENV)/.installed  ## a million operations through a process of each refe
 day: $(VENV)/.installed  ## a hundred instances through a day with failures and autoscaling, and without failures (HOURS=)
 	$(BIN)/python -m tests.fleet.day $(if $(HOURS),--hours $(HOURS))
 
+explanations: $(VENV)/.installed  ## what blames a request's latency is removed: 100 requests over 5 random scenarios (1 minute; ROUNDS=)
+	$(BIN)/python -m tests.explanations $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
 lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

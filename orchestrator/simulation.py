@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -43,6 +43,7 @@ from .serving.replica import Replica
 from .serving.router import make_router
 from .serving.spec import EngineSpec
 from .workload import reading
+from .workload.leaving_out import leaving_out
 from .workload.randomness import stream
 from .workload.registry import Reading
 from .workload.request import Request
@@ -122,7 +123,8 @@ class Simulation:
     """One run of one scenario. Use as a context manager: leaving it ends what it started.
 
     Making it checks everything that can be checked before time 0; raises InputError. With ``rewindable``
-    deep copies of it can be run on their own (the debugger's checkpoints). ``instruments`` look on.
+    deep copies of it can be run on their own (the debugger's checkpoints). ``instruments`` look on. Requests of
+    ``without`` are left out of the workload.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Simulation:
         fold: bool = True,
         rewindable: bool = False,
         strict: bool = False,
+        without: Collection[int] = (),
     ) -> None:
         self.scenario = scenario
         self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
@@ -146,6 +149,8 @@ class Simulation:
         router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
         self.reading = Reading(self.inputs.path, scenario.seed, strict)
         self.workload = read_workload(scenario, self.reading)
+        if without:
+            self.workload = leaving_out(self.workload, without)
         if rewindable:
             self.workload = Rewindable(self.workload)
         self.instruments = Instruments(lambda message: print(f"metronome: {message}", file=sys.stderr))

@@ -13,8 +13,9 @@ from inspect import cleandoc
 from typing import IO
 
 from ..errors import InputError, MetronomeError
-from . import looks, state, why_looks
+from . import looks, state
 from .console_stops import StopCommands
+from .console_why import WhyCommand
 from .expressions import number
 from .moves import Moves
 from .session import DebugSession
@@ -48,7 +49,7 @@ INFO = {
 }
 
 
-class Console(StopCommands, cmd.Cmd):
+class Console(StopCommands, WhyCommand, cmd.Cmd):
     """One session at a terminal, or with ``batch`` on a script. ``failed`` counts commands that were refused."""
 
     intro = "Metronome debugger. `help` lists the commands; the run rests before its first event."
@@ -282,21 +283,6 @@ class Console(StopCommands, cmd.Cmd):
     def do_bt(self, arg: str) -> None:
         """bt (where): the chain of causes of the present event."""
         self._lines(looks.backtrace(self.session))
-
-    def do_why(self, arg: str) -> None:
-        """why REQUEST | COMPONENT OP | --slowest N | --all: where latency came from, as parts that add up to it."""
-        match arg.split():
-            case ["--all"]:
-                self._lines(why_looks.table(self.session))
-            case ["--slowest", count]:
-                self._lines(why_looks.table(self.session, number(count)))
-            case [component, op] if not component.startswith("-"):
-                self._lines(looks.operation(self.session, component, number(op)))
-            case [request] if not request.startswith("-"):
-                self._lines(why_looks.because(self.session, number(request)))
-            case _:
-                allowed = "the id of a request, a component and an operation, --slowest N, or --all"
-                raise InputError("debugger", "why", arg.strip(), allowed)
 
     def do_who(self, arg: str) -> None:
         """who: who waits for whom, and the wall time spent waiting for each component."""

@@ -51,7 +51,9 @@ class DebugSession:
         log: list[Row] | None = None,
         timeline: Timeline | None = None,
         edits: Sequence[Edit] = (),
+        live: Source | None = None,
     ) -> None:
+        self.source = live  # of the components of a run beside this one; None: a recording has none
         self.tape = tape or MemoryTape()
         self.log = list(log or [])  # every event so far, as it happened; number N at N - 1
         self.stops = Stops()
@@ -82,7 +84,7 @@ class DebugSession:
     def live(cls, scenario: Scenario, inputs: Inputs, source: Source, timeline: Timeline | None = None) -> DebugSession:
         """A run whose components answer."""
         tape = MemoryTape()
-        return cls(scenario, inputs, TapingSource(source, tape), tape, timeline=timeline)
+        return cls(scenario, inputs, TapingSource(source, tape), tape, timeline=timeline, live=source)
 
     @classmethod
     def recorded(cls, recording: Recording, timeline: Timeline | None = None) -> DebugSession:

@@ -75,7 +75,7 @@ def why(session: DebugSession, request: int) -> LatencySplit:
             session.step()
             end = next((s for s in simulation.recorder.done[-8:] if s.request.id == request), None)
         witness.close(simulation.kernel.now_ps)
-        return _split(simulation, witness, request)
+        return split(simulation, witness, request)
 
 
 def why_all(session: DebugSession) -> list[LatencySplit]:
@@ -89,10 +89,31 @@ def why_all(session: DebugSession) -> list[LatencySplit]:
             if session.event is None or session.failure:
                 break
         witness.close(simulation.kernel.now_ps)
-        return [_split(simulation, witness, request) for request in sorted(state.request_ids(simulation))]
+        return [split(simulation, witness, request) for request in sorted(state.request_ids(simulation))]
 
 
-def _split(simulation: Simulation, witness: Witness, request: int) -> LatencySplit:
+def why_slowest(session: DebugSession, count: int) -> list[LatencySplit]:
+    """Of those that have arrived by now that took longest, the slowest first."""
+    return sorted(why_all(session), key=lambda answer: (-answer.total_ps, answer.request))[:count]
+
+
+def why_step(session: DebugSession, instance: str, number: int) -> Step:
+    """A step that is done by now, with everything in it. Raises InputError."""
+    here, known = session.position, 0
+    with session.aside(1) as simulation:
+        witness = Witness(simulation.mover.networks)
+        simulation.instruments.add(witness)
+        while session.position < here and session.event is not None and not session.failure:
+            session.step()
+            step = witness.steps.get((instance, number))
+            if step and step.end_ps >= 0:
+                return step
+        known = max((step for at, step in witness.steps if at == instance), default=0)
+    raise InputError("debugger", f"step of {instance}", number, f"is not done by now; steps 1 to {known} have begun")
+
+
+def split(simulation: Simulation, witness: Witness, request: int) -> LatencySplit:
+    """Of a request that has arrived, by what the witness of its run has seen."""
     found = state.find(simulation, request)
     if found is None:
         raise AssertionError("it has arrived")

@@ -7,7 +7,7 @@ from collections import Counter
 from ..units import PS_PER_MS
 from .looks import ms
 from .session import DebugSession
-from .why import LatencySplit, why, why_all
+from .why import LatencySplit, why, why_all, why_slowest, why_step
 from .witness import Step
 
 NAMED = 3  # holders, and layers of a step, that are named
@@ -65,6 +65,19 @@ def _longest(answer: LatencySplit) -> list[str]:
     return found if answer.steps else []
 
 
+def step(session: DebugSession, instance: str, number: int) -> list[str]:
+    """`why` of a step: what every component does in it by layer, as parts that add up to it. Raises InputError."""
+    found = why_step(session, instance, number)
+    took = found.end_ps - found.start_ps
+    parts: Counter[tuple[str, str]] = Counter()
+    for part in found.path():
+        parts[part.component, part.layer] += part.took_ps
+    shown = [f"step {number} of {instance}, {ms(took)} from {ms(found.start_ps)}, of {len(found.requests)} requests"]
+    for (component, layer), spent in sorted(parts.items(), key=lambda item: (-item[1], item[0])):
+        shown.append(f"  {component:<24} {layer:<34} {ms(spent):>18} {spent / took:>7.1%}")
+    return [*shown, f"  {'sum':<24} {'':<34} {ms(took):>18}", *_stretched(found)]
+
+
 def _stretched(step: Step) -> list[str]:
     """Whose prompts the step computes; what they cost of it by their share of its tokens, which is no measurement."""
     if not step.decided or not step.decided.prompts:
@@ -78,9 +91,7 @@ def _stretched(step: Step) -> list[str]:
 
 def table(session: DebugSession, slowest: int | None = None) -> list[str]:
     """All requests that have arrived by now, or the ``slowest`` of them first, by what took their time."""
-    answers = why_all(session)
-    if slowest is not None:
-        answers = sorted(answers, key=lambda answer: (-answer.total_ps, answer.request))[:slowest]
+    answers = why_all(session) if slowest is None else why_slowest(session, slowest)
     columns = sorted({what for answer in answers for what, _ in (*answer.before, *answer.after)})
     head = "".join(f"{f'{what} ms':>16}" for what in columns)
     found = [f"{'request':>8} {'latency ms':>16} {'TTFT ms':>16}{head}  most of it"]

@@ -72,7 +72,8 @@ class Witness:
         self.moves: dict[int, list[tuple[int, int]]] = {}
         self.networks: dict[int, set[str]] = {}
         self._numbered: dict[tuple[str, int], Decision] = {}
-        self._moving: dict[int, int] = {}
+        self.ways: dict[int, list[tuple[str, str, int]]] = {}  # of K and V: source, target, how long
+        self._moving: dict[int, tuple[int, str, str]] = {}
         self._of: dict[int, list[Step]] = {}  # by request
         self._at: dict[str, list[Step]] = {}  # by instance
         self._longest_ps = 0
@@ -147,11 +148,14 @@ class Witness:
             mine.folded += self._slices(component, items, took_ps)
 
     def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
-        self._moving[request] = now_ps
+        self._moving[request] = now_ps, source, target
         self.networks.setdefault(request, set()).update(self._networks_between(source, target))
 
     def transfer_ended(self, request: int, now_ps: int) -> None:
-        self.moves.setdefault(request, []).append((self._moving.pop(request, -1), now_ps))
+        began, source, target = self._moving.pop(request, (-1, "", ""))
+        self.moves.setdefault(request, []).append((began, now_ps))
+        if source:
+            self.ways.setdefault(request, []).append((source, target, now_ps - began))
 
     def close(self, now_ps: int) -> None:
         """What is on its way has been so until now."""
