@@ -1,4 +1,4 @@
-"""The front door for Python: `metronome.run`, `load`, `compare` and what they give.
+"""The front door for Python: `metronome.run`, `load`, `compare`, `why`, `counterfactual` and what they give.
 
 Nothing here changes the process it is called in: usable in a notebook, a sweep's worker, somebody else's test.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,12 @@ from .scenario.schema import Scenario
 from .simulation import LiveSource, Simulation, Source
 
 if TYPE_CHECKING:
+    from .debug.counterfactual import Counterfactual
+    from .debug.session import DebugSession
+    from .debug.why import LatencySplit
     from .record.recording import Recording
 
-__all__ = ["compare", "load", "run"]
+__all__ = ["compare", "counterfactual", "load", "run", "why"]
 
 WRITTEN = (
     "result.json",
@@ -114,6 +118,51 @@ def compare(
         for side, which in ((run, None), (against, entry))
     )
     return reference.compare(one, other)
+
+
+def why(
+    scenario: Scenario | str | Path | Mapping[str, Any], request: int, *, folder: str | Path | None = None
+) -> LatencySplit:
+    """Where the latency of a request came from, in parts (ps) that add up to it. The scenario is run to its end.
+
+    ``folder`` as in `run`. Raises InputError for a request that never arrives; what ends a run early.
+    """
+    from .debug.why import why as split
+
+    with _debugged(scenario, folder) as session:
+        return split(session, request)
+
+
+def counterfactual(
+    scenario: Scenario | str | Path | Mapping[str, Any],
+    request: int,
+    *,
+    without: Sequence[int] = (),
+    values: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
+) -> Counterfactual:
+    """Where it would have come from without other requests, or with other values of the scenario by path.
+
+    Raises InputError also for a request that is not done, or is not served then, and for a change that cannot be.
+    """
+    from .debug.beside import Change
+    from .debug.counterfactual import counterfactual as otherwise
+
+    with _debugged(scenario, folder) as session:
+        return otherwise(session, request, Change(tuple(without), dict(values or {})))
+
+
+@contextmanager
+def _debugged(scenario: Scenario | str | Path | Mapping[str, Any], folder: str | Path | None) -> Iterator[DebugSession]:
+    """A session at the end of the run."""
+    from .debug.session import DebugSession
+
+    loaded, base = (scenario, Path()) if isinstance(scenario, Scenario) else _load(scenario, None, None)
+    with DebugSession.live(loaded, Inputs(Path(folder or base)), LiveSource()) as session:
+        session.run()
+        if session.failure is not None:
+            raise session.failure
+        yield session
 
 
 def execute(

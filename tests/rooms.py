@@ -39,6 +39,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "metronome": (  # the front door, and `python -m metronome`
         "orchestrator.api",
         "orchestrator.cli.main",
+        "orchestrator.debug.counterfactual",
+        "orchestrator.debug.why",
         "orchestrator.errors",
         "orchestrator.instruments",
         "orchestrator.report.result",
@@ -263,6 +265,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "orchestrator.api": (
         *LEAVES,
+        "orchestrator.debug",
         "orchestrator.record",
         "orchestrator.report",
         "orchestrator.report.html",

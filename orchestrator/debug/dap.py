@@ -17,13 +17,17 @@ from typing import Any
 
 from ..errors import InputError, MetronomeError
 from . import state
+from .beside import Change
 from .console import Console
+from .counterfactual import counterfactual
+from .counterfactual_looks import as_json, split_as_json
 from .dap_views import Views, variable
 from .dap_wire import Wire
 from .expressions import number, parse
 from .moves import Moves
 from .session import DebugSession
 from .stops import CATCHES, Break, Catch, Stop, Watch
+from .why import why
 
 Make = Callable[[str | None], DebugSession]  # the scenario of the launch request, or none
 MOVES = {
@@ -256,6 +260,15 @@ class Adapter(Views):
         if before != (self.session.position, self.session.simulation):
             self._stopped("goto")
         return {"result": out.getvalue().rstrip("\n"), "variablesReference": 0}
+
+    def _on_why(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Ours, not the protocol's: `why` of a ``request`` as JSON, also ``without`` others, or ``with`` values."""
+        request = int(arguments["request"])
+        without, values = arguments.get("without") or [], arguments.get("with") or {}
+        if not without and not values:
+            return split_as_json(why(self.session, request))
+        change = Change(tuple(map(int, without)), dict(values))
+        return as_json(counterfactual(self.session, request, change))
 
     def _on_completions(self, arguments: dict[str, Any]) -> dict[str, Any]:
         text = arguments["text"][: int(arguments["column"]) - 1]

@@ -14,7 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .orchestrator.api import compare, load, run
+    from .orchestrator.api import compare, counterfactual, load, run, why
+    from .orchestrator.debug.counterfactual import Counterfactual
+    from .orchestrator.debug.why import LatencySplit
     from .orchestrator.errors import ComponentFailure, InputError, MetronomeError
     from .orchestrator.instruments import Instrument
     from .orchestrator.report.result import Result, Table
@@ -26,8 +28,12 @@ DISTRIBUTION = "metronome-cosim"
 
 _HOMES = {
     "compare": "orchestrator.api",
+    "counterfactual": "orchestrator.api",
     "load": "orchestrator.api",
     "run": "orchestrator.api",
+    "why": "orchestrator.api",
+    "Counterfactual": "orchestrator.debug.counterfactual",
+    "LatencySplit": "orchestrator.debug.why",
     "ComponentFailure": "orchestrator.errors",
     "InputError": "orchestrator.errors",
     "MetronomeError": "orchestrator.errors",
@@ -39,15 +45,19 @@ _HOMES = {
 
 __all__ = [
     "ComponentFailure",
+    "Counterfactual",
     "InputError",
     "Instrument",
+    "LatencySplit",
     "MetronomeError",
     "Result",
     "Scenario",
     "Table",
     "compare",
+    "counterfactual",
     "load",
     "run",
+    "why",
 ]
 
 

@@ -242,3 +242,17 @@ def test_garbage_ends_the_session(client):
     client.send({"seq": 1, "type": "request", "command": "initialize", "arguments": {"adapterID": "x"}})
     client._writer.write(b"GET / HTTP/1.1\r\n\r\n")
     client._writer.flush()
+
+
+def test_why_as_json(client):
+    started(launched(client))
+    client.request("continue", threadId=1)
+    client.event("stopped")
+    told = client.request("why", request=5)
+    assert sum(part["before_ps"] + part["after_ps"] for part in told["parts"]) == told["latency_ps"]
+    other = client.request("why", request=5, **{"without": [4], "with": {"cluster.networks.0.bandwidth_gb_s": 900}})
+    assert sum(part["there_ps"] - part["here_ps"] for part in other["parts"]) == other["difference_ps"] != 0
+    assert other["here_ps"] == told["latency_ps"] and other["without"] == [4]
+    assert "another workload" in client.request("why", success=False, request=5, **{"with": {"seed": 3}})
+    assert "arguments are missing" in client.request("why", success=False)
+    client.request("disconnect")
