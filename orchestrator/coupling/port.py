@@ -200,6 +200,12 @@ class AskedPort:
         self._forget()
         return [Use(template, values, times) for (template, values), times in sorted(self._uses.items())]
 
+    def relink(self, link: Link) -> None:
+        """From now on another session answers; what the one before has said is counted, and forgotten."""
+        self._forget()
+        self._uses.clear()
+        self.link, self._oracle = link, oracle(link)
+
     def usage(self) -> Usage:
         """Counts so far. What was asked ahead but never needed does not count."""
         self._forget()
@@ -248,6 +254,12 @@ class SteppedPort:
         self._next_id += 1
         self._unsent.append(operation)
         self._open[operation.op_id] = _Waiting(operation, work, done, self._kernel.events, subject)
+
+    def relink(self, link: Link) -> None:
+        """From now on another session answers; the one before must owe nothing."""
+        if self._open:
+            raise AssertionError("it has operations that are not completed")
+        self.link, self._conduct, self._next_ps = link, Conduct(link), None
 
     @property
     def bound_ps(self) -> int | None:

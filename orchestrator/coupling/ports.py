@@ -35,6 +35,7 @@ class Ports:
         self._stepped: dict[str, SteppedPort] = {}
         self._shared: dict[str, set[int]] = {}
         self._templates: dict[str, list[Template]] = {}
+        self._users: dict[str, list[tuple[int, str]]] = {}  # of each template
         self._rank = {spec.name: spec.rank for spec in specs}
         for spec in specs:
             kinds = links[spec.name].description.op_kinds
@@ -43,7 +44,7 @@ class Ports:
 
     def _open(self, spec: ComponentSpec, works: Sequence[Work]) -> None:
         link = self._links[spec.name]
-        uses = [(work.template.id, work.user) for work in works]
+        uses = self._users[spec.name] = [(work.template.id, work.user) for work in works]
         templates = {work.template.id: work.template for work in works}
         self._templates[spec.name] = list(templates.values())
         resources = link.declare(self._templates[spec.name])
@@ -127,6 +128,19 @@ class Ports:
     def root(self, name: str) -> Link:
         """Its first session, which others are made from."""
         return self._links[name]
+
+    def replace(self, name: str, link: Link) -> bool:
+        """From now on that link answers for a component that owes nothing. False, and nothing has changed, if other
+        operations would share the clock than do."""
+        resources = link.declare(self._templates[name])
+        if stepped(link.description, self._users[name], resources) != self._shared[name]:
+            return False
+        self._links[name] = link
+        if name in self._stepped:
+            self._stepped[name].relink(link)
+        if name in self._asked:
+            self._asked[name].relink(self._another(name) if name in self._stepped else link)
+        return True
 
     def open_operations(self, name: str) -> list[dict[str, Any]]:
         """What a component that shares the clock has not completed."""

@@ -291,11 +291,17 @@ class Console(StopCommands, WhyCommand, cmd.Cmd):
     # Doing ------------------------------------------------------------------------------------------
 
     def do_set(self, arg: str) -> None:
-        """set PATH VALUE: change a value here and go on live, on another way than before."""
+        """set PATH VALUE: change a value here and go on live, on another way than before.
+
+        PATH is of the state (engines/NAME/config/FIELD, router/policy, requests/ID with the value dropped), or of
+        the scenario, with dots (cluster.networks.0.bandwidth_gb_s, components.NAME.config.FIELD). What would change
+        the past is refused, and says which event.
+        """
         path, _, value = arg.strip().partition(" ")
         if not value.strip():
             raise InputError("debugger", "set", arg.strip(), "needs a path and a value")
-        self.say(self.session.set(self.path(path), value.strip()))
+        scenario = "." in path and "/" not in path  # its paths have dots
+        self.say(self.session.set(path if scenario else self.path(path), value.strip()))
         self.say(f"the run is edited from event {self.session.position} on; what came after is forgotten")
 
     def do_attach(self, arg: str) -> None:

@@ -132,7 +132,7 @@ def _play(session: DebugSession, there: Simulation, request: int) -> int | None:
     parts: int | None = None
     kernel, log = there.kernel, session.log
     try:
-        there.dispatcher.start()
+        there.start()
         while (event := kernel.next()) is not None:
             if parts is None and kernel.events <= len(log) and Row.of(event) != log[kernel.events - 1]:
                 parts = kernel.events

@@ -215,6 +215,6 @@ class Inside:
         for link, rebuilt in brought:
             link.live.replace(rebuilt)
         positions = {link.session: link.position for link in self._session.taped_links()}
-        self._session.tape.cut(positions)
+        self._session.tape.cut(positions, self._session.position)
         self._shadows.clear()
         return "; ".join(said) or "components are at this event"

@@ -23,9 +23,10 @@ from ..scenario.schema import Scenario
 from ..simulation import Simulation, Source
 from . import state
 from .checkpoint import copy_of
-from .edits import Edit, apply
+from .edits import Edit, apply, check_past
 from .expressions import Names
 from .inside import Inside
+from .refit import Started, Trial
 from .stops import Stop, Stops
 from .tape import MemoryTape
 from .timeline import Timeline
@@ -53,12 +54,14 @@ class DebugSession:
         edits: Sequence[Edit] = (),
         live: Source | None = None,
     ) -> None:
+        self.scenario = scenario  # before any edit
         self.source = live  # of the components of a run beside this one; None: a recording has none
         self.tape = tape or MemoryTape()
         self.log = list(log or [])  # every event so far, as it happened; number N at N - 1
         self.stops = Stops()
         self.edits = list(edits)
         self.timeline = timeline
+        self.started, self._edits_made = Started(live), max((edit.number for edit in edits), default=0)
         self.failure: MetronomeError | None = None
         self.interrupted = False
         self.reason = "start"
@@ -100,6 +103,7 @@ class DebugSession:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.started.close()
         self.simulation.__exit__(*exc)
 
     # Where it is ----------------------------------------------------------------------------------
@@ -177,7 +181,7 @@ class DebugSession:
         self.tape.event = number
         for edit in self.edits:
             if edit.event == number:
-                apply(self.simulation, edit)
+                apply(self.simulation, edit, self.started)
 
     def run(self, until: Callable[[], str | None] | None = None, stops: bool = True) -> str:
         """Forward to a stop, to where ``until`` gives a reason, or to the end. Returns why it rests."""
@@ -320,18 +324,25 @@ class DebugSession:
     # Going another way ----------------------------------------------------------------------------
 
     def set(self, path: str, value: str) -> str:
-        """Change a value here, and go on live from here. Returns what was done to be able to.
+        """Change a value here, and go on live from here (`edits.py` says which can be). Returns what was done to be
+        able to.
 
         Raises InputError for what cannot be set, DivergenceError if a component's past cannot be rebuilt.
         """
-        edit = Edit(self.position, path, value)
-        apply(copy_of(self.simulation, None)[0], edit)  # refuses before anything is lost
+        here, self._edits_made = self.position, self._edits_made + 1
+        edit = Edit(here, path, value, self._edits_made)
+        check_past(self.log[: here - 1], edit)
+        with self.tape.aside():
+            apply(copy_of(self.simulation, None)[0], edit, Trial(self.started))  # refuses before anything is lost
         done = self.inside.go_live()
-        self.log = self.log[: self.position]
-        self._checkpoints = {n: kept for n, kept in self._checkpoints.items() if n <= self.position}
+        self.log = self.log[:here]
         self._near.clear()
-        self.edits = [kept for kept in self.edits if kept.event <= self.position] + [edit]
-        apply(self.simulation, edit)
+        self.edits = [kept for kept in self.edits if kept.event <= here] + [edit]
+        apply(self.simulation, edit, self.started)
+        kept_here = here in self._checkpoints
+        self._checkpoints = {n: kept for n, kept in self._checkpoints.items() if n < here}
+        if kept_here:  # it is made as the event is taken, so one of before would lack it
+            self._checkpoints[here] = copy_of(self.simulation, self.event)
         return done
 
     def fork(self, source: Source, timeline: Timeline | None = None) -> DebugSession:
@@ -343,8 +354,8 @@ class DebugSession:
         tape = MemoryTape(self.tape.log)
         tape.incidents |= self.tape.incidents
         edits = [edit for edit in self.edits if edit.event <= self.position]
-        taping, scenario = TapingSource(source, tape), self.simulation.scenario
-        other = DebugSession(scenario, self.simulation.inputs, taping, tape, self.log, timeline, edits)
+        taping, inputs = TapingSource(source, tape), self.simulation.inputs
+        other = DebugSession(self.scenario, inputs, taping, tape, self.log, timeline, edits, source)
         try:
             other.seek(self.position)
             other.inside.go_live(fresh=True)

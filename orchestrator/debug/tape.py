@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ..coupling.link import Link
@@ -39,9 +40,13 @@ class MemoryTape:
         first = bisect_left(self.log, event, key=_event)  # events never run back
         return self.log[first : bisect_right(self.log, event, first, key=_event)]
 
-    def cut(self, positions: Mapping[str, int]) -> None:
-        """Forget what comes after these positions: the run goes another way from here."""
-        left = {session: known[: positions.get(session, 0)] for session, known in self.sessions.items()}
+    def cut(self, positions: Mapping[str, int], event: int) -> None:
+        """Forget what comes after these positions: the run goes another way from here. Of sessions that are not here
+        any more, or not yet, what comes with that event or after it."""
+        left = {}
+        for session, known in self.sessions.items():
+            past = positions.get(session, bisect_left(known, event, key=_event))
+            left[session] = known[:past]
         counts = dict.fromkeys(left, 0)
         log = []
         for exchange in self.log:
@@ -50,8 +55,18 @@ class MemoryTape:
                 log.append(exchange)
         self.sessions, self.log = left, log
         for session, taken in self.snapshots.items():
-            for position in [p for p in taken if p > positions.get(session, 0)]:
+            for position in [p for p in taken if p > len(left.get(session, ()))]:
                 del taken[position]
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Whatever is said within is not kept."""
+        lengths, said = {session: len(known) for session, known in self.sessions.items()}, len(self.log)
+        try:
+            yield
+        finally:
+            self.sessions = {session: self.sessions[session][:length] for session, length in lengths.items()}
+            del self.log[said:]
 
     def rebuild(self, root: Link, session: str, position: int) -> tuple[Link, int]:
         """A fresh session of the component, as this one was after ``position`` messages.

@@ -79,6 +79,12 @@ class TapedLink:
         return self._description
 
     @property
+    def first_event(self) -> int:
+        """By which its component was first asked something beyond what it can do; 0 before that."""
+        first = self.tape.get(self.session, 1)
+        return first.event if first and self.position > 1 else 0
+
+    @property
     def wall_s(self) -> float:
         return self.live.wall_s
 
@@ -89,6 +95,12 @@ class TapedLink:
     def again(self) -> Link:
         self._sessions += 1
         return TapedLink(self.name, self._description, self.remote, self.tape, self.live.another(), self._sessions - 1)
+
+    def succeeded_by(self, link: Link) -> TapedLink:
+        """The root of sessions with a component in this one's place; they are numbered on."""
+        found = TapedLink(self.name, link.description, link.remote, self.tape, Live(None, link), self._sessions)
+        found.image, found._sessions = link.image, self._sessions + 1
+        return found
 
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         asked = asked_to_declare(templates)

@@ -63,6 +63,7 @@ class Dispatcher:
         self._tries: Counter[int] = Counter()
         self._resent: set[int] = set()  # requests that are sent again soon
         self.held: dict[int, Request] = {}
+        self._left_out: set[int] = set()  # requests that are not sent when they are due
 
     def start(self) -> None:
         self._pull()
@@ -119,7 +120,17 @@ class Dispatcher:
         cause = 0 if pull else None
         self._kernel.at(request.arrival_ps, Priority.ARRIVAL, 0, "arrival", request.id, arrive, cause, request)
 
+    def leave_out(self, request: int) -> None:
+        """It is not sent when it is due, nor what its session would have sent after it."""
+        self._left_out.add(request)
+
     def _arrive(self, request: Request, pull: bool) -> None:
+        if request.id in self._left_out:
+            self.outstanding -= 1
+            self._leaves(request, self._kernel.now_ps)
+            if pull:
+                self._pull()
+            return
         self.arrived += 1
         self._send_on(request)
         if pull:
