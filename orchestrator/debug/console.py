@@ -20,6 +20,7 @@ from .expressions import number
 from .moves import Moves
 from .session import DebugSession
 from .stops import Stop
+from .told import STATELESS
 
 ALIASES = {
     "b": "break",
@@ -235,13 +236,13 @@ class Console(StopCommands, WhyCommand, cmd.Cmd):
     # Looking ----------------------------------------------------------------------------------------
 
     def _root(self) -> object:
-        return state.tree(self.session.simulation, self.session.inside.component_state)
+        return self.session.root()
 
     def do_print(self, arg: str) -> None:
         """print PATH (p): a value of the state, or all below a path."""
         path = self.path(arg.strip())
         node = self.session.value(path) if path else self._root()
-        if path.startswith("components/") and path.split("/")[2:3] == ["state"]:
+        if path.startswith("components/") and path.split("/")[2:3] == ["state"] and node != STATELESS:
             self.say(f"(state {self.moves.state_is(path.split('/')[1])})")
         self._lines(looks.value(node, depth=3))
 

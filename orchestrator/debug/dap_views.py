@@ -100,7 +100,7 @@ class Views:
 
     def _node(self, path: str) -> Any:
         if not path:
-            return state.tree(self.session.simulation, self.session.inside.component_state)
+            return self.session.root()
         try:
             return self.session.value(path)
         except MetronomeError as error:  # of a component that shows nothing

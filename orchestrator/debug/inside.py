@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from metronome.hwmodels.interface import MAX_PS, Feature, Operation
+from metronome.hwmodels.interface import MAX_PS, Feature, Operation, TimePolicy
 
 from ..coupling.executor import InFlight
 from ..coupling.link import Link
@@ -17,6 +17,7 @@ from ..record.link import TapedLink
 from ..simulation import Simulation
 from . import state
 from .tape import MemoryTape, give
+from .told import STATELESS
 
 FIELDS = ("event", "time", "time_ps", "microstep", "priority", "rank", "kind", "about", "cause", "source")
 
@@ -126,6 +127,8 @@ class Inside:
         """What a component shows of itself here; raises InputError where it shows nothing."""
         link = self.link(name)
         if Feature.INSPECT not in link.description.features:
+            if link.description.time_policy is TimePolicy.ORACLE:
+                return STATELESS
             raise InputError("debugger", f"components/{name}/state", None, "its model has no feature inspect")
         if not self._root(name).live.there:
             raise InputError("debugger", f"components/{name}/state", None, "a recording has no components to ask")
@@ -135,7 +138,8 @@ class Inside:
         """How the state of a component here is come by, for people."""
         link = self.link(name)
         if Feature.INSPECT not in link.description.features:
-            return "not available: no feature inspect"
+            oracle = link.description.time_policy is TimePolicy.ORACLE
+            return STATELESS if oracle else "not available: no feature inspect"
         if not self._root(name).live.there:
             return "not available: a recording has no components"
         if self._at_frontier(link):

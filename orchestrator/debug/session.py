@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..errors import DivergenceError, ExtensionFailure, InputError, MetronomeError, StalledError
@@ -21,7 +22,7 @@ from ..record.replay import describe, differences
 from ..scenario.inputs import Inputs
 from ..scenario.schema import Scenario
 from ..simulation import Simulation, Source
-from . import state
+from . import state, told
 from .checkpoint import copy_of
 from .edits import Edit, apply, check_past
 from .expressions import Names
@@ -385,9 +386,13 @@ class DebugSession:
     def kinds(self) -> frozenset[str]:
         return self.inside.kinds()
 
+    def root(self) -> dict[str, Any]:
+        """The state as a tree (`state.py`)."""
+        return state.tree(self.simulation, self.inside.component_state, partial(told.of, self.simulation, self.tape))
+
     def value(self, path: str) -> Any:
         """The state at a path; raises InputError."""
-        return state.resolve(state.tree(self.simulation, self.inside.component_state), path)
+        return state.resolve(self.root(), path)
 
     def request_state(self, request: int) -> str | None:
         found = state.find(self.simulation, request)

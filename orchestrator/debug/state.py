@@ -30,8 +30,8 @@ class Lazy:
     get: Callable[[str], Any]
 
 
-def tree(simulation: Simulation, component: Component) -> dict[str, Any]:
-    """The root. A callable stands for what is below it."""
+def tree(simulation: Simulation, component: Component, told: Component | None = None) -> dict[str, Any]:
+    """The root. A callable stands for what is below it. ``told``: nodes of what else is known of a component."""
     kernel = simulation.kernel
     names = [spec.name for spec in simulation.specs]
     return {
@@ -43,7 +43,10 @@ def tree(simulation: Simulation, component: Component) -> dict[str, Any]:
         "router": lambda: _router(simulation),
         "engines": {r.name: (lambda r=r: engine(r)) for r in simulation.replicas},
         "requests": Lazy(lambda: request_ids(simulation), lambda name: request(simulation, name)),
-        "components": {name: (lambda name=name: _component(simulation, name, component)) for name in names},
+        "components": {
+            name: (lambda name=name: _component(simulation, name, component) | (told(name) if told else {}))
+            for name in names
+        },
         **({"handoff": lambda: _handoff(simulation)} if simulation.connector else {}),
     }
 

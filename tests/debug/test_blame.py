@@ -143,6 +143,4 @@ def test_tree_without_a_path():
         console = Console(session, stdin=io.StringIO(), stdout=out)
         console.onecmd("tree")
         assert not console.failed
-        assert (
-            "engines/" in out.getvalue() and "state: not available, its model has no feature inspect" in out.getvalue()
-        )
+        assert "engines/" in out.getvalue() and "state = none: each answer is a function of" in out.getvalue()
