@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz chaos soak day tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test fuzz chaos soak day explanations tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3

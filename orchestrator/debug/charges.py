@@ -6,7 +6,8 @@ All of it is read off this run. Let R be left out, and i be the request that is 
   shorter by what its components say of the batch without R; if others do, there are fewer steps, by R's share of the
   tokens. The gain lies between the two.
 - *Tokens.* R's output tokens in such steps: between nothing and what components say, asked of every eighth step.
-- *Before.* What R's prompt had put off before i came, and i then met: between nothing and all of it.
+- *Before.* What R's prompt had put off before i came, and i then met: between nothing and all of it, as far back as the
+  engine has been in steps without a pause.
 - *Held.* While i waits behind R, or for KV blocks or a place that R has, alone or among others: between nothing and
   all of that, or all the time from R's first step to its last, if that is less: what one customer of a queue with
   several servers costs each after it is at most its own service.
@@ -17,7 +18,7 @@ All of it is read off this run. Let R be left out, and i be the request that is 
   i's steps without a prompt, or of all where each has one.
 
 Components are asked what a step takes alone, so what others do on a shared link at the same time is left out. The
-bounds are of a run in which i is served by the same engines; a router may choose otherwise.
+bounds are of a run in which the same engines serve i and all others; a router may choose otherwise.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..units import PS_PER_MS
 from . import state
 from .beside import Change, simulation
 from .session import DebugSession
@@ -40,6 +42,7 @@ from .witness import Step, Witness
 HELD = re.compile(r"(?:behind request (\d+), which waits )?for (?:KV|a place)")
 EVERY = 8  # steps of which one is priced for a request's output token
 STEPS_AHEAD = 2  # in flight, and decided already
+PAUSE_PS = 5 * PS_PER_MS  # longer than any engine's own work between steps: nobody was waiting for it
 
 
 def named(bounds: object, but: tuple[str, ...] = ()) -> dict[str, int]:
@@ -111,14 +114,15 @@ class Ledger:
         return self.answers[request]
 
     def charges(self, request: int, only: int | None = None) -> list[Charge]:
-        """Of everybody who costs the request something, or ``only`` of one, the most blamed first. Raises
-        InputError, ComponentFailure."""
+        """Of everybody who costs the request something, the most blamed first; or ``only`` of one, which may cost it
+        nothing. Raises InputError, ComponentFailure."""
         answer = self.answer(request)
-        found: dict[int, Charge] = {}
+        found = {} if only is None else {only: Charge(only)}
         windows = self.windows(answer)
+        busy = {instance: self._busy_since(instance, begin) for instance, (begin, _) in windows.items()}
         for step in self.steps:
             begin, end = windows.get(step.instance, (0, 0))
-            if step.start_ps < end:
+            if busy.get(step.instance, end) <= step.start_ps < end and not self._on_its_way(request, step):
                 for other in step.requests - {request} if only is None else step.requests & {only}:
                     self._in_step(found.setdefault(other, Charge(other)), step, begin)
         for other, took in sorted(self._held(answer).items()):
@@ -128,6 +132,22 @@ class Ledger:
             self._knock_on(charge, answer)
         known = [charge for charge in found.values() if charge.blamed_ps or charge.before or only is not None]
         return sorted(known, key=lambda charge: (-charge.blamed_ps, charge.request))
+
+    def _on_its_way(self, request: int, step: Step) -> bool:
+        """Whether K and V of the request moved all through a step that it is not in: it does not wait for that."""
+        moves = self.witness.moves.get(request, ())
+        inside = any(began <= step.start_ps and step.end_ps <= ended for began, ended in moves)
+        return inside and request not in step.requests
+
+    def _busy_since(self, instance: str, until_ps: int) -> int:
+        """Since when the instance had been in one step after another then."""
+        since = until_ps
+        for step in reversed(self.steps):
+            if step.instance == instance and step.start_ps < since:
+                if step.end_ps < since - PAUSE_PS:
+                    break
+                since = step.start_ps
+        return since
 
     def windows(self, answer: LatencySplit) -> dict[str, tuple[int, int]]:
         """From when to when the request was on each instance."""

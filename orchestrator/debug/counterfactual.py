@@ -31,7 +31,7 @@ class Counterfactual:
 
     ``parts_at``: the first event of this run that the other does not have, or has otherwise; None where all that are
     known are the same. ``parts_ps`` is when. ``bounds``: what this run says the change would gain; None where it says
-    nothing of such a change.
+    nothing of such a change. ``elsewhere``: other requests that other engines serve there, until this one's end.
     """
 
     request: int
@@ -41,6 +41,7 @@ class Counterfactual:
     parts_at: int | None
     parts_ps: int | None
     bounds: Charge | Speed | None
+    elsewhere: tuple[int, ...]
 
     @property
     def saved_ps(self) -> int:
@@ -67,6 +68,9 @@ class Counterfactual:
         if self.here.cached != self.there.cached:
             had, has = self.here.cached or 0, self.there.cached or 0
             found.append(f"{has} tokens of its prompt are in the prefix cache there, not {had}")
+        if self.elsewhere:
+            more = f" and {len(self.elsewhere) - 1} more are" if len(self.elsewhere) > 1 else " is"
+            found.append(f"request {self.elsewhere[0]}{more} served by other engines there")
         if self.as_blamed is False and not found:
             (what, who), (before, after) = max(self.parts().items(), key=lambda item: item[1][1] - item[1][0])
             if after > before:
@@ -97,7 +101,7 @@ def counterfactual(session: DebugSession, request: int, change: Change, books: L
     with simulation(session, change) as there:
         bounds: Charge | Speed | None = None
         if len(change.without) == 1 and not change.values:
-            bounds = next(iter(books.charges(request, change.without[0])), Charge(change.without[0]))
+            (bounds,) = books.charges(request, change.without[0])
         elif not change.without and _only_hardware(session, there, change):
             bounds = speed(session, books, request, change)
         witness = Witness(there.mover.networks, request)
@@ -106,7 +110,9 @@ def counterfactual(session: DebugSession, request: int, change: Change, books: L
         witness.close(there.kernel.now_ps)
         found = split(there, witness, request)
     parts_ps = None if parts_at is None else session.row(parts_at).time_ps
-    return Counterfactual(request, change, here, found, parts_at, parts_ps, bounds)
+    mine, theirs = books.witness.served, witness.served
+    elsewhere = [other for other, way in theirs.items() if other != request and way != mine.get(other, way)[: len(way)]]
+    return Counterfactual(request, change, here, found, parts_at, parts_ps, bounds, tuple(sorted(elsewhere)))
 
 
 def _check(books: Ledger, request: int, change: Change) -> None:

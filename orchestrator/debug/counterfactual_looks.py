@@ -113,6 +113,7 @@ def as_json(found: Counterfactual) -> dict[str, Any]:
         "bounds_ps": None if bounds is None else [-bounds.most_ps, -bounds.least_ps],
         "as_blamed": found.as_blamed,
         "otherwise": found.otherwise(),
+        "elsewhere": list(found.elsewhere),
         "parts_at": None if found.parts_at is None else {"event": found.parts_at, "time_ps": found.parts_ps},
         "parts": [_entry(key, here_ps=here, there_ps=there) for key, (here, there) in found.parts().items()],
     }

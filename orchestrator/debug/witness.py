@@ -69,6 +69,7 @@ class Witness:
         self.steps: dict[tuple[str, int], Step] = {}
         self.decided: dict[str, list[Decision]] = {}  # by instance, as time goes on
         self.place: dict[int, str] = {}  # of each request the last instance that had it
+        self.served: dict[int, list[str]] = {}  # of each request the instances that have computed it, in order
         self.moves: dict[int, list[tuple[int, int]]] = {}
         self.networks: dict[int, set[str]] = {}
         self._numbered: dict[tuple[str, int], Decision] = {}
@@ -94,6 +95,10 @@ class Witness:
         for request in step.requests if self._only is None else step.requests & {self._only}:
             self._of.setdefault(request, []).append(step)
         self.place.update(dict.fromkeys(requests, instance))
+        for request in requests:
+            known = self.served.setdefault(request, [])
+            if not known or known[-1] != instance:
+                known.append(instance)
 
     def step_landed(self, instance: str, number: int, now_ps: int, energy_pj: int) -> None:
         if step := self.steps.get((instance, number)):
