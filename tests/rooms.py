@@ -246,6 +246,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.debug": (
         *LEAVES,
         *SERVING,
+        "orchestrator.placement",  # `set` of hardware sees that engines keep what they have
         "hwmodels.interface",
         "orchestrator.coupling",
         "orchestrator.kernel.queue",
