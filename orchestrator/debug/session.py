@@ -71,9 +71,8 @@ class DebugSession:
         self.inside = Inside(self)
         self._spacing, self._aside = FIRST_SPACING, False
         self._checkpoints: dict[int, Any] = {}
-        self._near: dict[
-            int, Any
-        ] = {}  # one more a little before where it went last: from there one goes back by steps
+        # One more a little before where it went last: from there one goes back by steps.
+        self._near: dict[int, Any] = {}
         self.marks: dict[int, int] = {}  # the user's checkpoints: number -> event
         self.event: Event | None = None
         try:
@@ -325,8 +324,7 @@ class DebugSession:
     # Going another way ----------------------------------------------------------------------------
 
     def set(self, path: str, value: str) -> str:
-        """Change a value here, and go on live from here (`edits.py` says which can be). Returns what was done to be
-        able to.
+        """Change a value here (`edits.py`), and go on live from here. Returns what was done to be able to.
 
         Raises InputError for what cannot be set, DivergenceError if a component's past cannot be rebuilt.
         """
@@ -340,9 +338,8 @@ class DebugSession:
         self._near.clear()
         self.edits = [kept for kept in self.edits if kept.event <= here] + [edit]
         apply(self.simulation, edit, self.started)
-        kept_here = here in self._checkpoints
-        self._checkpoints = {n: kept for n, kept in self._checkpoints.items() if n < here}
-        if kept_here:  # it is made as the event is taken, so one of before would lack it
+        self._checkpoints = {n: kept for n, kept in self._checkpoints.items() if n <= here}
+        if here in self._checkpoints:  # it was made as the event was taken, and lacks the edit
             self._checkpoints[here] = copy_of(self.simulation, self.event)
         return done
 
@@ -352,19 +349,9 @@ class DebugSession:
         They are given their messages up to here; what comes is asked of them. Raises InputError, ComponentFailure,
         and DivergenceError where one answers otherwise than it did.
         """
-        tape = MemoryTape(self.tape.log)
-        tape.incidents |= self.tape.incidents
-        edits = [edit for edit in self.edits if edit.event <= self.position]
-        taping, inputs = TapingSource(source, tape), self.simulation.inputs
-        other = DebugSession(self.scenario, inputs, taping, tape, self.log, timeline, edits, source)
-        try:
-            other.seek(self.position)
-            other.inside.go_live(fresh=True)
-        except BaseException:
-            other.__exit__()
-            raise
-        other.log = other.log[: other.position]
-        return other
+        from .forks import fork
+
+        return fork(self, source, timeline)
 
     def taped_links(self) -> list[TapedLink]:
         found = []

@@ -187,3 +187,16 @@ def test_why_tells_of_the_run_as_it_was_edited():
         answer = why(session, 11)
         assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
         assert answer.after["network", "nvlink"] + answer.before["network", "nvlink"] > answer.total_ps // 4
+
+
+def test_a_fork_goes_on_as_the_run_with_its_edits():
+    """Hardware, too: its components are started for the fork, and told what the others were."""
+    with pd() as session:
+        session.seek(250)
+        here = idle(session)
+        session.set(BANDWIDTH, "3")
+        session.seek(here + 60)
+        with session.fork(LiveSource(None)) as other:
+            other.run()
+            session.run()
+            assert digest(other.simulation) == digest(session.simulation)

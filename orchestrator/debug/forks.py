@@ -1,0 +1,26 @@
+"""A session of the same run beside another, from the same event on."""
+
+from __future__ import annotations
+
+from ..record.recording import TapingSource
+from ..simulation import Source
+from .session import DebugSession
+from .tape import MemoryTape
+from .timeline import Timeline
+
+
+def fork(session: DebugSession, source: Source, timeline: Timeline | None) -> DebugSession:
+    """As `DebugSession.fork`. Edits up to here are made in it, too."""
+    tape = MemoryTape(session.tape.log)
+    tape.incidents |= session.tape.incidents
+    edits = [edit for edit in session.edits if edit.event <= session.position]
+    taping, inputs = TapingSource(source, tape), session.simulation.inputs
+    other = DebugSession(session.scenario, inputs, taping, tape, session.log, timeline, edits, source)
+    try:
+        other.seek(session.position)
+        other.inside.go_live(fresh=True)
+    except BaseException:
+        other.__exit__()
+        raise
+    other.log = other.log[: other.position]
+    return other
