@@ -19,6 +19,8 @@ from ..simulation import read_workload
 from ..workload.registry import Reading
 from .progress import counting_bar
 
+EXPECTED = 40  # runs, for the progress bar: how many there will be shows as they are made
+
 
 @click.command("calibrate")
 @click.argument("log", metavar="LOG", type=click.Path(path_type=Path))
@@ -38,7 +40,7 @@ def command(log: Path, scenario: str, output: Path, overrides: tuple[str, ...], 
 
     Factors are found on each half of the log and tried on the other. Proposed is what the other half supports and what
     no other part explains as well; where the log cannot tell parts apart, that is said and nothing is proposed.
-    Some 15 to 40 runs of SCENARIO.
+    Some 20 to 70 runs of SCENARIO.
 
     \b
       metronome import vllm -o s.yaml -- serve MODEL ...    the scenario, of your server's command line
@@ -53,8 +55,7 @@ def command(log: Path, scenario: str, output: Path, overrides: tuple[str, ...], 
     requests.sort(key=lambda request: (request.arrival_ps, request.id))
     with TemporaryDirectory() as scratch, counting_bar("runs", quiet or as_json) as tell:
         found = loads.of(read, loaded, requests, Path(scratch))
-        most = 40
-        simulator = Simulator(found.scenario, folder, read.observations, lambda done: tell(done, max(most, done)))
+        simulator = Simulator(found.scenario, folder, read.observations, lambda done: tell(done, max(EXPECTED, done)))
         finding = Search(read, simulator, found.words).run()
     if finding.proposed:
         try:
