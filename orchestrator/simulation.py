@@ -172,16 +172,7 @@ class Simulation:
             )
             self._build_connector(routes)
             self._build_loops(fold)
-            self.availability = availability.make(
-                scenario,
-                self.units,
-                self._members,
-                self.loops,
-                self.kernel,
-                self.dispatcher,
-                self.ports.slow,
-                self._serving_hooks,
-            )
+            self._build_availability()
         except BaseException:
             self._stack.close()
             raise
@@ -314,6 +305,18 @@ class Simulation:
                 fold,
             )
             self.executors.append(executor)
+
+    def _build_availability(self) -> None:
+        self.availability = availability.make(
+            self.scenario,
+            self.units,
+            self._members,
+            self.loops,
+            self.kernel,
+            self.dispatcher,
+            self.ports.slow,
+            self._serving_hooks,
+        )
 
     def _routes(self, templates: Templates) -> dict[tuple[str, str], list[KvRoute]]:
         """Between every prefill and every decode replica, by their names."""

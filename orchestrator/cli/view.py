@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ..debug.forks import fork
 from ..debug.session import DebugSession
 from ..debug.timeline import Timeline
 from ..errors import InputError, NoEffectWarning
@@ -53,7 +54,7 @@ class Opener:
 
     def fork(self, session: DebugSession, timeline: Timeline) -> DebugSession:
         with self._quiet():
-            return session.fork(LiveSource(), timeline)
+            return fork(session, LiveSource(), timeline)
 
     def again(self, session: DebugSession, path: str, value: str, timeline: Timeline) -> DebugSession:
         content = session.simulation.scenario.model_dump(mode="json", exclude_unset=True)

@@ -9,8 +9,13 @@ from .tape import MemoryTape
 from .timeline import Timeline
 
 
-def fork(session: DebugSession, source: Source, timeline: Timeline | None) -> DebugSession:
-    """As `DebugSession.fork`. Edits up to here are made in it, too."""
+def fork(session: DebugSession, source: Source, timeline: Timeline | None = None) -> DebugSession:
+    """Another session of the same run that rests before the same event, with components of its own; edits up to here
+    are made in it, too.
+
+    Components are given their messages up to here; what comes is asked of them. Raises InputError, ComponentFailure,
+    and DivergenceError where one answers otherwise than it did.
+    """
     tape = MemoryTape(session.tape.log)
     tape.incidents |= session.tape.incidents
     edits = [edit for edit in session.edits if edit.event <= session.position]

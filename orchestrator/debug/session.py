@@ -343,16 +343,6 @@ class DebugSession:
             self._checkpoints[here] = copy_of(self.simulation, self.event)
         return done
 
-    def fork(self, source: Source, timeline: Timeline | None = None) -> DebugSession:
-        """Another session of the same run that rests before the same event, with components of its own.
-
-        They are given their messages up to here; what comes is asked of them. Raises InputError, ComponentFailure,
-        and DivergenceError where one answers otherwise than it did.
-        """
-        from .forks import fork
-
-        return fork(self, source, timeline)
-
     def taped_links(self) -> list[TapedLink]:
         found = []
         for spec in self.simulation.specs:

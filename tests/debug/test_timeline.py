@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metronome.orchestrator.debug import state
+from metronome.orchestrator.debug.forks import fork
 from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.debug.timeline import OPEN, Row, Timeline, _pieces
 from metronome.orchestrator.errors import InputError
@@ -121,7 +122,7 @@ def test_a_fork_goes_on_as_the_run_does_and_leaves_it_alone(name):
         end = session.position
         session.seek(end // 2)
         here = state.digest(session.simulation)
-        with session.fork(LiveSource(), own) as other:
+        with fork(session, LiveSource(), own) as other:
             assert (other.position, state.digest(other.simulation)) == (session.position, here)
             assert other.frontier == other.position, "what comes is not known to it"
             other.run()
@@ -139,17 +140,17 @@ def test_a_fork_with_another_value_is_what_set_makes(tmp_path):
         plain.seek(200)
         plain.set(*edit)
         plain.run()
-        with session.fork(LiveSource()) as other:
+        with fork(session, LiveSource()) as other:
             other.set(*edit)
             other.run()
             assert other.log == plain.log != session.log
             other.seek(150)
-            with other.fork(LiveSource()) as third:  # before the edit: of the first way
+            with fork(other, LiveSource()) as third:  # before the edit: of the first way
                 assert not third.edits
                 third.run()
                 assert third.log == session.log
             other.seek(300)
-            with other.fork(LiveSource()) as third:
+            with fork(other, LiveSource()) as third:
                 third.run()
                 assert third.log == plain.log, "a fork of a fork keeps its edit"
 
@@ -162,7 +163,7 @@ def test_a_fork_of_a_recording_has_components(tmp_path, cli):
         session.seek(474)
         with pytest.raises(InputError, match="has no components"):
             session.set("router/policy", "round-robin")
-        with session.fork(LiveSource()) as other:
+        with fork(session, LiveSource()) as other:
             other.set("router/policy", "round-robin")
             other.run()
             assert other.ended and other.log != session.log
