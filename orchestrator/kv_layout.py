@@ -75,6 +75,18 @@ class KvLayout:
         pages = sum(group.most_blocks(length, batched, block_size) * len(layers) for group, layers in self.groups)
         return -(-pages // max(len(layers) for _, layers in self.groups))
 
+    def fitting(self, length: int, batched: int, block_size: int, blocks: int) -> int:
+        """The longest sequence of up to ``length`` tokens, and at least one, that so many blocks have room for: vLLM's
+        ``_estimate_max_model_len_from_groups``."""
+        least, most = 1, length
+        while least < most:
+            middle = (least + most + 1) // 2
+            if self.longest(middle, batched, block_size) <= blocks:
+                least = middle
+            else:
+                most = middle - 1
+        return least
+
     def kept(self, layers: range, length: int, windows_let_go: bool) -> Kept:
         """What these layers keep, of sequences of up to ``length`` tokens.
 

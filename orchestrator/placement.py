@@ -83,6 +83,12 @@ class _Placement:
         self.kv = KvLayout(self.arch, self.layout.tp, self.kv_dtype, grouped)
         self.options = options.model_copy(update={"engine": self._engine()})
 
+    @property
+    def _length(self) -> int:
+        """The longest sequence that is asked for, or by default; with ``auto`` it may not fit."""
+        asked = self.options.engine.max_model_len
+        return asked if isinstance(asked, int) else self.arch.usual_positions
+
     def _rates(self) -> Collection[str]:
         """Types that its devices compute in; none where only their model knows."""
         try:
@@ -94,7 +100,7 @@ class _Placement:
         """Its engine's flags, those left open as its version and device have them."""
         engine = self.options.engine
         device = self.nodes[self.layout.devices[0][0]].accelerators.type
-        longest = engine.max_model_len or self.arch.usual_positions
+        longest = self._length
         facts = DeviceFacts(device, self._memory(self.layout.devices), longest, self.layout.tp * self.layout.pp)
         resolved = kind_of(engine.version).resolve(engine, facts)
         change: dict[str, Any] = {"block_size": self.kv.block_size(engine.block_size)}
@@ -134,8 +140,8 @@ class _Placement:
                     "tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({kv_heads})"
                 )
         self._check_blocks()
-        longest = options.engine.max_model_len
-        if longest is not None and longest > arch.max_positions:
+        longest = self._length
+        if longest > arch.max_positions:
             raise self._refuse(
                 "engine.max_model_len",
                 longest,
@@ -230,8 +236,11 @@ class _Placement:
             self._routing(),
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
-        length = engine.max_model_len or self.arch.usual_positions
-        most = self.kv.longest(length, engine.max_num_batched_tokens or length, engine.block_size)
+        length = self._length
+        batched = engine.max_num_batched_tokens or length
+        if engine.max_model_len == "auto":
+            length = self.kv.fitting(length, batched, engine.block_size, fit)
+        most = self.kv.longest(length, batched, engine.block_size)
         start = Start(length, self.arch.max_positions, fit, most, options.role)
         refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
@@ -272,8 +281,7 @@ class _Placement:
         for stage, layers in enumerate(layout.layers(arch.layers)):
             ends = (stage == 0) + (stage == layout.pp - 1)
             weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
-            length = engine.max_model_len or arch.usual_positions
-            kept = self.kv.kept(layers, length, options.role == "both")
+            kept = self.kv.kept(layers, self._length, options.role == "both")
             working = self._working(layout, last=stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
             if self.options.decode_attention == "pim":

@@ -73,3 +73,10 @@ def test_one_table_where_an_engine_has_no_groups():
 def test_windows_are_groups_and_plain_models_none():
     assert [kind for kind, _ in layout(CONFIGS["openai/gpt-oss-120b"]).groups] == [KvGroup(window=128), KvGroup()]
     assert layout(CONFIGS["Qwen/Qwen3-8B"]).groups == []
+
+
+def test_the_longest_sequence_that_fits():
+    plain, hybrid = layout(CONFIGS["Qwen/Qwen3-8B"]), layout(NEXT)
+    assert plain.fitting(40960, 2048, 16, 100) == 1600
+    assert plain.fitting(1000, 2048, 16, 100) == 1000
+    assert hybrid.fitting(262144, 2048, 544, 13) == 5440  # three blocks for states

@@ -163,8 +163,8 @@ def _of_file(path: Path) -> list[str]:
 def _finish(server: Server) -> None:
     """What `vllm serve` does where a flag is not given (vllm/entrypoints/cli/serve.py)."""
     engine = server.instance["engine"]
-    if engine.get("max_model_len") in ("auto", "-1"):
-        raise InputError(server.where, "--max-model-len", "auto", "is refused: it is not sought here; give a number")
+    if engine.get("max_model_len") == "-1":
+        engine["max_model_len"] = "auto"
     engine.setdefault("api_server_count", server.instance.get("data_parallel_size", 1))
 
 

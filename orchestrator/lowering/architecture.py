@@ -23,7 +23,7 @@ class Architecture:
         blocks: its layers.
         head: the output head; where ``tied``, the embedding is the same matrix.
         final_norm: parameters of the norm before the head.
-        encoder: weights of an image encoder, whole on every rank. per_layer_embedding: of Gemma's.
+        encoder: weights of an image encoder, cut as the layers are. per_layer_embedding: of Gemma's.
         learned: parameters of learned positions, whole on every rank that embeds.
         quantization: the method by its name in vLLM, ``""`` if none; the layers have the formats.
         kv_dtype: type of K and V that the checkpoint was made for, ``""`` if it does not say.
@@ -102,7 +102,7 @@ class Architecture:
         that has both where a model ties them. ``experts`` counts the experts with their gate, ``dense`` all else.
         """
         width = DTYPE_BYTES[self.dtype]
-        total = self._ends(tp, ends) + (self.encoder * width if ends and dense else 0)
+        total = self._ends(tp, ends) + (self.encoder * width / tp if ends and dense else 0)
         for block in (self.blocks[i] for i in layers or range(self.layers)):
             if dense:
                 total += block_bytes(block, tp, self.dtype)

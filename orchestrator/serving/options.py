@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -33,7 +33,9 @@ class EngineOptions(Part):
     kv_cache_dtype: Literal[
         "auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float", "fp8", "fp8_e4m3", "fp8_e5m2"
     ] = Field(default="auto", description="auto: the checkpoint's own if it names one, else the model's dtype")
-    max_model_len: int | None = Field(default=None, ge=1, description="default: the model's own limit")
+    max_model_len: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default=None, description="default: the model's own limit; auto: as much of it as the KV cache has room for"
+    )
     all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
     scheduling_policy: str = Field(
         default="fcfs",

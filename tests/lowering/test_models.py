@@ -70,7 +70,7 @@ def test_a_public_config_is_served_and_its_operations_read_its_weights(name):
         read_bytes += repeat * size * at.get("weight_bits", 16) / 8
     ends = 2 * (1 if arch.tied else 2) * (arch.vocab // tp) * arch.hidden
     head = 2 * (arch.vocab // tp) * arch.hidden
-    held = arch.weight_bytes(tp) - ends - 2 * (arch.encoder + arch.per_layer_embedding // tp)
+    held = arch.weight_bytes(tp) - ends - 2 * (arch.encoder + arch.per_layer_embedding) // tp
     # KV heads are repeated on the ranks beyond them, and where K is V there is one matrix more in the operations.
     assert read_bytes - head == pytest.approx(held, rel=0.03)
 
