@@ -107,10 +107,13 @@ def checked(kind: type[Model], data: Any, where: str, text: str = "", tags: Sequ
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        loc = tuple(part for part in first["loc"] if part not in tags)
+        errors = error.errors()
+        first = errors[0]
+        loc = tuple(part for part in first["loc"] if part not in tags and not _is_alternative(part))
         line = _line_of(text, loc)
-        message = first["msg"].removeprefix("Value error, ")
+        beside = [one for one in errors[1:] if one["loc"] and one["loc"][:-1] == first["loc"][:-1]]
+        others = [one["msg"] for one in beside if _is_alternative(one["loc"][-1])]
+        message = " or ".join([first["msg"].removeprefix("Value error, "), *others])
         value = first.get("input")
         raise InputError(
             f"{where}:{line}" if line else where,
@@ -118,6 +121,11 @@ def checked(kind: type[Model], data: Any, where: str, text: str = "", tags: Sequ
             None if isinstance(value, dict | list) or first["type"] == "missing" else value,
             message,
         ) from None
+
+
+def _is_alternative(part: int | str) -> bool:
+    """Whether a part of an error's place names one of several types a field may have, and no field of the file."""
+    return isinstance(part, str) and part.startswith(("constrained-", "literal["))
 
 
 def _guessed(data: dict[str, Any], where: str, folder: Path, text: str = "") -> Scenario:
