@@ -117,7 +117,7 @@ CASES = {
     "router": ("router", {"policy": "fastest"}, "router.policy = 'fastest'.*round-robin"),
     "format": ("workload/format", "synthetc", "no format 'synthetc'; did you mean 'synthetic'"),
     "a length that is neither": (
-        "instances.0.engine.max_model_len",
+        "instances/0/engine/max_model_len",
         "atuo",
         r"instances\.0\.engine\.max_model_len = 'atuo': Input should be a valid integer.* or Input should be 'auto'",
     ),
