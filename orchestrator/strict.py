@@ -15,7 +15,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? " if near else ""
 
 
-class Part(BaseModel):
+class Strict(BaseModel):
     """Unknown keys are refused with the nearest known one; NaN and infinity are not numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

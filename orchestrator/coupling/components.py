@@ -15,7 +15,7 @@ from metronome.hwmodels.interface import ConfigError
 from ..errors import InputError, NoEffectWarning
 from ..scenario.components import ComponentOptions
 from ..scenario.schema import Scenario
-from ..strict import Part
+from ..strict import Strict
 from . import registry
 from .link import Link, LocalLink, raised, refused
 from .watch import WatchedLink
@@ -177,7 +177,7 @@ def _hbm(scenario: Scenario, kind: str, node: str) -> dict[str, Any]:
     return {"bandwidth_gb_s": rate / 1e9, "latency_ns": 0, "size_gib": device.memory_bytes / 2**30}
 
 
-def _stated(place: str, part: Part, read: Set[str] = frozenset()) -> dict[str, str]:
+def _stated(place: str, part: Strict, read: Set[str] = frozenset()) -> dict[str, str]:
     return {name: f"cluster.{place}.{name}" for name in sorted(part.model_fields_set - read)}
 
 

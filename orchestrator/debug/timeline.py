@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class Row:
+class Slices:
     """Slices one after another. ``begun`` and ``ended``: the events that began and ended each; ``about``: a step or a
     request by number; ``label``: a number of `Timeline.labels`."""
 
@@ -59,14 +59,14 @@ class Track:
     """A component, an instance, or all requests: as many rows as things happen at once."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[Slices] = []
 
-    def row(self, start_ps: int) -> Row:
+    def row(self, start_ps: int) -> Slices:
         """The first row where nothing is from that time on."""
         for row in self.rows:
             if row.free_at(start_ps):
                 return row
-        self.rows.append(Row())
+        self.rows.append(Slices())
         return self.rows[-1]
 
 
@@ -80,8 +80,8 @@ class Timeline:
         self.labels: list[str] = []
         self._numbers: dict[str, int] = {}
         self._event, self._known, self._news = 0, 0, True
-        self._steps: dict[tuple[str, int], tuple[Row, int]] = {}
-        self._phases: dict[int, tuple[Row, int]] = {}  # of requests under way the open one
+        self._steps: dict[tuple[str, int], tuple[Slices, int]] = {}
+        self._phases: dict[int, tuple[Slices, int]] = {}  # of requests under way the open one
         self._idle: set[int] = set()  # of these, who is not computed
         self._first: set[int] = set()  # and who has had a first token
         self._folded_ps: dict[tuple[str, int], int] = {}
@@ -228,7 +228,7 @@ class Timeline:
         return found
 
 
-def _pieces(row: Row, from_ps: int, span_ps: int, width: int) -> dict[str, list[int]]:
+def _pieces(row: Slices, from_ps: int, span_ps: int, width: int) -> dict[str, list[int]]:
     starts, ends = np.array(row.start, dtype=np.int64), np.array(row.end, dtype=np.int64)
     ends[ends == OPEN] = MAX_PS
     until = min(from_ps + span_ps, MAX_PS)

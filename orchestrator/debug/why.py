@@ -26,7 +26,7 @@ SERVER = "host", "API server and client"
 LOOKED_AT = Reason("to be looked at: the engine is in a step")
 
 
-class Part(NamedTuple):
+class Share(NamedTuple):
     """``took_ps`` from ``start_ps`` on. ``holders``: of a wait (request, how much it holds of what is waited for)."""
 
     start_ps: int
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     holders: tuple[tuple[int, int], ...] = ()
 
 
-Timeline = list[Part]  # without a gap from arrival to finish
+Shares = list[Share]  # without a gap from arrival to finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,11 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
     return LatencySplit(request, total, to_first, done, before, after, held, steps, asked.input_tokens, cached)
 
 
-def _delivered(timeline: Timeline, out_ps: int, there_ps: int) -> Timeline:
+def _delivered(timeline: Shares, out_ps: int, there_ps: int) -> Shares:
     """With the way of a token from the engine to the client in place of all else meanwhile."""
     if there_ps <= out_ps:
         return timeline
-    found = [Part(out_ps, *SERVER, there_ps - out_ps)]
+    found = [Share(out_ps, *SERVER, there_ps - out_ps)]
     for part in timeline:
         end = part.start_ps + part.took_ps
         for begin, until in ((part.start_ps, min(end, out_ps)), (max(part.start_ps, there_ps), end)):
@@ -164,14 +164,14 @@ def _delivered(timeline: Timeline, out_ps: int, there_ps: int) -> Timeline:
 
 def _timeline(
     sequence: RequestState, finish: int, steps: list[Step], witness: Witness, kinds: Mapping[str, str]
-) -> Timeline:
+) -> Shares:
     """What the engine's clock says, from arrival to finish."""
-    found: Timeline = []
+    found: Shares = []
     request = sequence.request.id
     reached, queued = sequence.request.arrival_ps, sequence.queued_ps
     received = sequence.received_ps if sequence.received_ps >= 0 else finish
     if received > reached:
-        found.append(Part(reached, *SERVER, received - reached))
+        found.append(Share(reached, *SERVER, received - reached))
         reached = received
     for before, step in enumerate([*steps, None]):
         until = step.start_ps if step else finish
@@ -187,7 +187,7 @@ def _timeline(
         at = step.start_ps
         for part in step.path():
             who = part.component if part.component in kinds else part.layer
-            found.append(Part(at, _what(kinds, part.component), who, part.took_ps))
+            found.append(Share(at, _what(kinds, part.component), who, part.took_ps))
             at += part.took_ps
         reached = step.end_ps
     return found
@@ -199,27 +199,27 @@ def _what(kinds: Mapping[str, str], component: str) -> str:
     return "compute" if kind in ("accelerator", "pim") else kind
 
 
-def _waiting(start_ps: int, end_ps: int, reason: Reason) -> Part:
-    return Part(start_ps, "waiting", reason.text, end_ps - start_ps, reason.holders)
+def _waiting(start_ps: int, end_ps: int, reason: Reason) -> Share:
+    return Share(start_ps, "waiting", reason.text, end_ps - start_ps, reason.holders)
 
 
-def _gap(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Timeline:
+def _gap(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Shares:
     """The time between two of its steps: its K and V move, or it is left out of others' steps, or the host works."""
     over = f"K and V over {', '.join(sorted(witness.networks.get(request, ())))}"
-    found: Timeline = []
+    found: Shares = []
     reached = start
     for began, ended in sorted(witness.moves.get(request, ())):
         begin, stop = max(began, reached), min(ended, end)
         if begin < stop:
             found += _left_out(request, reached, begin, engine, witness, running)
-            found.append(Part(begin, "network", over, stop - begin))
+            found.append(Share(begin, "network", over, stop - begin))
             reached = stop
     return found + _left_out(request, reached, end, engine, witness, running)
 
 
-def _left_out(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Timeline:
+def _left_out(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Shares:
     """Others' steps, and what is between them."""
-    found: Timeline = []
+    found: Shares = []
     reached = start
     for step in witness.others(request, engine, start, end):
         begin, stop = max(step.start_ps, reached), min(step.end_ps if step.end_ps >= 0 else end, end)
@@ -234,8 +234,8 @@ def _left_out(request: int, start: int, end: int, engine: str, witness: Witness,
     return found
 
 
-def _idle(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Part:
+def _idle(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Share:
     """While the engine computes nothing."""
     if reason := witness.standing(request, engine, start):
         return _waiting(start, end, reason)
-    return Part(start, "host", "between steps", end - start) if running else _waiting(start, end, TURN)
+    return Share(start, "host", "between steps", end - start) if running else _waiting(start, end, TURN)

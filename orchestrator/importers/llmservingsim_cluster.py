@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
-from ..strict import Part
+from ..strict import Strict
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Amount = Annotated[float, Field(ge=0)]
@@ -26,7 +26,7 @@ REFUSED = {
 }
 
 
-class _Typed(Part):
+class _Typed(Strict):
     """Keys are known ones; numbers are finite and no text is one. A key that begins with _ is a remark."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

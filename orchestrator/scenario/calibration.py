@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field, field_validator, model_validator
 
-from ..strict import Part, did_you_mean
+from ..strict import Strict, did_you_mean
 
 #: part of a step's time -> what its factor multiplies
 PARTS: Mapping[str, str] = {
@@ -23,7 +23,7 @@ PARTS: Mapping[str, str] = {
 LEAST, MOST = 0.01, 100.0
 
 
-class Calibration(Part):
+class Calibration(Strict):
     """What times of parts are multiplied by; a part that is not named stays as it is."""
 
     factors: dict[str, float] = Field(min_length=1, description=f"by part: {', '.join(PARTS)}")

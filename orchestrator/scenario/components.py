@@ -6,10 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ..strict import Part
+from ..strict import Strict
 
 
-class Mount(Part):
+class Mount(Strict):
     """A file or folder of this machine inside a container; ``source`` is relative to the scenario."""
 
     source: str
@@ -17,7 +17,7 @@ class Mount(Part):
     read_only: bool = True
 
 
-class ContainerOptions(Part):
+class ContainerOptions(Strict):
     """How a component's container is run (`run: container`)."""
 
     image: str = "metronome-adapter"
@@ -38,7 +38,7 @@ class ContainerOptions(Part):
     user: str | None = Field(default=None, description="UID:GID; default: ours, or 65532 where we are root")
 
 
-class AddressOptions(Part):
+class AddressOptions(Strict):
     """A component that somebody else has started (`run: address`). Paths are relative to the scenario."""
 
     target: str = Field(pattern=r"^(unix:.+|.+:\d+)$", description="unix:PATH or HOST:PORT")
@@ -66,7 +66,7 @@ class AddressOptions(Part):
         return self
 
 
-class SurrogateOptions(Part):
+class SurrogateOptions(Strict):
     """Ask a slow component only where interpolation between its answers is not within the tolerance."""
 
     tolerance: float = Field(default=0.01, gt=0, lt=1, description="relative error of a duration")
@@ -82,13 +82,13 @@ class SurrogateOptions(Part):
         return given.removesuffix("calls").strip() if isinstance(given, str) else given
 
 
-class Fallback(Part):
+class Fallback(Strict):
     """A model of the same kind that answers on, in this process, where a component cannot be started anew."""
 
     fallback: str
 
 
-class ComponentOptions(Part):
+class ComponentOptions(Strict):
     """Who answers for one piece of hardware; further keys are the model's own configuration."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from ..serving import engines
 from ..serving.fleet.options import Autoscaling, Failure, OnFailure, StartUp
 from ..serving.options import EngineOptions
-from ..strict import Part, did_you_mean
+from ..strict import Strict, did_you_mean
 from ..workload.options import WorkloadOptions
 from ..workload.schema import workload_type
 from ..workload.slo import Slo
@@ -30,7 +30,7 @@ else:  # options of the format that it names: each has some of its own
     Workload = workload_type()
 
 
-class Accelerators(Part):
+class Accelerators(Strict):
     """``count`` equal devices of a node; ``type`` names a catalog device unless all is given."""
 
     type: str
@@ -38,7 +38,7 @@ class Accelerators(Part):
     memory_gib: float | None = Field(default=None, gt=0, description="of one device; default: the catalog's")
 
 
-class Dram(Part):
+class Dram(Strict):
     """Host memory of a node."""
 
     size_gib: float | None = Field(default=None, gt=0, description="for models that ask; none of ours does")
@@ -47,7 +47,7 @@ class Dram(Part):
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
 
 
-class Pim(Part):
+class Pim(Strict):
     """Memory that computes, beside each accelerator of a node; what is not given is the model's default."""
 
     devices_per_accelerator: int = Field(ge=1, le=MOST_DEVICES)
@@ -58,20 +58,20 @@ class Pim(Part):
     latency_ns: float | None = Field(default=None, ge=0)
 
 
-class NodeMemory(Part):
+class NodeMemory(Strict):
     """Memories of a node beside its accelerators' own."""
 
     dram: Dram | None = None
     pim: Pim | None = None
 
 
-class NodePower(Part):
+class NodePower(Strict):
     """Power a node draws whatever it does, accelerators apart."""
 
     base_w: float = Field(default=0, ge=0)
 
 
-class Node(Part):
+class Node(Strict):
     """One server."""
 
     name: Name
@@ -80,7 +80,7 @@ class Node(Part):
     power: NodePower = NodePower()
 
 
-class Links(Part):
+class Links(Strict):
     """Figures of links: a catalog interconnect by ``type``, or plain ones, which replace the catalog's."""
 
     type: str | None = Field(default=None, description="catalog interconnect, e.g. nvlink4")
@@ -116,7 +116,7 @@ class Network(Links):
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
 
 
-class Cluster(Part):
+class Cluster(Strict):
     """The hardware."""
 
     nodes: list[Node] = Field(min_length=1)
@@ -139,7 +139,7 @@ class Cluster(Part):
 SELECTION = re.compile(r"^(?P<node>[A-Za-z0-9][A-Za-z0-9_-]*)\[(?P<first>\d+)(:(?P<end>\d+))?\]$")
 
 
-class Devices(Part):
+class Devices(Strict):
     """A selection of accelerators; on several nodes as a list, in rank order."""
 
     accelerators: str | list[str] = Field(description="e.g. n0[0:4], n0[3], or [n0[0:8], n1[0:8]]")
@@ -174,7 +174,7 @@ class Ffn(Devices):
     micro_batches: int = Field(default=2, ge=1, le=8, description="steps in flight, to keep both sides busy")
 
 
-class ExpertRouting(Part):
+class ExpertRouting(Strict):
     """How tokens pick their experts."""
 
     model: Literal["balanced", "uniform", "zipf", "histogram"] = "uniform"
@@ -235,7 +235,7 @@ class Instance(Devices):
         return value
 
 
-class RouterOptions(Part):
+class RouterOptions(Strict):
     """How requests find an instance."""
 
     policy: str = Field(
@@ -250,7 +250,7 @@ class RouterOptions(Part):
     )
 
 
-class KvTransfer(Part):
+class KvTransfer(Strict):
     """How K and V get from a prefill to a decode instance."""
 
     mode: Literal["pull", "push"] = Field(
@@ -270,7 +270,7 @@ class KvTransfer(Part):
         return self
 
 
-class Scenario(Part):
+class Scenario(Strict):
     """A whole run."""
 
     name: str = "scenario"

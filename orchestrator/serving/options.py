@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..strict import Part
+from ..strict import Strict
 
 
-class EngineOptions(Part):
+class EngineOptions(Strict):
     """One instance's engine; ``version`` chooses its rules and what its host work costs (docs/engines.md).
 
     Engines with flags of their own add them in a class derived from this one.

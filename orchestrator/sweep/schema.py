@@ -12,12 +12,12 @@ from pydantic import Field, PlainValidator, model_validator
 from ..errors import InputError
 from ..scenario.loading import checked
 from ..scenario.yaml import parse, parse_value
-from ..strict import Part
+from ..strict import Strict
 
 Direction = Literal["min", "max"]
 
 
-class Span(Part):
+class Span(Strict):
     """Numbers from ``low`` to ``high``."""
 
     low: float
@@ -56,7 +56,7 @@ def _axis(value: Any) -> list[Any] | Span:
 Axis = Annotated[Any, PlainValidator(_axis)]  # a list of values, or a `Span`
 
 
-class Search(Part):
+class Search(Strict):
     """Which points are tried."""
 
     method: Literal["grid", "random", "bayesian"] = "grid"
@@ -64,7 +64,7 @@ class Search(Part):
     seed: int = Field(default=0, ge=0)
 
 
-class Bound(Part):
+class Bound(Strict):
     """Limits of a figure."""
 
     min: float | None = None
@@ -77,7 +77,7 @@ class Bound(Part):
         return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
 
 
-class Sweep(Part):
+class Sweep(Strict):
     """A scenario, what is varied, and what is wanted."""
 
     scenario: str = Field(description="a bundled scenario's name, or a path from this file's folder")

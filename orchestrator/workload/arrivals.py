@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, WrapValidator, model_validator
 
-from ..strict import Part
+from ..strict import Strict
 from ..units import PS_PER_S
 
 
@@ -24,14 +24,14 @@ def _or_inf(value: Any, _: Any) -> float | str:
 OrInf = Annotated[float | Literal["inf"], WrapValidator(_or_inf)]
 
 
-class RateStep(Part):
+class RateStep(Strict):
     """``rate`` requests a second for ``duration_s``; the last step's lasts on."""
 
     rate: float = Field(ge=0)
     duration_s: float = Field(gt=0)
 
 
-class Pace(Part):
+class Pace(Strict):
     """How often requests are sent. Gaps are gamma-distributed, as those of `vllm bench serve`."""
 
     request_rate: OrInf | None = Field(default=None, description="requests per second; inf = all at once")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from ..strict import Part
+from ..strict import Strict
 from .arrivals import Pace
 from .slo import Slo
 
 
-class Client(Part):
+class Client(Strict):
     """What happens at the client between the last token of one request and the next it sends.
 
     Only a closed loop (``max_concurrency``) has it: an open one sends by the clock. Each time is drawn evenly from

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ..strict import Part
+from ..strict import Strict
 
 
-class Slo(Part):
+class Slo(Strict):
     """What a good request meets; goodput counts requests that meet all that is given."""
 
     ttft_ms: float | None = Field(default=None, gt=0)

@@ -88,11 +88,11 @@ def test_a_client_s_command_never_runs(tmp_path):
 def test_nested_paths_are_the_server_s():
     from pathlib import Path
 
-    class Part(BaseModel):
+    class Strict(BaseModel):
         file: Path | None = None
 
     class Deep(Config):
-        parts: list[Part] = []
+        parts: list[Strict] = []
         count: int = 1
 
     class Model:

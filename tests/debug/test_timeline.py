@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from metronome.orchestrator.debug import state
 from metronome.orchestrator.debug.forks import fork
 from metronome.orchestrator.debug.session import DebugSession
-from metronome.orchestrator.debug.timeline import OPEN, Row, Timeline, _pieces
+from metronome.orchestrator.debug.timeline import OPEN, Slices, Timeline, _pieces
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.scenario.inputs import Inputs
@@ -84,7 +84,7 @@ rows = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 60)), max_size=60)
 @settings(max_examples=200, deadline=None)
 @given(rows, st.integers(0, 4000), st.integers(1, 4000), st.integers(1, 50), st.booleans())
 def test_pieces_of_a_window_are_its_slices_added_up(gaps, start, span, width, last_open):
-    row, reached = Row(), 0
+    row, reached = Slices(), 0
     for number, (gap, took) in enumerate(gaps):
         begin = reached + gap
         reached = begin + took
@@ -106,7 +106,7 @@ def test_pieces_of_a_window_are_its_slices_added_up(gaps, start, span, width, la
 
 
 def test_a_window_of_a_picosecond_is_exact_at_the_end_of_days():
-    row = Row()
+    row = Slices()
     row.add(2**62, 2**62 + 1, 1, 0, 7)
     assert _pieces(row, 2**62 - 1, 3, 100)["x"] == [1]
 

@@ -66,7 +66,7 @@ class ScaleOut(Level):
     oversubscription: float = Field(default=1, gt=0, description="fat tree: bandwidth below a leaf over that above")
 
 
-class Group(Config):
+class DeviceGroup(Config):
     """Devices of one node."""
 
     name: str
@@ -76,7 +76,7 @@ class Group(Config):
 class NetworkConfig(Level):
     """One network; the scenario fills in all of it from ``cluster.networks``."""
 
-    groups: list[Group] = Field(min_length=1)
+    groups: list[DeviceGroup] = Field(min_length=1)
     topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = "switch"
     dims: list[int] = Field(default=[], description="torus: devices along each dimension")
     scale_out: ScaleOut | None = None

@@ -18,7 +18,7 @@ FAR = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Edge:
     """One direction between two nodes; ``cost`` is what shortest paths minimise."""
 
     name: str
@@ -44,7 +44,7 @@ class Graph:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.index: dict[str, int] = {}
-        self.links: list[Link] = []
+        self.links: list[Edge] = []
         self._ordinals: dict[int, int] = {}  # of devices, in the order they were added
 
     def device(self, name: str) -> int:
@@ -67,7 +67,7 @@ class Graph:
 
     def arrow(self, tail: str, head: str, bytes_per_s: float, latency_ps: int, cost: int = 1) -> None:
         """One link."""
-        self.links.append(Link(f"{tail}->{head}", self.node(tail), self.node(head), bytes_per_s, latency_ps, cost))
+        self.links.append(Edge(f"{tail}->{head}", self.node(tail), self.node(head), bytes_per_s, latency_ps, cost))
 
     @cached_property
     def _by_tail(self) -> tuple[Ints, Ints, Ints, NDArray[np.int32], Ints]:

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ...strict import Part
+from ...strict import Strict
 
 Seconds = Annotated[float, Field(ge=0, le=9e6)]  # the clock ends after 106 days
 
 
-class Failure(Part):
+class Failure(Strict):
     """A part of the simulated cluster fails, at given or drawn times, and is repaired ``repair_s`` later.
 
     Instances that it takes down lose all K and V. They start again once it is repaired (`StartUp`).
@@ -46,21 +46,21 @@ class Failure(Part):
         return self
 
 
-class StartUp(Part):
+class StartUp(Strict):
     """How long an instance takes to start: its process, then its weights through a link of its own."""
 
     base_s: Seconds = 0
     weights_gb_s: float | None = Field(default=None, gt=0, description="decimal gigabytes a second, of one instance")
 
 
-class OnFailure(Part):
+class OnFailure(Strict):
     """What becomes of requests whose instance fails."""
 
     retry_s: Seconds = Field(default=0, description="until the router has noticed and sends them again")
     max_retries: int = Field(default=3, ge=0, description="0: they fail")
 
 
-class Autoscaling(Part):
+class Autoscaling(Strict):
     """How many of an instance's replicas serve. It starts with ``min_replicas``; at most there are all."""
 
     instance: str = Field(description="the name of an instance with replicas")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from ...strict import Part
+from ...strict import Strict
 from ..options import WorkloadOptions
 from ..randomness import stream
 from ..reading import read as read_one
@@ -19,7 +19,7 @@ from ..schema import parse
 from ..slo import Slo
 
 
-class TrafficClass(Part):
+class TrafficClass(Strict):
     """One class; ``workload`` is of any format but a mixture."""
 
     name: str = Field(min_length=1)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...errors import InputError
-from ...strict import Part
+from ...strict import Strict
 from ..options import TraceOptions
 from ..registry import Format, Reading
 from ..request import Request
@@ -18,7 +18,7 @@ from .azure import time_ps
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
-class Columns(Part):
+class Columns(Strict):
     """Names of columns; one that is not named is not read."""
 
     input_tokens: str

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from ...strict import Part
+from ...strict import Strict
 from ..arrivals import Arrivals
 from ..options import WorkloadOptions
 from ..registry import Format, Reading
@@ -27,7 +27,7 @@ class BenchOptions(WorkloadOptions):
     num_prompts: int = Field(default=1000, ge=1)
 
 
-class RangeRatio(Part):
+class RangeRatio(Strict):
     """Apart for prompts and answers."""
 
     input: float = Field(default=0.0, ge=0, lt=1)
