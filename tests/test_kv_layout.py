@@ -80,3 +80,19 @@ def test_the_longest_sequence_that_fits():
     assert plain.fitting(40960, 2048, 16, 100) == 1600
     assert plain.fitting(1000, 2048, 16, 100) == 1000
     assert hybrid.fitting(262144, 2048, 544, 13) == 5440  # three blocks for states
+
+
+@pytest.mark.parametrize(("tp", "channels"), [(1, 8448), (2, 4352), (4, 2304)])
+def test_ranks_beyond_the_groups_of_a_mamba_repeat_what_these_share(tp, channels):
+    """Granite 4 small: 128 heads of 64 x 128, one group; of the convolution 8,192 channels are the heads' and 256 all's."""
+    granite = {
+        "model_type": "granitemoehybrid", "hidden_size": 4096, "num_hidden_layers": 2, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "vocab_size": 100352, "max_position_embeddings": 131072,
+        "shared_intermediate_size": 1536, "mamba_n_heads": 128, "mamba_d_head": 64, "mamba_d_state": 128,
+        "mamba_n_groups": 1, "layer_types": ["mamba", "attention"],
+    }  # fmt: skip
+    made = layout(granite, tp)
+    state = 2 * (128 * 64 * 128 // tp + 3 * channels)
+    assert made.arch.state_bytes(tp) == state
+    page = 2 * 2 * 128 * 8 // tp
+    assert made.block_size(16) == -(-state // (16 * page)) * 16

@@ -182,7 +182,7 @@ def _state(build: Builder, of: State) -> list[PlannedOperation]:
             heads=of.heads // tp,
             head_size=of.head_size,
             depth=of.depth,
-            conv_width=of.conv_width // tp,
+            conv_width=of.local_conv(tp),
             kernel=of.kernel,
             state_dtype=of.state_dtype or build.arch.dtype,
         ),

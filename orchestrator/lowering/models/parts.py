@@ -192,7 +192,9 @@ class State:
 
     ``state`` numbers of type ``state_dtype`` are updated by every token; ``conv`` more, of the model's type, are
     the last inputs of a short convolution, ``conv_width`` wide with a kernel of ``kernel``. ``heads`` of
-    ``head_size`` x ``depth`` make up the state. ``vectors`` are its other parameters, cut with the heads.
+    ``head_size`` x ``depth`` make up the state. ``vectors`` are its other parameters, cut with the heads. Of Mamba-2's
+    convolution ``groups`` of heads share 2 x ``depth`` channels; ranks beyond the groups repeat them, as in vLLM 0.19
+    (`mamba_utils.py`, extra_groups_for_head_shards).
     """
 
     linears: tuple[Linear, ...]
@@ -204,6 +206,7 @@ class State:
     vectors: int
     state_dtype: str = ""
     layer: str = "mamba"
+    groups: int = 0
 
     window = chunk = top_k = 0
     keeps = False
@@ -211,7 +214,14 @@ class State:
     def state_bytes(self, tp: int, dtype: str) -> int:
         """Bytes a sequence keeps on one device."""
         state = self.heads * self.head_size * self.depth * DTYPE_BYTES[self.state_dtype or dtype]
-        return int((state + self.conv_width * (self.kernel - 1) * DTYPE_BYTES[dtype]) // tp)
+        return int(state // tp + self.local_conv(tp) * (self.kernel - 1) * DTYPE_BYTES[dtype])
+
+    def local_conv(self, tp: int) -> int:
+        """Channels of the convolution on one device."""
+        shared = 2 * self.depth
+        if self.groups % tp == 0:
+            return self.conv_width // tp
+        return (self.conv_width - self.groups * shared) // tp + shared
 
     def kept(self, tp: int, kv_dtype: str) -> int:
         return 0

@@ -39,7 +39,7 @@ def mamba2(at: Fields, of: Mamba, path: str = "mixer") -> State:
         Linear(f"{path}.out_proj", hidden, inner, "in", bias=of.bias),
     )
     vectors = conv * (of.kernel + of.conv_bias) + 3 * of.heads + inner  # convolution, A, D, dt, norm
-    return State(linears, of.heads, of.size, of.state, conv, of.kernel, vectors, state_dtype(at))
+    return State(linears, of.heads, of.size, of.state, conv, of.kernel, vectors, state_dtype(at), groups=of.groups)
 
 
 def mamba1(at: Fields, path: str = "mamba") -> State:
