@@ -41,6 +41,12 @@ class Instrument:
     def request_failed(self, state: RequestState, why: str, text: str, now_ps: int) -> None:
         """It was refused, or its client gave it up; ``why`` in a word, ``text`` in full."""
 
+    def request_lost(self, state: RequestState, now_ps: int) -> None:
+        """The replica that had it has failed; it is sent again, or fails."""
+
+    def instance_changed(self, instance: str, state: str, now_ps: int) -> None:
+        """One that does not always serve does that from now on: serving, draining, starting, failed or off."""
+
     def scheduled(
         self, instance: str, number: int, replicas: Sequence[Replica], steps: Sequence[Step | None], now_ps: int
     ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from metronome.hwmodels.network.fabric import Fabric
+from metronome.orchestrator.debug.forks import fork
 from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.debug.state import digest
 from metronome.orchestrator.debug.why import why, why_all
@@ -196,7 +197,7 @@ def test_a_fork_goes_on_as_the_run_with_its_edits():
         here = idle(session)
         session.set(BANDWIDTH, "3")
         session.seek(here + 60)
-        with session.fork(LiveSource(None)) as other:
+        with fork(session, LiveSource(None)) as other:
             other.run()
             session.run()
             assert digest(other.simulation) == digest(session.simulation)
