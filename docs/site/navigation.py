@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: part -> title in the navigation -> page
 PARTS: dict[str, dict[str, str]] = {
-    "Start": {"Quick start": "index"},
+    "Start": {"Quick start": "index", "From your vLLM command to a decision": "tutorial"},
     "Concepts": {
         "Architecture": "architecture",
         "Time and components": "coupling",
