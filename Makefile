@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz chaos soak day explanations docs tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test fuzz chaos soak day explanations docs schema tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -60,6 +60,9 @@ explanations: $(VENV)/.installed  ## what blames a request's latency is removed:
 
 docs: $(VENV)/.installed  ## the documentation as a site in out/site, with a reference made from the code (10 seconds)
 	$(BIN)/python docs/site/build.py
+
+schema: $(VENV)/.installed  ## the scenario's JSON Schema for editors, docs/scenario.schema.json
+	$(BIN)/metronome validate --schema > docs/scenario.schema.json
 
 lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .

@@ -50,8 +50,9 @@ def make(source: Path, target: Path) -> int:
 
 
 def lay_out(source: Path) -> None:
-    """Write every page of the site, and its pictures, below ``source``."""
+    """Write every page of the site, and what they show and offer, below ``source``."""
     shutil.copytree(DOCS / "pictures", source / "pictures")
+    shutil.copy(DOCS / "scenario.schema.json", source)
     for path in DOCS.rglob("*.md"):
         _write(source / path.relative_to(DOCS), links(path.read_text(encoding="utf-8"), path.parent))
     for page, name in OUTSIDE.items():
