@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz chaos soak day explanations tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test fuzz chaos soak day explanations docs schema tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -57,6 +57,12 @@ day: $(VENV)/.installed  ## a hundred instances through a day with failures and 
 
 explanations: $(VENV)/.installed  ## what blames a request's latency is removed: 100 requests over 5 random scenarios (1 minute; ROUNDS=)
 	$(BIN)/python -m tests.explanations $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+docs: $(VENV)/.installed  ## the documentation as a site in out/site, with a reference made from the code (10 seconds)
+	$(BIN)/python docs/site/build.py
+
+schema: $(VENV)/.installed  ## the scenario's JSON Schema for editors, docs/scenario.schema.json
+	$(BIN)/metronome validate --schema > docs/scenario.schema.json
 
 lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .

@@ -297,6 +297,12 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.sweep",
         *SERVING,
         "orchestrator.serving.refusals",  # validate asks who can be served
+        "hwmodels.catalog",  # the JSON Schema names devices, engines and policies
+        "orchestrator.serving.engines",
+        "orchestrator.serving.fleet.scaling",
+        "orchestrator.serving.options",
+        "orchestrator.serving.policies",
+        "orchestrator.serving.router",
         "orchestrator.workload.request",
         "hwmodels.interface",
         "component.v1",

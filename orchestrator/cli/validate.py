@@ -10,12 +10,12 @@ import click
 
 from ..placement import UnitPlan
 from ..scenario.loading import load
-from ..scenario.schema import Scenario
 from ..serving.interface import Role
 from ..serving.refusals import Refusal, refusal
 from ..simulation import Simulation
 from ..workload.request import Request
 from .plan import lines, plans
+from .schema import json_schema
 
 MOST = 200_000  # requests that are looked at; made-up traffic can have any number
 SHOWN = 5
@@ -37,7 +37,7 @@ def command(
     Nothing is simulated. Components with `run: process` are started and asked.
     """
     if schema:
-        click.echo(json.dumps(Scenario.model_json_schema(), indent=1))
+        click.echo(json.dumps(json_schema(), indent=1, allow_nan=False))
         return
     if as_json and not plan:
         raise click.UsageError("--json goes with --plan")
