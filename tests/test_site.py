@@ -84,6 +84,13 @@ def test_units_are_those_of_the_names(site):
     assert {("latency_ns", "ns"), ("ttft_ms", "ms"), ("memory_gib", "GiB (2³⁰ bytes)"), ("name", "")} <= units
 
 
+def test_examples_are_those_of_the_bundled_scenarios(site):
+    text = re.sub("<.*?>", "", (site / "reference/fields.html").read_text(encoding="utf-8"))
+    for said in ("e.g. h100-sxm", "e.g. lognormal", "e.g. synthetic"):
+        assert said in text
+    assert text.count("e.g. synthetic") == 1  # a format is an example of itself alone
+
+
 @pytest.mark.parametrize("link", ["[x](nowhere.md)", "[x](#nowhere)", "![x](nowhere.svg)"])
 def test_a_link_that_leads_nowhere_fails_the_build(site, tmp_path, link):
     (tmp_path / "index.md").write_text(f"# A page\n\n{link}\n")

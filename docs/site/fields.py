@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from examples import example
 from metronome.orchestrator.scenario.schema import Scenario
 from metronome.orchestrator.serving.engines import kinds
 from metronome.orchestrator.workload.registry import known
@@ -35,7 +36,8 @@ Titles = dict[str, str]  # of each definition's section
 HEAD = """# Every field
 
 Made from the schema of this version, which `metronome validate --schema` prints. A section is a part of the file; its
-title is the part's path, `[]` one entry of a list, `NAME` a name of your own. Units are those of the field's name.
+title is the part's path, `[]` one entry of a list, `NAME` a name of your own. Units are those of the field's name;
+examples are from the bundled scenarios.
 What the parts are for is in [The scenario file](../scenario.md), [workload](../workload.md) and
 [engines](../engines.md). A component has further keys, those of its model: [Component models](components.md).
 """
@@ -50,7 +52,13 @@ def sections(schema: dict[str, Any], path: str, title: str) -> list[str]:
     """A table of the fields of what has that schema, and one of each part of it, with paths from ``path``."""
     titles = _titles(schema, path)
     parts = [_section(title, schema, titles)]
-    return parts + [_section(titles[name], schema["$defs"][name], titles) for name in titles]
+    top = list(schema.get("properties", {}))
+    order = sorted(titles, key=lambda name: _place(titles[name], path, top))  # what belongs to a field together
+    return parts + [_section(titles[name], schema["$defs"][name], titles) for name in order]
+
+
+def _place(title: str, path: str, top: list[str]) -> int:
+    return top.index(re.split(r"[.,\[]", title.removeprefix(f"{path}."))[0])
 
 
 def _titles(schema: dict[str, Any], path: str) -> Titles:
@@ -96,7 +104,10 @@ def _title(name: str, place: str) -> str:
 
 def _section(title: str, part: dict[str, Any], titles: Titles) -> str:
     required = part.get("required", [])
-    rows = [_row(name, schema, name in required, titles) for name, schema in part.get("properties", {}).items()]
+    rows = [
+        _row(name, schema, name in required, titles, example(title, name))
+        for name, schema in part.get("properties", {}).items()
+    ]
     words = " ".join(part.get("description", "").replace("``", "`").split())
     if part.get("additionalProperties") is True:
         words += " Further keys are taken."
@@ -104,11 +115,14 @@ def _section(title: str, part: dict[str, Any], titles: Titles) -> str:
     return "\n".join([f"## {title}\n", words, "", head, *rows, ""])
 
 
-def _row(name: str, schema: dict[str, Any], required: bool, titles: Titles) -> str:
+def _row(name: str, schema: dict[str, Any], required: bool, titles: Titles, given: str) -> str:
     default = "**required**" if required else _default(schema)
     kind = _type(schema, titles)
     plain = "](#" not in kind and "boolean" not in kind  # a part's fields have units of their own
-    cells = [f"`{name}`", kind, unit(name) if plain else "", default, schema.get("description", "")]
+    said = schema.get("description", "")
+    if given and "e.g." not in said:
+        said = f"{said}; e.g. `{given}`".removeprefix("; ")
+    cells = [f"`{name}`", kind, unit(name) if plain else "", default, said]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 

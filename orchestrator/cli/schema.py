@@ -68,7 +68,7 @@ def _engines(parts: dict[str, Any]) -> None:
 
 
 def _or_text(schema: dict[str, Any], what: str) -> dict[str, Any]:
-    kept = {key: schema.pop(key) for key in ("title", "description", "default") if key in schema}
+    kept: dict[str, Any] = {key: schema.pop(key) for key in ("title", "description", "default") if key in schema}
     return {"anyOf": [schema, {"type": "string", "description": what}], **kept}
 
 
