@@ -260,9 +260,9 @@ def test_ten_thousand_requests_are_fast_and_small(runs, tmp_path):
     series = Table(run.result.series.columns, [(i, *run.result.series.rows[0][1:]) for i in range(1, 3601)])
     Result(run.result.metrics, Table(run.result.requests.columns, rows), series).write(tmp_path)
     shutil.copy(runs / "a" / "scenario.yaml", tmp_path)
-    started = time.perf_counter()
+    started = time.process_time()
     text = render(read([tmp_path]))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert len(text.encode()) < 6e6
 
 
