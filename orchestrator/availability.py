@@ -33,10 +33,10 @@ class Starts(Protocol):
 
 
 class Availability:
-    """``fleet`` is None where every instance always serves."""
+    """``fleet`` is None where every instance always serves, ``reports`` where the router sees loads as they are."""
 
-    def __init__(self, fleet: Fleet | None, parts: Sequence[Starts]) -> None:
-        self.fleet, self._parts = fleet, parts
+    def __init__(self, fleet: Fleet | None, reports: ReportingRouter | None, parts: Sequence[Starts]) -> None:
+        self.fleet, self.reports, self._parts = fleet, reports, parts
 
     def start(self) -> None:
         """Before the first request."""
@@ -57,18 +57,19 @@ def make(
     """``replicas`` and ``loops`` by unit; ``slow`` makes a component take so many times as long. Raises InputError."""
     parts: list[Starts] = []
     dispatcher.max_waiting = scenario.router.max_waiting
+    reports = None
     if scenario.router.report_period_s is not None:
         if scenario.router.policy == "internal-lb":
             raise InputError("scenario", "router.report_period_s", None, "internal-lb has a period of its own, 100 ms")
         period = round(scenario.router.report_period_s * PS_PER_S)
-        seen = ReportingRouter(kernel, dispatcher.router, [one for some in replicas for one in some], period)
-        dispatcher.router = seen
-        parts.append(seen)
+        reports = ReportingRouter(kernel, dispatcher.router, [one for some in replicas for one in some], period)
+        dispatcher.router = reports
+        parts.append(reports)
     for failure in scenario.failures:
         if failure.component is not None:
             slow(failure.component, 1)  # found before time 0
     if not scenario.failures and not scenario.autoscaling:
-        return Availability(None, parts)
+        return Availability(None, reports, parts)
     members = _members(scenario, units, replicas, loops)
     fleet = Fleet(kernel, members, dispatcher, hooks)
     dispatcher.retry_ps = round(scenario.on_failure.retry_s * PS_PER_S)
@@ -89,7 +90,7 @@ def make(
     if scalers:
         dispatcher.ended = _Ended(scalers).tell
     failing = [one for i in range(len(scenario.failures)) for one in _failing(scenario, i, members)]
-    return Availability(fleet, [*parts, *scalers, Failures(kernel, fleet, failing, slow)])
+    return Availability(fleet, reports, [*parts, *scalers, Failures(kernel, fleet, failing, slow)])
 
 
 class _Ended:

@@ -49,7 +49,8 @@ def apply(simulation: Simulation, edit: Edit, components: Components) -> None:
         case ["router", "policy"]:
             if edit.value == "internal-lb" and len(simulation.units) > 1:
                 raise InputError("debugger", edit.path, edit.value, "chooses among the ranks of one instance")
-            simulation.dispatcher.router = make_router(edit.value, stream(simulation.scenario.seed, "router"))
+            place = simulation.availability.reports or simulation.dispatcher
+            place.router = make_router(edit.value, stream(simulation.scenario.seed, "router"))
         case ["engines", name, "config", field]:
             _configure(simulation, edit, name, field)
         case ["instances", which, "engine", field] if "." in edit.path:

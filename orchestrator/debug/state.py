@@ -47,6 +47,7 @@ def tree(simulation: Simulation, component: Component, told: Component | None = 
             name: (lambda name=name: _component(simulation, name, component) | (told(name) if told else {}))
             for name in names
         },
+        **({"instances": lambda: _instances(simulation)} if simulation.availability.fleet else {}),
         **({"handoff": lambda: _handoff(simulation)} if simulation.connector else {}),
     }
 
@@ -230,9 +231,21 @@ def _dispatcher(simulation: Simulation) -> dict[str, Any]:
     return {"arrived": simulation.dispatcher.arrived, "outstanding": simulation.dispatcher.outstanding}
 
 
+def _instances(simulation: Simulation) -> dict[str, Any]:
+    """What each is doing, how many parts that it needs are broken, and how long it takes to start."""
+    fleet = simulation.availability.fleet
+    return {
+        member.name: {"state": member.state.value, "broken": member.broken, "start_ps": member.start_ps}
+        for member in (fleet.members if fleet else ())
+    }
+
+
 def _router(simulation: Simulation) -> dict[str, Any]:
-    own = {name.lstrip("_"): str(value) for name, value in vars(simulation.dispatcher.router).items()}
-    return {"policy": simulation.scenario.router.policy, "class": type(simulation.dispatcher.router).__name__, **own}
+    reports = simulation.availability.reports
+    router = (reports or simulation.dispatcher).router
+    own = {name.lstrip("_"): str(value) for name, value in vars(router).items()}
+    seen = {"reported": reports.seen()} if reports else {}
+    return {"policy": simulation.scenario.router.policy, "class": type(router).__name__, **own, **seen}
 
 
 def _handoff(simulation: Simulation) -> dict[str, Any]:

@@ -8,8 +8,11 @@ import metronome
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.serving.fleet.scaling import PoolView, make_policy, proportional
+from metronome.orchestrator.simulation import LiveSource
 
 from .test_failures import REPLICAS, served
 
@@ -138,3 +141,18 @@ def test_a_router_that_is_told_late_sends_worse():
     stale = metronome.run(busy() | {"router": {"report_period_s": 2}})
     assert stale["mean_ttft_ms"] > 1.2 * fresh["mean_ttft_ms"]
     assert exact["mean_ttft_ms"] == pytest.approx(fresh["mean_ttft_ms"], rel=0.2)
+
+
+def test_the_debugger_sees_what_the_router_was_told_and_keeps_it_told_late(tmp_path):
+    failing = {"failures": [{"at_s": 0.5, "node": "n1", "repair_s": 1}], "router": {"report_period_s": 2}}
+    scenario = metronome.load(busy() | failing)
+    with DebugSession.live(scenario, Inputs(tmp_path), LiveSource()) as session:
+        session.seek(400)
+        told = session.value("router/reported")
+        assert session.value("instances/chat-0/state") == "serving"
+        assert session.value("instances/chat-3") == {"state": "failed", "broken": 1, "start_ps": 4 * 10**11}
+        assert set(told) == {f"chat-{i}" for i in range(4)} and told["chat-0"]["load"] == [0, 0]
+        session.set("router/policy", "round-robin")
+        assert session.value("router/class") == "RoundRobin" and "reported" in session.value("router")
+        session.run()
+        assert session.reason.startswith("the run is complete") or session.ended

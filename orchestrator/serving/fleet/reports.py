@@ -40,7 +40,7 @@ class ReportingRouter:
     """``router`` chooses by reports that come every ``period_ps``, from time 0 on."""
 
     def __init__(self, kernel: Kernel, router: Router, replicas: Sequence[Replica], period_ps: int) -> None:
-        self._kernel, self._router, self._period = kernel, router, period_ps
+        self._kernel, self.router, self._period = kernel, router, period_ps
         self._seen = {replica.number: Reported(replica) for replica in replicas}
 
     def start(self) -> None:
@@ -52,6 +52,13 @@ class ReportingRouter:
             replica.report()
         self.start()
 
+    def seen(self) -> dict[str, dict[str, object]]:
+        """What the router sees now, by replica."""
+        return {
+            replica.name: {"load": list(replica.load), "queued_tokens": replica.queued_tokens, "kv_use": replica.kv_use}
+            for replica in self._seen.values()
+        }
+
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
-        chosen = self._router.choose(request, [self._seen[replica.number] for replica in replicas])
+        chosen = self.router.choose(request, [self._seen[replica.number] for replica in replicas])
         return next(replica for replica in replicas if replica.number == chosen.number)
