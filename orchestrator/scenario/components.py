@@ -12,25 +12,25 @@ from ..strict import Strict
 class Mount(Strict):
     """A file or folder of this machine inside a container; ``source`` is relative to the scenario."""
 
-    source: str
-    target: str = Field(pattern=r"^/")
-    read_only: bool = True
+    source: str = Field(description="a file or folder of this machine")
+    target: str = Field(pattern=r"^/", description="where the container sees it")
+    read_only: bool = Field(default=True, description="whether the container may not write to it")
 
 
 class ContainerOptions(Strict):
     """How a component's container is run (`run: container`)."""
 
-    image: str = "metronome-adapter"
+    image: str = Field(default="metronome-adapter", description="what it runs")
     command: list[str] | None = Field(
         default=None,
         description="arguments of the image's entry point; {listen}: where to listen, {config}: its own configuration",
     )
-    environment: dict[str, str] = {}
-    cpus: float | None = Field(default=None, gt=0)
+    environment: dict[str, str] = Field(default={}, description="variables of its environment; left out of recordings")
+    cpus: float | None = Field(default=None, gt=0, description="at most; default: all")
     memory_mib: int | None = Field(default=None, ge=16, description="beyond it the component is killed")
-    gpus: int = Field(default=0, ge=0)
-    mounts: list[Mount] = []
-    pull: Literal["never", "missing", "always"] = "missing"
+    gpus: int = Field(default=0, ge=0, description="that it may use")
+    mounts: list[Mount] = Field(default=[], description="of files and folders")
+    pull: Literal["never", "missing", "always"] = Field(default="missing", description="when the image is fetched")
     network: Literal["none", "private", "loopback"] = Field(
         default="none",
         description="none: a Unix socket; private: a network of the run's own; loopback: a published port",
@@ -44,9 +44,9 @@ class AddressOptions(Strict):
     target: str = Field(pattern=r"^(unix:.+|.+:\d+)$", description="unix:PATH or HOST:PORT")
     ca: str | None = Field(default=None, description="PEM of the authority of its certificate: speak TLS")
     certificate: str | None = Field(default=None, description="PEM of ours, if it asks for one")
-    key: str | None = None
+    key: str | None = Field(default=None, description="PEM file: the key of `certificate`")
     server_name: str | None = Field(default=None, description="the name in its certificate, if not the host's")
-    token_file: str | None = None
+    token_file: str | None = Field(default=None, description="file that holds the token of the server")
     token_env: str | None = Field(default=None, description="name of the environment variable that holds the token")
     insecure: bool = Field(default=False, description="no TLS, in a network you trust")
 
@@ -85,15 +85,19 @@ class SurrogateOptions(Strict):
 class Fallback(Strict):
     """A model of the same kind that answers on, in this process, where a component cannot be started anew."""
 
-    fallback: str
+    fallback: str = Field(description="the model that answers on")
 
 
 class ComponentOptions(Strict):
     """Who answers for one piece of hardware; further keys are the model's own configuration."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-    model: str | None = None
-    run: Literal["inprocess", "process", "command", "container", "address"] = "inprocess"
+    model: str | None = Field(
+        default=None, description="a component model by name, or module:Class; default: the reference model of its kind"
+    )
+    run: Literal["inprocess", "process", "command", "container", "address"] = Field(
+        default="inprocess", description="where it runs"
+    )
     command: list[str] | None = Field(
         default=None,
         min_length=1,
@@ -106,15 +110,15 @@ class ComponentOptions(Strict):
         description="longest silence while it owes an answer; of a model that drives a tool, the tool's",
     )
     answer_timeout_s: float = Field(default=3600, gt=0, description="longest wait for one answer, whatever it says")
-    start_timeout_s: float = Field(default=30, gt=0)
+    start_timeout_s: float = Field(default=30, gt=0, description="longest wait until it serves")
     on_failure: Literal["recover", "fail"] | Fallback = Field(
         default="recover",
         description="recover: start it anew and bring it to where it was, to the identical result; fail: end the run; "
         "{fallback: MODEL}: as recover, and where that fails another model answers on (marked in the result)",
     )
-    container: ContainerOptions | None = None
-    address: AddressOptions | None = None
-    surrogate: SurrogateOptions | None = None
+    container: ContainerOptions | None = Field(default=None, description="of run: container")
+    address: AddressOptions | None = Field(default=None, description="of run: address")
+    surrogate: SurrogateOptions | None = Field(default=None, description="ask it only where interpolation would not do")
 
     @model_validator(mode="after")
     def _placed(self) -> Self:

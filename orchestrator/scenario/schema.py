@@ -33,8 +33,8 @@ else:  # options of the format that it names: each has some of its own
 class Accelerators(Strict):
     """``count`` equal devices of a node; ``type`` names a catalog device unless all is given."""
 
-    type: str
-    count: int = Field(ge=1, le=MOST_DEVICES)
+    type: str = Field(description="a catalog device, or one of `devices`")
+    count: int = Field(ge=1, le=MOST_DEVICES, description="accelerators of the node")
     memory_gib: float | None = Field(default=None, gt=0, description="of one device; default: the catalog's")
 
 
@@ -43,41 +43,43 @@ class Dram(Strict):
 
     size_gib: float | None = Field(default=None, gt=0, description="for models that ask; none of ours does")
     bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
-    latency_ns: float = Field(default=0, ge=0)
-    energy_pj_per_bit: float | None = Field(default=None, ge=0)
+    latency_ns: float = Field(default=0, ge=0, description="of one access, beside its bytes")
+    energy_pj_per_bit: float | None = Field(default=None, ge=0, description="of bytes moved; default: not known")
 
 
 class Pim(Strict):
     """Memory that computes, beside each accelerator of a node; what is not given is the model's default."""
 
-    devices_per_accelerator: int = Field(ge=1, le=MOST_DEVICES)
+    devices_per_accelerator: int = Field(ge=1, le=MOST_DEVICES, description="of equal ones beside each accelerator")
     size_gib: float = Field(default=1, gt=0, description="of one device, for K and V")
     bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device, decimal")
-    tflops: float | None = Field(default=None, gt=0)
+    tflops: float | None = Field(default=None, gt=0, description="of one device")
     link_gb_s: float | None = Field(default=None, gt=0, description="in and out of one device, decimal")
-    latency_ns: float | None = Field(default=None, ge=0)
+    latency_ns: float | None = Field(default=None, ge=0, description="of one operation, beside its bytes")
 
 
 class NodeMemory(Strict):
     """Memories of a node beside its accelerators' own."""
 
-    dram: Dram | None = None
-    pim: Pim | None = None
+    dram: Dram | None = Field(
+        default=None, description="read for token ids, written for sampled tokens; absent: not simulated"
+    )
+    pim: Pim | None = Field(default=None, description="for `decode_attention: pim`")
 
 
 class NodePower(Strict):
     """Power a node draws whatever it does, accelerators apart."""
 
-    base_w: float = Field(default=0, ge=0)
+    base_w: float = Field(default=0, ge=0, description="CPUs, fans and all that is not modelled apart")
 
 
 class Node(Strict):
     """One server."""
 
-    name: Name
-    accelerators: Accelerators
-    memory: NodeMemory = NodeMemory()
-    power: NodePower = NodePower()
+    name: Name = Field(description="unique among nodes")
+    accelerators: Accelerators = Field(description="what serves instances")
+    memory: NodeMemory = Field(default=NodeMemory(), description="beside the accelerators own")
+    power: NodePower = Field(default=NodePower(), description="whatever its accelerators do")
 
 
 class Links(Strict):
@@ -85,7 +87,7 @@ class Links(Strict):
 
     type: str | None = Field(default=None, description="catalog interconnect, e.g. nvlink4")
     bandwidth_gb_s: float | None = Field(default=None, gt=0, description="per device and direction, decimal")
-    latency_ns: float | None = Field(default=None, ge=0)
+    latency_ns: float | None = Field(default=None, ge=0, description="of one message over a link")
 
     @model_validator(mode="after")
     def _enough(self) -> Links:
@@ -99,7 +101,7 @@ class Links(Strict):
 class ScaleOut(Links):
     """The links between nodes; those of the network itself are then within nodes."""
 
-    topology: Literal["switch", "fat-tree", "rail-optimised"] = "switch"
+    topology: Literal["switch", "fat-tree", "rail-optimised"] = Field(default="switch", description="between nodes")
     nics_per_node: int | None = Field(default=None, ge=1, description="default: one a device")
     radix: int = Field(default=32, ge=1, description="fat tree: adapters a leaf switch")
     oversubscription: float = Field(default=1, gt=0, description="fat tree: bandwidth below a leaf over that above")
@@ -108,19 +110,23 @@ class ScaleOut(Links):
 class Network(Links):
     """One interconnect; bandwidth is per device and direction."""
 
-    name: Name
+    name: Name = Field(description="unique among networks")
     connects: list[str] = Field(min_length=1, description="accelerator groups, e.g. n0.accelerators")
-    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = "switch"
+    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = Field(
+        default="switch", description="between the accelerators it connects"
+    )
     dims: list[int] = Field(default=[], description="torus: devices along each dimension")
-    scale_out: ScaleOut | None = None
-    energy_pj_per_bit: float | None = Field(default=None, ge=0)
+    scale_out: ScaleOut | None = Field(default=None, description="the links between nodes, where they are others")
+    energy_pj_per_bit: float | None = Field(default=None, ge=0, description="of bytes moved; default: not known")
 
 
 class Cluster(Strict):
     """The hardware."""
 
-    nodes: list[Node] = Field(min_length=1)
-    networks: list[Network] = []
+    nodes: list[Node] = Field(min_length=1, description="servers")
+    networks: list[Network] = Field(
+        default=[], description="between accelerators; needed where an instance has several"
+    )
 
     @model_validator(mode="after")
     def _names(self) -> Cluster:
@@ -177,7 +183,9 @@ class Ffn(Devices):
 class ExpertRouting(Strict):
     """How tokens pick their experts."""
 
-    model: Literal["balanced", "uniform", "zipf", "histogram"] = "uniform"
+    model: Literal["balanced", "uniform", "zipf", "histogram"] = Field(
+        default="uniform", description="how even the choice is"
+    )
     exponent: float = Field(default=1.0, ge=0, description="zipf: the i-th expert's share falls as 1/i^exponent")
     histogram: list[Annotated[float, Field(ge=0)]] = Field(default=[], description="recorded counts, one an expert")
 
@@ -199,12 +207,14 @@ else:  # flags of the engine that ``version`` names: each kind may have some of 
 class Instance(Devices):
     """One served deployment of a model: data-parallel members of pipeline stages of tensor-parallel ranks."""
 
-    name: Name
-    model: str
-    role: Literal["both", "prefill", "decode"] = "both"
+    name: Name = Field(description="unique among instances")
+    model: str = Field(description="a bundled name, or a path to a config.json or its folder")
+    role: Literal["both", "prefill", "decode"] = Field(
+        default="both", description="whether it computes prompts, decodes, or both"
+    )
     tensor_parallel_size: int | None = Field(default=None, ge=1, description="default: what the others leave")
-    pipeline_parallel_size: int = Field(default=1, ge=1)
-    data_parallel_size: int = Field(default=1, ge=1)
+    pipeline_parallel_size: int = Field(default=1, ge=1, description="stages of layers, one after another")
+    data_parallel_size: int = Field(default=1, ge=1, description="engines that share the requests")
     replicas: int = Field(
         default=1,
         ge=1,
@@ -212,17 +222,22 @@ class Instance(Devices):
         description="so many instances NAME-0, NAME-1, ...; they share the accelerators",
     )
     enable_expert_parallel: bool = Field(default=False, description="whole experts on each rank instead of slices")
-    ffn: Ffn | None = None
-    expert_routing: ExpertRouting | None = None
+    ffn: Ffn | None = Field(default=None, description="attention here, experts there")
+    expert_routing: ExpertRouting | None = Field(default=None, description="of a model with experts")
     decode_attention: Literal["accelerator", "pim"] = Field(
         default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
     )
-    dtype: Literal["auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float"] = "auto"
+    dtype: Literal["auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float"] = Field(
+        default="auto", description="of weights and activations; auto: the checkpoint as vLLM takes it"
+    )
     quantization: str | None = Field(
         default=None,
         description="vLLM's name of the checkpoint's method; of a plain checkpoint: fp8, bitsandbytes, ...",
     )
-    engine: EngineFlags = engines.kind_of(EngineOptions().version).options()
+    engine: EngineFlags = Field(
+        default=engines.kind_of(EngineOptions().version).options(),
+        description="flags of the serving engine, by the names that engine has for them",
+    )
 
     @field_validator("engine", mode="before")
     @classmethod
@@ -256,7 +271,9 @@ class KvTransfer(Strict):
     mode: Literal["pull", "push"] = Field(
         default="pull", description="the decode instance reserves after the prompt, or before it"
     )
-    granularity: Literal["whole", "layer"] = "whole"
+    granularity: Literal["whole", "layer"] = Field(
+        default="whole", description="what is sent at once; layer needs push"
+    )
     connector: Literal["nixl", "mooncake", "p2p-nccl", "lmcache", "distserve"] = Field(
         default="nixl",
         description="vLLM's have the decode instance compute the prompt's last token again and give the first token; "
@@ -273,19 +290,21 @@ class KvTransfer(Strict):
 class Scenario(Strict):
     """A whole run."""
 
-    name: str = "scenario"
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    workload: Workload
-    cluster: Cluster
-    instances: list[Instance] = Field(min_length=1)
-    router: RouterOptions = RouterOptions()
-    kv_transfer: KvTransfer = KvTransfer()
-    components: dict[str, ComponentOptions] = {}
-    slo: Slo = Slo()
+    name: str = Field(default="scenario", description="what the run is called in its results")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything that is drawn")
+    workload: Workload = Field(description="what is sent, and when")
+    cluster: Cluster = Field(description="the hardware")
+    instances: list[Instance] = Field(min_length=1, description="what serves")
+    router: RouterOptions = Field(default=RouterOptions(), description="who gets a request")
+    kv_transfer: KvTransfer = Field(default=KvTransfer(), description="with prefill and decode apart")
+    components: dict[str, ComponentOptions] = Field(
+        default={}, description="who answers for a piece of hardware, by its name: n0.accelerators, n0.dram, a network"
+    )
+    slo: Slo = Field(default=Slo(), description="what a good request meets")
     failures: list[Failure] = Field(default=[], description="of the simulated cluster")
-    on_failure: OnFailure = OnFailure()
+    on_failure: OnFailure = Field(default=OnFailure(), description="of requests whose instance fails")
     start_up: StartUp | None = Field(default=None, description="needed where instances fail or are scaled")
-    autoscaling: list[Autoscaling] = []
+    autoscaling: list[Autoscaling] = Field(default=[], description="how many replicas of an instance serve")
     devices: dict[Name, DeviceFacts] = Field(
         default={}, description="devices of one's own by name, as in the catalog; or a YAML file of them"
     )

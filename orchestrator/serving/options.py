@@ -23,20 +23,24 @@ class EngineOptions(Strict):
     async_scheduling: bool | None = Field(default=None, description="default: the version's")
     max_num_seqs: int | None = Field(default=None, ge=1, description="default: by version and device")
     max_num_batched_tokens: int | None = Field(default=None, ge=1, description="default: by version and device")
-    block_size: int = Field(default=16, ge=1)
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    block_size: int = Field(default=16, ge=1, description="tokens a KV block")
+    gpu_memory_utilization: float = Field(
+        default=0.9, gt=0, le=1, description="share of the device memory that the engine may fill"
+    )
     reserve_working_memory: bool = Field(
         default=True, description="activations, logits and context, as vLLM's profile run finds them"
     )
-    num_gpu_blocks_override: int | None = Field(default=None, ge=1)
-    enable_prefix_caching: bool = True
+    num_gpu_blocks_override: int | None = Field(default=None, ge=1, description="KV blocks, whatever the memory holds")
+    enable_prefix_caching: bool = Field(default=True, description="whether blocks are found again by their content")
     kv_cache_dtype: Literal[
         "auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float", "fp8", "fp8_e4m3", "fp8_e5m2"
     ] = Field(default="auto", description="auto: the checkpoint's own if it names one, else the model's dtype")
     max_model_len: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         default=None, description="default: the model's own limit; auto: as much of it as the KV cache has room for"
     )
-    all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = "allgather_reducescatter"
+    all2all_backend: Literal["allgather_reducescatter", "deepep_high_throughput"] = Field(
+        default="allgather_reducescatter", description="how tokens reach their experts in data-parallel ranks"
+    )
     scheduling_policy: str = Field(
         default="fcfs",
         description="order of admission: fcfs, priority, shortest-job-first, deadline, or module:Class",

@@ -27,8 +27,8 @@ OrInf = Annotated[float | Literal["inf"], WrapValidator(_or_inf)]
 class RateStep(Strict):
     """``rate`` requests a second for ``duration_s``; the last step's lasts on."""
 
-    rate: float = Field(ge=0)
-    duration_s: float = Field(gt=0)
+    rate: float = Field(ge=0, description="requests a second")
+    duration_s: float = Field(gt=0, description="how long")
 
 
 class Pace(Strict):
@@ -39,8 +39,8 @@ class Pace(Strict):
     ramp_up_strategy: Literal["linear", "exponential"] | None = Field(
         default=None, description="the rate goes from ramp_up_start_rps to ramp_up_end_rps, from first to last request"
     )
-    ramp_up_start_rps: float | None = Field(default=None, gt=0)
-    ramp_up_end_rps: float | None = Field(default=None, gt=0)
+    ramp_up_start_rps: float | None = Field(default=None, gt=0, description="requests a second at first")
+    ramp_up_end_rps: float | None = Field(default=None, gt=0, description="requests a second at last")
     rates: list[RateStep] = Field(default=[], description="rates that follow one another, in place of request_rate")
 
     @model_validator(mode="after")

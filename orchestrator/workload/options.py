@@ -30,7 +30,7 @@ class WorkloadOptions(Pace):
     max_concurrency: int | None = Field(
         default=None, ge=1, description="closed loop: at most so many requests (or sessions) are out at once"
     )
-    client: Client = Client()
+    client: Client = Field(default=Client(), description="what passes at the client, in a closed loop")
     abort_after_s: float | None = Field(
         default=None, gt=0, description="the client gives a request up that is not done this long after it was sent"
     )
@@ -58,7 +58,7 @@ class WorkloadOptions(Pace):
 class TraceOptions(WorkloadOptions):
     """Options of a format that is read from a file; ``path`` is relative to the scenario."""
 
-    path: str
+    path: str = Field(description="a file, from the folder of the scenario")
     window: tuple[float, float] | None = Field(
         default=None, description="only what arrives from the first to the second of these seconds, counted anew"
     )

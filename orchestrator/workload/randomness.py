@@ -17,12 +17,14 @@ class Lengths(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    distribution: Literal["fixed", "lognormal", "uniform"] = "lognormal"
-    mean: float = Field(gt=0, allow_inf_nan=False)
-    sigma: float = Field(default=0.8, ge=0, le=5)
+    distribution: Literal["fixed", "lognormal", "uniform"] = Field(
+        default="lognormal", description="shape of the lengths"
+    )
+    mean: float = Field(gt=0, allow_inf_nan=False, description="tokens, before they are cut")
+    sigma: float = Field(default=0.8, ge=0, le=5, description="lognormal: of the logarithm")
     spread: float = Field(default=0.0, ge=0, lt=1, description="uniform: share of the mean to either side")
-    min: int = Field(default=1, ge=1)
-    max: int = Field(default=1_000_000, ge=1)
+    min: int = Field(default=1, ge=1, description="tokens at least")
+    max: int = Field(default=1_000_000, ge=1, description="tokens at most")
 
     def draw(self, random: np.random.Generator) -> int:
         if self.distribution == "fixed":

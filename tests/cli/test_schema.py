@@ -99,3 +99,15 @@ def test_what_the_reader_refuses_is_marked(content, spot):
 def test_names_are_offered(part, field, names):
     offered = [one["enum"] for one in SCHEMA["$defs"][part]["properties"][field]["anyOf"] if "enum" in one]
     assert len(offered) == 1 and set(names) <= set(offered[0])
+
+
+def test_every_field_says_what_it_is():
+    """But `format`, which says what the others are."""
+    parts = {**SCHEMA["$defs"], "Scenario": SCHEMA}
+    silent = [
+        f"{part}.{name}"
+        for part, schema in parts.items()
+        for name, field in schema.get("properties", {}).items()
+        if isinstance(field, dict) and "description" not in field and name != "format"
+    ]
+    assert not silent

@@ -49,7 +49,7 @@ class Failure(Strict):
 class StartUp(Strict):
     """How long an instance takes to start: its process, then its weights through a link of its own."""
 
-    base_s: Seconds = 0
+    base_s: Seconds = Field(default=0, description="of its process, before its weights are read")
     weights_gb_s: float | None = Field(default=None, gt=0, description="decimal gigabytes a second, of one instance")
 
 
@@ -64,7 +64,7 @@ class Autoscaling(Strict):
     """How many of an instance's replicas serve. It starts with ``min_replicas``; at most there are all."""
 
     instance: str = Field(description="the name of an instance with replicas")
-    min_replicas: int = Field(default=1, ge=1)
+    min_replicas: int = Field(default=1, ge=1, description="serve at least")
     policy: str = Field(default="queue", description="queue, kv, slo, or module:Class")
     target: float | None = Field(
         default=None,

@@ -35,16 +35,22 @@ BY_MEMORY = (
 class SglangOptions(EngineOptions):
     """The flags of `sglang.launch_server`."""
 
-    version: str = "sglang-0.5.5"
+    version: str = Field(default="sglang-0.5.5", description="of the engine")
     block_size: int = Field(default=1, ge=1, description="page_size")
     gpu_memory_utilization: float = Field(
         default=0.0, ge=0, le=1, description="mem_fraction_static; 0 = by device, as SGLang reckons"
     )
-    reserve_working_memory: bool = False
-    schedule_policy: Literal["fcfs", "lpm", "lof", "random"] = "fcfs"
-    schedule_conservativeness: float = Field(default=1.0, ge=0)
+    reserve_working_memory: bool = Field(
+        default=False, description="beside the weights, in the static share; SGLang leaves it the rest of the memory"
+    )
+    schedule_policy: Literal["fcfs", "lpm", "lof", "random"] = Field(
+        default="fcfs", description="who of the waiting is admitted first"
+    )
+    schedule_conservativeness: float = Field(
+        default=1.0, ge=0, description="share of its longest answer that a request is admitted with, times this"
+    )
     chunked_prefill_size: int | None = Field(default=None, description="-1 = no chunks; default: by device")
-    max_prefill_tokens: int = Field(default=16384, ge=1)
+    max_prefill_tokens: int = Field(default=16384, ge=1, description="new tokens of prompts in a batch, at most")
 
     @model_validator(mode="before")
     @classmethod

@@ -26,8 +26,10 @@ class VllmOptions(EngineOptions):
     """The flags of `vllm serve`, by their names."""
 
     long_prefill_token_threshold: int = Field(default=0, ge=0, description="0 = no limit")
-    enable_chunked_prefill: bool = True
-    scheduler_reserve_full_isl: bool = True
+    enable_chunked_prefill: bool = Field(default=True, description="whether a long prompt is computed in parts")
+    scheduler_reserve_full_isl: bool = Field(
+        default=True, description="whether a request is admitted only if its whole prompt has room"
+    )
     cudagraph_capture_sizes: list[Annotated[int, Field(ge=1)]] | None = Field(
         default=None, min_length=1, description="tokens of decode steps that have a graph; default: the version's"
     )

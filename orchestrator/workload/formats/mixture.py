@@ -22,8 +22,8 @@ from ..slo import Slo
 class TrafficClass(Strict):
     """One class; ``workload`` is of any format but a mixture."""
 
-    name: str = Field(min_length=1)
-    workload: SerializeAsAny[WorkloadOptions]
+    name: str = Field(min_length=1, description="what its requests are called in results")
+    workload: SerializeAsAny[WorkloadOptions] = Field(description="its own load, of any format but mixture")
     priority: int = Field(default=0, description="smaller is more urgent; looked at by scheduling_policy priority")
     slo: Slo | None = Field(default=None, description="default: the scenario's")
 
@@ -42,7 +42,7 @@ class MixtureOptions(WorkloadOptions):
     """Classes of traffic, merged by time of arrival."""
 
     format: Literal["mixture"] = "mixture"
-    classes: list[TrafficClass] = Field(min_length=1)
+    classes: list[TrafficClass] = Field(min_length=1, description="sent beside one another")
 
     @property
     def class_slos(self) -> dict[str, Slo]:

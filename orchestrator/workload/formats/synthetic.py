@@ -19,18 +19,18 @@ class SharedPrefix(BaseModel):
     """System prompts: each request starts with one of ``groups`` prefixes of ``tokens`` tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    groups: int = Field(default=1, ge=1)
-    tokens: int = Field(ge=1)
+    groups: int = Field(default=1, ge=1, description="prefixes, of which each request has one by chance")
+    tokens: int = Field(ge=1, description="of each prefix")
 
 
 class Synthetic(WorkloadOptions):
     """A synthetic workload: so many requests at that pace, of drawn lengths."""
 
     format: Literal["synthetic"] = "synthetic"
-    num_requests: int = Field(ge=1)
-    input_tokens: Lengths
-    output_tokens: Lengths
-    shared_prefix: SharedPrefix | None = None
+    num_requests: int = Field(ge=1, description="sent in all")
+    input_tokens: Lengths = Field(description="of the prompts")
+    output_tokens: Lengths = Field(description="of the answers")
+    shared_prefix: SharedPrefix | None = Field(default=None, description="beginnings that prompts have in common")
 
     @model_validator(mode="after")
     def _paced(self) -> Synthetic:

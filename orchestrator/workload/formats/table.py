@@ -21,19 +21,19 @@ UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 class Columns(Strict):
     """Names of columns; one that is not named is not read."""
 
-    input_tokens: str
-    output_tokens: str
-    arrival: str | None = None
-    session: str | None = None
-    priority: str | None = None
-    abort_after: str | None = None
+    input_tokens: str = Field(description="tokens of the prompt")
+    output_tokens: str = Field(description="tokens of the answer")
+    arrival: str | None = Field(default=None, description="when it is sent")
+    session: str | None = Field(default=None, description="requests of one conversation have the same")
+    priority: str | None = Field(default=None, description="smaller is served first")
+    abort_after: str | None = Field(default=None, description="when its client gives it up, after its arrival")
 
 
 class TableOptions(TraceOptions):
     """A CSV or Parquet (.parquet) file with a map of its columns."""
 
     format: Literal["csv"] = "csv"
-    columns: Columns
+    columns: Columns = Field(description="names of the columns by what they hold")
     unit: Literal["s", "ms", "us", "ns", "datetime"] = Field(
         default="s", description="of arrival (datetime: the first row's is 0) and abort_after (datetime: s)"
     )

@@ -25,10 +25,10 @@ class TimedTrace(TimedTraceOptions):
     format: Literal["timed_trace"] = "timed_trace"
     chunk_hash_size: int = Field(default=16, ge=1, description="tokens a hash id; Mooncake's have 512")
     sec_multiplier: float = Field(default=1.0, gt=0, description="seconds a unit of time; 0.001 for milliseconds")
-    label_timestamp: str = "timestamp"
-    label_input_length: str = "input_length"
-    label_output_length: str = "output_length"
-    label_hash_ids: str = "hash_ids"
+    label_timestamp: str = Field(default="timestamp", description="key of the arrival")
+    label_input_length: str = Field(default="input_length", description="key of the tokens of the prompt")
+    label_output_length: str = Field(default="output_length", description="key of the tokens of the answer")
+    label_hash_ids: str = Field(default="hash_ids", description="key of the hashes of the blocks of the prompt")
 
 
 def read(options: TimedTrace, reading: Reading) -> Iterator[Request]:

@@ -18,10 +18,10 @@ class PrefixRepetitionOptions(BenchOptions):
     """vLLM's prefix_repetition dataset."""
 
     format: Literal["prefix_repetition"] = "prefix_repetition"
-    prefix_len: int = Field(default=256, ge=0)
-    suffix_len: int = Field(default=256, ge=1)
-    num_prefixes: int = Field(default=10, ge=1)
-    output_len: int = Field(default=128, ge=1)
+    prefix_len: int = Field(default=256, ge=0, description="tokens of each prefix")
+    suffix_len: int = Field(default=256, ge=1, description="tokens after it, of each request its own")
+    num_prefixes: int = Field(default=10, ge=1, description="prefixes that are shared")
+    output_len: int = Field(default=128, ge=1, description="tokens of the answers")
 
     @model_validator(mode="after")
     def _enough(self) -> PrefixRepetitionOptions:

@@ -24,24 +24,26 @@ from ..tokens import FRESH, prefixed
 class BenchOptions(WorkloadOptions):
     """Flags of `vllm bench serve` that its made-up datasets share; without request_rate all are sent at once."""
 
-    num_prompts: int = Field(default=1000, ge=1)
+    num_prompts: int = Field(default=1000, ge=1, description="sent in all")
 
 
 class RangeRatio(Strict):
     """Apart for prompts and answers."""
 
-    input: float = Field(default=0.0, ge=0, lt=1)
-    output: float = Field(default=0.0, ge=0, lt=1)
+    input: float = Field(default=0.0, ge=0, lt=1, description="of the prompts")
+    output: float = Field(default=0.0, ge=0, lt=1, description="of the answers")
 
 
 class RandomOptions(BenchOptions):
     """vLLM's random dataset."""
 
     format: Literal["random"] = "random"
-    random_input_len: int = Field(default=1024, ge=0)
-    random_output_len: int = Field(default=128, ge=1)
-    random_range_ratio: Annotated[float, Field(ge=0, lt=1)] | RangeRatio = 0.0
-    random_prefix_len: int = Field(default=0, ge=0)
+    random_input_len: int = Field(default=1024, ge=0, description="tokens of the prompts, on average")
+    random_output_len: int = Field(default=128, ge=1, description="tokens of the answers, on average")
+    random_range_ratio: Annotated[float, Field(ge=0, lt=1)] | RangeRatio = Field(
+        default=0.0, description="lengths lie within length x (1 - ratio) to length x (1 + ratio)"
+    )
+    random_prefix_len: int = Field(default=0, ge=0, description="tokens that all prompts begin with")
 
 
 def read(options: RandomOptions, reading: Reading) -> Iterator[Request]:

@@ -19,9 +19,9 @@ class SonnetOptions(BenchOptions):
     """vLLM's sonnet dataset."""
 
     format: Literal["sonnet"] = "sonnet"
-    sonnet_input_len: int = Field(default=550, ge=1)
-    sonnet_output_len: int = Field(default=150, ge=1)
-    sonnet_prefix_len: int = Field(default=200, ge=0)
+    sonnet_input_len: int = Field(default=550, ge=1, description="tokens of the prompts")
+    sonnet_output_len: int = Field(default=150, ge=1, description="tokens of the answers")
+    sonnet_prefix_len: int = Field(default=200, ge=0, description="tokens that all prompts begin with")
 
     @model_validator(mode="after")
     def _fits(self) -> SonnetOptions:
