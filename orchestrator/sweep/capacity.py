@@ -12,6 +12,7 @@ from .points import PointRow
 from .slo import Promise
 
 MOST_RUNS = 20
+ALONE = 0.1  # requests there on average, below which less load makes none of them faster
 WIDTH = 0.02  # of the interval, relative, at which the search ends
 STEP = 4  # from one pair to the next while there is no interval
 
@@ -73,7 +74,8 @@ def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Eva
     loads = [start, _next(start, 2 * start, whole)]
     while loads and len(found.runs) < MOST_RUNS:
         loads = loads[: MOST_RUNS - len(found.runs)]
-        for load, row in zip(loads, evaluate(loads), strict=True):
+        rows = evaluate(loads)
+        for load, row in zip(loads, rows, strict=True):
             kept = promise.kept(row)
             found.runs.append((load, kept))
             if not kept and (found.broken is None or load < found.broken):
@@ -83,8 +85,16 @@ def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Eva
         if found.broken is not None and found.kept > found.broken:  # a lower one was broken after all
             below = [load for load, kept in found.runs if kept and load < found.broken]
             found.kept = max(below, default=0.0)
+        if not found.kept and any(map(_alone, rows)):
+            break  # it is broken by a request that has everything for itself
         loads = _loads(found, whole)
     return found
+
+
+def _alone(row: PointRow) -> bool:
+    """Whether a request hardly ever met another: by Little's law so many were there on average."""
+    throughput, latency_ms = row["figures"].get("request_throughput"), row["figures"].get("mean_e2el_ms")
+    return bool(throughput and latency_ms) and throughput * latency_ms / 1000 < ALONE
 
 
 def _loads(found: Capacity, whole: bool) -> list[float]:

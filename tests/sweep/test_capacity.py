@@ -59,6 +59,19 @@ def test_never_and_always_are_said():
     assert islands.kept <= 1.5
 
 
+def test_no_load_is_tried_below_one_that_requests_break_alone():
+    """Of 2 s each: at 0.05 a second a tenth of one is there on average."""
+    tried = []
+
+    def evaluate(loads):
+        tried.extend(loads)
+        given = {"completed": 10, "failed": 0, "p99_ttft_ms": 200.0, "mean_e2el_ms": 2000.0}
+        return [{"status": "complete", "figures": given | {"request_throughput": load}} for load in loads]
+
+    found = search("rate", 64, False, PROMISE, evaluate)
+    assert not found.kept and 0.01 < min(tried) < 0.05 and len(tried) < 16
+
+
 @pytest.mark.parametrize(("failed", "kept"), [(0, True), (1, True), (2, False)])
 def test_who_is_not_served_counts(failed, kept):
     figures = {"completed": 100 - failed, "failed": failed, "p99_ttft_ms": 1.0}
