@@ -7,11 +7,11 @@ is asked about operations alone can be calibrated: one that shares the clock ans
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from metronome.hwmodels.interface import Advanced, Completion, Description, Operation, Provenance, Template, Use
+from metronome.hwmodels.interface import Advanced, Completion, Operation, Provenance, Template
 
 from .link import Link, split
+from .wrapped import WrappedLink
 
 KINDS = {
     "gemm": "gemm",
@@ -34,37 +34,18 @@ def part_of(kind: str, values: Sequence[int], component: str) -> str:
     return KINDS.get(kind, "")
 
 
-class CalibratedLink:
+class CalibratedLink(WrappedLink):
     """``link`` with its times multiplied; ``factors`` by part."""
 
     def __init__(self, link: Link, factors: Mapping[str, float]) -> None:
-        self.name, self._link, self._factors = link.name, link, factors
+        super().__init__(link)
+        self._factors = factors
         self._kinds: dict[int, str] = {}
         self._asked: Sequence[Operation] = ()
 
-    @property
-    def wall_s(self) -> float:
-        return self._link.wall_s
-
-    @property
-    def image(self) -> str:
-        return self._link.image
-
-    @property
-    def incidents(self) -> Mapping[str, Any]:
-        return self._link.incidents
-
-    @property
-    def description(self) -> Description:
-        return self._link.description
-
-    @property
-    def remote(self) -> bool:
-        return self._link.remote
-
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         self._kinds = {template.id: template.kind for template in templates}
-        return self._link.declare(templates)
+        return super().declare(templates)
 
     def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
         return self._scaled(operations, self._link.advance(grant_ps, operations, stop_at_first))
@@ -97,18 +78,3 @@ class CalibratedLink:
 
     def again(self) -> Link:
         return CalibratedLink(self._link.again(), self._factors)
-
-    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
-        return self._link.statistics(uses)
-
-    def inspect(self) -> dict[str, Any]:
-        return self._link.inspect()
-
-    def snapshot(self) -> dict[str, Any]:
-        return self._link.snapshot()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._link.restore(state)
-
-    def close(self) -> None:
-        self._link.close()

@@ -16,7 +16,6 @@ from metronome.hwmodels.interface import (
     Completion,
     ComponentError,
     DeclaresTraffic,
-    Description,
     Feature,
     Moved,
     Operation,
@@ -29,18 +28,17 @@ from metronome.hwmodels.interface import (
 from ..errors import ComponentFailure, InputError
 from .link import Link, LocalLink, raised
 from .oracle import answered, oracle
+from .wrapped import WrappedLink
 
 KINDS = ("move", "read", "write")
 
 
-class TrafficLink:
+class TrafficLink(WrappedLink):
     """The accelerator's link, in front of its own and its memory's. Raises InputError where they do not go together."""
 
-    remote = False
-    image = ""
-
     def __init__(self, link: Link, memory: Link) -> None:
-        self.name, self._link, self._memory = link.name, link, memory
+        super().__init__(link)
+        self._memory = memory
         if Feature.TRAFFIC not in link.description.features:
             raise self._refused("model", f"{link.description.name} declares no traffic: its figures contain its memory")
         if not isinstance(link, LocalLink) or not isinstance(link.component, DeclaresTraffic):
@@ -60,15 +58,6 @@ class TrafficLink:
     @property
     def wall_s(self) -> float:
         return self._link.wall_s + self._asked.wall_s
-
-    @property
-    def incidents(self) -> Mapping[str, Any]:
-        """The accelerator's; its memory's are told of the memory."""
-        return self._link.incidents
-
-    @property
-    def description(self) -> Description:
-        return self._link.description
 
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         resources = self._link.declare(templates)
@@ -119,15 +108,6 @@ class TrafficLink:
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         memory = {"component": self._memory.name, "model": self._asked.description.name, "asked": len(self._known)}
         return {**self._link.statistics(uses), "memory": memory}
-
-    def inspect(self) -> dict[str, Any]:
-        return self._link.inspect()
-
-    def snapshot(self) -> dict[str, Any]:
-        return self._link.snapshot()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._link.restore(state)
 
     def close(self) -> None:
         """Both links belong to who opened them; the session with the memory ends with that one's."""

@@ -27,6 +27,7 @@ from ...errors import ComponentFailure, InputError, SurrogateWarning
 from ...scenario.components import SurrogateOptions
 from ..link import Link
 from ..oracle import answered, oracle
+from ..wrapped import WrappedLink
 from .coordinates import PROBES, Values, assumptions, operation, terms
 from .grid import Answer, Grid, Point, Worst, off
 from .store import Store
@@ -34,14 +35,12 @@ from .store import Store
 AUDIT = 32  # one of so many interpolated operations is asked for as well
 
 
-class SurrogateLink:
+class SurrogateLink(WrappedLink):
     """One session. It is an oracle whatever the component is: operations alone, no contention."""
 
-    remote = False  # questions are not free: nothing is asked ahead
-
     def __init__(self, link: Link, options: SurrogateOptions, identity: str) -> None:
-        self._link, self.options, self._identity = link, options, identity
-        self.name = link.name
+        super().__init__(link)
+        self.options, self._identity = options, identity
         given = link.description
         if not given.memoryless or not given.deterministic:
             what = "remembers" if not given.memoryless else "is not deterministic"
@@ -70,16 +69,8 @@ class SurrogateLink:
         return self._description
 
     @property
-    def wall_s(self) -> float:
-        return self._link.wall_s
-
-    @property
-    def image(self) -> str:
-        return self._link.image
-
-    @property
-    def incidents(self) -> Mapping[str, Any]:
-        return self._link.incidents
+    def remote(self) -> bool:
+        return False  # questions are not free: nothing is asked ahead
 
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         self._link.declare(templates)
