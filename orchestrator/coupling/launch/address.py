@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from ...errors import InputError
 from ..components import ComponentSpec
 from ..link import Link
-from ..recovery import Home, connect
-from ..remote import Watchdog
+from ..recovery import connected
 from .endpoint import Endpoint, Tls
 
 
@@ -41,23 +39,9 @@ class Stranger:
         return "", ""
 
 
-@contextmanager
-def open_addresses(specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
+def open_addresses(specs: Sequence[ComponentSpec]) -> AbstractContextManager[dict[str, Link]]:
     """Connect to each, waiting for those that are still starting. Raises InputError, ComponentFailure."""
-    watchdog = Watchdog()
-    links: dict[str, Link] = {}
-    try:
-        for spec in specs:
-            links[spec.name] = connect(Home(spec, watchdog, partial(_stranger, spec)))
-        yield links
-    finally:
-        watchdog.close()
-        for link in links.values():
-            link.close()
-
-
-def _stranger(spec: ComponentSpec, life: int) -> Stranger:
-    return Stranger(spec)
+    return connected(specs, lambda spec, life: Stranger(spec))
 
 
 def endpoint_of(spec: ComponentSpec) -> Endpoint:

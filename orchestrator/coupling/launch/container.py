@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,7 @@ from ...scenario.components import ContainerOptions
 from .. import registry
 from ..components import ComponentSpec
 from ..link import Link
-from ..recovery import Home, connect
-from ..remote import Watchdog
+from ..recovery import connected
 from . import owner
 from .certificates import make_certificates
 from .endpoint import Endpoint, Tls
@@ -173,17 +171,10 @@ def open_containers(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterat
     (logs or folder).mkdir(parents=True, exist_ok=True)
     keeper().folder(str(folder))
     run = _Run(client, folder, logs or folder)
-    watchdog = Watchdog()
-    links: dict[str, Link] = {}
     try:
-        homes = [Home(spec, watchdog, partial(run.start, spec)) for spec in specs]
-        for home in homes:
-            links[home.spec.name] = connect(home)
-        yield links
+        with connected(specs, run.start) as links:
+            yield links
     finally:
-        watchdog.close()
-        for link in links.values():
-            link.close()
         run.remove()
 
 

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -29,8 +28,7 @@ from metronome.hwmodels.process import LIFE
 from ...errors import ComponentFailure, InputError
 from ..components import ComponentSpec
 from ..link import Link
-from ..recovery import Home, connect
-from ..remote import Watchdog
+from ..recovery import connected
 from .endpoint import Endpoint, handshake_address
 from .owner import make_folder, sweep_folders
 
@@ -174,23 +172,16 @@ def open_processes(specs: Sequence[ComponentSpec], logs: Path | None) -> Iterato
     folder = make_folder()
     if logs is not None:
         logs.mkdir(parents=True, exist_ok=True)
-    watchdog = Watchdog()
     processes: list[ComponentProcess] = []
-    links: dict[str, Link] = {}
 
     def start(spec: ComponentSpec, life: int) -> ComponentProcess:
         processes.append(ComponentProcess(spec, folder, (logs or folder) / f"{spec.name}.log", life))
         return processes[-1]
 
     try:
-        homes = [Home(spec, watchdog, partial(start, spec)) for spec in specs]
-        for home in homes:
-            links[home.spec.name] = connect(home)
-        yield links
+        with connected(specs, start) as links:
+            yield links
     finally:
-        watchdog.close()
-        for link in links.values():
-            link.close()
         for process in processes:
             process.terminate()
         deadline = time.monotonic() + TERM_S

@@ -1,5 +1,5 @@
 """Components that are started anew: where they live, what their sessions were told, and how these are brought back."""
 
-from .home import Home, connect
+from .home import Home, connect, connected
 
-__all__ = ["Home", "connect"]
+__all__ = ["Home", "connect", "connected"]

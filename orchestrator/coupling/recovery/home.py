@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from ...errors import ComponentFailure
@@ -66,6 +68,27 @@ def connect(home: Home) -> Link:
     if home.spec.options.on_failure == "fail":
         return home.connect(0)
     return RecoveringLink(home)
+
+
+@contextmanager
+def connected(
+    specs: Sequence[ComponentSpec], start: Callable[[ComponentSpec, int], Lodging]
+) -> Iterator[dict[str, Link]]:
+    """A session with each component, all of which are started before the first is waited for; closed on leaving.
+
+    ``start`` begins a life of one. Raises InputError, ComponentFailure.
+    """
+    watchdog = Watchdog()
+    links: dict[str, Link] = {}
+    try:
+        homes = [Home(spec, watchdog, partial(start, spec)) for spec in specs]
+        for home in homes:
+            links[home.spec.name] = connect(home)
+        yield links
+    finally:
+        watchdog.close()
+        for link in links.values():
+            link.close()
 
 
 def beyond_recovery(failure: ComponentFailure, why: str) -> ComponentFailure:
