@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 
 from ..errors import InputError
 from ..units import PS_PER_MS
 from .interface import AdmissionPolicy, VictimPolicy
+from .own import make_own
 from .request_state import RequestState
 
 
@@ -59,14 +59,5 @@ def make_policies(where: str, name: str, ttft_ms: float | None) -> tuple[Admissi
         if ttft_ms is None:
             raise InputError("scenario", f"{where}.scheduling_policy", name, "needs slo.ttft_ms to make deadlines of")
         return Deadline(ttft_ms), None
-    module, colon, attribute = name.partition(":")
-    allowed = f"one of {', '.join(POLICIES)}, or module:Class"
-    if not colon:
-        raise InputError("scenario", f"{where}.scheduling_policy", name, allowed)
-    try:
-        made = getattr(import_module(module), attribute)()
-    except Exception as error:  # the user's own code, whatever it raises
-        raise InputError("scenario", f"{where}.scheduling_policy", name, f"cannot be loaded: {error}") from None
-    if not callable(getattr(made, "key", None)):
-        raise InputError("scenario", f"{where}.scheduling_policy", name, "has no method key(state)")
+    made = make_own(f"{where}.scheduling_policy", name, POLICIES, "key(state)", (Exception,))
     return made, made if callable(getattr(made, "victim", None)) else None

@@ -7,16 +7,15 @@ for the one that decodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 
-from ..errors import InputError
 from ..units import PS_PER_MS
 from ..workload.request import Request
 from .coordinator import Coordinator, FrontEnd
 from .interface import Role
+from .own import make_own
 from .replica import Replica
 
 
@@ -148,14 +147,5 @@ def make_router(policy: str, random: np.random.Generator) -> Router:
     }
     if policy in simple:
         return simple[policy]()
-    module, colon, name = policy.partition(":")
-    allowed = f"one of {', '.join(POLICIES)}, or module:Class"
-    if not colon:
-        raise InputError("scenario", "router.policy", policy, allowed)
-    try:
-        made: Router = getattr(import_module(module), name)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError("scenario", "router.policy", policy, f"cannot be loaded: {error}") from None
-    if not callable(getattr(made, "choose", None)):
-        raise InputError("scenario", "router.policy", policy, "has no method choose(request, replicas)")
+    made: Router = make_own("router.policy", policy, POLICIES, "choose(request, replicas)")
     return made

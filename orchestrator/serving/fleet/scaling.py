@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from math import ceil
 from typing import Protocol
 
 from ...errors import InputError
+from ..own import make_own
 
 TOLERANCE = 0.1  # Kubernetes' horizontal-pod-autoscaler-tolerance
 
@@ -95,16 +95,7 @@ def make_policy(where: str, policy: str, target: float | None, ttft_limit_ms: fl
         if policy == "slo" and ttft_limit_ms is None:
             raise InputError("scenario", f"{where}.policy", policy, "needs slo.ttft_ms")
         return POLICIES[policy](target or 0)
-    module, colon, name = policy.partition(":")
-    allowed = f"one of {', '.join(POLICIES)}, or module:Class"
-    if not colon:
-        raise InputError("scenario", f"{where}.policy", policy, allowed)
-    if target is not None:
+    if target is not None and ":" in policy:
         raise InputError("scenario", f"{where}.target", target, "is of the policies queue, kv and slo")
-    try:
-        made: ScalingPolicy = getattr(import_module(module), name)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError("scenario", f"{where}.policy", policy, f"cannot be loaded: {error}") from None
-    if not callable(getattr(made, "desired", None)):
-        raise InputError("scenario", f"{where}.policy", policy, "has no method desired(pool)")
+    made: ScalingPolicy = make_own(f"{where}.policy", policy, list(POLICIES), "desired(pool)")
     return made
