@@ -20,7 +20,6 @@ from .serving.fleet.scaling import make_policy
 from .serving.hooks import ServingHooks
 from .serving.loop import StepLoop
 from .serving.replica import Replica
-from .serving.request_state import RequestState
 from .strict import did_you_mean
 from .units import PS_PER_S
 from .workload.randomness import stream
@@ -87,19 +86,9 @@ def make(
         )
         for i, options in enumerate(scenario.autoscaling)
     ]
-    if scalers:
-        dispatcher.ended = _Ended(scalers).tell
+    dispatcher.watchers = scalers
     failing = [one for i in range(len(scenario.failures)) for one in _failing(scenario, i, members)]
     return Availability(fleet, reports, [*parts, *scalers, Failures(kernel, fleet, failing, slow)])
-
-
-class _Ended:
-    def __init__(self, scalers: Sequence[Autoscaler]) -> None:
-        self._scalers = scalers
-
-    def tell(self, state: RequestState) -> None:
-        for scaler in self._scalers:
-            scaler.request_ended(state)
 
 
 def _members(

@@ -144,9 +144,8 @@ def _availability(simulation: Simulation) -> dict[str, Any]:
         return {}
     names, dispatcher = [one.name for one in simulation.scenario.instances], simulation.dispatcher
     found = availability(names, simulation.recorder.changes, simulation.kernel.now_ps)
-    for what in ("lost", "retried", "shed"):
-        found[what] = getattr(dispatcher, what)
-    return {"availability": found}
+    counts = {"lost": dispatcher.lost, "retried": dispatcher.retried, "shed": dispatcher.shed}
+    return {"availability": found | counts}
 
 
 def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from ..errors import InputError, StalledError
 from ..kernel.loop import Kernel
@@ -21,6 +22,12 @@ from .request_state import RequestState
 from .router import InternalLb, Router
 
 
+class Watcher(Protocol):
+    """Somebody who decides by what has ended."""
+
+    def request_ended(self, state: RequestState) -> None: ...
+
+
 class Dispatcher:
     """Holds one future arrival at a time, so that a workload of any length streams.
 
@@ -32,7 +39,7 @@ class Dispatcher:
         retry_ps, max_retries: when, and how often, a request is sent again whose replica has failed.
         lost, retried, shed: requests whose replica has failed, those of them sent again, and those not let in.
         max_waiting: a request that finds at least as many waiting everywhere is not let in.
-        ended: told of each request that ends, for whoever decides by that.
+        watchers: told of each request that ends: they decide by that.
         held: requests that came while no replica served, by number; see `resume`.
 
     A request that cannot be served is refused as a server would, with 400, unless ``strict`` makes it an error.
@@ -58,7 +65,7 @@ class Dispatcher:
         self.retry_ps, self.max_retries = 0, 0
         self.lost = self.retried = self.shed = 0
         self.max_waiting: int | None = None
-        self.ended: Callable[[RequestState], None] = lambda state: None
+        self.watchers: Sequence[Watcher] = ()
         self._impatient: set[int] = set()  # requests whose client will give them up
         self._tries: Counter[int] = Counter()
         self._resent: set[int] = set()  # requests that are sent again soon
@@ -206,7 +213,8 @@ class Dispatcher:
     def request_ended(self, state: RequestState) -> None:
         """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""
         self._hooks.request_ended(state)
-        self.ended(state)
+        for watcher in self.watchers:
+            watcher.request_ended(state)
         self.outstanding -= 1
         request = state.request
         self._impatient.discard(request.id)

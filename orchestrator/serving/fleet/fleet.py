@@ -67,7 +67,11 @@ class Fleet:
         member.broken += 1
         if member.state in (State.FAILED, State.OFF):
             return
-        self._set(member, State.FAILED)
+        self._take_down(member, State.FAILED)
+
+    def _take_down(self, member: Member, state: State) -> None:
+        """No step begins, what it had is somebody else's business, its engines are empty."""
+        self._set(member, state)
         for loop in member.loops:
             loop.stop()
         self._dispatcher.lose(member.replicas)
@@ -119,11 +123,7 @@ class Fleet:
     def switch_off(self, member: Member) -> None:
         """It is not there; of one without requests."""
         member.life += 1
-        self._set(member, State.OFF)
-        for loop in member.loops:
-            loop.stop()
-        for replica in member.replicas:
-            replica.engine.stop()
+        self._take_down(member, State.OFF)
 
     def _set(self, member: Member, state: State) -> None:
         member.state = state
