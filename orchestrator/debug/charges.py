@@ -160,7 +160,7 @@ class Ledger:
         return windows
 
     def _in_step(self, charge: Charge, step: Step, begin_ps: int) -> None:
-        took = step.end_ps - step.start_ps
+        took = step.took_ps
         late = max(0, min(took, begin_ps - step.start_ps))  # of the step what was over when the request came
         if not took:
             return
@@ -194,7 +194,7 @@ class Ledger:
         marginal = self.pricer.marginal(step.instance, shapes, request)
         if any(shape.batch.prompts for shape in shapes) and not any(batch.prompts for batch in left):
             marginal += step.inputs_ps - step.start_ps
-        share = (step.end_ps - step.start_ps) * (tokens - sum(batch.tokens for batch in left)) // tokens
+        share = step.took_ps * (tokens - sum(batch.tokens for batch in left)) // tokens
         return Cost(max(marginal, 0), share)
 
     def _held(self, answer: LatencySplit) -> dict[int, int]:
@@ -239,8 +239,8 @@ class Ledger:
     @staticmethod
     def alignment(answer: LatencySplit) -> int:
         """By how much where steps begin can matter."""
-        plain = [step.end_ps - step.start_ps for step in answer.steps if not prompts(step)]
-        return STEPS_AHEAD * max(plain or [step.end_ps - step.start_ps for step in answer.steps], default=0)
+        plain = [step.took_ps for step in answer.steps if not prompts(step)]
+        return STEPS_AHEAD * max(plain or [step.took_ps for step in answer.steps], default=0)
 
 
 def recomputed(steps: Sequence[Step], lengths: Mapping[int, int]) -> dict[tuple[str, int], set[int]]:

@@ -23,7 +23,6 @@ from .charges import Ledger, named, prompts
 from .session import DebugSession
 from .shapes import Pricer
 from .why import LatencySplit
-from .witness import Step
 
 
 @dataclass(slots=True)
@@ -96,11 +95,11 @@ def _alone(idle: Simulation, source: str, target: str, tokens: int) -> int:
 def _company(found: Speed, ledger: Ledger, answer: LatencySplit) -> None:
     request, windows = answer.request, ledger.windows(answer)
     for instance in windows:
-        plain = [_took(step) for step in ledger.steps if step.instance == instance and not prompts(step)]
+        plain = [step.took_ps for step in ledger.steps if step.instance == instance and not prompts(step)]
         for step in answer.steps:
             if step.instance == instance and plain and not prompts(step):
-                found.spared += max(0, _took(step) - min(plain))
-                found.met += max(0, max(plain) - _took(step))
+                found.spared += max(0, step.took_ps - min(plain))
+                found.met += max(0, max(plain) - step.took_ps)
     ended = ledger.arrived_ps[request] + answer.total_ps
     for step in ledger.steps:
         others = prompts(step) - {request}
@@ -115,7 +114,3 @@ def _near(ledger: Ledger, answer: LatencySplit, other: int) -> bool:
     """Whether the two were there at the same time."""
     one = ledger.answers.get(other)
     return one is not None and ledger.arrived_ps[other] + one.total_ps > ledger.arrived_ps[answer.request]
-
-
-def _took(step: Step) -> int:
-    return step.end_ps - step.start_ps

@@ -57,10 +57,7 @@ def _longest(answer: LatencySplit) -> list[str]:
         for part in step.path():
             parts[f"{part.component}: {part.layer}"] += part.took_ps
         shown = ", ".join(f"{name} {ms(took)}" for name, took in parts.most_common(NAMED))
-        found.append(
-            f"  step {step.number} of {step.instance}, {ms(step.end_ps - step.start_ps)} "
-            f"from {ms(step.start_ps)}: {shown}"
-        )
+        found.append(f"  step {step.number} of {step.instance}, {ms(step.took_ps)} from {ms(step.start_ps)}: {shown}")
         found += _stretched(step)
     return found if answer.steps else []
 
@@ -68,7 +65,7 @@ def _longest(answer: LatencySplit) -> list[str]:
 def step(session: DebugSession, instance: str, number: int) -> list[str]:
     """`why` of a step: what every component does in it by layer, as parts that add up to it. Raises InputError."""
     found = why_step(session, instance, number)
-    took = found.end_ps - found.start_ps
+    took = found.took_ps
     parts: Counter[tuple[str, str]] = Counter()
     for part in found.path():
         parts[part.component, part.layer] += part.took_ps
@@ -82,7 +79,7 @@ def _stretched(step: Step) -> list[str]:
     """Whose prompts the step computes; what they cost of it by their share of its tokens, which is no measurement."""
     if not step.decided or not step.decided.prompts:
         return []
-    took, tokens = step.end_ps - step.start_ps, step.decided.tokens
+    took, tokens = step.took_ps, step.decided.tokens
     most = sorted(step.decided.prompts.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
     shown = ", ".join(f"{ms(took * count // tokens)} the {count} of request {number}" for number, count in most)
     more = len(step.decided.prompts) - len(most)

@@ -39,6 +39,11 @@ class Step:
     chains: list[tuple[int, int, int, list[Slice]]] = field(default_factory=list)  # start, -end, member, parts
     folded: list[Slice] = field(default_factory=list)
 
+    @property
+    def took_ps(self) -> int:
+        """Once it has ended."""
+        return self.end_ps - self.start_ps
+
     def path(self) -> list[Slice]:
         """Parts that add up to the step's time."""
         found: list[Slice] = []

@@ -80,7 +80,7 @@ def _steps(answer: LatencySplit) -> list[dict[str, Any]]:
                 "instance": step.instance,
                 "number": step.number,
                 "start_ps": str(step.start_ps),
-                "took_ps": str(step.end_ps - step.start_ps),
+                "took_ps": str(step.took_ps),
                 "requests": len(step.requests),
                 "tokens": step.decided.tokens if step.decided else None,
                 "prompts": [{"request": number, "tokens": count} for number, count in prompts[:HELD]],
