@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .debug.counterfactual import Counterfactual
     from .debug.session import DebugSession
     from .debug.why import LatencySplit
+    from .record.journal import JournalWriter
     from .record.recording import Recording
+    from .record.resume import ResumeTape
 
 __all__ = ["compare", "counterfactual", "load", "run", "why"]
 
@@ -182,8 +184,6 @@ def execute(
     ``prepared`` is called when everything is built. ``resume`` is the recording in ``out`` that is gone on with.
     Raises InputError for what is found before time 0.
     """
-    ending = Ending()
-    failure: MetronomeError | KeyboardInterrupt | None = None
     if out:
         _clear(out)
     inputs = resume.inputs if resume else Inputs(folder)
@@ -206,30 +206,45 @@ def execute(
         startup_s = time.perf_counter() - started
         spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None
         writer = tape.writer if tape else recorder.writer if recorder else None
-        try:
-            if spool:
-                simulation.instruments.add(spool)
-            if writer and not tape:
-                simulation.instruments.add(EventsRecorded(writer))
-            simulation.run(tape.check if tape else None)
-        except KeyboardInterrupt as error:
-            ending, failure = Ending("interrupted"), error
-        except MetronomeError as error:
-            ending, failure = Ending("failed", str(error)), error
+        keeping: list[object] = [spool] if spool else []
+        if writer and not tape:
+            keeping.append(EventsRecorded(writer))
+        ending, failure = _run(simulation, keeping, tape)
         result = collect(simulation, startup_s, ending)
-        try:
-            if out:
-                result.write(out)
-                write_report(result, scenario, out)
-            if spool:
-                spool.remove()
-            if writer:
-                writer.close(ending.status, ending.error)
-        except OSError as error:
-            raise InputError(str(out), "results", None, f"cannot be written: {error}") from None
+        if out and spool:
+            _write(result, scenario, out, spool, writer, ending)
     if out and trace:
         _trace(out, out / "recording", keep=record)
     return result, failure
+
+
+def _run(
+    simulation: Simulation, instruments: Sequence[object], tape: ResumeTape | None
+) -> tuple[Ending, MetronomeError | KeyboardInterrupt | None]:
+    """To its end, or to what ends it early; along a ``tape``, if it is a run gone on with."""
+    try:
+        for instrument in instruments:
+            simulation.instruments.add(instrument)
+        simulation.run(tape.check if tape else None)
+    except KeyboardInterrupt as error:
+        return Ending("interrupted"), error
+    except MetronomeError as error:
+        return Ending("failed", str(error)), error
+    return Ending(), None
+
+
+def _write(
+    result: Result, scenario: Scenario, out: Path, spool: Spool, writer: JournalWriter | None, ending: Ending
+) -> None:
+    """All files but the trace. Raises InputError."""
+    try:
+        result.write(out)
+        write_report(result, scenario, out)
+        spool.remove()
+        if writer:
+            writer.close(ending.status, ending.error)
+    except OSError as error:
+        raise InputError(str(out), "results", None, f"cannot be written: {error}") from None
 
 
 def _clear(out: Path) -> None:
