@@ -38,6 +38,16 @@ def shared() -> Path:
     return SHARED
 
 
+def import_line(bench: Path, workload: str, scenario: Path) -> list[object]:
+    """The command line that makes ``scenario`` of a run in ``bench``, a folder of ../shared, as its README has it."""
+    data = SHARED / "llmss_main"
+    return [
+        *("import", "llmservingsim", bench / "config.json"),
+        *("--profiles", data / "profiler/perf", "--models", data / "configs/model"),
+        *("--workload", data / "workloads" / workload, "--max-num-seqs", 128, "-o", scenario),
+    ]
+
+
 def interruptible(command: list[Any], **options: Any) -> subprocess.Popen[Any]:
     """A process that signals reach even where they are ignored here: a suite started with nohup, or in the
     background."""

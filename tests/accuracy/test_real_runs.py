@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from ..conftest import import_line
 from . import serving
 
 RUNS = {
@@ -18,23 +19,9 @@ RUNS = {
 @pytest.fixture(params=RUNS)
 def imported(request, shared, cli, tmp_path):
     """(name, bench folder, scenario file) of a run, imported as its README command says."""
-    data, name = shared / "llmss_main", request.param
-    bench, scenario = data / "bench/RTXPRO6000" / name, tmp_path / "s.yaml"
-    done = cli(
-        "import",
-        "llmservingsim",
-        bench / "config.json",
-        "--profiles",
-        data / "profiler/perf",
-        "--models",
-        data / "configs/model",
-        "--workload",
-        data / f"workloads/{RUNS[name][0]}.jsonl",
-        "--max-num-seqs",
-        128,
-        "-o",
-        scenario,
-    )
+    name, scenario = request.param, tmp_path / "s.yaml"
+    bench = shared / "llmss_main/bench/RTXPRO6000" / name
+    done = cli(*import_line(bench, f"{RUNS[name][0]}.jsonl", scenario))
     assert done.exit_code == 0, done.output
     return name, bench, scenario
 

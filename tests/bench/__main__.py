@@ -32,7 +32,7 @@ from metronome.orchestrator.scenario.components import ComponentOptions, Contain
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.simulation import LiveSource
 
-from ..conftest import ROOT, SHARED
+from ..conftest import ROOT, SHARED, import_line
 from ..containers.image import build
 
 PEER_S = 156.0  # the published peer's wall time for this run, on its authors' machine
@@ -154,22 +154,8 @@ def make_scenario(folder: Path) -> tuple[Path, bool]:
     if not SHARED.is_dir():
         path.write_text((ROOT / "scenarios/quickstart.yaml").read_text())
         return path, False
-    data = SHARED / "llmss_main"
-    metronome(
-        "import",
-        "llmservingsim",
-        data / "bench/RTXPRO6000/Llama-3.1-8B/config.json",
-        "--profiles",
-        data / "profiler/perf",
-        "--models",
-        data / "configs/model",
-        "--workload",
-        data / "workloads/sharegpt-llama-3.1-8b-300-sps10.jsonl",
-        "--max-num-seqs",
-        128,
-        "-o",
-        path,
-    )
+    bench = SHARED / "llmss_main/bench/RTXPRO6000/Llama-3.1-8B"
+    metronome(*import_line(bench, "sharegpt-llama-3.1-8b-300-sps10.jsonl", path))
     return path, True
 
 

@@ -6,26 +6,13 @@ import json
 
 import yaml
 
+from ..conftest import import_line
+
 
 def test_errors_of_the_half_that_was_held_out_fall_and_it_says_by_which_part(shared, cli, tmp_path):
-    data = shared / "llmss_main"
-    bench, scenario = data / "bench/RTXPRO6000/Llama-3.1-8B", tmp_path / "s.yaml"
-    imported = cli(
-        "import",
-        "llmservingsim",
-        bench / "config.json",
-        "--profiles",
-        data / "profiler/perf",
-        "--models",
-        data / "configs/model",
-        "--workload",
-        data / "workloads/sharegpt-llama-3.1-8b-300-sps10.jsonl",
-        "--max-num-seqs",
-        128,
-        "-o",
-        scenario,
-    )
-    assert imported.exit_code == 0, imported.output
+    bench, scenario = shared / "llmss_main/bench/RTXPRO6000/Llama-3.1-8B", tmp_path / "s.yaml"
+    made = cli(*import_line(bench, "sharegpt-llama-3.1-8b-300-sps10.jsonl", scenario))
+    assert made.exit_code == 0, made.output
     done = cli("calibrate", bench / "vllm/requests.jsonl", scenario, "-o", tmp_path / "factors.yaml", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
