@@ -139,3 +139,14 @@ def test_code_of_the_users_own_that_raises_is_one_message_and_loses_no_results(c
         sys.modules.pop("theirs", None)
         metronome.run(tmp_path / "s.yaml")
     assert caught.value.result.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("router.policy", "theirs:Made"), ("instances.0.engine.scheduling_policy", "theirs:Made")]
+)
+def test_one_that_raises_as_it_is_made_is_one_message_too(field, value, cli, tmp_path, monkeypatch):
+    (tmp_path / "theirs.py").write_text("class Made:\n    def __init__(self):\n        raise OSError('no disk')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = cli("run", "-o", tmp_path / "out", "--quiet", "--set", f"{field}={value}")
+    sys.modules.pop("theirs", None)
+    assert done.exit_code in (2, 3) and "no disk" in done.output and "Traceback" not in done.output

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ..errors import InputError
+from ..errors import ExtensionFailure, InputError
 
 LOADING = (ImportError, AttributeError, TypeError)  # it is not there, or wants arguments
 
@@ -16,7 +16,7 @@ def make_own(
 ) -> Any:
     """One of the class that the scenario's ``field`` names, made without arguments; it must have a ``method``, given
     with its arguments for the message. ``known`` are the names that would not have come here. Raises InputError, for
-    ``bad`` exceptions of the user's own code, too; others are not caught."""
+    ``bad`` exceptions of the user's own code, too; ExtensionFailure for others."""
     module, colon, attribute = name.partition(":")
     if not colon:
         raise InputError("scenario", field, name, f"one of {', '.join(known)}, or module:Class")
@@ -24,6 +24,8 @@ def make_own(
         made = getattr(import_module(module), attribute)()
     except bad as error:
         raise InputError("scenario", field, name, f"cannot be loaded: {error}") from None
+    except Exception as error:
+        raise ExtensionFailure(error) from error
     if not callable(getattr(made, method.partition("(")[0], None)):
         raise InputError("scenario", field, name, f"has no method {method}")
     return made
