@@ -82,7 +82,6 @@ class Viewer:
         self.version = 0
         self.progress: dict[str, Any] = {}
         self._stack = ExitStack()
-        self._closers: dict[int, Callable[[], None]] = {}
         self._inbox: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._last, self._paused = 0, False
         self.add(opener.title, opener.open)

@@ -16,7 +16,6 @@ from .experts import slices_of_experts
 from .tables import AttentionTable, Curve, SkewTable, Surface
 
 SKEW_AXES = ("n", "skew_rate", "kv_big", "kp")
-DTYPE_SHORT = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8": "fp8"}
 
 
 class Bundle:
