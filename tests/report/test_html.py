@@ -8,9 +8,11 @@ import shutil
 import time
 from pathlib import Path
 
+import metronome
 import numpy as np
 import pytest
 from metronome.orchestrator.report.html import Run, read, render
+from metronome.orchestrator.report.html.goodput import goodput
 from metronome.orchestrator.report.result import Result, Table
 from metronome.orchestrator.scenario import loading
 
@@ -333,3 +335,16 @@ def test_folders_of_one_name_are_told_apart():
     assert _labels([Path("x/a"), Path("x/b")]) == ["a", "b"]
     assert _labels([Path("x/a"), Path("y/a")]) == ["x/a", "y/a"]
     assert _labels([Path("x/a"), Path("x/a")]) == ["a (1)", "a (2)"]
+
+
+def test_goodput_is_not_drawn_where_classes_have_their_own_slo(small, tmp_path):
+    load = small["workload"]
+    mixed = small | {
+        "slo": {"ttft_ms": 50},
+        "workload": {"format": "mixture", "classes": [{"name": "a", "workload": load}]},
+    }
+    metronome.run(mixed, tmp_path / "one")
+    assert goodput(read([tmp_path / "one"])) is not None
+    mixed["workload"]["classes"][0]["slo"] = {"ttft_ms": 500}
+    metronome.run(mixed, tmp_path / "own")
+    assert goodput(read([tmp_path / "own"])) is None

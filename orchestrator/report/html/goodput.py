@@ -13,7 +13,10 @@ BINS = 120
 
 
 def goodput(runs: list[Run]) -> Chart | None:
-    """Requests that arrive, and those of them within the scenario's SLO, a second; None where no run has an SLO."""
+    """Requests that arrive, and those of them within the scenario's SLO, a second; None where no run has an SLO, or
+    classes of traffic have their own: requests.csv does not say who is of which."""
+    if any(_has_classes(run) for run in runs):
+        return None
     sent = [_arrivals(run) for run in runs]
     last = max((float(times.max()) for times, _ in sent if len(times)), default=0)
     if not last or not any(_limits(run) for run in runs):
@@ -38,6 +41,11 @@ def goodput(runs: list[Run]) -> Chart | None:
         ["until, s", *(f"{line.label}, requests/s" for line in lines)],
         rows(x, lines),
     )
+
+
+def _has_classes(run: Run) -> bool:
+    workload: dict[str, Any] = (run.scenario or {}).get("workload") or {}
+    return any(one.get("slo") for one in workload.get("classes") or ())
 
 
 def _limits(run: Run) -> dict[str, float]:
