@@ -169,7 +169,7 @@ class Executor:
             for portion, numbers, cost in self._costs((portions,), False, step.batches)[0]:
                 gap += cost.duration_ps
                 step.energy_pj += cost.energy_pj * chain.repeat
-                portion.port.use(portion.operations, numbers, cost, chain.repeat)
+                portion.tally.add(numbers, cost, chain.repeat)
                 if folded.listeners:
                     self._tell_parts(portion, cost, chain.repeat)
                     name, took = portion.port.name, cost.duration_ps * chain.repeat
@@ -194,7 +194,7 @@ class Executor:
                     told(self._name, step.number, member, name, portion.operations.works, start, cost.duration_ps)
                 duration += cost.duration_ps
                 step.energy_pj += cost.energy_pj
-                portion.port.use(portion.operations, values, cost)
+                portion.tally.add(values, cost)
             longest = max(longest, duration)
         self._resume(self._kernel.now_ps + longest, "compute", step)
 
@@ -217,7 +217,10 @@ class Executor:
             wanted.append(mine)
         if missing:
             self._ask(missing, batches[0] if len(batches) == 1 and not joint else None)
-        return [[(portion, values, _now(portion, values)) for portion, values in mine] for mine in wanted]
+        costs = [[(portion, values, _now(portion, values)) for portion, values in mine] for mine in wanted]
+        for portion, _ in missing:
+            portion.port.trim()
+        return costs
 
     def _ask(self, missing: Sequence[tuple[Portion, tuple[int, ...]]], alone: Batch | None) -> None:
         """Everything missing in one message a component, all components at once; ``alone``: the only member's batch."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -26,7 +27,8 @@ from .oracle import OneByOne, answered, oracle
 
 Values = tuple[int, ...]  # the numbers of an operation
 
-CACHE_ENTRIES = 200_000  # answers kept; then the memory is emptied and filled anew
+CACHE_ENTRIES = 200_000  # answers a port keeps; then its memory is emptied and filled anew
+RECENT = 4_096  # different numbers of a set of operations that an instance has counted one by one
 
 
 def layers(works: Sequence[Work]) -> str:
@@ -39,17 +41,15 @@ class OperationSet:
     """Operations that are always asked together: on one component, one after another, with the same numbers.
 
     ``works`` are those of whoever named them first: instances with equal templates and copies share a set.
-    ``repeats[i]``: how often the i-th is done in a row. ``known``: what the set costs, by its numbers;
-    ``uses``: how often that was needed.
+    ``repeats[i]``: how often the i-th is done in a row. ``known``: what the set costs, by its numbers.
     """
 
     works: tuple[Work, ...]
     repeats: Values
     known: dict[Values, Cost] = field(default_factory=dict)
-    uses: dict[Values, int] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OperationSet:
-        copied = memo[id(self)] = OperationSet(self.works, self.repeats, self.known.copy(), self.uses.copy())
+        copied = memo[id(self)] = OperationSet(self.works, self.repeats, self.known.copy())
         return copied
 
 
@@ -104,6 +104,47 @@ class Usage:
         self.spent_ps.update(other.spent_ps)
 
 
+class Tally:
+    """What one instance has needed of a set of operations: counts, in ``usage``.
+
+    Counted for each instance, so that the figures do not depend on whose steps come first. ``each``, if given, is told
+    of every use by its numbers.
+    """
+
+    __slots__ = ("_each", "_used", "operations", "usage")
+
+    def __init__(self, operations: OperationSet, each: Callable[[OperationSet, Values, int], None] | None) -> None:
+        self.operations, self.usage = operations, Usage()
+        self._used: dict[Values, tuple[int, Cost]] = {}
+        self._each = each
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tally:
+        copied = memo[id(self)] = Tally(deepcopy(self.operations, memo), deepcopy(self._each, memo))
+        copied.usage, copied._used = deepcopy(self.usage, memo), self._used.copy()
+        return copied
+
+    def add(self, values: Values, cost: Cost, times: int = 1) -> None:
+        """It was needed so often at these numbers, and cost that each time."""
+        used = self._used.get(values)
+        if used is None:
+            if len(self._used) == RECENT:
+                self.settle()
+            self._used[values] = times, cost
+        elif used[1] is cost or used[1] == cost:
+            self._used[values] = used[0] + times, cost
+        else:  # the component has been slowed down, or replaced, since
+            self.settle()
+            self._used[values] = times, cost
+
+    def settle(self) -> None:
+        """Count what has been written down."""
+        for values, (times, cost) in self._used.items():
+            self.usage.add(cost, times)
+            if self._each is not None:
+                self._each(self.operations, values, times)
+        self._used.clear()
+
+
 class AskedPort:
     """A component asked as an oracle, with a memory of its answers."""
 
@@ -112,8 +153,8 @@ class AskedPort:
     def __init__(self, link: Link) -> None:
         self.link, self.name = link, link.name
         self.slowdown = 1.0  # times as long as the component says
-        self._usage = Usage()
-        self._distinct = 0  # answers in memory that were needed
+        self._tallies: list[Tally] = []
+        self._known = 0  # answers in memory
         self._accounts = Feature.ACCOUNTS in link.description.features  # else nobody asks for its uses
         self._uses: dict[tuple[int, Values], int] = {}
         self._sets: dict[tuple[tuple[int, int, int], ...], OperationSet] = {}
@@ -129,6 +170,12 @@ class AskedPort:
         """The set of these operations; equal templates, repeats and copies give the same one."""
         key = tuple((work.template.id, repeat, work.copies) for work, repeat in zip(works, repeats, strict=True))
         return self._sets.setdefault(key, OperationSet(tuple(works), tuple(repeats)))
+
+    def tally(self, works: Sequence[Work], repeats: Sequence[int]) -> Tally:
+        """For an instance that will need these operations."""
+        tally = Tally(self.together(works, repeats), self._account if self._accounts else None)
+        self._tallies.append(tally)
+        return tally
 
     def ask(self, wanted: Sequence[Asked]) -> None:
         """Ask what memory lacks, and remember the answers. Raises ComponentFailure."""
@@ -148,8 +195,8 @@ class AskedPort:
     def _split(self) -> OneByOne | SplitLink:
         return self._oracle if isinstance(self._oracle, OneByOne) else split(self.link)
 
-    @staticmethod
-    def _remember(wanted: Sequence[Asked], completions: Sequence[Completion]) -> None:
+    def _remember(self, wanted: Sequence[Asked], completions: Sequence[Completion]) -> None:
+        self._known += len(wanted)
         if len(completions) > 1:
             completions = sorted(completions, key=_op_id)
         answer = iter(completions)
@@ -172,44 +219,44 @@ class AskedPort:
                 spent[how] = spent.get(how, 0) + took
             operations.known.setdefault(values, Cost(duration, energy, known, answers, spent, tuple(parts)))
 
-    def use(self, operations: OperationSet, values: Values, cost: Cost, times: int = 1) -> None:
-        """Count uses of an answer. Memory is emptied by what was needed, not by what was asked ahead, so that the
-        counts are the same wherever the component runs."""
-        before = operations.uses.get(values, 0)
-        if not before:
-            self._distinct += 1
-            operations.known.setdefault(values, cost)  # may just have been forgotten
-        operations.uses[values] = before + times
-        if self._distinct > CACHE_ENTRIES:
+    def _account(self, operations: OperationSet, values: Values, times: int) -> None:
+        for work, repeat in zip(operations.works, operations.repeats, strict=True):
+            key = (work.template.id, values)
+            self._uses[key] = self._uses.get(key, 0) + times * repeat
+
+    def _settle(self) -> None:
+        for tally in self._tallies:
+            tally.settle()
+
+    def trim(self) -> None:
+        """Empty a memory that is full. Nothing but time depends on when."""
+        if self._known > CACHE_ENTRIES:
             self._forget()
 
     def _forget(self) -> None:
         for operations in self._sets.values():
-            for values, times in operations.uses.items():
-                self._usage.add(operations.known[values], times)
-                if self._accounts:
-                    for work, repeat in zip(operations.works, operations.repeats, strict=True):
-                        key = (work.template.id, values)
-                        self._uses[key] = self._uses.get(key, 0) + times * repeat
             operations.known.clear()
-            operations.uses.clear()
-        self._distinct = 0
+        self._known = 0
 
     def uses(self) -> list[Use]:
         """Every operation needed so far, and how often."""
-        self._forget()
+        self._settle()
         return [Use(template, values, times) for (template, values), times in sorted(self._uses.items())]
 
     def relink(self, link: Link) -> None:
         """From now on another session answers; what the one before has said is counted, and forgotten."""
+        self._settle()
         self._forget()
         self._uses.clear()
         self.link, self._oracle = link, oracle(link)
 
     def usage(self) -> Usage:
         """Counts so far. What was asked ahead but never needed does not count."""
-        self._forget()
-        return self._usage
+        self._settle()
+        total = Usage()
+        for tally in self._tallies:
+            total.merge(tally.usage)
+        return total
 
 
 _op_id = attrgetter("op_id")

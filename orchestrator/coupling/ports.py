@@ -19,7 +19,7 @@ from ..strict import did_you_mean
 from .components import ComponentSpec
 from .figures import sound
 from .link import Link
-from .port import AskedPort, SteppedPort, Usage
+from .port import AskedPort, SteppedPort, Tally, Usage
 from .sharing import stepped
 
 
@@ -36,6 +36,7 @@ class Ports:
         self._shared: dict[str, set[int]] = {}
         self._templates: dict[str, list[Template]] = {}
         self._users: dict[str, list[tuple[int, str]]] = {}  # of each template
+        self._sends: dict[int, Tally] = {}  # of operations that no step has, by template
         self._rank = {spec.name: spec.rank for spec in specs}
         for spec in specs:
             kinds = links[spec.name].description.op_kinds
@@ -98,11 +99,14 @@ class Ports:
         if isinstance(port, SteppedPort):
             port.submit(work, values, done)
             return
-        operations = port.together((work,), (1,))
-        if values not in operations.known:
-            port.ask([(operations, values)])
-        cost = operations.known[values]
-        port.use(operations, values, cost)
+        if work.template.id not in self._sends:
+            self._sends[work.template.id] = port.tally((work,), (1,))
+        tally = self._sends[work.template.id]
+        if values not in tally.operations.known:
+            port.ask([(tally.operations, values)])
+        cost = tally.operations.known[values]
+        port.trim()
+        tally.add(values, cost)
         self._kernel.at(
             self._kernel.now_ps + cost.duration_ps,
             Priority.COMPLETION,

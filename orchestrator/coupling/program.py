@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..lowering.quantity import Operands
 from ..lowering.work import Plan, PlannedOperation, Section, Work
-from .port import AskedPort, OperationSet, SteppedPort
+from .port import AskedPort, OperationSet, SteppedPort, Tally
 from .ports import Ports
 
 Granularity = Literal["step", "layer", "operation"]
@@ -23,8 +23,12 @@ class Portion:
     """Operations of one stretch on one component that take the same numbers."""
 
     port: AskedPort
-    operations: OperationSet
+    tally: Tally
     operands: Operands
+
+    @property
+    def operations(self) -> OperationSet:
+        return self.tally.operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,6 @@ class _Writer:
             _, before = works.get(work.template.id, (work, 0))
             works[work.template.id] = work, before + repeat
         return tuple(
-            Portion(port, port.together(*zip(*works.values(), strict=True)), operands)
+            Portion(port, port.tally(*zip(*works.values(), strict=True)), operands)
             for (port, operands), works in found.items()
         )
