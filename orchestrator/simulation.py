@@ -214,12 +214,15 @@ class Simulation:
     def run(self, check: Callable[[Event], None] | None = None) -> None:
         """To the end of the workload. What was recorded stays usable if this raises.
 
-        ``check`` may refuse an event before it acts, by raising.
+        ``check`` may refuse an event before it acts, by raising. Without it steps in which nothing can change are done
+        at once, if no instrument wants to be told of each: the results are the same.
 
         Raises ComponentFailure, ExtensionFailure, StalledError, InputError (a request or workload line that cannot be),
         KeyboardInterrupt.
         """
         start = time.perf_counter()
+        for loop in self.loops:
+            loop.leaps = check is None
         try:
             self.start()
             self.kernel.run(check)
@@ -229,6 +232,8 @@ class Simulation:
         except Exception as error:  # of a router, policy, engine or workload of the user's
             raise ExtensionFailure(error) from error
         finally:
+            for loop in self.loops:
+                loop.catch_up()
             self.wall_s = time.perf_counter() - start
 
     def _build_replicas(self) -> None:
@@ -314,9 +319,15 @@ class Simulation:
             self.loops,
             self.kernel,
             self.dispatcher,
-            self.ports.slow,
+            self._slow,
             self._serving_hooks,
         )
+
+    def _slow(self, component: str, times: float) -> None:
+        """As `Ports.slow`; nothing that is known of steps to come holds any more."""
+        for loop in self.loops:
+            loop.cut()
+        self.ports.slow(component, times)
 
     def _routes(self, templates: Templates) -> dict[tuple[str, str], list[KvRoute]]:
         """Between every prefill and every decode replica, by their names."""

@@ -59,6 +59,23 @@ class InFlight:
         return self.program[self.next - 1]
 
 
+class StepCosts:
+    """What consecutive steps take on one member, as `metronome.orchestrator.serving.leap.StepCosts`."""
+
+    def __init__(self, portions: Sequence[tuple[Portion, list[tuple[tuple[int, ...], Cost]]]], count: int) -> None:
+        self._portions = portions
+        self.durations_ps, self.energies_pj = [0] * count, [0] * count
+        for _, steps in portions:
+            for step, (_, cost) in enumerate(steps):
+                self.durations_ps[step] += cost.duration_ps
+                self.energies_pj[step] += cost.energy_pj
+
+    def use(self, first: int, count: int) -> None:
+        for portion, steps in self._portions:
+            for values, cost in steps[first : first + count]:
+                portion.tally.add(values, cost)
+
+
 class Executor:
     """Executes steps of one plan, one in each of its lanes at a time.
 
@@ -78,7 +95,7 @@ class Executor:
         hooks: CouplingHooks,
         fold: bool = True,
     ) -> None:
-        self._kernel, self._rank, self._steady = kernel, rank, steady
+        self._kernel, self.rank, self._steady = kernel, rank, steady
         self._name, self._hooks = name, hooks
         self._whole = program(plan, ports, "step" if fold else "operation")
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
@@ -100,6 +117,31 @@ class Executor:
             self._layered = self._by_layer()
         steps = self._whole if layer_done is None or self._layered is None else self._layered
         self._advance(InFlight(number, steps, batches, done, layer_done))
+
+    def ahead(self, first: Batch, count: int) -> StepCosts | None:
+        """What a step like ``first`` and those after it take, where a step is one stretch of one member."""
+        (segment, *more), hooks = self._whole, self._hooks
+        if more or not isinstance(segment, Stretch) or segment.joint or len(segment.members) > 1:
+            return None
+        if hooks.operations.listeners or hooks.operation_parts.listeners:
+            return None
+        if not all(portion.port.link.asked_freely for portion in segment.members[0]):
+            return None
+        steps = [first, *(first.later(step) for step in range(1, count))]
+        portions, missing = [], []
+        for portion in segment.members[0]:
+            values = [portion.operands.of(batch) for batch in steps]
+            if any(map(any, values)):
+                portions.append((portion, values))
+                missing += [(portion, one) for one in values if one not in portion.operations.known]
+        if missing:
+            self._ask(missing, None)
+        costs = StepCosts(
+            [(portion, [(one, _now(portion, one)) for one in values]) for portion, values in portions], count
+        )
+        for portion, _ in portions:
+            portion.port.trim()
+        return costs
 
     def _advance(self, step: InFlight) -> None:
         """Go on until something takes time."""
@@ -137,7 +179,7 @@ class Executor:
 
     def _resume(self, time_ps: int, kind: str, step: InFlight) -> None:
         go_on = partial(self._advance, step)
-        self._kernel.at(time_ps, Priority.COMPLETION, self._rank, kind, step.number, go_on, subject=step)
+        self._kernel.at(time_ps, Priority.COMPLETION, self.rank, kind, step.number, go_on, subject=step)
 
     def _shared(self, step: InFlight, segment: SharedOperation) -> None:
         step.open = len(segment.works)

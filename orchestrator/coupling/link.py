@@ -52,6 +52,11 @@ class Link(Protocol):
     def description(self) -> Description: ...
 
     @property
+    def asked_freely(self) -> bool:
+        """Whether questions whose answers are never needed leave no trace, in its answers or its figures."""
+        ...
+
+    @property
     def remote(self) -> bool:
         """Whether a question costs a round trip; such a link is a `SplitLink`."""
         ...
@@ -111,6 +116,7 @@ class LocalLink:
     """A component in the orchestrator's own process: a call, nothing else."""
 
     remote = False
+    asked_freely = True
     image = ""
     incidents: Mapping[str, Any] = {}
 

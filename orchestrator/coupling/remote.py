@@ -99,6 +99,7 @@ class RemoteLink:
     """
 
     remote = True
+    asked_freely = True
     incidents: Mapping[str, Any] = {}
 
     def __init__(

@@ -33,6 +33,10 @@ class WrappedLink:
         return self._link.description
 
     @property
+    def asked_freely(self) -> bool:
+        return self._link.asked_freely
+
+    @property
     def remote(self) -> bool:
         return self._link.remote
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..kernel.queue import Event
     from ..lowering.work import Work
+    from ..serving.hooks import LeaptSteps
     from ..serving.interface import Step
     from ..serving.replica import Replica
     from ..serving.request_state import RequestState
@@ -60,6 +61,10 @@ class Instrument:
 
     def engine_stepped(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
         """One engine's part of a step is done; its tokens are with their clients at ``delivered_ps``."""
+
+    def engine_leapt(self, replica: Replica, steps: LeaptSteps) -> None:
+        """The same of consecutive steps at once, in which nobody came or went. Only where all who are told of
+        `engine_stepped` have this too, and nobody is told of events, schedules, steps or operations one by one."""
 
     def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
         """K and V of a request begin to move between two replicas."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..serving.hooks import LeaptSteps
 from ..serving.interface import Step
 from ..serving.replica import Replica
 from ..serving.request_state import RequestState
@@ -26,6 +27,14 @@ class Progress:
         self._tokens += step.tokens
         if self._steps % EVERY == 0:
             self._tell(now_ps, self._done, self._tokens)
+
+    def engine_leapt(self, replica: Replica, steps: LeaptSteps) -> None:
+        count = len(steps.ends_ps)
+        tell = self._steps % EVERY + count >= EVERY
+        self._steps += count
+        self._tokens += count * steps.tokens
+        if tell:
+            self._tell(steps.ends_ps[-1], self._done, self._tokens)
 
     def request_ended(self, state: RequestState) -> None:
         self._done += 1

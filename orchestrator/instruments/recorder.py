@@ -10,6 +10,7 @@ from array import array
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
+from ..serving.hooks import LeaptSteps
 from ..serving.interface import Step
 from ..serving.replica import Replica
 from ..serving.request_state import RequestState
@@ -90,6 +91,19 @@ class Recorder:
         log.waiting.append(waiting)
         log.kv_used.append(replica.engine.used_blocks)
         log.energy_pj.append(energy_pj)
+
+    def engine_leapt(self, replica: Replica, steps: LeaptSteps) -> None:
+        log = self.logs[self.lanes_of[replica.number].start + steps.slot]
+        count = len(steps.ends_ps)
+        waiting, running = replica.load
+        log.end_ps.extend(steps.ends_ps)
+        log.delivered_ps.extend(steps.delivered_ps)
+        log.prompt_tokens.extend((0,) * count)
+        log.output_tokens.extend((steps.tokens,) * count)
+        log.running.extend((running,) * count)
+        log.waiting.extend((waiting,) * count)
+        log.kv_used.extend(steps.used_blocks)
+        log.energy_pj.extend(steps.energies_pj)
 
     def request_ended(self, state: RequestState) -> None:
         self.done.append(state)

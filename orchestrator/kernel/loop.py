@@ -91,6 +91,10 @@ class Kernel:
             raise TimeError(f"more than {MAX_MICROSTEPS} microsteps at {time_ps} ps: a loop in zero time")
         self.queue.push(time_ps, microstep, priority, rank, kind, about, cause, action, subject)
 
+    def passed(self, time_ps: int, priority: Priority, rank: int) -> bool:
+        """Whether an event of that time and place, in its first microstep, would have acted before the present one."""
+        return (time_ps, 0, priority, rank) < (self.now_ps, self.microstep, *self._current)
+
     def in_background(
         self, time_ps: int, priority: Priority, rank: int, kind: str, about: int, action: Callable[[], None]
     ) -> None:

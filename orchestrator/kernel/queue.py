@@ -45,6 +45,7 @@ class EventQueue:
 
     def __init__(self) -> None:
         self._heap: list[Event] = []
+        self._withdrawn: set[int] = set()  # by order, still in the heap
         self.inserted = 0
 
     def push(
@@ -62,8 +63,17 @@ class EventQueue:
         order, self.inserted = self.inserted, self.inserted + 1
         heappush(self._heap, Event(time_ps, microstep, priority, rank, order, kind, about, cause, action, subject))
 
+    def withdraw(self, order: int) -> None:
+        """An event that is in the queue will not be."""
+        self._withdrawn.add(order)
+        while self._heap and self._heap[0].order in self._withdrawn:
+            self._withdrawn.discard(heappop(self._heap).order)
+
     def pop(self) -> Event:
-        return heappop(self._heap)
+        event = heappop(self._heap)
+        while self._withdrawn and self._heap and self._heap[0].order in self._withdrawn:
+            self._withdrawn.discard(heappop(self._heap).order)
+        return event
 
     @property
     def head_ps(self) -> int | None:
@@ -76,7 +86,7 @@ class EventQueue:
 
     def pending(self) -> list[Event]:
         """All events to come, in order."""
-        return sorted(self._heap)
+        return sorted(event for event in self._heap if event.order not in self._withdrawn)
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) - len(self._withdrawn)

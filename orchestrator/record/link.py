@@ -65,6 +65,7 @@ class TapedLink:
         self.name, self._description, self.remote, self.image = name, description, remote, image
         self.session = f"{name}#{number}"
         self.tape, self.live, self._marked = tape, live, False
+        self.asked_freely = False  # what is asked is on the tape
         self.position = 0  # messages so far
         self._sessions = 1
         self._asked: tuple[Any, ...] = ()

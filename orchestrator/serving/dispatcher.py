@@ -149,6 +149,7 @@ class Dispatcher:
         full = self.max_waiting is not None and not again and self._full(able)
         replica = self.router.choose(request, able) if able else self._first[0]
         state = replica.new_request(request)
+        replica.catch_up()
         if able and not full:
             replica.coming.append(state)
         self._hooks.request_arrived(state, now)
@@ -190,6 +191,7 @@ class Dispatcher:
     def _received(self, state: RequestState, replica: Replica) -> None:
         if state.aborted:
             return
+        replica.catch_up()
         replica.coming.remove(state)
         decoders = self.decoders(state.request) if replica.role is Role.PREFILL else ()
         refused = refusal(state.request, [replica], decoders)

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..kernel.instrument import Hook, Hooks
 from .interface import Step
 from .replica import Replica
 from .request_state import RequestState
+
+
+class LeaptSteps(NamedTuple):
+    """Consecutive steps of one engine, in which all requests it has there decode; columns have an entry a step.
+
+    Attributes:
+        slot: as of `Step`.
+        tokens: output tokens of each step.
+        ends_ps, delivered_ps: when each ended, and when its tokens were with their clients.
+        used_blocks: KV blocks held at its end.
+        energies_pj: what each took.
+    """
+
+    slot: int
+    tokens: int
+    ends_ps: Sequence[int]
+    delivered_ps: Sequence[int]
+    used_blocks: Sequence[int]
+    energies_pj: Sequence[int]
 
 
 class ServingHooks(Hooks):
@@ -23,6 +43,8 @@ class ServingHooks(Hooks):
         step_launched: (instance, number of the step, now, when its operations start, requests computed in it).
         step_landed: (instance, number of the step, now, energy in pJ): all its members' parts of it are done.
         engine_stepped: (replica, step, energy in pJ, now, when its tokens are with their clients): of each member.
+        engine_leapt: (replica, `LeaptSteps`): the same of several steps at once, in columns. Where somebody listens to
+            steps and not to this, or to anything else of each step, every step is told of for itself.
         request_lost: (request, now): the replica that had it has failed; it is sent again, or fails.
         instance_changed: (instance, what it does from now on, now): `fleet.State`, of one that does not always serve.
         transfer_began: (request, source, target, now): K and V of it begin to move between two replicas.
@@ -38,7 +60,14 @@ class ServingHooks(Hooks):
     step_launched: Hook[[str, int, int, int, Sequence[int]]]
     step_landed: Hook[[str, int, int, int]]
     engine_stepped: Hook[[Replica, Step, int, int, int]]
+    engine_leapt: Hook[[Replica, LeaptSteps]]
     request_lost: Hook[[RequestState, int]]
     instance_changed: Hook[[str, str, int]]
     transfer_began: Hook[[int, str, str, int]]
     transfer_ended: Hook[[int, int]]
+
+    def in_columns(self) -> bool:
+        """Whether nobody wants to be told of every step for itself."""
+        return not (self.scheduled.listeners or self.step_launched.listeners or self.step_landed.listeners) and len(
+            self.engine_leapt.listeners
+        ) == len(self.engine_stepped.listeners)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ..workload.request import Request
 from .batch import Batch
@@ -187,6 +187,38 @@ class KvTransfer(Protocol):
 
     def move(self, source: str, target: str, tokens: int, layers: range | None, done: Callable[[], None]) -> None:
         """K and V of that many tokens (of some layers, or of all); ``done`` when the last byte is there."""
+        ...
+
+
+class Leapt(NamedTuple):
+    """What steps that were done at once leave: the step in flight after them, the one scheduled after that (if one is,
+    while a step is in flight), and the KV blocks that requests held at the end of each."""
+
+    flight: Step
+    upcoming: Step | None
+    used_blocks: Sequence[int]
+
+
+@runtime_checkable
+class Leaping(Protocol):
+    """An engine that can do several steps at once, as long as nobody comes or goes.
+
+    Attributes:
+        looked_at: called before anybody is shown what such steps change (`load` and `queued_tokens` they do not).
+        changing: called before anything from outside changes it.
+    """
+
+    looked_at: Callable[[], None]
+    changing: Callable[[], None]
+
+    def certain_steps(self, flight: Step, most: int) -> int:
+        """For how many of so many steps after the one in flight, which has been launched, all is certain, if nobody
+        from outside interferes: its requests all decode, nobody can join, nobody's last token is out."""
+        ...
+
+    def leap(self, flight: Step, upcoming: Step | None, steps: int) -> Leapt:
+        """So many steps end and as many start, beginning with the end of the one in flight; ``upcoming`` is scheduled
+        after it. As `settle`, `finish` and `schedule`, one after another, would do."""
         ...
 
 

@@ -12,6 +12,7 @@ a step therefore makes room only for the step after next.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -20,9 +21,10 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from .batch import DUMMY, Batch
 from .dispatcher import Dispatcher
-from .hooks import ServingHooks
+from .hooks import LeaptSteps, ServingHooks
 from .host_costs import HostCosts
-from .interface import LayerHook, Step
+from .interface import LayerHook, Leaping, Step
+from .leap import LEAST, MOST, Leap, StepCosts
 from .replica import Replica
 
 #: Of each member its step, if it has one, and what it computes then: with padding, or for nobody.
@@ -34,7 +36,14 @@ class StepRunner(Protocol):
 
     ``layer_done(n)`` is called when n of the model's layers are through, if it is given. ``upcoming`` is
     the step after it, where that is known: it may be asked about in the same message.
+
+    ``ahead`` says what a step of an only member and those after it take, the same requests decoding; None where that
+    hangs on more than their shapes. ``rank`` is that of the event at a step's end.
     """
+
+    rank: int
+
+    def ahead(self, first: Batch, count: int) -> StepCosts | None: ...
 
     def run(
         self,
@@ -73,8 +82,15 @@ class StepLoop:
         self._woken = False
         self._stopped = False
         self.launched = 0  # steps so far: the number of the last
+        self.leaps = False  # whether steps in which nothing can change are done at once
+        self._leap: Leap | None = None
+        self._reach = LEAST
+        engine = members[0].engine
+        self._leaping = engine if len(members) == lanes == 1 and isinstance(engine, Leaping) else None
+        if self._leaping is not None:
+            self._leaping.looked_at, self._leaping.changing = self.catch_up, self.cut
         for member in members:
-            member.wake = self.wake
+            member.wake, member.catch_up = self.wake, self.catch_up
 
     def wake(self) -> None:
         """Something has changed: look for work if a lane is free."""
@@ -86,6 +102,7 @@ class StepLoop:
 
     def stop(self) -> None:
         """Its instance is not there: no step begins. What its devices are doing runs out, and counts for nobody."""
+        self.cut()
         self._stopped, self._next = True, None
 
     def start(self) -> None:
@@ -134,6 +151,8 @@ class StepLoop:
         starts = self._kernel.now_ps + self._model.inputs_ps(full, first=self.launched == 1)
         if told.listeners:
             told(self.name, self.launched, self._kernel.now_ps, starts, members)
+        if self.leaps and hook is None and starts == self._kernel.now_ps and self._begin_leap(lane, flights, full[0]):
+            return
         done = partial(self._step_ended, lane, self.launched, flights)
         run = partial(self.runner.run, self.launched, full, done, hook, upcoming)
         if starts > self._kernel.now_ps:
@@ -142,7 +161,10 @@ class StepLoop:
             run()
 
     def _step_ended(self, lane: int, number: int, flights: list[tuple[Replica, Step]], energy_pj: int) -> None:
-        now, spent_pj = self._kernel.now_ps, energy_pj
+        self._end(lane, number, flights, energy_pj, self._kernel.now_ps)
+
+    def _end(self, lane: int, number: int, flights: list[tuple[Replica, Step]], energy_pj: int, now: int) -> None:
+        spent_pj = energy_pj
         for member, step in flights:
             if not self._asynchronous:
                 member.engine.settle(step)
@@ -168,3 +190,94 @@ class StepLoop:
         self._free.append(lane)
         self._free.sort()
         self._step()
+
+    # Leaps (`leap.py`) -----------------------------------------------------------------------------
+
+    def _begin_leap(self, lane: int, flights: list[tuple[Replica, Step]], first: Batch) -> bool:
+        """Do the step that is launched now and all that are certain after it at once, if there are any."""
+        engine, ((_, flight), *others) = self._leaping, flights
+        if engine is None or others or self._kernel.told.listeners or not self._hooks.in_columns():
+            return False
+        upcoming = self._next[0][0] if self._next else None
+        if upcoming is not None and upcoming.batch != flight.batch.later(1):  # somebody joins
+            return False
+        more = engine.certain_steps(flight, self._reach)
+        costs = self.runner.ahead(first, more + 1) if more else None
+        if costs is None or not all(costs.durations_ps):
+            return False
+        kernel, sequences = self._kernel, flight.batch.sequences
+        start, before, ends, starts = kernel.now_ps, self._last_end_ps, list[int](), list[int]()
+        for duration in costs.durations_ps:
+            end = start + duration
+            start = self._model.next_start(end, before, sequences)
+            ends.append(end)
+            starts.append(start)
+            before = end
+        event = kernel.queue.inserted
+        kernel.at(ends[-1], Priority.COMPLETION, self.runner.rank, "compute", self.launched + more, self._leap_ended)
+        self._leap = Leap(lane, flight, upcoming, costs, ends, starts, event)
+        return True
+
+    def catch_up(self) -> None:
+        """Do what steps of a leap have done up to now."""
+        if (leap := self._leap) is None:
+            return
+        kernel, last = self._kernel, len(leap.ends_ps) - 1
+        done = bisect_left(leap.starts_ps, kernel.now_ps, leap.done, last)
+        if done < last and kernel.passed(leap.starts_ps[done], Priority.DECISION, self._rank):
+            done += 1
+        self._take(leap, done)
+        if done < last and kernel.passed(leap.ends_ps[done], Priority.COMPLETION, self.runner.rank):
+            self._leave(leap)  # between two steps
+            kernel.events += 1
+            flights, energy = [(self.members[0], leap.flight)], leap.costs.energies_pj[done]
+            self._end(leap.lane, self.launched, flights, energy, leap.ends_ps[done])
+
+    def cut(self) -> None:
+        """Something is about to change: the step in flight is one like any other, and nothing is known after it."""
+        self.catch_up()
+        if (leap := self._leap) is None:
+            return
+        self._leave(leap)
+        energy = leap.costs.energies_pj[leap.done]
+        ended = partial(self._step_ended, leap.lane, self.launched, [(self.members[0], leap.flight)], energy)
+        self._kernel.at(leap.ends_ps[leap.done], Priority.COMPLETION, self.runner.rank, "compute", self.launched, ended)
+
+    def _leap_ended(self) -> None:
+        if (leap := self._leap) is None:
+            raise AssertionError("a leap that was cut has no event")
+        last = len(leap.ends_ps) - 1
+        self._take(leap, last)
+        self._leap, self._reach = None, min(2 * self._reach, MOST)
+        self._come_back(leap)
+        self._step_ended(leap.lane, self.launched, [(self.members[0], leap.flight)], leap.costs.energies_pj[last])
+
+    def _take(self, leap: Leap, done: int) -> None:
+        """Steps up to that one have ended, and the next has started."""
+        first, count = leap.done, done - leap.done
+        if self._leaping is None or count <= 0:
+            return
+        member = self.members[0]
+        slot, tokens = leap.flight.slot, leap.flight.batch.sequences
+        leap.flight, leap.upcoming, used = self._leaping.leap(leap.flight, leap.upcoming, count)
+        leap.done = done
+        ends = leap.ends_ps[first:done]
+        delivered = [member.servers.deliver(tokens, end) for end in ends]
+        leap.costs.use(first, count)
+        energies = leap.costs.energies_pj[first:done]
+        self._hooks.engine_leapt(member, LeaptSteps(slot, tokens, ends, delivered, used, energies))
+        self.launched += count
+        self._last_end_ps = ends[-1]
+        self._kernel.events += 2 * count
+
+    def _leave(self, leap: Leap) -> None:
+        """It ends before its event."""
+        self._kernel.queue.withdraw(leap.event)
+        self._leap, self._reach = None, min(max(LEAST, 2 * leap.done), MOST)
+        self._come_back(leap)
+
+    def _come_back(self, leap: Leap) -> None:
+        """The step in flight is one like any other."""
+        leap.costs.use(leap.done, 1)
+        if leap.upcoming is not None:
+            self._next = [leap.upcoming], self._model.together([leap.upcoming.batch])

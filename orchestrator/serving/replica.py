@@ -31,6 +31,8 @@ class Replica:
         servers: the instance's API servers, between it and the clients.
         coming: requests sent to it that are still in an API server.
         wake: makes its step loop look for work; set by that loop.
+        catch_up: makes that loop do what steps up to now have done; before what they see of the replica changes (who
+            is in an API server, what these have to do).
         standing: whether it takes requests; set by the fleet.
     """
 
@@ -38,6 +40,7 @@ class Replica:
         self.name, self.number, self.engine, self.servers = name, number, engine, servers
         self.coming: list[RequestState] = []
         self.wake: Callable[[], None] = lambda: None
+        self.catch_up: Callable[[], None] = lambda: None
         self.standing = Standing.SERVES
 
     @property

@@ -38,6 +38,7 @@ class RecoveringLink:
     """
 
     remote = True
+    asked_freely = True
 
     def __init__(self, home: Home, number: int = 0) -> None:
         self._home, self._number, self._sessions = home, number, 1

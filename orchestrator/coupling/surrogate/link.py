@@ -69,8 +69,12 @@ class SurrogateLink(WrappedLink):
         return self._description
 
     @property
+    def asked_freely(self) -> bool:
+        return False
+
+    @property
     def remote(self) -> bool:
-        return False  # questions are not free: nothing is asked ahead
+        return False  # nothing is asked ahead
 
     def declare(self, templates: Sequence[Template]) -> Mapping[int, frozenset[int]] | None:
         self._link.declare(templates)

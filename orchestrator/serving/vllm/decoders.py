@@ -118,6 +118,10 @@ class Decoders:
         self._low = sorted(offsets)
         self._high = sorted((-offset, order) for offset, order in offsets)
 
+    def beginning(self, ahead: int) -> int:
+        """How many begin a block so many steps from this one, if nobody joins or leaves."""
+        return len(self._rows[(self.step + ahead) % self.block_size])
+
     def steady(self, most: int) -> int:
         """How many steps after this one the same sequences will decode, if nobody joins."""
         for ahead in range(most):

@@ -7,10 +7,11 @@ from typing import Any
 
 from ...errors import InputError
 from ...workload.request import Request
-from ..interface import EngineView, KvConnector, KvView, RequestView, Role, Step
+from ..interface import EngineView, KvConnector, KvView, Leapt, RequestView, Role, Step
 from ..kv.hashing import hash_blocks
 from ..request_state import RequestState
 from ..spec import EngineSpec
+from . import leaping
 from .config import SchedulerConfig
 from .lanes import VllmStep
 from .request_state import VllmRequestState
@@ -20,11 +21,16 @@ from .start import refuse_request
 FIXED = ("block_size", "enable_prefix_caching", "async_scheduling")  # what it was built for
 
 
+def _alone() -> None:
+    """Nobody drives it by leaps."""
+
+
 class VllmEngine:
-    """As `metronome.orchestrator.serving.interface.Engine`."""
+    """As `metronome.orchestrator.serving.interface.Engine`, and `Leaping`."""
 
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
+        self.looked_at = self.changing = _alone
         self.role = spec.role
         names = [field.name for field in fields(SchedulerConfig) if field.name != "async_scheduling"]
         options = {name: getattr(spec.options, name) for name in names}
@@ -66,6 +72,7 @@ class VllmEngine:
         refuse_request(request, outputs, need, self._spec)
 
     def submit(self, state: RequestState) -> None:
+        self.changing()
         self._arrived.append(_own(state))
 
     def schedule(self, now_ps: int) -> Step | None:
@@ -92,7 +99,18 @@ class VllmEngine:
         self.scheduler.finish(step)
         step.deliver(delivered_ps)
 
+    def certain_steps(self, flight: Step, most: int) -> int:
+        if self._arrived or not isinstance(flight, VllmStep) or flight.life != self._life:
+            return 0
+        return leaping.certain_steps(self.scheduler, flight, most)
+
+    def leap(self, flight: Step, upcoming: Step | None, steps: int) -> Leapt:
+        if not isinstance(flight, VllmStep) or not isinstance(upcoming, VllmStep | None):
+            raise TypeError("steps of another engine")
+        return leaping.leap(self.scheduler, flight, upcoming, steps)
+
     def abort(self, state: RequestState) -> None:
+        self.changing()
         if state in self._arrived:
             self._arrived.remove(_own(state))
             state.aborted = True
@@ -100,6 +118,7 @@ class VllmEngine:
         self.scheduler.abort(_own(state))
 
     def stop(self) -> list[RequestState]:
+        self.changing()
         lost = self.requests()
         connector = self.connector
         self._arrived = []
@@ -113,9 +132,11 @@ class VllmEngine:
         """Its scheduler is new since it failed."""
 
     def finished_sending(self, state: RequestState) -> None:
+        self.changing()
         self.scheduler.release(_own(state))
 
     def finished_recving(self, state: RequestState) -> None:
+        self.changing()
         self.scheduler.remote_kvs.loaded(_own(state))
 
     # Looked at from outside -----------------------------------------------------------------------
@@ -133,11 +154,13 @@ class VllmEngine:
 
     @property
     def used_blocks(self) -> int:
+        self.looked_at()
         return self.scheduler.pool.used
 
     def cached_tokens(self, request: Request) -> int:
         if request.token_ids is None or not self._config.enable_prefix_caching:
             return 0
+        self.looked_at()
         hashes = hash_blocks(request.token_ids[: request.input_tokens], self.block_size)
         return len(self.scheduler.cache.find(hashes, request.input_tokens)[0]) * self.block_size
 
@@ -145,6 +168,7 @@ class VllmEngine:
         return self.scheduler.steady(most)
 
     def requests(self) -> list[RequestState]:
+        self.looked_at()
         scheduler = self.scheduler
         return [
             *self._arrived,
@@ -155,6 +179,7 @@ class VllmEngine:
         ]
 
     def look(self, state: RequestState) -> RequestView:
+        self.looked_at()
         own = _own(state)
         where = self._where(own)
         computed, produced = own.num_computed_tokens, own.num_output_tokens
@@ -183,6 +208,7 @@ class VllmEngine:
         return "its next step"
 
     def view(self) -> EngineView:
+        self.looked_at()
         scheduler, pool = self.scheduler, self.scheduler.pool
         waiting = [*scheduler.waiting, *self._arrived]
         return EngineView(
@@ -201,6 +227,7 @@ class VllmEngine:
         )
 
     def configure(self, field: str, value: object) -> None:
+        self.changing()
         known: dict[str, Any] = {name: was for name, was in asdict(self._config).items() if name not in FIXED}
         if field not in known:
             raise InputError("engine", field, value, f"cannot be set; of a config {', '.join(known)} can")
@@ -214,6 +241,7 @@ class VllmEngine:
         self._config = self.scheduler.config = replace(self._config, **change)
 
     def internals(self) -> list[object]:
+        self.looked_at()
         return self.scheduler.pool.internals()
 
 

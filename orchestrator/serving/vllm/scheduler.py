@@ -62,7 +62,7 @@ class Scheduler:
         self.handed: dict[int, VllmRequestState] = {}  # by order: prompt computed, blocks still held
         self._hand_over = hand_over
         self.prefilling: dict[int, VllmRequestState] = {}  # running, prompt not yet whole
-        self._skipped: list[VllmRequestState] = []  # decoders without budget in an earlier step
+        self.skipped: list[VllmRequestState] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
         self._order = 0
         self.has_aborted = False  # any, ever
@@ -90,10 +90,10 @@ class Scheduler:
             return None
         self._lane = lane
         self._passed: set[int] = set()  # by order, who gets no token in this step
-        self._filled, self._known = [], {sequence.order for sequence in self._skipped}
-        for sequence in self._skipped:
+        self._filled, self._known = [], {sequence.order for sequence in self.skipped}
+        for sequence in self.skipped:
             self._lane.decoders.join(sequence)
-        self._skipped.clear()
+        self.skipped.clear()
         preempted_before = self.counts.preemptions
         self._lane.chunks.clear()
         budget = self._grow_running()
@@ -176,8 +176,8 @@ class Scheduler:
             del self.prefilling[sequence.order]
             if not self._lane.in_flight:  # a chunk that is in flight is computed, and counts for nobody
                 self._lane.drop_chunks(sequence)
-        elif sequence in self._skipped:
-            self._skipped.remove(sequence)
+        elif sequence in self.skipped:
+            self.skipped.remove(sequence)
         else:
             decoding = next((lane for lane in self.lanes if sequence in lane.decoders), None)
             if decoding is not None:
@@ -235,7 +235,7 @@ class Scheduler:
             self._passed.add(behind)
             if (sequence := self.running[behind]) in self._lane.decoders:
                 self._lane.decoders.leave(sequence)
-                self._skipped.append(sequence)
+                self.skipped.append(sequence)
 
     def _grow_in_order(self, budget: int) -> int:
         """Phase A one sequence at a time, for when the budget does not reach every decoder."""
@@ -248,7 +248,7 @@ class Scheduler:
             if sequence in decoders:
                 if not left:
                     decoders.leave(sequence)
-                    self._skipped.append(sequence)
+                    self.skipped.append(sequence)
                     continue
                 if not self._grow_decoder(sequence):
                     self._pass_over(sequence.order)

@@ -1,0 +1,138 @@
+"""Steps done at once: what comes out is what comes out step by step."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from metronome.orchestrator.instruments.recorder import StepLog
+from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.scenario.schema import Scenario
+from metronome.orchestrator.serving.loop import StepLoop
+from metronome.orchestrator.simulation import Simulation
+
+from ..small import SMALL
+
+
+class EveryEvent:
+    """Wants to be told of every event, so that every step is one."""
+
+    def event(self, event: object) -> None:
+        pass
+
+
+@pytest.fixture
+def leapt(monkeypatch):
+    """Steps that were done several at once."""
+    counts = [0]
+    take = StepLoop._take
+
+    def counting(self, leap, done):
+        counts[0] += max(0, done - leap.done)
+        take(self, leap, done)
+
+    monkeypatch.setattr(StepLoop, "_take", counting)
+    return counts
+
+
+def outcome(scenario: Scenario, folder: Any, *instruments: object) -> dict[str, Any]:
+    """All that a run leaves behind."""
+    with Simulation(scenario, folder, instruments=instruments) as simulation:
+        simulation.run()
+        found: dict[str, Any] = {"events": simulation.kernel.events, "end": simulation.kernel.now_ps}
+        for number, log in enumerate(simulation.recorder.logs):
+            found |= {f"{number}.{column.name}": list(getattr(log, column.name)) for column in fields(StepLog)}
+        for state in simulation.recorder.done:
+            steps = state.token_steps, state.num_preemptions, state.num_cached_tokens, state.place
+            found[f"request {state.request.id}"] = state.scheduled_ps, state.first_token_ps, state.end_ps, *steps
+        found["failed"] = [(one.state.request.id, one.reason, one.time_ps) for one in simulation.recorder.failed]
+        found["changes"] = simulation.recorder.changes
+        for spec in simulation.specs:
+            found[spec.name] = vars(simulation.ports.usage(spec.name))
+        for replica in simulation.replicas:
+            found[replica.name] = replica.engine.view(), replica.engine.internals()
+        return found
+
+
+def assert_same(scenario: Scenario, folder: Any = None) -> None:
+    at_once, one_by_one = outcome(scenario, folder), outcome(scenario, folder, EveryEvent())
+    for name, value in one_by_one.items():
+        assert at_once[name] == value, name
+    assert at_once.keys() == one_by_one.keys()
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    data = copy.deepcopy(SMALL)
+    data["workload"]["request_rate"] = 8
+    for path, value in changes.items():
+        *parts, last = path.split("__")
+        at: Any = data
+        for part in parts:
+            at = at[int(part)] if part.isdigit() else at.setdefault(part, {})
+        at[last] = value
+    return data
+
+
+def of(data: dict[str, Any]) -> Scenario:
+    return Scenario.model_validate(data)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "slow-link", "failover", "heterogeneous", "tensor-parallel"])
+def test_bundled_scenarios(name, leapt):
+    scenario, folder = load(name, {"workload.num_requests": 60})
+    assert_same(scenario, folder)
+    assert leapt[0] > 200
+
+
+ENGINE = st.fixed_dictionaries(
+    {
+        "version": st.sampled_from(["vllm-0.19", "vllm-0.11", "ideal"]),
+        "max_num_seqs": st.sampled_from([2, 8, 32]),
+        "num_gpu_blocks_override": st.sampled_from([150, 200, 1000]),
+        "block_size": st.sampled_from([16, 32]),
+        "max_model_len": st.just(2048),
+        "enable_prefix_caching": st.booleans(),
+    }
+)
+WORLD = st.fixed_dictionaries(
+    {
+        "router": st.sampled_from(["round-robin", "least-loaded", "prefix-aware", "pd-aware", "random"]),
+        "request_rate": st.sampled_from([3, 12, 60]),
+        "servers": st.sampled_from([0, 1, 2]),
+        "report_period_s": st.sampled_from([None, 0.05]),
+        "max_concurrency": st.sampled_from([None, None, 6]),
+        "failures": st.sampled_from(
+            [
+                [],
+                [{"at_s": 0.7, "instance": "a", "repair_s": 0.3}],
+                [{"at_s": 0.4, "component": "n0.accelerators", "slowdown": 2.5, "repair_s": 0.6}],
+            ]
+        ),
+        "split": st.booleans(),
+        "seed": st.integers(0, 1000),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ENGINE, WORLD)
+def test_whatever_happens_on_the_way(engine, world):
+    data = small(workload__request_rate=world["request_rate"], router={"policy": world["router"]})
+    data["seed"], data["failures"] = world["seed"], world["failures"]
+    data["start_up"] = {"base_s": 0.2, "weights_gb_s": 100}
+    data["workload"]["num_requests"] = 24
+    if world["report_period_s"]:
+        data["router"]["report_period_s"] = world["report_period_s"]
+    if world["max_concurrency"]:
+        data["workload"]["max_concurrency"] = world["max_concurrency"]
+    for instance in data["instances"]:
+        instance |= {"model": "meta-llama/Llama-3.1-8B"}
+        instance["engine"] = {**instance["engine"], **engine, "api_server_count": world["servers"]}
+    if world["split"]:
+        for instance, role in zip(data["instances"], ("prefill", "decode"), strict=True):
+            instance["role"] = role
+    assert_same(of(data))
