@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...interface import Provenance, worse
-from .tables import SkewTable, pairs
+from .tables import AttentionTable, SkewTable, pairs
 
 #: (prompt tokens, its cached tokens, decodes, their context) -> (ps, provenance)
 AttentionTime = Callable[[float, float, int, float], tuple[float, Provenance]]
@@ -76,6 +76,8 @@ def attention_time(
 
 
 def _one_prompt(table: AttentionTime, prompts: Prompts, decodes: int, context: float) -> tuple[float, Provenance]:
+    if not prompts.tokens and isinstance(table, AttentionTable):
+        return table.alone(decodes, context)
     if prompts.cached >= 0:
         return table(prompts.tokens, prompts.cached, decodes, context)
     # Fewer pairs than one fresh prompt of all tokens: continue the line through (no cache) and

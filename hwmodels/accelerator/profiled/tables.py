@@ -99,6 +99,20 @@ class _RawCurve(Curve):
         return value, how
 
 
+class _Alone:
+    """time(context) of so many decodes without a prompt: a curve, or between two."""
+
+    def __init__(self, low: _RawCurve, high: _RawCurve | None, weight: float, how: Provenance) -> None:
+        self._low, self._high, self._weight, self._how = low, high, weight, how
+
+    def __call__(self, context: float) -> tuple[float, Provenance]:
+        low, how = self._low(context)
+        if self._high is None:
+            return low, worse(self._how, how)
+        high, how_high = self._high(context)
+        return low + self._weight * (high - low), worse(self._how, worse(how, how_high))
+
+
 class AttentionTable:
     """time(prefill chunk, its cached tokens, decodes, their cached tokens).
 
@@ -116,6 +130,30 @@ class AttentionTable:
         self.chunks = sorted({chunk for chunk, _ in points})
         self.decodes = sorted({n for _, n in points})
         self._nearest: dict[tuple[int, int], Surface] = {}
+        self._alone: dict[int, _Alone | None] = {}  # by decodes
+
+    def alone(self, decodes: int, context: float) -> tuple[float, Provenance]:
+        """Decodes without a prompt: what asking for a chunk of 0 gives, quickly."""
+        if decodes not in self._alone:
+            self._alone[decodes] = self._line(decodes)
+        line = self._alone[decodes]
+        return self(0, 0, decodes, context) if line is None else line(context)
+
+    def _line(self, decodes: int) -> _Alone | None:
+        """None where more than two curves meet."""
+        c, other, _, how = bracket(self.chunks, 0)
+        n0, n1, weight, n_how = bracket(self.decodes, decodes)
+        if c != other or not self.decodes[n0]:
+            return None
+        how, curves = worse(how, n_how), list[_RawCurve]()
+        for n in (n0, n1):
+            surface = self._surface(self.chunks[c], self.decodes[n])
+            row, other, _, row_how = bracket(surface.rows, 0)
+            if row != other or self.chunks[c]:
+                return None
+            how = worse(how, row_how)
+            curves.append(surface.curves[row])
+        return _Alone(curves[0], curves[1] if n0 != n1 else None, weight, how)
 
     def __call__(self, chunk: float, cached: float, decodes: int, context: float) -> tuple[float, Provenance]:
         longest = self.chunks[-1]
@@ -148,8 +186,10 @@ class AttentionTable:
 
     def _corner(self, chunk: int, decodes: int, cached: float, context: float) -> tuple[float, Provenance]:
         # A side that is absent (no prompt, or no decode) has no context: its axis holds only 0.
-        surface = self.surfaces.get((chunk, decodes)) or self._stand_in(chunk, decodes)
-        return surface(cached if chunk else 0, context if decodes else 0)
+        return self._surface(chunk, decodes)(cached if chunk else 0, context if decodes else 0)
+
+    def _surface(self, chunk: int, decodes: int) -> Surface:
+        return self.surfaces.get((chunk, decodes)) or self._stand_in(chunk, decodes)
 
     def _stand_in(self, chunk: int, decodes: int) -> Surface:
         corner = (chunk, decodes)
