@@ -16,7 +16,7 @@ from ..kernel.queue import Priority
 from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
 from .hooks import CouplingHooks
-from .port import Asked, AskedPort, Cost, SteppedPort
+from .port import Asked, AskedPort, Cost, SteppedPort, Values
 from .ports import Ports
 from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
 
@@ -60,18 +60,26 @@ class InFlight:
 
 
 class StepCosts:
-    """What consecutive steps take on one member, as `metronome.orchestrator.serving.leap.StepCosts`."""
+    """What consecutive steps take on one member, as `metronome.orchestrator.serving.leap.StepCosts`.
 
-    def __init__(self, portions: Sequence[tuple[Portion, list[tuple[tuple[int, ...], Cost]]]], count: int) -> None:
+    Of every portion the numbers and the cost of each step; one pair is of all steps.
+    """
+
+    def __init__(self, portions: Sequence[tuple[Portion, list[tuple[Values, Cost]]]], count: int) -> None:
         self._portions = portions
-        self.durations_ps, self.energies_pj = [0] * count, [0] * count
+        fixed = [steps[0][1] for _, steps in portions if len(steps) == 1]
+        self.durations_ps = [sum(cost.duration_ps for cost in fixed)] * count
+        self.energies_pj = [sum(cost.energy_pj for cost in fixed)] * count
         for _, steps in portions:
-            for step, (_, cost) in enumerate(steps):
+            for step, (_, cost) in enumerate(steps if len(steps) > 1 else ()):
                 self.durations_ps[step] += cost.duration_ps
                 self.energies_pj[step] += cost.energy_pj
 
     def use(self, first: int, count: int) -> None:
         for portion, steps in self._portions:
+            if len(steps) == 1:
+                portion.tally.add(*steps[0], count)
+                continue
             for values, cost in steps[first : first + count]:
                 portion.tally.add(values, cost)
 
@@ -100,6 +108,7 @@ class Executor:
         self._whole = program(plan, ports, "step" if fold else "operation")
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
         self._layered: list[Segment] | None = None  # made when first needed
+        self._steady_portions = _steady_portions(self._whole)
         self._upcoming: Batch | None = None
         self._queues: dict[str, deque[InFlight]] = {}  # stage -> who waits for it, while it is busy
 
@@ -120,28 +129,28 @@ class Executor:
 
     def ahead(self, first: Batch, count: int) -> StepCosts | None:
         """What a step like ``first`` and those after it take, where a step is one stretch of one member."""
-        (segment, *more), hooks = self._whole, self._hooks
-        if more or not isinstance(segment, Stretch) or segment.joint or len(segment.members) > 1:
+        segment, hooks = self._whole[0], self._hooks
+        if not self._steady_portions or not isinstance(segment, Stretch):
             return None
         if hooks.operations.listeners or hooks.operation_parts.listeners:
             return None
         if not all(portion.port.link.asked_freely for portion in segment.members[0]):
             return None
         steps = [first, *(first.later(step) for step in range(1, count))]
-        portions, missing = [], []
-        for portion in segment.members[0]:
-            values = [portion.operands.of(batch) for batch in steps]
-            if any(map(any, values)):
-                portions.append((portion, values))
-                missing += [(portion, one) for one in values if one not in portion.operations.known]
+        wanted: list[tuple[Portion, list[Values]]] = []
+        for portion, steady in zip(segment.members[0], self._steady_portions, strict=True):
+            values = [portion.operands.of(batch) for batch in (steps[:1] if steady else steps)]
+            if any(values[0]):
+                wanted.append((portion, values))
+        missing = [
+            (portion, one) for portion, values in wanted for one in values if one not in portion.operations.known
+        ]
         if missing:
             self._ask(missing, None)
-        costs = StepCosts(
-            [(portion, [(one, _now(portion, one)) for one in values]) for portion, values in portions], count
-        )
-        for portion, _ in portions:
+        costs = [(portion, [(one, _now(portion, one)) for one in values]) for portion, values in wanted]
+        for portion, _ in missing:
             portion.port.trim()
-        return costs
+        return StepCosts(costs, count)
 
     def _advance(self, step: InFlight) -> None:
         """Go on until something takes time."""
@@ -298,3 +307,11 @@ class Executor:
 def _now(portion: Portion, values: tuple[int, ...]) -> Cost:
     cost, slowdown = portion.operations.known[values], portion.port.slowdown
     return cost if slowdown == 1 else cost.slower(slowdown)
+
+
+def _steady_portions(steps: Sequence[Segment]) -> list[bool]:
+    """Which portions stay the same while the same sequences decode; none where a step is more than one stretch of one
+    member."""
+    if len(steps) > 1 or not isinstance(steps[0], Stretch) or steps[0].joint or len(steps[0].members) > 1:
+        return []
+    return [portion.operands.steady for portion in steps[0].members[0]]

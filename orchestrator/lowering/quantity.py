@@ -93,6 +93,14 @@ class Operands:
         return numbers + batch.prompts if self.prompts else numbers
 
     @property
+    def steady(self) -> bool:
+        """Whether they stay the same while the same sequences decode: only contexts grow."""
+        return not self.prompts and all(
+            isinstance(one, ExpertsHit) or (isinstance(one, Quantity) and not one.counted.startswith("context"))
+            for one in self.quantities
+        )
+
+    @property
     def formulas(self) -> tuple[str, ...]:
         return (*map(str, self.quantities), *((EACH_PROMPT,) if self.prompts else ()))
 

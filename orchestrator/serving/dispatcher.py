@@ -41,6 +41,7 @@ class Dispatcher:
         max_waiting: a request that finds at least as many waiting everywhere is not let in.
         watchers: told of each request that ends: they decide by that.
         held: requests that came while no replica served, by number; see `resume`.
+        next_arrival_ps: of the request that comes next from the workload, or came last.
 
     A request that cannot be served is refused as a server would, with 400, unless ``strict`` makes it an error.
     """
@@ -70,7 +71,13 @@ class Dispatcher:
         self._tries: Counter[int] = Counter()
         self._resent: set[int] = set()  # requests that are sent again soon
         self.held: dict[int, Request] = {}
+        self.next_arrival_ps = 0
         self._left_out: set[int] = set()  # requests that are not sent when they are due
+
+    @property
+    def replicas(self) -> int:
+        """How many there are, in whatever role."""
+        return len(self._replicas)
 
     def start(self) -> None:
         self._pull()
@@ -90,6 +97,7 @@ class Dispatcher:
         if request is None:
             return
         if self.clients is None:
+            self.next_arrival_ps = request.arrival_ps
             self._expect(request, pull=True)
             return
         self.outstanding += 1

@@ -84,7 +84,7 @@ class StepLoop:
         self.launched = 0  # steps so far: the number of the last
         self.leaps = False  # whether steps in which nothing can change are done at once
         self._leap: Leap | None = None
-        self._reach = LEAST
+        self._reach, self._pace_ps = LEAST, 0
         engine = members[0].engine
         self._leaping = engine if len(members) == lanes == 1 and isinstance(engine, Leaping) else None
         if self._leaping is not None:
@@ -183,6 +183,7 @@ class StepLoop:
             self._hooks.step_landed(self.name, number, now, spent_pj)
         sequences = max(step.batch.sequences for _, step in flights)
         ready = self._model.next_start(now, self._last_end_ps, sequences)
+        self._pace_ps = now - self._last_end_ps
         self._last_end_ps = now
         self._kernel.at(ready, Priority.DECISION, self._rank, "schedule", lane, partial(self._lane_free, lane))
 
@@ -201,7 +202,7 @@ class StepLoop:
         upcoming = self._next[0][0] if self._next else None
         if upcoming is not None and upcoming.batch != flight.batch.later(1):  # somebody joins
             return False
-        more = engine.certain_steps(flight, self._reach)
+        more = engine.certain_steps(flight, self._likely())
         costs = self.runner.ahead(first, more + 1) if more else None
         if costs is None or not all(costs.durations_ps):
             return False
@@ -217,6 +218,13 @@ class StepLoop:
         kernel.at(ends[-1], Priority.COMPLETION, self.runner.rank, "compute", self.launched + more, self._leap_ended)
         self._leap = Leap(lane, flight, upcoming, costs, ends, starts, event)
         return True
+
+    def _likely(self) -> int:
+        """How many steps may be certain before somebody interferes: answers to what then never happens are wasted."""
+        coming, pace = self._dispatcher.next_arrival_ps - self._kernel.now_ps, self._pace_ps
+        if coming <= 0 or not pace:
+            return self._reach
+        return min(self._reach, 1 + coming * self._dispatcher.replicas // pace)
 
     def catch_up(self) -> None:
         """Do what steps of a leap have done up to now."""

@@ -113,6 +113,8 @@ class KvCache:
     def cache_blocks(self, state: PagedState, computed: int) -> None:
         """Make the blocks that ``computed`` tokens fill findable by their hashes, if these are known."""
         chain, blocks = state.block_hashes, state.block_ids
+        if not chain:
+            return
         full = min(computed // self.block_size, len(chain))
         while state.num_cached_blocks < full:
             block = state.num_cached_blocks

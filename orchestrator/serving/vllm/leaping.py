@@ -72,8 +72,8 @@ def _grow(scheduler: Scheduler, lane: Lane) -> Filled:
         sequence = running[order]
         context = sequence.offset + step
         if not context % size:
-            if need := cache.missing(sequence, context + 1):
-                cache.extend(sequence, need)
+            if len(sequence.block_ids) * size <= context:
+                cache.extend(sequence, 1)
             if late:
                 cache.cache_blocks(sequence, context)
         if not (context + 1) % size:
