@@ -201,23 +201,12 @@ class AskedPort:
             completions = sorted(completions, key=_op_id)
         answer = iter(completions)
         for operations, values in wanted:
-            duration, energy, known = 0, 0, True
-            answers: dict[Provenance, int] = {}
-            spent: dict[Provenance, int] = {}
-            parts: list[int] = []
-            for work, repeat in zip(operations.works, operations.repeats, strict=True):
-                completion = next(answer)
-                took = (completion.finish_ps - completion.start_ps) * repeat
-                duration += took
-                parts.append(took)
-                if completion.energy_pj is None:
-                    known = False
-                else:
-                    energy += completion.energy_pj * repeat * work.copies
-                how = completion.provenance
-                answers[how] = answers.get(how, 0) + 1
-                spent[how] = spent.get(how, 0) + took
-            operations.known.setdefault(values, Cost(duration, energy, known, answers, spent, tuple(parts)))
+            works, repeats = operations.works, operations.repeats
+            if len(works) == 1:
+                cost = _cost(next(answer), works[0], repeats[0])
+            else:
+                cost = _sum([_cost(next(answer), work, repeat) for work, repeat in zip(works, repeats, strict=True)])
+            operations.known.setdefault(values, cost)
 
     def _account(self, operations: OperationSet, values: Values, times: int) -> None:
         for work, repeat in zip(operations.works, operations.repeats, strict=True):
@@ -260,6 +249,31 @@ class AskedPort:
 
 
 _op_id = attrgetter("op_id")
+_ONE = {provenance: {provenance: 1} for provenance in Provenance}
+
+
+def _cost(done: Completion, work: Work, repeat: int) -> Cost:
+    """Of one operation, done so often in a row."""
+    took = (done.finish_ps - done.start_ps) * repeat
+    how, energy = done.provenance, done.energy_pj
+    spent = energy * repeat * work.copies if energy is not None else 0
+    return Cost(took, spent, energy is not None, _ONE[how], {how: took}, (took,))
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    """Of operations one after another."""
+    answers, spent = Counter[Provenance](), Counter[Provenance]()
+    for cost in costs:
+        answers.update(cost.answers)
+        spent.update(cost.spent_ps)
+    return Cost(
+        sum(cost.duration_ps for cost in costs),
+        sum(cost.energy_pj for cost in costs),
+        all(cost.energy_known for cost in costs),
+        dict(answers),
+        dict(spent),
+        tuple(cost.duration_ps for cost in costs),
+    )
 
 
 def _operations(wanted: Sequence[Asked]) -> list[Operation]:
