@@ -1,0 +1,126 @@
+"""What a GPU is made of, and how an engine's kernels run on its generation: data, one file a generation.
+
+Times are in clock cycles, and what a multiprocessor moves is stated against what it computes: on the three
+generations measured these vary far less from device to device than nanoseconds and bytes a second do.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Facts(BaseModel):
+    """Unknown keys are refused, NaN and infinity too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Chip(Facts):
+    """A GPU's insides by its datasheet."""
+
+    generation: str = Field(description="kernels that run on it: a file of catalog/kernels")
+    multiprocessors: int = Field(gt=0)
+    clock_ghz: float = Field(gt=0, description="boost clock")
+    l2_mib: float = Field(gt=0)
+    shared_kib: int = Field(gt=0, description="shared memory of a multiprocessor")
+
+
+class Gemm(Facts):
+    """Matrix products in tiles, a tile a multiprocessor at a time.
+
+    Attributes:
+        efficiency: share of the peak FLOP/s that a tile's products reach.
+        memory_efficiency: share of the memory bandwidth.
+        operand_flops: FLOPs a multiprocessor does (bf16) in the time it takes to fetch one byte of operands.
+        cache_flops: the same, of a byte that comes from the L2 cache and is used once.
+        start_cycles: launch, first loads, end. tile_cycles: what a tile of 128 x 128 adds to each turn.
+        split_cycles: what splitting the inner dimension over multiprocessors adds.
+        sharpness: norm in which arithmetic, operands and memory add up; infinite is the plain maximum.
+        in_cache: share of the activations' bytes that still cost memory time when all fit into the L2 cache.
+    """
+
+    efficiency: float = Field(gt=0, le=1)
+    memory_efficiency: float = Field(gt=0, le=1)
+    operand_flops: float = Field(gt=0)
+    cache_flops: float = Field(gt=0)
+    start_cycles: float = Field(ge=0)
+    tile_cycles: float = Field(ge=0)
+    split_cycles: float = Field(ge=0)
+    sharpness: float = Field(ge=1)
+    in_cache: float = Field(ge=0, le=1)
+
+
+class Attention(Facts):
+    """Attention in thread blocks of ``rows`` queries that pass over keys, ``columns`` at a time.
+
+    Attributes:
+        rows, columns: FlashAttention's tile at head size 128. packs: the query heads of one key head share rows.
+        balances: too few blocks are spread over all multiprocessors by splitting keys.
+        overlaps: products and softmax go on at once.
+        efficiency: share of the peak FLOP/s. memory_efficiency: share of the memory bandwidth.
+        cache_flops: as of `Gemm`, where K and V come from the L2 cache.
+        softmax_cycles: a multiprocessor's, of a (query, key) pair.
+        tail: share of the longest block's time that the device waits for it at the end.
+        start_cycles: all kernels' launches. block_cycles: a block's life without products.
+        extra_cycles: each further kernel: queries packed, parts of split keys combined.
+    """
+
+    rows: int = Field(gt=0)
+    columns: int = Field(gt=0)
+    packs: bool
+    balances: bool
+    overlaps: bool
+    efficiency: float = Field(gt=0, le=1)
+    memory_efficiency: float = Field(gt=0, le=1)
+    cache_flops: float = Field(gt=0)
+    softmax_cycles: float = Field(ge=0)
+    tail: float = Field(ge=0, le=1)
+    start_cycles: float = Field(ge=0)
+    block_cycles: float = Field(ge=0)
+    extra_cycles: float = Field(ge=0)
+
+
+class Experts(Facts):
+    """Two grouped products of a mixture of experts, and the small kernels around them.
+
+    Attributes:
+        efficiency, memory_efficiency, operand_flops, cache_flops, tile_cycles, sharpness: as of `Gemm`.
+        start_ns: tokens sorted by expert, launches.
+        most_rows: rows of the largest tile.
+    """
+
+    efficiency: float = Field(gt=0, le=1)
+    memory_efficiency: float = Field(gt=0, le=1)
+    operand_flops: float = Field(gt=0)
+    cache_flops: float = Field(gt=0)
+    start_ns: float = Field(ge=0)
+    tile_cycles: float = Field(ge=0)
+    sharpness: float = Field(ge=1)
+    most_rows: int = Field(gt=0)
+
+
+class Small(Facts):
+    """Norms, elementwise kernels, embeddings, samplers: bytes at a bandwidth, after a start."""
+
+    memory_efficiency: float = Field(gt=0, le=1)
+    start_cycles: float = Field(ge=0)
+
+
+class Kernels(Facts):
+    """The kernels of one generation.
+
+    Attributes:
+        measured_on: the catalog's devices whose measurements these are; on others they are borrowed.
+        errors: family -> (on these devices, on a device whose measurements had no part in it): the P90 of the
+            absolute error, as `python -m tests.accuracy.kernels` prints them.
+        sources: where each family's figures come from.
+    """
+
+    measured_on: tuple[str, ...]
+    gemm: Gemm
+    prefill_attention: Attention
+    decode_attention: Attention
+    experts: Experts
+    small: Small
+    errors: dict[str, tuple[float, float]] = {}
+    sources: dict[str, str]
