@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..interface import DTYPE_BYTES
+from .families import Chip, Kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Device:
         launch_overhead_ns: the shortest a kernel takes.
         idle_w, active_w: watts of one device.
         sources: where each figure comes from.
+        chip: its insides, if it is a GPU whose kernels are known by family.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Device:
     idle_w: float
     active_w: float
     sources: dict[str, str]
+    chip: Chip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ class DeviceFacts(BaseModel):
     launch_overhead_ns: float = Field(default=5000, ge=0, description="the shortest a kernel takes")
     idle_w: float = Field(default=0, ge=0, description="of one device that does nothing")
     active_w: float = Field(default=0, ge=0, description="of one device that is busy")
+    chip: Chip | None = Field(default=None, description="insides of a GPU whose kernels are known by family")
     sources: dict[str, str] = Field(default={}, description="where figures are from, by field")
 
     @field_validator("tflops")
@@ -180,7 +184,19 @@ class DeviceFacts(BaseModel):
             idle_w=self.idle_w,
             active_w=self.active_w,
             sources=self.sources,
+            chip=self.chip,
         )
+
+
+def generation_names() -> list[str]:
+    """GPU generations whose kernels are known by family."""
+    return _names("kernels")
+
+
+@cache
+def kernels(generation: str) -> Kernels:
+    """The kernels of a generation; KeyError if the catalog has none."""
+    return Kernels.model_validate(_facts("kernels", generation))
 
 
 #: what devices are also called
