@@ -2,7 +2,8 @@
 
 Prompts: all blocks share the multiprocessors, and none ends before its own keys are passed. Decodes: the query heads of
 a key head share a tile; with too few of them for the device, keys are split and the parts combined by another kernel.
-FlashAttention 2 (``balances`` false) splits only decodes, and only where query heads share a key head.
+FlashAttention 2 (``balances`` false) splits only decodes, and only where query heads share a key head. FlashAttention 3
+splits prompts' keys too, and in a CUDA graph vLLM has it combine parts even where there is one.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def prefill(
         moved: bytes to and from memory. written: those of new K and V, which a kernel of its own reads and writes.
     """
     columns, pair_s = _columns(by, shape), _pair(on, by, shape)
+    pass_s = by.rows * columns * pair_s
     group = shape.heads // shape.kv_heads if by.packs else 1
     blocks = work = longest = 0.0
     for new, pairs, most in prompts:
@@ -54,10 +56,11 @@ def prefill(
         keys = max(columns, min(pairs / new + masked, most + columns))
         blocks += tiles
         work += tiles * (by.rows * keys * pair_s + _block(on, by, shape))
-        longest = max(longest, by.rows * math.ceil(most / columns) * columns * pair_s + by.block_cycles / on.clock)
+        longest = max(longest, math.ceil(most / columns) * pass_s)
     slots = on.multiprocessors * _resident(on, by, shape)
     if by.balances:
-        longest *= min(1.0, blocks / on.multiprocessors)
+        longest = max(pass_s, longest * min(1.0, blocks / on.multiprocessors))
+    longest += by.block_cycles / on.clock
     busy = max(longest, work / on.multiprocessors + (by.tail * longest if blocks > slots else 0.0))
     rate = on.memory(by.memory_efficiency, on.multiprocessors)
     fresh = written / (rate if written > on.cache_bytes else on.cache(by.cache_flops, on.multiprocessors))
@@ -79,7 +82,7 @@ def decode(
     passes = math.ceil(context / columns)
     slots = on.multiprocessors * SPLIT_SLOTS
     split = max(1, min(passes, slots // blocks)) if shares and blocks < ENOUGH * slots else 1
-    kernels = (split > 1) + (group > 1 and shape.kv_heads > 1 and sequences > 1 and not by.packs)
+    kernels = (split > 1 or by.balances) + (group > 1 and shape.kv_heads > 1 and sequences > 1 and not by.packs)
     chain = math.ceil(passes / split) * by.rows * columns * _pair(on, by, shape)
     busy = max(blocks * split / on.multiprocessors * (chain + _block(on, by, shape)), chain + by.block_cycles / on.clock)
     active = min(blocks * split, on.multiprocessors)
