@@ -64,7 +64,8 @@ def prefill(
     busy = max(longest, work / on.multiprocessors + (by.tail * longest if blocks > slots else 0.0))
     rate = on.memory(by.memory_efficiency, on.multiprocessors)
     fresh = written / (rate if written > on.cache_bytes else on.cache(by.cache_flops, on.multiprocessors))
-    return by.start_cycles / on.clock + fresh + max(busy, moved / rate)
+    start = by.start_cycles + (by.extra_cycles if by.balances else 0.0)
+    return start / on.clock + fresh + max(busy, moved / rate)
 
 
 def decode(
@@ -102,7 +103,12 @@ def _columns(by: Attention, shape: Shape) -> int:
 
 
 def _resident(on: Processor, by: Attention, shape: Shape) -> int:
-    """Blocks that a multiprocessor holds at once: as many as their tiles fit into its shared memory."""
+    """Blocks that a multiprocessor holds at once: as many as their tiles fit into its shared memory.
+
+    One that overlaps products and softmax has warps for either, whose registers fill the multiprocessor alone.
+    """
+    if by.overlaps:
+        return 1
     tile = (by.rows + 2 * _columns(by, shape)) * shape.size * 2
     return max(1, on.shared_bytes // tile)
 
