@@ -87,6 +87,7 @@ class Experts(Facts):
         efficiency, memory_efficiency, operand_flops, cache_flops, tile_cycles, sharpness: as of `Gemm`.
         start_ns: tokens sorted by expert, launches.
         most_rows: rows of the largest tile.
+        every_pair: activation and sum pass over the pairs of other ranks' experts too (Triton's kernels; CUTLASS's do not).
     """
 
     efficiency: float = Field(gt=0, le=1)
@@ -97,6 +98,7 @@ class Experts(Facts):
     tile_cycles: float = Field(ge=0)
     sharpness: float = Field(ge=1)
     most_rows: int = Field(gt=0)
+    every_pair: bool
 
 
 class Small(Facts):

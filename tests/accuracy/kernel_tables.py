@@ -140,7 +140,7 @@ def _draw(random: np.random.Generator, pairs: int, tokens: int, total: int, rank
     power = 1 - law
     share = ((high**power - low**power) * random.random(total) + low**power) ** (1 / power)
     counts = np.round(share / share.sum() * pairs).astype(int)
-    order = np.argsort(-counts, kind="stable")
+    order = np.argsort(-share, kind="stable")
     missing = pairs - counts.sum()
     for step in range(abs(missing)):
         at = order[step % total] if missing > 0 else order[-1 - step % total]

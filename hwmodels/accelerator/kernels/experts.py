@@ -29,12 +29,11 @@ def seconds(
     Args:
         matrices: 3 with a gate, else 2.
         widths: bytes of a number of the input, the weight, the output. cached: as of a GEMM.
-        pairs: those of all tokens at hand, other ranks' experts included (default: ``routed``); the activation and the
-            sum over a token's experts pass over all of them.
+        pairs: those of all tokens at hand, other ranks' experts included (default: ``routed``).
     """
     up = _grouped(on, by, routed, active, (matrices - 1) * inter, hidden, dtype, widths, cached)
     down = _grouped(on, by, routed, active, hidden, inter, dtype, widths, cached)
-    between = (routed if pairs is None else pairs) * 2 * (matrices * inter + hidden) * widths[2]
+    between = (pairs if pairs and by.every_pair else routed) * 2 * (matrices * inter + hidden) * widths[2]
     in_cache = between <= on.cache_bytes
     rate = on.cache(by.cache_flops, on.multiprocessors) if in_cache else on.bandwidth * by.memory_efficiency
     return by.start_ns * 1e-9 + up + down + between / rate
