@@ -87,7 +87,7 @@ class Experts(Facts):
         efficiency, memory_efficiency, operand_flops, cache_flops, tile_cycles, sharpness: as of `Gemm`.
         start_ns: tokens sorted by expert, launches.
         most_rows: rows of the largest tile.
-        every_pair: activation and sum pass over the pairs of other ranks' experts too (Triton's kernels; CUTLASS's do not).
+        every_pair: activation and sum pass over the pairs of other ranks' experts too (Triton's do, CUTLASS's do not).
     """
 
     efficiency: float = Field(gt=0, le=1)

@@ -60,7 +60,9 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-def derive(family: str, start: Mapping[str, Any], on: Mapping[str, Processor], rows: Mapping[str, list[Measured]]) -> Any:
+def derive(
+    family: str, start: Mapping[str, Any], on: Mapping[str, Processor], rows: Mapping[str, list[Measured]]
+) -> Any:
     """What is searched of a family, best for the devices of ``rows`` at once: name -> figure.
 
     ``start``: device -> parameters to start from, with the facts of its own kernels.

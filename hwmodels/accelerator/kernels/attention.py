@@ -74,7 +74,7 @@ def decode(
     """Time of one query each of ``sequences`` over ``context`` keys on average; start included.
 
     Args:
-        moved: bytes to and from memory. cached: they are in the L2 cache, as a measurement that repeats itself has them.
+        moved: bytes to and from memory. cached: they are in the L2 cache, as where a measurement repeats itself.
     """
     columns = _columns(by, shape)
     group = shape.heads // shape.kv_heads
@@ -85,7 +85,9 @@ def decode(
     split = max(1, min(passes, slots // blocks)) if shares and blocks < ENOUGH * slots else 1
     kernels = (split > 1 or by.balances) + (group > 1 and shape.kv_heads > 1 and sequences > 1 and not by.packs)
     chain = math.ceil(passes / split) * by.rows * columns * _pair(on, by, shape)
-    busy = max(blocks * split / on.multiprocessors * (chain + _block(on, by, shape)), chain + by.block_cycles / on.clock)
+    busy = max(
+        blocks * split / on.multiprocessors * (chain + _block(on, by, shape)), chain + by.block_cycles / on.clock
+    )
     active = min(blocks * split, on.multiprocessors)
     rate = on.cache(by.cache_flops, active) if cached else on.memory(by.memory_efficiency, active)
     return (by.start_cycles + kernels * by.extra_cycles) / on.clock + max(busy, moved / rate)

@@ -14,7 +14,19 @@ from ...catalog.families import Gemm
 from .processor import Processor
 
 #: Rows and columns of an output tile, as cuBLAS and CUTLASS have them.
-TILES = ((16, 64), (16, 128), (32, 64), (32, 128), (64, 32), (64, 64), (64, 128), (128, 64), (128, 128), (128, 256), (256, 128))
+TILES = (
+    (16, 64),
+    (16, 128),
+    (32, 64),
+    (32, 128),
+    (64, 32),
+    (64, 64),
+    (64, 128),
+    (128, 64),
+    (128, 128),
+    (128, 256),
+    (256, 128),
+)
 SPLITS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
 #: Inner elements of one step of a tile, and the fewest of a part of a split.
 STEP, LEAST_PART = 32, 128
