@@ -126,7 +126,7 @@ def interconnect(name: str) -> Interconnect:
 
 
 def names(kind: str) -> list[str]:
-    """Of a folder of the catalog: devices, drams, interconnects, pims."""
+    """Of a folder of the catalog: devices, drams, interconnects, kernels, pims."""
     return sorted(
         f.name.removesuffix(".yaml") for f in files(__name__).joinpath(kind).iterdir() if f.name.endswith(".yaml")
     )
@@ -190,13 +190,13 @@ class DeviceFacts(BaseModel):
 
 def generation_names() -> list[str]:
     """GPU generations whose kernels are known by family."""
-    return _names("kernels")
+    return names("kernels")
 
 
 @cache
 def kernels(generation: str) -> Kernels:
     """The kernels of a generation; KeyError if the catalog has none."""
-    return Kernels.model_validate(_facts("kernels", generation))
+    return Kernels.model_validate(facts("kernels", generation))
 
 
 #: what devices are also called
