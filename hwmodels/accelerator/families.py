@@ -89,7 +89,7 @@ class ByFamily:
         spent = start = 0.0
         if prompts:
             spent += self._prompts(template, prompts, dtype)
-            start = self.kernels.decode_attention.start_cycles / self.on.clock
+            start = self.kernels.decode_attention.start_ns * 1e-9
         if decodes:
             shape = attention.Shape(
                 int(at["heads"]), int(at["kv_heads"]), size, int(at.get("v_head_size", size)), dtype

@@ -72,12 +72,16 @@ class Attention(Facts):
     overlaps: bool
     efficiency: float = Field(gt=0, le=1)
     memory_efficiency: float = Field(gt=0, le=1)
-    cache_flops: float = Field(gt=0)
+    cache_bytes: float = Field(gt=0)
     softmax_cycles: float = Field(ge=0)
     tail: float = Field(ge=0, le=1)
-    start_cycles: float = Field(ge=0)
+    start_ns: float = Field(ge=0)
     block_cycles: float = Field(ge=0)
     extra_cycles: float = Field(ge=0)
+    part_cycles: float = Field(default=0, ge=0)
+    sequence_cycles: float = Field(default=0, ge=0)
+    most_parts: int = Field(default=128, gt=0)
+    sharpness: float = Field(default=3, ge=1)
 
 
 class Experts(Facts):

@@ -37,6 +37,7 @@ FAMILIES = {
 #: weights that a GEMM's measurement takes turns with; share of the L2 cache that they may fill and stay
 COPIES, RESIDENT = 6, 0.83
 DRAWS = 5
+STAYS = {108: (0.4, 0.8), 132: (0.65, 1.2), 188: (0.95, 1.25)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,9 @@ def _decode(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     shape, batch, context = _shape(row), int(row["batch_size"]), int(row["step"]) + 1
     kept = 4.0 * batch * context * shape.kv_heads * shape.size
     moved = kept + 4.0 * batch * shape.heads * shape.size
-    yield shape, batch, context, moved, kept <= RESIDENT * on.cache_bytes
+    full, none = STAYS[on.multiprocessors]
+    share = kept / on.cache_bytes
+    yield shape, batch, context, moved, min(1.0, max(0.0, (none - share) / (none - full)))
 
 
 def _experts(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from ...catalog.families import Attention
+from .gemm import together
 from .processor import Processor
 
 #: Head size of the tiles in the catalog; the columns follow the head size.
 HEAD_SIZE = 128
 #: Keys are split into as many parts as fill so many blocks a multiprocessor, if the blocks are fewer than this share of
 #: those (FlashAttention's `num_splits_heuristic`).
-SPLIT_SLOTS, ENOUGH = 2, 0.8
+SPLIT_SLOTS, ENOUGH, NEARLY = 2, 0.8, 0.85
+#: A kernel that finds nothing to do: what the smallest GEMMs take beyond their work (catalog: 3,700 to 4,400).
+EMPTY_CYCLES = 4000
+#: Sequences beyond which FlashAttention 3 prepares no parts; rows of a multiprocessor that are combined at once.
+MOST_PREPARED, COMBINED = 992, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,34 +69,77 @@ def prefill(
     longest += by.block_cycles / on.clock
     busy = max(longest, work / on.multiprocessors + (by.tail * longest if blocks > slots else 0.0))
     rate = on.memory(by.memory_efficiency, on.multiprocessors)
-    fresh = written / (rate if written > on.cache_bytes else on.cache(by.cache_flops, on.multiprocessors))
-    start = by.start_cycles + (by.extra_cycles if by.balances else 0.0)
-    return start / on.clock + fresh + max(busy, moved / rate)
+    fresh = written / (rate if written > on.cache_bytes else on.shared(by.cache_bytes, on.multiprocessors))
+    start = by.start_ns * 1e-9 + (by.extra_cycles / on.clock if by.balances else 0.0)
+    return start + fresh + max(busy, moved / rate)
 
 
 def decode(
-    on: Processor, by: Attention, shape: Shape, sequences: int, context: float, moved: float, cached: bool = False
+    on: Processor, by: Attention, shape: Shape, sequences: int, context: float, moved: float, cached: float = 0.0
 ) -> float:
     """Time of one query each of ``sequences`` over ``context`` keys on average; start included.
 
     Args:
-        moved: bytes to and from memory. cached: they are in the L2 cache, as where a measurement repeats itself.
+        moved: bytes to and from memory. cached: share of them that is in the L2 cache, as where a measurement repeats
+            itself.
     """
     columns = _columns(by, shape)
     group = shape.heads // shape.kv_heads
     shares = group > 1 or by.packs
     blocks = sequences * (shape.kv_heads * math.ceil(group / by.rows) if shares else shape.heads)
     passes = math.ceil(context / columns)
-    slots = on.multiprocessors * SPLIT_SLOTS
-    split = max(1, min(passes, slots // blocks)) if shares and blocks < ENOUGH * slots else 1
-    kernels = (split > 1 or by.balances) + (group > 1 and shape.kv_heads > 1 and sequences > 1 and not by.packs)
-    chain = math.ceil(passes / split) * by.rows * columns * _pair(on, by, shape)
-    busy = max(
-        blocks * split / on.multiprocessors * (chain + _block(on, by, shape)), chain + by.block_cycles / on.clock
-    )
+    chain, split = _split(on, by, passes, blocks) if shares else (passes, 1)
+    slots = on.multiprocessors * _resident(on, by, shape)
+    turns = math.ceil(blocks * split / slots)
+    busy = turns * (by.block_cycles / on.clock + chain * by.rows * columns * _pair(on, by, shape))
     active = min(blocks * split, on.multiprocessors)
-    rate = on.cache(by.cache_flops, active) if cached else on.memory(by.memory_efficiency, active)
-    return (by.start_cycles + kernels * by.extra_cycles) / on.clock + max(busy, moved / rate)
+    read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + cached / on.shared(by.cache_bytes, active))
+    besides = _combine(on, by, shape, sequences, split) + _reorder(on, by, shape, sequences)
+    return by.start_ns * 1e-9 + together(by.sharpness, busy, read) + besides
+
+
+def _split(on: Processor, by: Attention, passes: int, blocks: int) -> tuple[int, int]:
+    """Passes of a block's longest part, and the parts: as `num_splits_heuristic` of FlashAttention 2, or by the
+    scheduler of FlashAttention 3, which gives every multiprocessor as many passes."""
+    if by.balances:
+        share = math.ceil(1.1 * blocks * passes / on.multiprocessors)
+        split = max(1, min(by.most_parts, math.ceil(passes / share)))
+    else:
+        split = _parts(blocks, passes, by.most_parts, on.multiprocessors * SPLIT_SLOTS)
+    return math.ceil(passes / split), split
+
+
+@cache
+def _parts(blocks: int, passes: int, most: int, slots: int) -> int:
+    """The fewest parts whose last turn is nearly as full as with the best number of parts."""
+    if blocks >= ENOUGH * slots:
+        return 1
+    parts = [
+        n for n in range(1, min(most, slots, passes) + 1) if n == 1 or math.ceil(passes / n) < math.ceil(passes / (n - 1))
+    ]
+    full = [blocks * n / slots / math.ceil(blocks * n / slots) for n in parts]
+    return next(n for n, share in zip(parts, full, strict=True) if share >= NEARLY * max(full))
+
+
+def _combine(on: Processor, by: Attention, shape: Shape, sequences: int, split: int) -> float:
+    """The kernel that adds up parts: FlashAttention 3's runs in a CUDA graph even where there is one part."""
+    if by.balances and sequences > MOST_PREPARED:
+        return 0.0
+    scheduled = sequences * by.sequence_cycles / on.clock
+    if split == 1:
+        return EMPTY_CYCLES / on.clock + scheduled if by.balances else 0.0
+    rows = sequences * shape.heads
+    parts = rows * split * shape.v_size * 4 * 2  # written and read in 32 bits
+    each = by.part_cycles * split * math.ceil(rows / (on.multiprocessors * COMBINED)) / on.clock
+    return by.extra_cycles / on.clock + scheduled + each + parts / on.shared(by.cache_bytes, on.multiprocessors)
+
+
+def _reorder(on: Processor, by: Attention, shape: Shape, sequences: int) -> float:
+    """FlashAttention 2 copies queries to have those of a key head side by side, and the outputs back."""
+    if by.packs or shape.heads == shape.kv_heads or 1 in (shape.kv_heads, sequences):
+        return 0.0
+    copied = 2 * sequences * shape.heads * (shape.size + shape.v_size) * 2
+    return by.extra_cycles / on.clock + copied / on.shared(by.cache_bytes, on.multiprocessors)
 
 
 def _pair(on: Processor, by: Attention, shape: Shape) -> float:
@@ -100,8 +149,9 @@ def _pair(on: Processor, by: Attention, shape: Shape) -> float:
 
 
 def _columns(by: Attention, shape: Shape) -> int:
-    """Larger heads leave room for fewer keys."""
-    return max(16, by.columns * HEAD_SIZE // shape.size // 16 * 16)
+    """Larger heads leave room for fewer keys; smaller ones for more, which FlashAttention 3 does not use."""
+    fit = max(16, by.columns * HEAD_SIZE // shape.size // 16 * 16)
+    return min(fit, by.columns) if by.balances else fit
 
 
 def _resident(on: Processor, by: Attention, shape: Shape) -> int:
