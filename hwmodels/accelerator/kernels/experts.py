@@ -23,6 +23,8 @@ def seconds(
     widths: tuple[float, float, float] = (2, 2, 2),
     cached: bool = False,
     pairs: float | None = None,
+    tokens: float = 0,
+    experts: int = 0,
 ) -> float:
     """Time of ``routed`` (token, expert) pairs over ``active`` experts.
 
