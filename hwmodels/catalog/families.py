@@ -103,6 +103,7 @@ class Experts(Facts):
     sharpness: float = Field(ge=1)
     most_rows: int = Field(gt=0)
     every_pair: bool
+    tuned: dict[int, tuple[int, ...]] | None = None
 
 
 class Small(Facts):

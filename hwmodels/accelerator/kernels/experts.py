@@ -9,6 +9,8 @@ from .gemm import STEP, together
 from .processor import Processor
 
 TILES = ((16, 64), (16, 128), (32, 128), (64, 64), (64, 128), (128, 128))
+#: Those of vLLM before 0.16 or so where it has no tuned configuration: up to as many tokens as experts, and beyond.
+FEW, MANY = ((16, 32),), ((64, 64),)
 
 
 def seconds(
@@ -33,8 +35,10 @@ def seconds(
         widths: bytes of a number of the input, the weight, the output. cached: as of a GEMM.
         pairs: those of all tokens at hand, other ranks' experts included (default: ``routed``).
     """
-    up = _grouped(on, by, routed, active, (matrices - 1) * inter, hidden, dtype, widths, cached)
-    down = _grouped(on, by, routed, active, hidden, inter, dtype, widths, cached)
+    quickest = by.tuned is None or inter in by.tuned.get(experts, ())
+    tiles = TILES if quickest else FEW if tokens <= experts else MANY
+    up = _grouped(on, by, routed, active, (matrices - 1) * inter, hidden, dtype, widths, cached, tiles)
+    down = _grouped(on, by, routed, active, hidden, inter, dtype, widths, cached, tiles)
     between = (pairs if pairs and by.every_pair else routed) * 2 * (matrices * inter + hidden) * widths[2]
     in_cache = between <= on.cache_bytes
     rate = on.cache(by.cache_flops, on.multiprocessors) if in_cache else on.bandwidth * by.memory_efficiency
@@ -51,11 +55,12 @@ def _grouped(
     dtype: str,
     widths: tuple[float, float, float],
     cached: bool,
+    tiles_: tuple[tuple[int, int], ...],
 ) -> float:
     weight, inner = active * n * k * widths[1], math.ceil(k / STEP) * STEP
     flops, operands = on.flops_each(dtype) * by.efficiency, on.moved_each(by.operand_flops)
     best = math.inf
-    for rows, columns in TILES:
+    for rows, columns in tiles_:
         if rows > by.most_rows:
             continue
         # Each expert's last tile is half full on average, and one that is picked has at least one.
