@@ -21,6 +21,8 @@ HEAD_SIZE = 128
 #: Keys are split into as many parts as fill so many blocks a multiprocessor, if the blocks are fewer than this share of
 #: those (FlashAttention's `num_splits_heuristic`).
 SPLIT_SLOTS, ENOUGH, NEARLY = 2, 0.8, 0.85
+#: Parts that FlashAttention 3's combining kernel has on their way at once (its stages); FlashAttention 2's has one.
+STAGES = 4
 #: A kernel that finds nothing to do: what the smallest GEMMs take beyond their work (catalog: 3,700 to 4,400).
 EMPTY_CYCLES = 4000
 #: Sequences beyond which FlashAttention 3 prepares no parts; rows of a multiprocessor that are combined at once.
@@ -130,7 +132,8 @@ def _combine(on: Processor, by: Attention, shape: Shape, sequences: int, split: 
         return EMPTY_CYCLES / on.clock + scheduled if by.balances else 0.0
     rows = sequences * shape.heads
     parts = rows * split * shape.v_size * 4 * 2  # written and read in 32 bits
-    each = by.part_cycles * split * math.ceil(rows / (on.multiprocessors * COMBINED)) / on.clock
+    at_once = STAGES if by.balances else 1
+    each = by.part_cycles * split / at_once * math.ceil(rows / (on.multiprocessors * COMBINED)) / on.clock
     return by.extra_cycles / on.clock + scheduled + each + parts / on.shared(by.cache_bytes, on.multiprocessors)
 
 
