@@ -13,8 +13,6 @@ from .kernels.processor import Processor
 
 #: What is off of kernels without a table of their own: a guess, to one digit.
 UNMEASURED = 0.3
-#: kind -> family; attention is of two
-FAMILIES = {"gemm": "gemm", "moe": "experts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +33,15 @@ class ByFamily:
         flops, moved = work(template, values)
         return self._small(max(flops / self.on.flops[dtype], moved / self._bandwidth))
 
-    def error(self, template: Template, device: str) -> float:
-        """Absolute error of an operation's family, P90: on devices its figures are of, or on others.
-
-        Of attention it is the worse of prompts' and decodes'; kinds without measurements have `UNMEASURED`.
-        """
-        attends = ("prefill_attention", "decode_attention")
-        names = attends if template.kind == "attention" else (FAMILIES.get(template.kind, ""),)
-        borrowed = device not in self.kernels.measured_on
-        errors = self.kernels.errors
-        return max(errors[name][borrowed] if name in errors else UNMEASURED for name in names)
+    def error(self, template: Template, values: tuple[int, ...], dtype: str, device: str) -> float:
+        """Absolute error of such an operation, P90; of a kind without measurements `UNMEASURED`."""
+        name = _family(template.kind, values)
+        if name not in self.kernels.errors:
+            return UNMEASURED
+        start = getattr(self.kernels, name).start_s(self.on.clock)
+        errors = self.kernels.errors[name]
+        of = errors.short if 2 * start >= self.seconds(template, values, dtype) else errors.long
+        return of.measured if device in self.kernels.measured_on else of.guessed
 
     @property
     def _bandwidth(self) -> float:
@@ -60,21 +57,12 @@ class ByFamily:
     def _experts(self, template: Template, values: tuple[int, ...], dtype: str) -> float:
         at = template.attributes
         tokens, active = values
-        pairs, ranks = tokens * int(at["top_k"]), int(at.get("expert_ranks", 1))
-        hidden, inter, matrices = int(at["hidden"]), int(at["intermediate"]), 3 if at.get("gated", True) else 2
-        spent = experts.seconds(
-            self.on,
-            self.kernels.experts,
-            pairs,
-            active,
-            hidden,
-            inter,
-            matrices,
-            dtype,
-            _widths(template),
-            pairs=pairs * ranks,
-        )
-        router = 2.0 * tokens * hidden * int(at["experts"]) / self.on.flops[dtype]
+        ranks, count, top_k = int(at.get("expert_ranks", 1)), int(at["experts"]), int(at["top_k"])
+        matrices = 3 if at.get("gated", True) else 2
+        expert = experts.Expert(int(at["hidden"]), int(at["intermediate"]), matrices, dtype, _widths(template))
+        to = experts.Routed(tokens * top_k, active, count, tokens * ranks, tokens * top_k * ranks)
+        spent = experts.seconds(self.on, self.kernels.experts, to, expert)
+        router = 2.0 * tokens * expert.hidden * count / self.on.flops[dtype]
         more = int(at.get("routing_kernels", 1)) - 1
         return spent + router + more * self.kernels.small.start_cycles / self.on.clock
 
@@ -116,6 +104,13 @@ class ByFamily:
         share = flops / per_pair / plain  # what is seen of all pairs: windows, chosen tokens
         seen = [(tokens, share * pairs_seen(tokens, cached), _most(at, tokens + cached)) for tokens, cached in prompts]
         return attention.prefill(self.on, self.kernels.prefill_attention, shape, seen, moved, written)
+
+
+def _family(kind: str, values: tuple[int, ...]) -> str:
+    """Its name in the catalog, "" if there is none; a batch with prompts is of theirs."""
+    if kind == "attention":
+        return "prefill_attention" if any(new > 1 for new in values[4::2]) else "decode_attention"
+    return {"gemm": "gemm", "moe": "experts"}.get(kind, "")
 
 
 def _most(at: Mapping[str, Attribute], keys: int) -> int:

@@ -109,20 +109,26 @@ class Roofline(OracleModel[RooflineConfig]):
         return dtype if compute in UNPACKED and compute not in self._device.flops else compute
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
-        """The error of each family's kernels, by the time they took."""
+        """The error of each family's kernels, by the time they took; and whose measurements its figures are."""
         total = off = 0.0
-        for template, values, times in uses:
-            spent = times * self.estimate(self.templates[template], values).duration_ps
+        for number, values, times in uses:
+            spent = times * self.estimate(self.templates[number], values).duration_ps
             total += spent
-            off += spent * self._error(self.templates[template])
-        every = [self._error(template) for template in self.templates.values()]
-        return {"relative_error": {"modelled": off / total if total else max(every, default=RELATIVE_ERROR)}}
+            off += spent * self._error(self.templates[number], values)
+        found: dict[str, Any] = {"relative_error": {"modelled": off / total if total else RELATIVE_ERROR}}
+        if self._families:
+            of = self._families.kernels.measured_on
+            guessed = "" if self._device.name in of else "guessed: "
+            found["kernels"] = f"{guessed}as measured on {', '.join(of)}"
+        return found
 
-    def _error(self, template: Template) -> float:
+    def _error(self, template: Template, values: tuple[int, ...]) -> float:
         at = template.attributes
         if "weight_dtype" in at:
             return BLOCK_ERROR if "weight_block" in at else QUANTISED_ERROR
-        return self._families.error(template, self._device.name) if self._families else RELATIVE_ERROR
+        if not self._families:
+            return RELATIVE_ERROR
+        return self._families.error(template, values, self._computes_in(template), self._device.name)
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         duration = self._remembered.get((template.id, values))

@@ -73,6 +73,7 @@ class Interconnect:
         in_network: (bytes/s, ns) of an all-reduce done by the switch; None if it cannot.
         peer_access: all-reduce without the collective library; None if that is not known.
         host_path: (bytes/s, devices) of the way from so many devices to their adapter; None if it is no limit.
+        error: how far off collectives over it are: P90 where they were measured, wider where figures are assumed.
         sources: where each figure comes from.
     """
 
@@ -89,6 +90,7 @@ class Interconnect:
     in_network: tuple[float, float] | None
     peer_access: PeerAccess | None
     host_path: tuple[float, int] | None
+    error: float
     sources: dict[str, str]
 
 
@@ -121,6 +123,7 @@ def interconnect(name: str) -> Interconnect:
         if peers
         else None,
         host_path=(path["bandwidth_gb_s"] * 1e9, path["devices"]) if path else None,
+        error=found["error"],
         sources=found["sources"],
     )
 
@@ -170,6 +173,13 @@ class DeviceFacts(BaseModel):
         for dtype in value:
             if dtype not in DTYPE_BYTES:
                 raise ValueError(f"'{dtype}' is none of {', '.join(DTYPE_BYTES)}")
+        return value
+
+    @field_validator("chip")
+    @classmethod
+    def _generation(cls, value: Chip | None) -> Chip | None:
+        if value is not None and value.generation not in generation_names():
+            raise ValueError(f"generation '{value.generation}' is none of {', '.join(generation_names())}")
         return value
 
     def device(self, name: str) -> Device:

@@ -2,25 +2,23 @@
 
 Its collector captures a CUDA graph and replays it. GEMMs take turns with six weights, so that a small one is read from
 the L2 cache; attention and experts repeat one call, so that K, V and weights are, where they fit. An engine's kernels
-find neither there: other layers come between. Tokens of `power_law` go to experts by the collector's sampling, of which
-the expectation is drawn here (seeded); with expert parallelism the busiest rank is the one measured.
+find neither there: other layers come between. Where tokens go in measurements of experts: `kernel_routing`.
 """
 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from metronome.hwmodels import catalog
 from metronome.hwmodels.accelerator.counting import pairs_seen
 from metronome.hwmodels.accelerator.kernels import attention, experts, gemm
 from metronome.hwmodels.accelerator.kernels.processor import Processor
+
+from .kernel_routing import spread
 
 #: catalog device -> (folder, version of vLLM)
 DEVICES = {
@@ -37,12 +35,14 @@ FAMILIES = {
 }
 #: weights that a GEMM's measurement takes turns with; share of the L2 cache that they may fill and stay
 COPIES, RESIDENT = 6, 0.83
-DRAWS = 5
-#: the collector before vLLM 0.16 or so draws tokens' experts in another way, and has three matrices for every model
+#: the collector up to vLLM 0.16 or so: its routing is another (`kernel_routing`), and every model has three matrices
 OLD_COLLECTOR = "vllm_fused_moe"
 #: hidden and intermediate size of models without a gate (Nemotron's squared ReLU)
 UNGATED = {(2688, 1856), (2048, 5120)}
-STAYS = {108: (0.4, 0.8), 132: (0.65, 1.2), 188: (0.95, 1.25)}
+#: shares of the L2 cache up to which K and V that are read again and again come from it, and from which none do: where
+#: the rate at which the table's own rows read them falls. Of A100 and H100 either half of the cache serves its own
+#: multiprocessors.
+STAYS = {"a100-80g-sxm": (0.4, 0.8), "h100-sxm": (0.65, 1.2), "rtx-pro-6000": (0.95, 1.25)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def rows(data: Path, device: str, family: str) -> list[Measured]:
         return [
             Measured(arguments, float(row["latency"]) / 1e3)
             for row in csv.DictReader(file)
-            for arguments in read(on, row)
+            for arguments in read(device, on, row)
         ]
 
 
@@ -83,7 +83,7 @@ FUNCTIONS: dict[str, Any] = {
 }
 
 
-def _gemm(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+def _gemm(device: str, on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     m, n, k = (int(row[name]) for name in "mnk")
     yield m, n, k, "bf16", (2, 2, 2), COPIES * n * k * 2 <= RESIDENT * on.cache_bytes
 
@@ -93,7 +93,7 @@ def _shape(row: dict[str, str]) -> attention.Shape:
     return attention.Shape(int(row["num_heads"]), int(row["num_key_value_heads"]), size, size)
 
 
-def _prefill(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+def _prefill(device: str, on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     shape, batch, new = _shape(row), int(row["batch_size"]), int(row["isl"])
     if new == 1:
         return  # a decode
@@ -103,16 +103,16 @@ def _prefill(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     yield shape, prompts, 0.0 if moved <= on.cache_bytes else moved, written
 
 
-def _decode(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+def _decode(device: str, on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     shape, batch, context = _shape(row), int(row["batch_size"]), int(row["step"]) + 1
     kept = 4.0 * batch * context * shape.kv_heads * shape.size
     moved = kept + 4.0 * batch * shape.heads * shape.size
-    full, none = STAYS[on.multiprocessors]
+    full, none = STAYS[device]
     share = kept / on.cache_bytes
     yield shape, batch, context, moved, min(1.0, max(0.0, (none - share) / (none - full)))
 
 
-def _experts(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+def _experts(device: str, on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     tokens, hidden, top_k, total, ranks = (
         int(row[name]) for name in ("num_tokens", "hidden_size", "topk", "num_experts", "moe_ep_size")
     )
@@ -120,11 +120,9 @@ def _experts(on: Processor, row: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     matrices = 2 if not old and (hidden, int(row["inter_size"])) in UNGATED else 3
     law = row["distribution"].removeprefix("power_law_")
     routed, active = spread(tokens, top_k, total, ranks, None if law == "balanced" else float(law), old)
-    kept = active * matrices * hidden * inter * 2
-    yield (
-        *(routed, active, hidden, inter, matrices, "bf16", (2, 2, 2), kept <= RESIDENT * on.cache_bytes),
-        *(tokens * top_k, tokens, total // ranks),
-    )
+    to = experts.Routed(routed, active, total // ranks, tokens, tokens * top_k)
+    expert = experts.Expert(hidden, inter, matrices)
+    yield to, expert, active * expert.weights <= RESIDENT * on.cache_bytes
 
 
 READERS: dict[str, Any] = {
@@ -133,58 +131,3 @@ READERS: dict[str, Any] = {
     "decode_attention": _decode,
     "experts": _experts,
 }
-
-
-@cache
-def spread(tokens: int, top_k: int, total: int, ranks: int, law: float | None, old: bool) -> tuple[float, float]:
-    """(pairs, experts hit) of the measured rank."""
-    pairs = tokens * top_k
-    if law is None:
-        return max(1.0, pairs / ranks), max(1.0, min(total, pairs) / ranks)
-    random = np.random.default_rng(0)
-    draws = [_draw(random, pairs, tokens, total, ranks, law, old) for _ in range(DRAWS)]
-    return float(np.mean([counts.sum() for counts in draws])), float(np.mean([(counts > 0).sum() for counts in draws]))
-
-
-def _draw(random: np.random.Generator, pairs: int, tokens: int, total: int, ranks: int, law: float, old: bool) -> Any:
-    """Tokens of each expert of the busiest rank."""
-    low, high = (1.0, tokens * 0.8) if pairs > total else (0.01, 2.0)
-    power = 1 - law
-    share = ((high**power - low**power) * random.random(total) + low**power) ** (1 / power)
-    counts = np.round(share / share.sum() * pairs).astype(int)
-    by_rank = (_settled_by_order if old else _settled_by_rank)(counts, pairs, tokens, ranks)
-    return by_rank[by_rank.sum(axis=1).argmax()]
-
-
-def _settled_by_order(counts: Any, pairs: int, tokens: int, ranks: int) -> Any:
-    """What rounding left over goes to the largest, or where all are zero to the first ones; an expert that a token has
-    twice is replaced by the first expert that it does not have, on the measured rank."""
-    order, missing = np.argsort(-counts, kind="stable"), pairs - counts.sum()
-    for step in range(abs(missing)):
-        at = order[step % len(order)] if missing > 0 else order[-1 - step % len(order)]
-        counts[at] = max(0, counts[at] + (1 if missing > 0 else -1))
-    by_rank = counts.reshape(ranks, -1)
-    measured = by_rank.sum(axis=1).argmax()
-    twice = np.maximum(counts - tokens, 0).sum()
-    by_rank = np.minimum(by_rank, tokens)
-    for at in np.argsort(by_rank[measured], kind="stable")[: math.ceil(twice / tokens)]:
-        more = min(twice, tokens - by_rank[measured, at])
-        by_rank[measured, at] += more
-        twice -= more
-    return by_rank
-
-
-def _settled_by_rank(counts: Any, pairs: int, tokens: int, ranks: int) -> Any:
-    """No expert has a token twice; what is left over goes to the ranks in turn, to the least of each."""
-    by_rank = np.minimum(counts, tokens).reshape(ranks, -1)
-    missing = pairs - by_rank.sum()
-    rank = 0
-    while missing:
-        some = by_rank[rank % ranks]
-        step = max(1, abs(missing) // (ranks * len(some)))  # one at a time in the collector
-        at, way = (some.argmin(), 1) if missing > 0 else (some.argmax(), -1)
-        step = min(step, tokens - some[at] if way > 0 else some[at])
-        some[at] += way * step
-        missing -= way * step
-        rank += 1
-    return by_rank

@@ -1,21 +1,23 @@
 """Kernels of catalog devices by family against measured ones, alone and with the device left out.
 
-    python -m tests.accuracy.kernels            the errors of docs/accuracy.md, and those of leaving a device out
+    python -m tests.accuracy.kernels            the errors of docs/accuracy.md and of hwmodels/catalog/kernels
     python -m tests.accuracy.kernels --derive   the figures of hwmodels/catalog/kernels, by generation
 
 Leaving a device out: the figures are searched anew on the two others; of the device itself its datasheet is known, and
-which kernels its generation has (FlashAttention 2 or 3, CUTLASS or Triton).
+which kernels its generation has (FlashAttention 2 or 3, CUTLASS or Triton, tuned tiles).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from metronome.hwmodels import catalog
 
 from ..conftest import SHARED
@@ -25,34 +27,93 @@ from .kernel_tables import rows as measured
 from .rows import Row
 
 NAMES = {"a100-80g-sxm": "A100", "h100-sxm": "H100", "rtx-pro-6000": "RTX PRO 6000"}
-#: rows of a device that a search looks at, evenly spread over its table
-SEARCHED = 200
+#: rows of a device that a search looks at, evenly spread over its table: with a device left out, and for the catalog
+SEARCHED, DERIVED = 200, 600
 ON = {device: processor(device) for device in DEVICES}
 
 
-def rows(data: Path) -> list[Row]:
-    """Median and P90 of the absolute error of every family on every device, with the catalog's figures."""
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Kernels of a family on a device: simulated over measured, less one; which of them are short (`catalog.families`).
+
+    ``left_out``: by figures that the device had no part in.
+    """
+
+    family: str
+    device: str
+    left_out: bool
+    errors: Any
+    short: Any
+
+
+@cache
+def scored(data: Path) -> list[Scored]:
+    """Every family on every device, by the catalog's figures and with the device left out."""
     found = []
-    for family in FAMILIES:
-        for device in DEVICES:
-            errors = np.abs(_errors(family, device, _known(device, family), measured(data, device, family)))
-            name = f"{NAMES[device]}, {family.replace('_', ' ')}"
-            for metric, value in (("median", np.median(errors)), ("P90", np.percentile(errors, 90))):
-                found.append(Row(name, f"{metric} of {len(errors)}", None, None, float(value), None))
-    return found
-
-
-def left_out(data: Path) -> Iterator[tuple[str, str, dict[str, float], Any]]:
-    """(family, device, figures of the two others, errors on it)."""
     for family in FAMILIES:
         table = {device: measured(data, device, family) for device in DEVICES}
         for device in DEVICES:
+            found.append(_score(family, device, False, _known(device, family), table[device]))
+        for device in DEVICES:
             figures = _search(family, {other: rows for other, rows in table.items() if other != device})
-            yield family, device, figures, _errors(family, device, _with(device, family, figures), table[device])
+            found.append(_score(family, device, True, _with(device, family, figures), table[device]))
+    return found
 
 
-def _search(family: str, table: Mapping[str, list[Measured]]) -> dict[str, float]:
-    some = {device: rows[:: max(1, len(rows) // SEARCHED)] for device, rows in table.items()}
+def _score(family: str, device: str, left_out: bool, by: Any, table: list[Measured]) -> Scored:
+    found = np.array([seconds(ON[device], by, family, row) for row in table])
+    errors = found / np.array([row.seconds for row in table]) - 1
+    return Scored(family, device, left_out, errors, 2 * by.start_s(ON[device].clock) >= found)
+
+
+def rows(data: Path) -> list[Row]:
+    """Median and P90 of the absolute error, by device and with it left out, and of all devices together."""
+    found, every = [], {}
+    for one in scored(data):
+        name = one.family.replace("_", " ")
+        every.setdefault((name, one.left_out), []).append(one.errors)
+        found += _rows(f"{NAMES[one.device]}, {name}" + (", left out" if one.left_out else ""), one.errors)
+    for (name, left_out), errors in every.items():
+        if left_out:
+            found += _rows(f"all three, {name}, each left out", np.concatenate(errors))
+    return found
+
+
+def _rows(name: str, errors: Any) -> list[Row]:
+    sizes = np.abs(errors)
+    return [
+        Row(name, f"{metric} of {len(sizes)}", None, None, float(value), None)
+        for metric, value in (("median", np.median(sizes)), ("P90", np.percentile(sizes, 90)))
+    ]
+
+
+def bars(data: Path) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """``errors`` of hwmodels/catalog/kernels: generation -> family -> short or long -> measured and guessed.
+
+    P90 of how far the real value is from the simulated one, as a share of the latter: what an interval around it needs.
+    """
+    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for one in scored(data):
+        if one.left_out:
+            continue
+        family = found.setdefault(generation(one.device), {}).setdefault(one.family, {})
+        others = [each for each in scored(data) if each.left_out and each.family == one.family]
+        for name in ("short", "long"):
+            guessed = np.concatenate([_which(each, name) for each in others])
+            family[name] = {"measured": _needed(_which(one, name)), "guessed": _needed(guessed)}
+    return found
+
+
+def _which(of: Scored, name: str) -> Any:
+    return of.errors[of.short if name == "short" else ~of.short]
+
+
+def _needed(errors: Any) -> float:
+    return round(float(np.percentile(np.abs(1 / (1 + errors) - 1), 90)), 2)
+
+
+def _search(family: str, table: Mapping[str, list[Measured]], most: int = SEARCHED) -> dict[str, float]:
+    some = {device: rows[:: max(1, len(rows) // most)] for device, rows in table.items()}
     start = {device: _with(device, family, START[family]) for device in some}
     figures: dict[str, float] = derive(family, start, ON, some)
     return figures
@@ -104,20 +165,20 @@ START: dict[str, dict[str, float]] = {
 }
 
 
-@cache
-def _known(device: str, family: str) -> Any:
+def generation(device: str) -> str:
     chip = catalog.device(device).chip
     assert chip
-    return getattr(catalog.kernels(chip.generation), family)
+    return chip.generation
+
+
+@cache
+def _known(device: str, family: str) -> Any:
+    return getattr(catalog.kernels(generation(device)), family)
 
 
 def _with(device: str, family: str, figures: Mapping[str, float]) -> Any:
     """The facts of the device's own kernels, with other figures."""
     return _known(device, family).model_copy(update=figures)
-
-
-def _errors(family: str, device: str, by: Any, found: list[Measured]) -> Any:
-    return np.array([seconds(ON[device], by, family, row) / row.seconds - 1 for row in found])
 
 
 def main() -> None:
@@ -134,23 +195,12 @@ def main() -> None:
     if arguments.derive:
         for family in FAMILIES:
             for device in DEVICES:
-                figures = _search(family, {device: measured(SHARED, device, family)})
+                figures = _search(family, {device: measured(SHARED, device, family)}, DERIVED)
                 print(device, family, {name: float(f"{figures[name]:.3g}") for name in BOUNDS[family]}, flush=True)
         return
     for row in rows(SHARED):
-        print(f"{row.reference:36} {row.metric:16} {row.error:6.1%}")
-    print("\nleft out: median / P90 of the absolute error, median of the error")
-    every: dict[str, list[Any]] = {}
-    for family, device, _, errors in left_out(SHARED):
-        print(f"{NAMES[device] + ', ' + family.replace('_', ' '):36} {_line(errors)}", flush=True)
-        every.setdefault(family, []).append(errors)
-    for family, found in every.items():
-        print(f"{'all, ' + family.replace('_', ' '):36} {_line(np.concatenate(found))}")
-
-
-def _line(errors: Any) -> str:
-    sizes = np.abs(errors)
-    return f"{np.median(sizes):6.1%} {np.percentile(sizes, 90):6.1%} {np.median(errors):+6.1%}"
+        print(f"{row.reference:48} {row.metric:16} {row.error:6.1%}")
+    print(yaml.safe_dump(bars(SHARED), sort_keys=False, default_flow_style=None))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Attention as FlashAttention does it: a thread block a tile of queries, passing over the keys it sees.
 
 Prompts: all blocks share the multiprocessors, and none ends before its own keys are passed. Decodes: the query heads of
-a key head share a tile; with too few of them for the device, keys are split and the parts combined by another kernel.
-FlashAttention 2 (``balances`` false) splits only decodes, and only where query heads share a key head. FlashAttention 3
-splits prompts' keys too, and in a CUDA graph vLLM has it combine parts even where there is one.
+a key head share a tile, and blocks run in turns, as many at once as their tiles fit into shared memory; with too few of
+them for the device, keys are split and the parts combined by another kernel. FlashAttention 2 (``balances`` false)
+splits only decodes, and only where query heads share a key head; it copies queries to have these side by side.
+FlashAttention 3 splits prompts' keys too, gives each multiprocessor as many passes, and in a CUDA graph vLLM has it
+combine parts even where there is one.
 """
 
 from __future__ import annotations
@@ -71,9 +73,8 @@ def prefill(
     longest += by.block_cycles / on.clock
     busy = max(longest, work / on.multiprocessors + (by.tail * longest if blocks > slots else 0.0))
     rate = on.memory(by.memory_efficiency, on.multiprocessors)
-    fresh = written / (rate if written > on.cache_bytes else on.shared(by.cache_bytes, on.multiprocessors))
-    start = by.start_ns * 1e-9 + (by.extra_cycles / on.clock if by.balances else 0.0)
-    return start + fresh + max(busy, moved / rate)
+    fresh = written / (rate if written > on.cache_bytes else on.cached(by.cache_bytes, on.multiprocessors))
+    return by.start_s(on.clock) + fresh + max(busy, moved / rate)
 
 
 def decode(
@@ -95,7 +96,7 @@ def decode(
     turns = math.ceil(blocks * split / slots)
     busy = turns * (by.block_cycles / on.clock + chain * by.rows * columns * _pair(on, by, shape))
     active = min(blocks * split, on.multiprocessors)
-    read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + cached / on.shared(by.cache_bytes, active))
+    read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + cached / on.cached(by.cache_bytes, active))
     besides = _combine(on, by, shape, sequences, split) + _reorder(on, by, shape, sequences)
     return by.start_ns * 1e-9 + together(by.sharpness, busy, read) + besides
 
@@ -116,9 +117,8 @@ def _parts(blocks: int, passes: int, most: int, slots: int) -> int:
     """The fewest parts whose last turn is nearly as full as with the best number of parts."""
     if blocks >= ENOUGH * slots:
         return 1
-    parts = [
-        n for n in range(1, min(most, slots, passes) + 1) if n == 1 or math.ceil(passes / n) < math.ceil(passes / (n - 1))
-    ]
+    lengths = {math.ceil(passes / n): n for n in range(min(most, slots, passes), 0, -1)}  # -> fewest parts
+    parts = sorted(lengths.values())
     full = [blocks * n / slots / math.ceil(blocks * n / slots) for n in parts]
     return next(n for n, share in zip(parts, full, strict=True) if share >= NEARLY * max(full))
 
@@ -134,7 +134,7 @@ def _combine(on: Processor, by: Attention, shape: Shape, sequences: int, split: 
     parts = rows * split * shape.v_size * 4 * 2  # written and read in 32 bits
     at_once = STAGES if by.balances else 1
     each = by.part_cycles * split / at_once * math.ceil(rows / (on.multiprocessors * COMBINED)) / on.clock
-    return by.extra_cycles / on.clock + scheduled + each + parts / on.shared(by.cache_bytes, on.multiprocessors)
+    return by.extra_cycles / on.clock + scheduled + each + parts / on.cached(by.cache_bytes, on.multiprocessors)
 
 
 def _reorder(on: Processor, by: Attention, shape: Shape, sequences: int) -> float:
@@ -142,7 +142,7 @@ def _reorder(on: Processor, by: Attention, shape: Shape, sequences: int) -> floa
     if by.packs or shape.heads == shape.kv_heads or 1 in (shape.kv_heads, sequences):
         return 0.0
     copied = 2 * sequences * shape.heads * (shape.size + shape.v_size) * 2
-    return by.extra_cycles / on.clock + copied / on.shared(by.cache_bytes, on.multiprocessors)
+    return by.extra_cycles / on.clock + copied / on.cached(by.cache_bytes, on.multiprocessors)
 
 
 def _pair(on: Processor, by: Attention, shape: Shape) -> float:
@@ -152,7 +152,7 @@ def _pair(on: Processor, by: Attention, shape: Shape) -> float:
 
 
 def _columns(by: Attention, shape: Shape) -> int:
-    """Larger heads leave room for fewer keys; smaller ones for more, which FlashAttention 3 does not use."""
+    """Larger heads leave room for fewer keys, smaller ones for more, which FlashAttention 3 does not use."""
     fit = max(16, by.columns * HEAD_SIZE // shape.size // 16 * 16)
     return min(fit, by.columns) if by.balances else fit
 

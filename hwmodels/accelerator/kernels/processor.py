@@ -51,6 +51,6 @@ class Processor:
         """Bytes/s from the L2 cache, whose width follows the multiprocessors' rate, with ``busy`` of them asking."""
         return min(self.multiprocessors * self.moved_each(flops), busy * BYTES_IN_FLIGHT / MEMORY_LATENCY_S)
 
-    def shared(self, a_cycle: float, busy: float) -> float:
+    def cached(self, a_cycle: float, busy: float) -> float:
         """Bytes/s from the L2 cache where each multiprocessor fetches so many ``a_cycle``, ``busy`` of them asking."""
         return min(self.multiprocessors * a_cycle * self.clock, busy * BYTES_IN_FLIGHT / MEMORY_LATENCY_S)
