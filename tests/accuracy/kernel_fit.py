@@ -32,10 +32,10 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     },
     "prefill_attention": {
         "efficiency": (0.6, 1),
-        "memory_efficiency": (0.6, 1),
+        "memory_efficiency": (0.3, 1),
         "softmax_cycles": (0.02, 0.4),
         "tail": (0.05, 1),
-        "cache_bytes": (4, 60),
+        "cache_bytes": (1, 60),
         "start_ns": (2000, 15000),
         "block_cycles": (1000, 30000),
     },

@@ -105,7 +105,9 @@ def bars(data: Path) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
 
 
 def _which(of: Scored, name: str) -> Any:
-    return of.errors[of.short if name == "short" else ~of.short]
+    """Errors of its short or its long kernels; of all where there are none."""
+    which = of.short if name == "short" else ~of.short
+    return of.errors[which] if which.any() else of.errors
 
 
 def _needed(errors: Any) -> float:

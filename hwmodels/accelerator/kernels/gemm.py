@@ -8,7 +8,7 @@ tiles compute more a byte. Where there are fewer tiles than multiprocessors the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from functools import lru_cache
 
 from ...catalog.families import Gemm
 from .processor import Processor
@@ -55,20 +55,21 @@ def seconds(
     if rest + weight <= on.cache_bytes:
         rest *= by.in_cache
     flops, operands = on.flops_each(dtype) * by.efficiency, on.moved_each(by.operand_flops)
+    cold, warm = (rest, weight) if cached else (rest + weight, 0.0)
+    summed = m * n * 8 / on.cache(by.cache_flops, on.multiprocessors)
     best = math.inf
-    for rows, columns, split, tiles in _choices(on.multiprocessors, m, n, k):
-        inner = math.ceil(k / split / STEP) * STEP
-        turns, busy = math.ceil(tiles / on.multiprocessors), min(tiles, on.multiprocessors)
+    for rows, columns, inner, turns, busy, split in _choices(on.multiprocessors, m, n, k):
         products = turns * 2.0 * rows * columns * inner / flops
         fetched = turns * (rows * widths[0] + columns * widths[1]) * inner / operands
-        moved = ((0 if cached else weight) + rest) / on.memory(by.memory_efficiency, busy)
-        if cached:
-            moved += weight / on.cache(by.cache_flops, busy)
-        over = turns * by.tile_cycles * math.sqrt(rows * columns / 128**2)
-        body = together(by.sharpness, products, fetched, moved) + over / on.clock
+        over = turns * by.tile_cycles * math.sqrt(rows * columns) / 128 / on.clock
         if split > 1:
-            body += by.split_cycles / on.clock + m * n * split * 8 / on.cache(by.cache_flops, on.multiprocessors)
-        best = min(best, body)
+            over += by.split_cycles / on.clock + split * summed
+        if max(products, fetched) + over >= best:
+            continue
+        moved = cold / on.memory(by.memory_efficiency, busy)
+        if warm:
+            moved += warm / on.cache(by.cache_flops, busy)
+        best = min(best, together(by.sharpness, products, fetched, moved) + over)
     return best + by.start_cycles / on.clock
 
 
@@ -78,13 +79,19 @@ def together(sharpness: float, *parts: float) -> float:
     return longest * sum((part / longest) ** sharpness for part in parts) ** (1 / sharpness) if longest else 0.0
 
 
-def _choices(multiprocessors: int, m: int, n: int, k: int) -> Iterator[tuple[int, int, int, int]]:
-    """Rows, columns, split and number of tiles."""
+@lru_cache(maxsize=1024)
+def _choices(multiprocessors: int, m: int, n: int, k: int) -> list[tuple[int, int, int, int, int, int]]:
+    """Rows, columns and inner elements of a tile, turns, multiprocessors at work, and parts of the inner dimension."""
+    found = []
     for rows, columns in TILES:
         if rows >= 2 * m and rows > TILES[0][0]:
             continue  # half of it would be empty, and there are smaller ones
         whole = math.ceil(m / rows) * math.ceil(n / columns)
         for split in SPLITS:
-            if split > 1 and (k < split * LEAST_PART or whole * split > MOST_TURNS * multiprocessors):
+            tiles = whole * split
+            if split > 1 and (k < split * LEAST_PART or tiles > MOST_TURNS * multiprocessors):
                 break
-            yield rows, columns, split, whole * split
+            inner = math.ceil(k / split / STEP) * STEP
+            turns = math.ceil(tiles / multiprocessors)
+            found.append((rows, columns, inner, turns, min(tiles, multiprocessors), split))
+    return found
