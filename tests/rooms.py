@@ -29,7 +29,8 @@ RULES: dict[str, tuple[str, ...]] = {
     # hardware: nothing of the project
     "hwmodels": (),
     "hwmodels.catalog": ("hwmodels",),
-    "hwmodels.accelerator": MODEL,
+    "hwmodels.accelerator": (*MODEL, "hwmodels.accelerator.kernels"),
+    "hwmodels.accelerator.kernels": ("hwmodels.catalog",),
     "hwmodels.accelerator.profiled": MODEL,
     "hwmodels.memory": MODEL,
     "hwmodels.network": MODEL,

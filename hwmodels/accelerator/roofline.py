@@ -1,7 +1,10 @@
 """``roofline``: the longer of arithmetic and memory traffic, plus a launch overhead.
 
 Williams, Waterman, Patterson, "Roofline: an insightful visual performance model", CACM 2009, with
-each ceiling scaled by the share of it that large kernels reach (catalog, with its derivation).
+each ceiling scaled by the share of it that large kernels reach (catalog, with its derivation). On a GPU whose insides
+the catalog has, each family of kernels (matrix products, attention of prompts and of decodes, experts, small ones) has
+its own: tiles over multiprocessors, start, bandwidth (`kernels/`). Where the memory is a component of its own, what is
+left here is the plain roofline's arithmetic and launches.
 FLOPs and bytes of each kind are counted in `counting`. Weights may be stored in fewer bits than activations:
 their bytes then follow the format, and the FLOP/s are those of the type the products are computed in. A
 device without units for fp8 or fp4 computes such products in the activations' type, as vLLM's Marlin kernels do.
@@ -15,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from ..base import ALTERATIONS, Config, Estimate, OracleModel
-from ..catalog import DeviceFacts, device
+from ..catalog import Device, DeviceFacts, device, kernels
 from ..interface import (
     PS_PER_NS,
     PS_PER_S,
@@ -34,27 +37,32 @@ from ..interface import (
     check_operation,
 )
 from .counting import converted, work, written
+from .families import ByFamily
+from .kernels.processor import Processor
 
 #: Formats whose weights engines can unpack to the activations' type where a device has no such units.
 UNPACKED = frozenset({"fp8", "fp4"})
-#: Mean absolute error over GEMMs measured with vLLM (aiconfigurator-core 0.12.0, Apache-2.0; kernels as an engine
-#: calls them, the conversion of inputs included). bf16: 80,717 on A100, H100 and RTX PRO 6000, 16, 11 and 18 %
-#: (`make accuracy` prints them). fp8 by tensor: 142,944 on H100, RTX PRO 6000, B200 and L40S, 28, 19, 35 and 32 %;
-#: fp4: 71,484 on RTX PRO 6000 and B200, 34 and 25 %. Other kinds were not compared; int4 is taken as fp4.
-RELATIVE_ERROR = 0.15
+#: Of devices without insides in the catalog, of which there is no measurement: a guess, to one digit.
+RELATIVE_ERROR = 0.3
+#: Of products whose weights are not of the activations' type, by the plain roofline over measured GEMMs
+#: (aiconfigurator-core 0.12.0, Apache-2.0): fp8 by tensor, 142,944 on H100, RTX PRO 6000, B200 and L40S, 19 to 35 %;
+#: fp4, 71,484 on RTX PRO 6000 and B200, 25 and 34 %. int4 is taken as fp4. By family they were not compared.
 QUANTISED_ERROR = 0.3
 #: fp8 with a scale a block: 35,704 on H100, nearly all of them slower than this (median 78 %): small and middle
 #: ones take 59 to 90 us there whatever their size; the largest agree.
 BLOCK_ERROR = 0.64
 
 
+PLAIN = "of all kernels alike: with it, none is by family"
+
+
 class RooflineConfig(Config):
     """A catalog device or one's own, with any figure of it replaced."""
 
     device: str | DeviceFacts = Field(description="name in the device catalog, e.g. h100-sxm, or a device's facts")
-    compute_efficiency: float | None = Field(default=None, gt=0, le=1)
-    memory_efficiency: float | None = Field(default=None, gt=0, le=1)
-    launch_overhead_ns: float | None = Field(default=None, ge=0)
+    compute_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
+    memory_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
+    launch_overhead_ns: float | None = Field(default=None, ge=0, description=PLAIN)
 
 
 class Roofline(OracleModel[RooflineConfig]):
@@ -68,7 +76,7 @@ class Roofline(OracleModel[RooflineConfig]):
         version="1",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"gemm", "attention", "moe", "state", "norm", "elementwise", "embedding", "sampler"}),
-        features=frozenset({Feature.TRAFFIC}),
+        features=frozenset({Feature.TRAFFIC, Feature.ACCOUNTS}),
         summary="datasheet peaks, memory bandwidth and launch overhead of a catalog device",
     )
 
@@ -84,6 +92,8 @@ class Roofline(OracleModel[RooflineConfig]):
         self._bytes_per_s = bandwidth * (self.config.memory_efficiency or self._device.memory_efficiency)
         overhead = self.config.launch_overhead_ns
         self._overhead_ps = (self._device.launch_overhead_ns if overhead is None else overhead) * PS_PER_NS
+        self._families = _families(self._device, self.config)
+        self._remembered: dict[tuple[int, tuple[int, ...]], int] = {}
         self._dynamic_w = self._device.active_w - self._device.idle_w
 
     def check_template(self, template: Template) -> None:
@@ -99,20 +109,44 @@ class Roofline(OracleModel[RooflineConfig]):
         return dtype if compute in UNPACKED and compute not in self._device.flops else compute
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
-        error = RELATIVE_ERROR
-        for template in self.templates.values():
-            if "weight_dtype" in template.attributes:
-                error = max(error, BLOCK_ERROR if "weight_block" in template.attributes else QUANTISED_ERROR)
-        return {"relative_error": {"modelled": error}}
+        """The error of each family's kernels, by the time they took; and whose measurements its figures are."""
+        total = off = 0.0
+        for number, values, times in uses:
+            spent = times * self.estimate(self.templates[number], values).duration_ps
+            total += spent
+            off += spent * self._error(self.templates[number], values)
+        found: dict[str, Any] = {"relative_error": {"modelled": off / total if total else RELATIVE_ERROR}}
+        if self._families:
+            of = self._families.kernels.measured_on
+            guessed = "" if self._device.name in of else "guessed: "
+            found["kernels"] = f"{guessed}as measured on {', '.join(of)}"
+        return found
+
+    def _error(self, template: Template, values: tuple[int, ...]) -> float:
+        at = template.attributes
+        if "weight_dtype" in at:
+            return BLOCK_ERROR if "weight_block" in at else QUANTISED_ERROR
+        if not self._families:
+            return RELATIVE_ERROR
+        return self._families.error(template, values, self._computes_in(template), self._device.name)
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
+        duration = self._remembered.get((template.id, values))
+        if duration is None:
+            duration = self._remembered[template.id, values] = max(1, round(self._duration_ps(template, values)))
+        # W x ps = pJ.
+        return Estimate(duration, Provenance.MODELLED, round(duration * self._dynamic_w))
+
+    def _duration_ps(self, template: Template, values: tuple[int, ...]) -> float:
+        converting_ps = converted(template, values) / self._bytes_per_s * PS_PER_S
+        if self._families:
+            if "compute" in template.attributes:
+                converting_ps += self._overhead_ps
+            return self._families.seconds(template, values, self._computes_in(template)) * PS_PER_S + converting_ps
         flops, size = work(template, values)
         peak = self._device.flops[self._computes_in(template)] * self._compute
         busy_ps = max(flops / peak, size / self._bytes_per_s) * PS_PER_S
-        busy_ps += converted(template, values) / self._bytes_per_s * PS_PER_S
-        duration = max(1, round(busy_ps + self._launches_ps(template)))
-        # W x ps = pJ.
-        return Estimate(duration, Provenance.MODELLED, round(duration * self._dynamic_w))
+        return busy_ps + converting_ps + self._launches_ps(template)
 
     def _launches_ps(self, template: Template) -> float:
         launches = int(template.attributes.get("routing_kernels", 1))  # the others take next to no time
@@ -130,3 +164,11 @@ class Roofline(OracleModel[RooflineConfig]):
         if extra := round(converted(template, values)):  # read twice, and written as `compute`
             parts.append(Moved(extra, 0, 0.0))
         return Traffic(tuple(parts), self._launches_ps(template), Provenance.MODELLED, self._dynamic_w)
+
+
+def _families(of: Device, config: RooflineConfig) -> ByFamily | None:
+    """Kernels by family, unless the catalog does not have the device's insides, or the user states plain shares."""
+    plain = (config.compute_efficiency, config.memory_efficiency, config.launch_overhead_ns)
+    if of.chip is None or any(figure is not None for figure in plain):
+        return None
+    return ByFamily(Processor.of(of.chip, of.flops, of.memory_bandwidth), kernels(of.chip.generation))

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..interface import DTYPE_BYTES
+from .families import Chip, Kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Device:
         launch_overhead_ns: the shortest a kernel takes.
         idle_w, active_w: watts of one device.
         sources: where each figure comes from.
+        chip: its insides, if it is a GPU whose kernels are known by family.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Device:
     idle_w: float
     active_w: float
     sources: dict[str, str]
+    chip: Chip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Interconnect:
         in_network: (bytes/s, ns) of an all-reduce done by the switch; None if it cannot.
         peer_access: all-reduce without the collective library; None if that is not known.
         host_path: (bytes/s, devices) of the way from so many devices to their adapter; None if it is no limit.
+        error: how far off collectives over it are: P90 where they were measured, wider where figures are assumed.
         sources: where each figure comes from.
     """
 
@@ -86,6 +90,7 @@ class Interconnect:
     in_network: tuple[float, float] | None
     peer_access: PeerAccess | None
     host_path: tuple[float, int] | None
+    error: float
     sources: dict[str, str]
 
 
@@ -118,12 +123,13 @@ def interconnect(name: str) -> Interconnect:
         if peers
         else None,
         host_path=(path["bandwidth_gb_s"] * 1e9, path["devices"]) if path else None,
+        error=found["error"],
         sources=found["sources"],
     )
 
 
 def names(kind: str) -> list[str]:
-    """Of a folder of the catalog: devices, drams, interconnects, pims."""
+    """Of a folder of the catalog: devices, drams, interconnects, kernels, pims."""
     return sorted(
         f.name.removesuffix(".yaml") for f in files(__name__).joinpath(kind).iterdir() if f.name.endswith(".yaml")
     )
@@ -158,6 +164,7 @@ class DeviceFacts(BaseModel):
     launch_overhead_ns: float = Field(default=5000, ge=0, description="the shortest a kernel takes")
     idle_w: float = Field(default=0, ge=0, description="of one device that does nothing")
     active_w: float = Field(default=0, ge=0, description="of one device that is busy")
+    chip: Chip | None = Field(default=None, description="insides of a GPU whose kernels are known by family")
     sources: dict[str, str] = Field(default={}, description="where figures are from, by field")
 
     @field_validator("tflops")
@@ -166,6 +173,13 @@ class DeviceFacts(BaseModel):
         for dtype in value:
             if dtype not in DTYPE_BYTES:
                 raise ValueError(f"'{dtype}' is none of {', '.join(DTYPE_BYTES)}")
+        return value
+
+    @field_validator("chip")
+    @classmethod
+    def _generation(cls, value: Chip | None) -> Chip | None:
+        if value is not None and value.generation not in generation_names():
+            raise ValueError(f"generation '{value.generation}' is none of {', '.join(generation_names())}")
         return value
 
     def device(self, name: str) -> Device:
@@ -180,7 +194,19 @@ class DeviceFacts(BaseModel):
             idle_w=self.idle_w,
             active_w=self.active_w,
             sources=self.sources,
+            chip=self.chip,
         )
+
+
+def generation_names() -> list[str]:
+    """GPU generations whose kernels are known by family."""
+    return names("kernels")
+
+
+@cache
+def kernels(generation: str) -> Kernels:
+    """The kernels of a generation; KeyError if the catalog has none."""
+    return Kernels.model_validate(facts("kernels", generation))
 
 
 #: what devices are also called

@@ -15,11 +15,13 @@ import tempfile
 from pathlib import Path
 
 from ..conftest import ROOT, SHARED
-from . import api_server, collectives, kernels, serving, steps
+from . import api_server, collectives, coverage, kernels, serving, steps
 from .rows import Row, parse, render
 
 TABLE = ROOT / "docs/accuracy.md"
 TOLERANCE = 0.005
+#: run -> where its result is
+OUTPUTS = {**{name: name for name in serving.RUNS}, "H100 x 4 Llama-3.1-70B": serving.SD[0].replace("/", "-")}
 
 
 def main() -> int:
@@ -31,13 +33,16 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        recent, older = serving.vllm_rows(SHARED, folder), serving.old_rows(SHARED, folder)
+        runs = [(out, [row for row in (*recent, *older) if row.reference == name]) for name, out in OUTPUTS.items()]
         sections = [
-            ("vLLM 0.19, 300 ShareGPT requests on RTX PRO 6000", serving.vllm_rows(SHARED, folder)),
-            ("Older profiles: fp16 runs on A6000 and H100", serving.old_rows(SHARED, folder)),
+            ("vLLM 0.19, 300 ShareGPT requests on RTX PRO 6000", recent),
+            ("Older profiles: fp16 runs on A6000 and H100", older),
             ("Median time between tokens on H100, by roofline", steps.rows(SHARED, folder)),
             ("API server, measured with a model that sleeps", api_server.rows()),
             ("Collectives", collective_rows()),
             ("Kernels by roofline", kernels.rows(SHARED)),
+            ("Error bars", coverage.rows(SHARED, folder, [(folder / out, some) for out, some in runs])),
         ]
     text = render(sections)
     print(text)

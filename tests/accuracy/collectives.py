@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,8 @@ class Row:
     p90: float
 
 
-def errors(config: dict, cases: list[Case]) -> np.ndarray:
-    """Relative error of each case, every one alone on an idle network."""
+def errors(config: dict, cases: list[Case]) -> tuple[np.ndarray, float]:
+    """Relative error of each case, every one alone on an idle network; and the one that the network says of itself."""
     fabric, templates, now = Fabric(config), {}, 0
     for case in cases:
         key = (case.kind, case.ranks)
@@ -78,7 +79,7 @@ def errors(config: dict, cases: list[Case]) -> np.ndarray:
         now = answer.reached_ps
         done = answer.completions[0]
         found.append((done.finish_ps - done.start_ps) / PS_PER_US / case.measured_us - 1)
-    return np.array(found)
+    return np.array(found), float(fabric.statistics()["relative_error"]["modelled"])
 
 
 def nccl_cases(path: Path) -> list[Case]:
@@ -118,15 +119,24 @@ def vidur_cases(folder: Path) -> list[Case]:
     return cases
 
 
+@cache
+def compared(data: Path) -> list[tuple[str, np.ndarray, float]]:
+    """Name, errors and own error bar of each table."""
+    measured = data / "aiconfigurator"
+    tables = [
+        (name, {**config, "custom_all_reduce": False}, nccl_cases(measured / path)) for name, path, config in NCCL
+    ]
+    for name, path, config in CUSTOM:
+        most = interconnect(config["type"]).peer_access.most_ranks
+        tables.append((name, config, custom_cases(measured / path, most)))
+    tables.append(("A100 DGX, one and two nodes (vidur)", VIDUR, vidur_cases(data / "vidur_network/a100_dgx")))
+    return [(name, *errors(config, cases)) for name, config, cases in tables]
+
+
 def rows(data: Path) -> list[Row]:
     """One row a table."""
-    kernels = data / "aiconfigurator"
-    tables = [(name, {**config, "custom_all_reduce": False}, nccl_cases(kernels / path)) for name, path, config in NCCL]
-    for name, path, config in CUSTOM:
-        tables.append((name, config, custom_cases(kernels / path, interconnect(config["type"]).peer_access.most_ranks)))
-    tables.append(("A100 DGX, one and two nodes (vidur)", VIDUR, vidur_cases(data / "vidur_network/a100_dgx")))
     found = []
-    for name, config, cases in tables:
-        off = np.abs(errors(config, cases))
-        found.append(Row(name, len(off), float(np.median(off)), float(np.percentile(off, 90))))
+    for name, off, _ in compared(data):
+        sizes = np.abs(off)
+        found.append(Row(name, len(sizes), float(np.median(sizes)), float(np.percentile(sizes, 90))))
     return found

@@ -7,6 +7,8 @@ Prompt lengths are not published: 200 tokens, which decodes feel little of.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +26,45 @@ MODELS = {
 }
 
 
-def rows(data: Path, folder: Path) -> list[Row]:
-    """Mean error, and mean absolute error, of the median time between tokens over all batch sizes of a model."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Median time between tokens, ms, of one batch size; ``relative`` is the result's error bar."""
+
+    model: str
+    sequences: int
+    real: float
+    simulated: float
+    relative: float
+
+
+@cache
+def simulated(data: Path, folder: Path) -> list[Step]:
+    """All batch sizes of all models."""
     measured = json.loads((data / "mlenergy/lm-arena-chat_H100.json").read_text())
     found = []
     for name, (model, tp) in MODELS.items():
-        runs = [run for run in measured if run["model_id"] == name and run["num_gpus"] == run["tensor_parallel"] == tp]
-        errors = [simulated_itl_ms(model, run, folder) / run["median_itl_ms"] - 1 for run in runs]
-        label = f"{model}, TP {tp}"
-        sizes = (
-            f"{len(runs)} batch sizes, {min(r['max_num_seqs'] for r in runs)} to {max(r['max_num_seqs'] for r in runs)}"
-        )
-        found += mean_rows(label, sizes, errors)
+        for run in measured:
+            if run["model_id"] == name and run["num_gpus"] == run["tensor_parallel"] == tp:
+                itl, relative = simulated_itl_ms(model, run, folder)
+                found.append(Step(f"{model}, TP {tp}", run["max_num_seqs"], run["median_itl_ms"], itl, relative))
     return found
 
 
-def simulated_itl_ms(model: str, run: dict[str, Any], folder: Path) -> float:
+def rows(data: Path, folder: Path) -> list[Row]:
+    """Mean error, and mean absolute error, of the median time between tokens over all batch sizes of a model."""
+    by_model: dict[str, list[Step]] = {}
+    for step in simulated(data, folder):
+        by_model.setdefault(step.model, []).append(step)
+    found = []
+    for label, some in by_model.items():
+        sizes = [step.sequences for step in some]
+        which = f"{len(some)} batch sizes, {min(sizes)} to {max(sizes)}"
+        found += mean_rows(label, which, [step.simulated / step.real - 1 for step in some])
+    return found
+
+
+def simulated_itl_ms(model: str, run: dict[str, Any], folder: Path) -> tuple[float, float]:
+    """And its error bar."""
     tp, sequences = run["tensor_parallel"], run["max_num_seqs"]
     network = {"name": "nvlink", "connects": ["n0.accelerators"], "type": "nvlink4"}
     engine = {"version": "vllm-0.11", "max_num_seqs": sequences, "max_num_batched_tokens": 8192, "max_model_len": 8192}
@@ -62,4 +87,5 @@ def simulated_itl_ms(model: str, run: dict[str, Any], folder: Path) -> float:
     path = folder / "steps.yaml"
     path.write_text(yaml.safe_dump(scenario))
     command("run", path, "-o", folder / "steps", "--quiet")
-    return float(json.loads((folder / "steps/result.json").read_text())["median_itl_ms"])
+    result = json.loads((folder / "steps/result.json").read_text())
+    return result["median_itl_ms"], result["metronome"]["error_bars"]["relative"]

@@ -25,6 +25,10 @@ ALGORITHMS = (
 )
 
 
+#: How far off collectives are on links of figures of one's own: a guess to one digit.
+PLAIN_ERROR = 0.3
+
+
 class Level(Config):
     """Links of one level: a catalog interconnect, or plain figures, which replace the catalog's."""
 
@@ -50,7 +54,9 @@ class Level(Config):
         rate = self.bandwidth_gb_s * 1e9 if self.bandwidth_gb_s else None
         if self.type is None:
             latency = self.latency_ns or 0.0
-            return Interconnect("plain", rate or 0.0, 0, 0, latency, latency, 1.0, 0, None, None, None, None, None, {})
+            return Interconnect(
+                "plain", rate or 0.0, 0, 0, latency, latency, 1.0, 0, None, None, None, None, None, PLAIN_ERROR, {}
+            )
         known = interconnect(self.type)
         hop = known.hop_ns if self.latency_ns is None else self.latency_ns
         bulk = known.bulk_hop_ns + hop - known.hop_ns

@@ -34,8 +34,6 @@ from .flows import Flows
 from .shapes import Shape, Topology
 from .trains import Leg, Train
 
-#: Rounded from the mean absolute errors of the catalog's interconnects against NCCL on an idle node (9 to 12 %).
-RELATIVE_ERROR = 0.1
 BUSIEST = 20  # links named in the statistics
 REMEMBERED = 100_000  # legs worked out, for when they come again
 
@@ -281,7 +279,8 @@ class Fabric(Model[FabricConfig]):
             shares = dict(sorted(((who, round(size)) for who, size in users.items()), key=lambda x: (-x[1], x[0])))
             rows.append({"link": wire.name, "bytes": round(total), "busy_s": total / wire.bytes_per_s, "users": shares})
         rows.sort(key=lambda row: (-float(str(row["busy_s"])), str(row["link"])))
-        return {"links": rows[:BUSIEST], "relative_error": {"modelled": RELATIVE_ERROR}}
+        error = max(tier.link.error for tier in self.config.tiers() if tier)
+        return {"links": rows[:BUSIEST], "relative_error": {"modelled": error}}
 
     def inspect(self) -> dict[str, Any]:
         self._catch_up()

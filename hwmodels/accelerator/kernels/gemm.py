@@ -1,0 +1,97 @@
+"""Matrix products: the library's choice among tiles and splits of the inner dimension is the quickest of them.
+
+A product of m x n outputs is cut into tiles; each multiprocessor does one after another, so the last turn may leave
+most of them idle (wave quantisation). A tile takes its products' time or its operands', whichever is longer: large
+tiles compute more a byte. Where there are fewer tiles than multiprocessors the inner dimension is split.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from ...catalog.families import Gemm
+from .processor import Processor
+
+#: Rows and columns of an output tile, as cuBLAS and CUTLASS have them.
+TILES = (
+    (16, 64),
+    (16, 128),
+    (32, 64),
+    (32, 128),
+    (64, 32),
+    (64, 64),
+    (64, 128),
+    (128, 64),
+    (128, 128),
+    (128, 256),
+    (256, 128),
+)
+SPLITS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)
+#: Inner elements of one step of a tile, and the fewest of a part of a split.
+STEP, LEAST_PART = 32, 128
+#: Turns of all multiprocessors beyond which nothing is split.
+MOST_TURNS = 3
+
+
+def seconds(
+    on: Processor,
+    by: Gemm,
+    m: int,
+    n: int,
+    k: int,
+    dtype: str = "bf16",
+    widths: tuple[float, float, float] = (2, 2, 2),
+    cached: bool = False,
+) -> float:
+    """Time of (m x k) by (k x n).
+
+    Args:
+        widths: bytes of a number of the input, the weight, the output.
+        cached: the weight is in the L2 cache. It is in measurements that repeat a small product, not in a model, where
+            other layers' weights come between.
+    """
+    weight, rest = n * k * widths[1], m * k * widths[0] + m * n * widths[2]
+    if rest + weight <= on.cache_bytes:
+        rest *= by.in_cache
+    flops, operands = on.flops_each(dtype) * by.efficiency, on.moved_each(by.operand_flops)
+    cold, warm = (rest, weight) if cached else (rest + weight, 0.0)
+    summed = m * n * 8 / on.cache(by.cache_flops, on.multiprocessors)
+    best = math.inf
+    for rows, columns, inner, turns, busy, split in _choices(on.multiprocessors, m, n, k):
+        products = turns * 2.0 * rows * columns * inner / flops
+        fetched = turns * (rows * widths[0] + columns * widths[1]) * inner / operands
+        over = turns * by.tile_cycles * math.sqrt(rows * columns) / 128 / on.clock
+        if split > 1:
+            over += by.split_cycles / on.clock + split * summed
+        if max(products, fetched) + over >= best:
+            continue
+        moved = cold / on.memory(by.memory_efficiency, busy)
+        if warm:
+            moved += warm / on.cache(by.cache_flops, busy)
+        best = min(best, together(by.sharpness, products, fetched, moved) + over)
+    return best + by.start_cycles / on.clock
+
+
+def together(sharpness: float, *parts: float) -> float:
+    """Parts that overlap: the longest of them, or more where several are as long."""
+    longest = max(parts)
+    return longest * sum((part / longest) ** sharpness for part in parts) ** (1 / sharpness) if longest else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _choices(multiprocessors: int, m: int, n: int, k: int) -> list[tuple[int, int, int, int, int, int]]:
+    """Rows, columns and inner elements of a tile, turns, multiprocessors at work, and parts of the inner dimension."""
+    found = []
+    for rows, columns in TILES:
+        if rows >= 2 * m and rows > TILES[0][0]:
+            continue  # half of it would be empty, and there are smaller ones
+        whole = math.ceil(m / rows) * math.ceil(n / columns)
+        for split in SPLITS:
+            tiles = whole * split
+            if split > 1 and (k < split * LEAST_PART or tiles > MOST_TURNS * multiprocessors):
+                break
+            inner = math.ceil(k / split / STEP) * STEP
+            turns = math.ceil(tiles / multiprocessors)
+            found.append((rows, columns, inner, turns, min(tiles, multiprocessors), split))
+    return found
