@@ -14,10 +14,10 @@ from ..scenario.loading import load, parse_overrides
 from ..sweep import costs
 from ..sweep.capacity import MOST_RUNS, Capacity, knob, search
 from ..sweep.page import number
-from ..sweep.pool import Pool
+from ..sweep.places import opened
 from ..sweep.runs import Runs
 from ..sweep.slo import Promise, promise
-from . import under_slo
+from . import computing, under_slo
 from .progress import counting_bar
 
 SHOWN = ("request_throughput", "output_throughput", "usd_per_million_output_tokens", "joules_per_output_token")
@@ -36,6 +36,8 @@ def command(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int,
+    cluster: str | None,
+    certs: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -51,9 +53,10 @@ def command(
     promised = promise(slo, int(percentile))
     given = parse_overrides(overrides)
     path, start, whole = knob(load(scenario, given)[0])
+    places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         tell = stack.enter_context(counting_bar("runs", quiet or as_json))
-        runs = Runs(scenario or "quickstart", stack.enter_context(Pool(min(workers, 2))), costs.built_in(), output)
+        runs = Runs(scenario or "quickstart", stack.enter_context(places), costs.built_in(), output)
         tried = 0
 
         def evaluate(loads: Sequence[float]) -> list[dict[str, Any]]:
@@ -69,12 +72,18 @@ def command(
     if as_json:
         click.echo(json.dumps(_facts(found, promised), indent=1))
         return
+    _show(found, promised, quiet)
+
+
+def _show(found: Capacity, promised: Promise, quiet: bool) -> None:
     click.echo(f"{promised}: {found}" + ("" if found.monotone else " (not monotone: a higher load kept it again)"))
     if not quiet:
         for tried_at, kept in sorted(found.runs):
             click.echo(f"  {number(tried_at):>8}  {'kept' if kept else 'broken'}")
-        shown = [f"{name} {number(found.figures[name])}" for name in SHOWN if found.figures.get(name) is not None]
-        click.echo(f"{len(found.runs)} runs" + (f"; at {number(found.kept)}: {', '.join(shown)}" if shown else ""))
+        shown = [(name, found.figures[name]) for name in SHOWN if found.figures.get(name) is not None]
+        click.echo(f"{len(found.runs)} runs" + (f"; at {number(found.kept)}:" if shown else ""))
+        for name, value in shown:
+            click.echo(f"  {number(value):>8}  {name}")
 
 
 def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
@@ -84,6 +93,7 @@ def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
         "kept": found.kept,
         "broken": found.broken,
         "monotone": found.monotone,
+        "too_short": found.too_short,
         "runs": [{"load": load, "kept": kept} for load, kept in found.runs],
         "figures": found.figures,
     }

@@ -11,14 +11,15 @@ import click
 
 from ..errors import InputError
 from ..scenario.loading import load, parse_overrides
+from ..scenario.schema import Scenario
 from ..sweep import costs
 from ..sweep.clusters import ignored
 from ..sweep.page import number
+from ..sweep.places import opened
 from ..sweep.planner import Option, Planner
-from ..sweep.pool import Pool
 from ..sweep.runs import Runs
 from ..sweep.slo import promise
-from . import under_slo
+from . import computing, grid, under_slo
 from .progress import counting_bar
 
 
@@ -45,6 +46,8 @@ def command(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int,
+    cluster: str | None,
+    certs: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -64,23 +67,28 @@ def command(
     loaded, _ = load(scenario, given)
     kinds = [(device, size) for device in devices or _devices(loaded) for size in _sizes(tp)]
     known = {**costs.built_in(), **(costs.read(prices) if prices else {})}
+    places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
+        runs = Runs(scenario or "quickstart", stack.enter_context(places), known, output)
         tell = stack.enter_context(counting_bar("kinds of replica", quiet or as_json))
-        runs = Runs(scenario or "quickstart", stack.enter_context(Pool(min(workers, 2))), known, output)
-        done = 0
+        done: list[Option] = []
 
         def told(option: Option) -> None:
-            nonlocal done
-            done += 1
-            tell(done, len(kinds))
+            done.append(option)
+            tell(len(done), len(kinds))
 
         options = Planner(loaded, given, promised, runs, known).plan(rate, kinds, told)
-    for text in () if quiet else (*(f"not used: {text}" for text in ignored(loaded)), *runs.warnings()):
-        click.echo(f"warning: {text}", err=True)
+    if not quiet:
+        _warn(loaded, runs)
     if as_json:
         click.echo(json.dumps([_facts(option, rate) for option in options], indent=1))
         return
     _show(options, rate, f"{rate:g} requests/s, {promised}", f"prices: {prices}" if prices else "prices are estimates")
+
+
+def _warn(loaded: Scenario, runs: Runs) -> None:
+    for text in (*(f"not used: {text}" for text in ignored(loaded)), *runs.warnings()):
+        click.echo(f"warning: {text}", err=True)
 
 
 def _devices(loaded: Any) -> list[str]:
@@ -114,25 +122,23 @@ def _facts(option: Option, rate: float) -> dict[str, Any]:
 
 
 def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    names = ("device", "TP", "one holds /s", "replicas", "devices", "USD/h", "USD/M tokens", "p99 TTFT", "p99 TPOT")
-    grid = Table(title=title)
-    for name in names:
-        grid.add_column(name, overflow="fold", justify="left" if name in ("device", "replicas") else "right")
-    for option in options:
-        grid.add_row(
+    split = any("both" not in option.counts for option in options if option.counts)
+    replicas = "prefill_+ decode" if split else "replicas"
+    heads = ("device", "TP", replicas, "one_holds_/s", "devices", "USD/h", "USD/M_tokens", "p99_TTFT", "p99_TPOT")
+    rows = [
+        (
             option.device,
             str(option.tensor_parallel_size),
+            " + ".join(map(str, option.counts.values())) or "-",
             number(option.capacity.kept or None if option.capacity else None),
-            _counts(option) or "-",
             str(option.accelerators or "-"),
             number(option.usd_per_hour),
             number(option.usd_per_million_tokens(rate)),
             *(number(option.figures.get(f"p99_{name}_ms")) for name in ("ttft", "tpot")),
         )
-    Console(soft_wrap=True).print(grid)
+        for option in options
+    ]
+    grid.show(title, heads, rows, names=3)
     for option in options:
         if option.why:
             click.echo(f"{option.device}, TP {option.tensor_parallel_size}: {option.why}")

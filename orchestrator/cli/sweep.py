@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -10,12 +9,12 @@ import click
 from ..errors import InputError
 from ..scenario.loading import parse_overrides
 from ..sweep.page import describe, number, render
+from ..sweep.places import ClusterFailure
 from ..sweep.schema import load, of_axes
 from ..sweep.study import Study
 from ..sweep.table import Table
+from . import computing, grid
 from .progress import counting_bar
-
-WORKERS = min(os.cpu_count() or 1, 8)
 
 
 @click.command("sweep")
@@ -23,13 +22,7 @@ WORKERS = min(os.cpu_count() or 1, 8)
 @click.option("--axis", "axes", multiple=True, metavar="PATH=V,V,...", help="An axis; FILE is then a scenario.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field in every point.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: out/FILE].")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=WORKERS,
-    show_default=True,
-    help="Processes; the table is the same.",
-)
+@computing.somewhere
 @click.option("--json", "as_json", is_flag=True, help="Print the whole table as JSON.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
@@ -38,6 +31,8 @@ def command(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int,
+    cluster: str | None,
+    certs: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -64,18 +59,11 @@ def command(
     output = output or Path("out") / path.stem
     sweep = of_axes(file, axes) if axes else load(path)
     sweep = sweep.model_copy(update={"set": {**sweep.set, **parse_overrides(overrides)}})
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(str(output), "results", None, f"cannot be written: {error}") from None
+    _make(output)
     with counting_bar("points", quiet or as_json) as tell:
-        study = Study(sweep, Path() if axes else path.parent, output, workers, tell)
-        try:
-            table = study.run()
-        except KeyboardInterrupt:
-            _write(study.table(), output)
-            click.echo(f"metronome: interrupted; {study.computed + study.kept} points are in {output}", err=True)
-            raise
+        places = computing.cluster_at(cluster, certs)
+        study = Study(sweep, Path() if axes else path.parent, output, workers, tell, places)
+        table = _computed(study, output)
     _write(table, output)
     for text in () if quiet else study.warnings:
         click.echo(f"warning: {text}", err=True)
@@ -86,6 +74,24 @@ def command(
         click.echo(f"{study.computed} points computed, {study.kept} were there; results in {output}")
 
 
+def _make(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(str(output), "results", None, f"cannot be written: {error}") from None
+
+
+def _computed(study: Study, output: Path) -> Table:
+    """Whoever ends it early finds the table of what was computed."""
+    try:
+        return study.run()
+    except (KeyboardInterrupt, ClusterFailure) as error:
+        _write(study.table(), output)
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended early"
+        click.echo(f"metronome: {ended}; {study.computed + study.kept} points are in {output}", err=True)
+        raise
+
+
 def _write(table: Table, output: Path) -> None:
     (output / "sweep.csv").write_text(table.as_csv())
     (output / "sweep.json").write_text(table.as_json())
@@ -94,13 +100,9 @@ def _write(table: Table, output: Path) -> None:
 
 def _show(table: Table) -> None:
     """The front, and how many there are beside it."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid("point", *table.columns(), title=f"{table.sweep.scenario}: what nothing beats")
-    for row in table.front:
-        grid.add_row(describe(row), *(number(row["figures"].get(name)) for name in table.columns()))
-    Console(soft_wrap=True).print(grid)
+    names = table.columns()
+    rows = [(describe(row), *(number(row["figures"].get(name)) for name in names)) for row in table.front]
+    grid.show(f"{table.sweep.scenario}: what nothing beats", ("point", *names), rows, names=0)
     bad = [row for row in table.rows if row["status"] != "complete"]
     beyond = sum(not row["within"] for row in table.rows if row["status"] == "complete")
     click.echo(
