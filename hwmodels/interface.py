@@ -102,9 +102,10 @@ class Operation(NamedTuple):  # a frozen dataclass takes three times as long to 
     after: tuple[int, ...] = ()
 
 
-#: kind -> names of the numbers in ``Operation.values``. ``attention`` is followed by one pair
-#: (new tokens, tokens already in the KV cache) for every prompt in the batch; ``train`` by one pair
-#: (gap before it in ps, bytes) for each of its operations, which are done one after another ``repeat`` times.
+#: kind -> names of the numbers in ``Operation.values``. ``attention`` is followed by one pair (new tokens, tokens
+#: already in the KV cache) for every prompt in the batch; ``train`` by one pair (gap before it in ps, bytes) for each
+#: of its operations, which are done one after another ``repeat`` times. A ``slowdown`` takes no time: a byte over its
+#: links takes ``millionths`` / 10^6 times as long (0: it does not move) until its template's next one.
 OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("m",),
     "norm": ("tokens",),
@@ -125,21 +126,22 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "all_to_all": ("bytes",),
     "broadcast": ("bytes",),
     "train": ("repeat",),
+    "slowdown": ("millionths",),
 }
 
 PAIRED: Mapping[str, str] = {"attention": "new tokens, cached tokens", "train": "gap, bytes"}
 
-#: kind -> attributes a template of that kind always carries. Sizes in elements, dtypes by their
-#: short names (bf16, fp8, ...). ``width`` is elements moved per token. Collective bytes are the
-#: size of the full vector (all_reduce, reduce_scatter), of one rank's shard (all_gather) or of all
-#: that one rank sends, its own part included (all_to_all). ``ranks`` names the devices in rank order,
-#: comma-separated: ``n0.0,n0.1`` (of a send: source, target, source, target, ..., all at once);
-#: ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how many kernels a ``moe``
-#: chooses its experts (else one). A ``state`` is ``heads`` x ``head_size`` x ``depth`` numbers a sequence, and the last
-#: inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's operations, declared before it,
-#: comma-separated. A model that does not do ``train`` is never sent one. A ``move`` is the memory's part of an
-#: accelerator's operation: what that reads and writes, side by side, in a ``pattern`` of `Pattern`; a memory that does
-#: not do it is asked for a read, then a write. What else there may be: `base.ALTERATIONS`.
+#: kind -> attributes a template of that kind always carries. Sizes in elements, dtypes by their short names (bf16,
+#: fp8, ...). ``width`` is elements moved per token. Collective bytes are the size of the full vector (all_reduce,
+#: reduce_scatter), of one rank's shard (all_gather) or of all that one rank sends, its own part included (all_to_all).
+#: ``ranks`` names the devices in rank order, comma-separated: ``n0.0,n0.1`` (of a send: source, target, source,
+#: target, ..., all at once); ``owner`` may say whose traffic it is, for reports. ``routing_kernels`` may say in how
+#: many kernels a ``moe`` chooses its experts (else one). A ``state`` is ``heads`` x ``head_size`` x ``depth`` numbers
+#: a sequence, and the last inputs of a convolution ``conv_width`` wide. ``of`` names the templates of a train's
+#: operations, declared before it, comma-separated. A model that does not do ``train`` or ``slowdown`` is never sent
+#: one; ``links`` of the latter are names of the model's own, with * for any part. A ``move`` is the memory's part of
+#: an accelerator's operation: what that reads and writes, side by side, in a ``pattern`` of `Pattern`; a memory that
+#: does not do it is asked for a read, then a write. What else there may be: `base.ALTERATIONS`.
 OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "gemm": ("n", "k", "dtype"),
     "norm": ("width", "dtype"),
@@ -153,13 +155,11 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "write": (),
     "copy": (),
     "move": ("pattern",),
-    "send": ("participants", "ranks"),
-    "all_reduce": ("participants", "ranks"),
-    "all_gather": ("participants", "ranks"),
-    "reduce_scatter": ("participants", "ranks"),
-    "all_to_all": ("participants", "ranks"),
-    "broadcast": ("participants", "ranks"),
+    **dict.fromkeys(
+        ("send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"), ("participants", "ranks")
+    ),
     "train": ("of",),
+    "slowdown": ("links",),
 }
 
 DTYPE_BYTES: Mapping[str, float] = {

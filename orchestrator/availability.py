@@ -8,6 +8,8 @@ from typing import Protocol
 
 from .errors import InputError
 from .kernel.loop import Kernel
+from .lowering.quantity import Operands
+from .lowering.work import Templates, Work
 from .placement import UnitPlan
 from .scenario.schema import SELECTION, Instance, Scenario
 from .serving.dispatcher import Dispatcher
@@ -43,6 +45,27 @@ class Availability:
             part.start()
 
 
+def slowdowns(scenario: Scenario, templates: Templates) -> dict[int, Work]:
+    """What makes components slow, by the number of the failure."""
+    found: dict[int, Work] = {}
+    for number, failure in enumerate(scenario.failures):
+        if failure.component is not None:
+            layer = f"failures.{number}"  # a template of its own: each says for itself how slow its links are
+            template = templates.declare("slowdown", layer, {"links": failure.links or "*"})
+            found[number] = Work(failure.component, template, Operands(()), 1, layer)
+    return found
+
+
+def check_slowdowns(scenario: Scenario, slows_links: Callable[[int], bool]) -> None:
+    """Raises InputError for links of a component that has none, or is not told of slowdowns (``slows_links``)."""
+    for number, failure in enumerate(scenario.failures):
+        if failure.component is not None and not slows_links(number):
+            field = "links" if failure.links is not None else "down" if failure.down else ""
+            if field:
+                why = f"{failure.component} can only be slow as a whole (slowdown): its model tells no links apart"
+                raise InputError("scenario", f"failures.{number}.{field}", getattr(failure, field), why)
+
+
 def make(
     scenario: Scenario,
     units: Sequence[UnitPlan],
@@ -50,10 +73,13 @@ def make(
     loops: Sequence[StepLoop],
     kernel: Kernel,
     dispatcher: Dispatcher,
-    slow: Callable[[str, float], None],
+    slow: Callable[[int, float], None],
     hooks: ServingHooks,
 ) -> Availability:
-    """``replicas`` and ``loops`` by unit; ``slow`` makes a component take so many times as long. Raises InputError."""
+    """``replicas`` and ``loops`` by unit; ``slow`` makes the component of a failure take so many times as long.
+
+    Raises InputError.
+    """
     parts: list[Starts] = []
     dispatcher.max_waiting = scenario.router.max_waiting
     reports = None
@@ -64,9 +90,6 @@ def make(
         reports = ReportingRouter(kernel, dispatcher.router, [one for some in replicas for one in some], period)
         dispatcher.router = reports
         parts.append(reports)
-    for failure in scenario.failures:
-        if failure.component is not None:
-            slow(failure.component, 1)  # found before time 0
     if not scenario.failures and not scenario.autoscaling:
         return Availability(None, reports, parts)
     members = _members(scenario, units, replicas, loops)

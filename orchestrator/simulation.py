@@ -161,7 +161,10 @@ class Simulation:
         try:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in routes.values() for route in sends]
-            self.ports = Ports(self.kernel, self.specs, self._stack.enter_context(source.open(self.specs)), works)
+            slow = availability.slowdowns(scenario, templates)
+            links = self._stack.enter_context(source.open(self.specs))
+            self.ports = Ports(self.kernel, self.specs, links, works, slow)
+            availability.check_slowdowns(scenario, self.ports.slows_links)
             self._check_calibration()
             self.recorder = Recorder()
             for instrument in (self.recorder, *instruments):

@@ -185,6 +185,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.availability": (
         *LEAVES,
         "orchestrator.kernel",
+        "orchestrator.lowering",
         "orchestrator.placement",
         "orchestrator.scenario",
         "orchestrator.serving",

@@ -78,6 +78,7 @@ _SIZES: dict[str, Attribute] = {
     "ranks": "n0.0,n0.1,n0.2,n0.3",
     "of": "0,0",
     "pattern": "stream",
+    "links": "*",
 }
 
 
@@ -102,6 +103,8 @@ def operations(subject: Subject, count: int = 12, spacing_ps: int = 500_000) -> 
             values = (8 + i, 4)
         elif template.kind == "train":
             values = (3, 100_000, 4096 * (i + 1), 0, 512)
+        elif template.kind == "slowdown":
+            values = ((1 + i % 3) * 10**6,)
         made.append(Operation(template.id, values, op_id=i, at_ps=i * spacing_ps))
     return made
 
@@ -123,14 +126,18 @@ def _run(session: SessionUnderTest, work: Sequence[Operation], stop: bool = Fals
 
 
 def completes_everything(subject: Subject) -> None:
-    """Every operation is completed once, not before it may start, in no negative time."""
+    """Every operation is completed once, not before it may start, in no negative time; a slowdown at once."""
     work = operations(subject)
     session = subject.open()
     done = _run(session, work)
     session.close()
+    kinds = {template.id: template.kind for template in subject.templates}
     _expect(sorted(c.op_id for c in done) == [o.op_id for o in work], "operations lost, repeated or made up")
     for completion in done:
         at = work[completion.op_id].at_ps
+        if kinds[work[completion.op_id].template] == "slowdown":
+            _expect(completion.start_ps == completion.finish_ps == at, f"slowdown {completion.op_id} took time")
+            continue
         _expect(completion.start_ps >= at, f"operation {completion.op_id} started before {at} ps")
         _expect(completion.finish_ps > completion.start_ps, f"operation {completion.op_id} took no time")
         energy = completion.energy_pj

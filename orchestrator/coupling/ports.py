@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
 from metronome.hwmodels.interface import Feature, Operation, Template, TimePolicy
@@ -22,12 +23,23 @@ from .link import Link
 from .port import AskedPort, SteppedPort, Tally, Usage
 from .sharing import stepped
 
+OPTIONAL = ("train", "slowdown")  # a model that does not do one is never sent it
+MILLION = 10**6
+
 
 class Ports:
-    """Declares every operation to its component; raises InputError for what one cannot do."""
+    """Declares every operation to its component; raises InputError for what one cannot do.
+
+    ``slowdowns`` of components, by a number of the caller's (`slow`).
+    """
 
     def __init__(
-        self, kernel: Kernel, specs: Sequence[ComponentSpec], links: Mapping[str, Link], works: Sequence[Work]
+        self,
+        kernel: Kernel,
+        specs: Sequence[ComponentSpec],
+        links: Mapping[str, Link],
+        works: Sequence[Work],
+        slowdowns: Mapping[int, Work] | None = None,
     ) -> None:
         self._kernel = kernel
         self._links = dict(links)
@@ -38,10 +50,14 @@ class Ports:
         self._users: dict[str, list[tuple[int, str]]] = {}  # of each template
         self._sends: dict[int, Tally] = {}  # of operations that no step has, by template
         self._rank = {spec.name: spec.rank for spec in specs}
+        self._slowdowns = dict(slowdowns or {})
+        self._slowed: dict[int, float] = {}  # times as long, of components that are slow as a whole
         for spec in specs:
             kinds = links[spec.name].description.op_kinds
-            mine = [w for w in works if w.component == spec.name and (w.template.kind != "train" or "train" in kinds)]
-            self._open(spec, mine)
+            mine = [w for w in (*works, *self._slowdowns.values()) if w.component == spec.name]
+            self._open(spec, [w for w in mine if w.template.kind not in OPTIONAL or w.template.kind in kinds])
+        for number, work in self._slowdowns.items():
+            self._check_slowdown(number, work.component)
 
     def _open(self, spec: ComponentSpec, works: Sequence[Work]) -> None:
         link = self._links[spec.name]
@@ -65,17 +81,30 @@ class Ports:
             return self._stepped[work.component]
         return self._asked[work.component]
 
-    def slow(self, component: str, times: float) -> None:
-        """From now on its operations take so many times as long as it says. Raises InputError for one that is not
-        there, or shares the clock: what it has begun is its own business."""
+    def _check_slowdown(self, number: int, component: str) -> None:
+        where = f"failures.{number}.component"
         if component not in self._links:
             hint = did_you_mean(component, self._links)
-            raise InputError("scenario", "failures", component, f"{hint}components: {', '.join(self._links)}")
-        if component in self._stepped:
-            raise InputError(
-                "scenario", "failures", component, "cannot be slowed down: it shares the clock with others in this run"
-            )
-        self._asked[component].slowdown = times
+            raise InputError("scenario", where, component, f"{hint}components: {', '.join(self._links)}")
+        if component in self._stepped and not self.slows_links(number):
+            what = f"shares the clock with others in this run, and its model {self._links[component].description.name}"
+            raise InputError("scenario", where, component, f"cannot be slowed down: it {what} does no slowdown")
+
+    def slows_links(self, number: int) -> bool:
+        """Whether the component sees to that slowdown itself; else its operations take so much longer, as a whole."""
+        return "slowdown" in self._links[self._slowdowns[number].component].description.op_kinds
+
+    def slow(self, number: int, times: float) -> None:
+        """From now on that slowdown is of so many times as long; 1: it is over, infinite: nothing moves."""
+        work = self._slowdowns[number]
+        if self.slows_links(number):
+            if self.is_shared(work):  # else nobody uses what gets slow
+                millionths = round(MILLION * times) if times < inf else 0
+                self._stepped[work.component].submit(work, (millionths,), _in_force)
+            return
+        self._slowed[number] = times
+        mine = [other for other, each in self._slowdowns.items() if each.component == work.component]
+        self._asked[work.component].slowdown = max(self._slowed.get(other, 1) for other in mine)
 
     def is_shared(self, work: Work) -> bool:
         """Whether it shares the clock with others; False also for a kind that its component does not do."""
@@ -180,3 +209,7 @@ class Ports:
             # A session with a clock has also counted what was asked ahead and never needed: ask a fresh one.
             return self._another(name).statistics(uses)
         return self._asked[name].link.statistics(uses)
+
+
+def _in_force(energy_pj: int) -> None:
+    """A slowdown takes no time, and nobody waits for it."""

@@ -76,7 +76,7 @@ def write_trace(recording: Recording, path: Path) -> None:
     Raises InputError, DivergenceError.
     """
     from ..instruments.perfetto import Trace, Watcher
-    from ..power.energy import static_watts
+    from ..power.energy import static_steps, static_watts
 
     tape = ReplayTape(recording.journal)
     with (
@@ -88,6 +88,8 @@ def write_trace(recording: Recording, path: Path) -> None:
         simulation.instruments.add(watcher)
         replay(simulation, recording.journal, tape)
         watcher.finish(simulation.kernel.now_ps)
+        for since_ps, watts in static_steps(recording.scenario, simulation.recorder.changes)[1:]:
+            trace.count(since_ps, watts, "W", "power", "static")
 
 
 def check_trace() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..coupling.components import ComponentSpec
 from ..errors import ComponentFailure, RecordingEndsError
 from ..instruments.recorder import StepLog
-from ..power.energy import static_watts
+from ..power.energy import joules, static_steps, static_watts, watts_by_second
 from ..scenario.loading import digest
 from ..simulation import Simulation
 from ..units import PJ_PER_J, PS_PER_MS, PS_PER_NS, PS_PER_S
@@ -203,7 +203,8 @@ def energy_j(simulation: Simulation) -> float | None:
     if not power_known(simulation):
         return None
     dynamic = sum(sum(log.energy_pj) for log in simulation.recorder.logs) + simulation.mover.energy_pj
-    return dynamic / PJ_PER_J + (static_watts(simulation.scenario) or 0) * simulation.kernel.now_ps / PS_PER_S
+    steps = static_steps(simulation.scenario, simulation.recorder.changes)
+    return dynamic / PJ_PER_J + joules(steps, simulation.kernel.now_ps)
 
 
 def _slo_of(simulation: Simulation) -> dict[str, Slo]:
@@ -275,7 +276,8 @@ def _series(simulation: Simulation) -> Table:
     bins = -(-simulation.kernel.now_ps // PS_PER_S)
     edges = np.arange(1, bins + 1, dtype=np.int64) * PS_PER_S
     columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
-    static = static_watts(simulation.scenario) or 0
+    steps = static_steps(simulation.scenario, simulation.recorder.changes)
+    static = watts_by_second(steps, bins)
     for lanes in simulation.recorder.lanes_of:
         logs = [simulation.recorder.logs[lane] for lane in lanes]
         ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])

@@ -68,9 +68,10 @@ class NodeMemory(Strict):
 
 
 class NodePower(Strict):
-    """Power a node draws whatever it does, accelerators apart."""
+    """Power a node draws whatever it does, accelerators that serve apart."""
 
     base_w: float = Field(default=0, ge=0, description="CPUs, fans and all that is not modelled apart")
+    off_w: float = Field(default=0, ge=0, description="an accelerator whose instance is off: 0, or its standby power")
 
 
 class Node(Strict):

@@ -19,16 +19,19 @@ from typing import Any, NamedTuple
 
 from metronome.orchestrator.scenario.loading import bundled
 
-from .disturb import Disturber, alone, drawn, in_processes, left
+from .disturb import Disturber, alone, attended, drawn, in_processes
+from .document import replace
+from .remains import remains
 from .undisturbed import run
 
 TIMEOUT_S = 4.0
-DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- chaos -->\n", "<!-- /chaos -->\n"
 
 
 class Outcome(NamedTuple):
-    """One disturbed run. ``recovery_s`` of all its recoveries together; ``problem`` is empty where all is well."""
+    """One disturbed run. ``recovery_s`` of all its recoveries together; ``problem`` is empty where all is well.
+
+    ``blow``: the signal; ``needless`` where the component was not spoken to any more, ``missed`` where it had ended.
+    """
 
     scenario: str
     kind: str
@@ -46,17 +49,21 @@ def disturbed(name: str, seed: int, requests: int, known: dict[str, Any]) -> Out
     events = known[name][0]["metronome"]["events"]
     blow = drawn(seed, events, len(kinds))
     disturber, problem, recoveries, recovery_s = Disturber([blow]), "", 0, 0.0
-    try:
-        found = run(scenario, instruments=[disturber])
-        recoveries, recovery_s = sum(found.recoveries.values()), found.recovery_s
-        problem = "" if found.figures == known[name] else "other results than undisturbed"
-    except Exception as error:  # whatever it is, it is told
-        problem = f"{type(error).__name__}: {error}"
+    name_of, kind = list(kinds.items())[blow.rank]
+    with attended() as last:
+        try:
+            found = run(scenario, instruments=[disturber])
+            recoveries, recovery_s = sum(found.recoveries.values()), found.recovery_s
+            problem = "" if found.figures == known[name] else "other results than undisturbed"
+        except Exception as error:  # whatever it is, it is told
+            problem = f"{type(error).__name__}: {error}"
     disturber.end()
-    remains = left()
-    problem = problem or (f"left behind: {', '.join(remains)}" if remains else "")
-    kind = list(kinds.values())[blow.rank]
     struck = blow.number.name if disturber.struck else "missed"
+    if disturber.struck and not recoveries:
+        needed = last[name_of] > disturber.struck[0]
+        problem = problem or ("spoken to after the blow, and not recovered" if needed else "")
+        struck = "needless"
+    problem = problem or ", ".join(remains())
     return Outcome(name, kind, struck, recoveries, recovery_s, problem)
 
 
@@ -98,8 +105,7 @@ def main() -> None:
     said = f"{len(outcomes)} runs of {len(scenarios)} scenarios, {sum(1 for one in outcomes if one.problem)} with a problem"
     print(said)
     if given.write:
-        before, rest = DOCUMENT.read_text().split(BEGIN)
-        DOCUMENT.write_text(f"{before}{BEGIN}{table(outcomes)}\n{said}.\n{END}{rest.split(END)[1]}")
+        replace("chaos", f"{table(outcomes)}\n{said}.\n")
     sys.exit(any(one.problem for one in outcomes))
 
 

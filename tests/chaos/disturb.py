@@ -1,21 +1,26 @@
-"""Killing and freezing the components of a run at seeded moments, and counting what is left of them."""
+"""Killing and freezing the components of a run at seeded moments."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
-import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metronome.orchestrator.coupling.components import specify
-from metronome.orchestrator.coupling.launch import owner
+from metronome.orchestrator.coupling.recovery.link import RecoveringLink
 from metronome.orchestrator.scenario.loading import load, validate
 from metronome.orchestrator.scenario.schema import Scenario
 
+from .remains import mark, marked
+
+#: Tokens of the longest answer, of scenarios where each is hundreds of events like those of the one before.
+LONGEST_ANSWER = {"attention-ffn": 12}
 LONGEST_S = 0.03  # from an event to the blow: it falls while components compute, while they are asked, in between
 
 
@@ -29,11 +34,12 @@ class Blow(NamedTuple):
 
 
 class Disturber:
-    """Instrument that strikes. ``struck`` are the blows that found somebody."""
+    """Instrument that strikes. ``struck``: when (monotonic clock, seconds) each blow that found somebody fell."""
 
     def __init__(self, blows: list[Blow]) -> None:
+        mark()
         self._blows, self._events = sorted(blows), 0
-        self.struck: list[Blow] = []
+        self.struck: list[float] = []
         self._timers: list[threading.Timer] = []
 
     def event(self, event: Any) -> None:
@@ -48,7 +54,7 @@ class Disturber:
         for pid, command in component_processes():
             if f"/{blow.rank}." in command:
                 os.kill(pid, blow.number)
-                self.struck.append(blow)
+                self.struck.append(time.monotonic())
 
     def end(self) -> None:
         for timer in self._timers:
@@ -59,6 +65,8 @@ def in_processes(name: str, requests: int, timeout_s: float) -> tuple[Scenario, 
     """A bundled scenario, shortened, all its components in processes; and their kinds by name, in order."""
     data = load(name, (), None)[0].model_dump(mode="json")
     data["workload"]["num_requests"] = min(requests, data["workload"]["num_requests"] or requests)
+    if name in LONGEST_ANSWER:
+        data["workload"]["output_tokens"] = {"mean": LONGEST_ANSWER[name], "max": LONGEST_ANSWER[name]}
     kinds = {spec.name: spec.kind for spec in specify(validate(data, name), Path())}
     for component in kinds:
         given = data["components"].get(component, {})
@@ -82,19 +90,23 @@ def drawn(seed: int, events: int, components: int) -> Blow:
 
 def component_processes() -> Iterator[tuple[int, str]]:
     """Our own that live: (process id, command line)."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                status = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if "serve-component" in command and int(status[1]) == os.getpid() and status[0] != "Z":
-                yield int(entry.name), command
+    for pid, command in marked():
+        if "serve-component" in command:
+            yield pid, command
 
 
-def left() -> list[str]:
-    """Processes, and folders with sockets, that a run of this process has left."""
-    processes = [f"process {pid}: {command}" for pid, command in component_processes()]
-    folders = sorted(map(str, Path(tempfile.gettempdir()).glob(f"{owner.PREFIX}{owner.mine()}-*")))
-    return processes + folders
+@contextmanager
+def attended() -> Iterator[dict[str, float]]:
+    """When each component was last spoken to (monotonic clock, seconds), by name: filled while this lasts."""
+    last: dict[str, float] = {}
+    spoken_to = RecoveringLink._recovering
+
+    def noted(self: RecoveringLink, *arguments: Any, **options: Any) -> Any:
+        last[self.name] = time.monotonic()
+        return spoken_to(self, *arguments, **options)
+
+    RecoveringLink._recovering = noted  # type: ignore[method-assign]
+    try:
+        yield last
+    finally:
+        RecoveringLink._recovering = spoken_to  # type: ignore[method-assign]

@@ -12,7 +12,8 @@ from metronome.hwmodels.interface import MAX_PS, ConfigError, LateOperation, Ope
 from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
 
 from .__main__ import disturbed
-from .disturb import drawn, left
+from .disturb import drawn
+from .remains import remains
 
 #: Seeds whose blows are struck at each kind of component, kills and freezes.
 SHORT = {"pim-attention": range(2), "shared-uplink": range(1), "prefill-decode": range(1)}
@@ -30,7 +31,7 @@ def test_blows_are_drawn_from_their_seed():
     assert {blow.rank for blow in blows} == {0, 1, 2, 3}
     assert {blow.number for blow in blows} == {signal.SIGKILL, signal.SIGSTOP}
     assert max(blow.event for blow in blows) > 900 and min(blow.event for blow in blows) < 100
-    assert left() == []
+    assert remains() == []
 
 
 # The wrapper ------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any
 from ...interface import PS_PER_S
 from .shapes import Shape
 from .sharing import fair_rates
+from .slow import MILLION, NEVER, Slow, what_is_left
 from .trains import Leg, Train, duration_ps
 
 
@@ -36,11 +37,13 @@ class OperationFlows:
 
 
 class Flows:
-    """Everything in progress; ``capacity`` of each link in bytes/s."""
+    """Everything in progress; ``capacity`` of each link in bytes/s, when it is not slow."""
 
     def __init__(self, capacity: Sequence[float]) -> None:
-        self._capacity = capacity
-        self.arriving: list[tuple[int, int, Leg | Train]] = []  # by (time, operation)
+        self._full, self._capacity = capacity, capacity
+        self._slowed: frozenset[int] = frozenset()  # links that are not at their full rate
+        self.slows: dict[int, Slow] = {}  # by key
+        self.arriving: list[tuple[int, int, Leg | Train | Slow]] = []  # by (time, operation)
         self.joining: list[OperationFlows] = []  # by (join time, operation)
         self.moving: dict[int, OperationFlows] = {}
         self.alone: dict[int, Train] = {}
@@ -48,7 +51,7 @@ class Flows:
         self._on: dict[int, set[int]] = {}  # link -> who moves over it
         self._trains_on: dict[int, set[int]] = {}  # link -> which trains use it
 
-    def add(self, op_id: int, at_ps: int, what: Leg | Train) -> None:
+    def add(self, op_id: int, at_ps: int, what: Leg | Train | Slow) -> None:
         """An operation that begins at ``at_ps``."""
         insort(self.arriving, (at_ps, op_id, what), key=lambda entry: entry[:2])
 
@@ -63,7 +66,8 @@ class Flows:
 
     def clone(self) -> Flows:
         """A copy that can be played on without touching this one."""
-        twin = Flows(self._capacity)
+        twin = Flows(self._full)
+        twin._capacity, twin._slowed, twin.slows = self._capacity, self._slowed, dict(self.slows)
         twin.trains = {op_id: train.twin() for op_id, train in self.trains.items()}
         twin.alone = {op_id: twin.trains[op_id] for op_id in self.alone}
         twin.arriving = [
@@ -97,7 +101,7 @@ class Flows:
             if end is not None and flows.join_ps > end:
                 break
             if flows.train is None and self._meets_nobody(flows):
-                finish = flows.join_ps + duration_ps(flows.left, flows.cap)
+                finish = flows.join_ps + duration_ps(flows.left, flows.cap)  # all its links are at their full rate
                 end = finish if end is None else min(end, finish)
             else:
                 unsure = flows.join_ps if unsure is None else min(unsure, flows.join_ps)
@@ -106,7 +110,7 @@ class Flows:
 
     def _meets_nobody(self, flows: OperationFlows) -> bool:
         links = flows.shape.weights.keys()
-        if not links.isdisjoint(self._on) or not links.isdisjoint(self._trains_on):
+        if not (links.isdisjoint(self._on) and links.isdisjoint(self._trains_on) and links.isdisjoint(self._slowed)):
             return False
         return all(links.isdisjoint(other.shape.weights) for other in self.joining if other is not flows)
 
@@ -155,8 +159,28 @@ class Flows:
             self._share(touched, when)
         while self.arriving and self.arriving[0][0] <= when:
             at_ps, op_id, what = self.arriving.pop(0)
-            self._begin(op_id, at_ps, what)
+            if isinstance(what, Slow):
+                self._slow(what, when)
+                done.append(op_id)
+            else:
+                self._begin(op_id, at_ps, what)
         return sorted(done)
+
+    def _slow(self, slow: Slow, when: int) -> None:
+        """From now on; whoever moves over those links has another rate."""
+        self.slows[slow.key] = slow
+        self._hold()
+        touched = {op_id for link in slow.links for op_id in self._on.get(link, ())}
+        for op_id in [op_id for op_id, train in self.alone.items() if not train.links.isdisjoint(slow.links)]:
+            touched |= self._play_out(self.alone.pop(op_id), when)
+        if touched:
+            self._share(touched, when)
+
+    def _hold(self) -> None:
+        """What is slow is so; only what is not at its full rate is kept."""
+        self.slows = {key: slow for key, slow in self.slows.items() if slow.millionths != MILLION}
+        self._slowed = frozenset[int]().union(*(slow.links for slow in self.slows.values()))
+        self._capacity = what_is_left(self._full, self.slows.values()) if self.slows else self._full
 
     def _wait(self, flows: OperationFlows) -> None:
         insort(self.joining, flows, key=lambda b: (b.join_ps, b.op_id))
@@ -201,6 +225,8 @@ class Flows:
 
     def _nobody_near(self, train: Train) -> bool:
         on, trains_on = self._on, self._trains_on
+        if not train.links.isdisjoint(self._slowed):
+            return False
         for link in train.links:
             if on.get(link) or len(trains_on[link]) > 1:
                 return False
@@ -239,14 +265,14 @@ class Flows:
         for flows in group:
             flows.left -= flows.rate * (when - flows.since_ps) / PS_PER_S
             flows.since_ps = when
-        if len(group) == 1:
+        if len(group) == 1 and self._slowed.isdisjoint(group[0].shape.weights):
             group[0].rate = group[0].cap
         else:
             rates = fair_rates([b.shape.weights for b in group], [b.cap for b in group], self._capacity)
             for flows, rate in zip(group, rates, strict=True):
                 flows.rate = rate
         for flows in group:
-            flows.finish_ps = when + duration_ps(flows.left, flows.rate)
+            flows.finish_ps = min(when + duration_ps(flows.left, flows.rate), NEVER)
 
     # Saving and restoring -------------------------------------------------------------------------
 
@@ -255,6 +281,7 @@ class Flows:
             return [b.op_id, b.join_ps, b.left, b.rate, b.since_ps, b.finish_ps]
 
         return {
+            "slowed": [[slow.key, slow.millionths] for slow in self.slows.values()],
             "arriving": [[at_ps, op_id] for at_ps, op_id, _ in self.arriving],
             "joining": [row(b) for b in self.joining],
             "moving": [row(b) for b in self.moving.values()],
@@ -263,11 +290,21 @@ class Flows:
             ],
         }
 
-    def restore(self, state: dict[str, Any], legs: Mapping[int, Sequence[Leg]], repeats: Mapping[int, int]) -> None:
-        """``legs`` of every operation in progress, and how often trains repeat theirs."""
+    def restore(
+        self,
+        state: dict[str, Any],
+        legs: Mapping[int, Sequence[Leg]],
+        repeats: Mapping[int, int],
+        coming: Mapping[int, Slow],
+        links: Mapping[int, frozenset[int]],
+    ) -> None:
+        """``legs`` of every operation in progress, how often trains repeat theirs; what will slow down links by its
+        operation, and the ``links`` of what does by its key."""
+        self.slows = {key: Slow(key, links[key], millionths) for key, millionths in state["slowed"]}
+        self._hold()
         for at_ps, op_id in state["arriving"]:
             repeat = repeats.get(op_id)
-            what = Train(op_id, at_ps, legs[op_id], repeat) if repeat else legs[op_id][0]
+            what = Train(op_id, at_ps, legs[op_id], repeat) if repeat else coming.get(op_id) or legs[op_id][0]
             self.arriving.append((at_ps, op_id, what))
         for op_id, at_ps, leg, since_ps, finish_ps, alone in state["trains"]:
             train = self.trains[op_id] = Train(op_id, at_ps, legs[op_id], repeats[op_id])

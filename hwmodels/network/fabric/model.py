@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ...base import Model
 from ...interface import (
+    MAX_PS,
     PS_PER_S,
     Advanced,
     BadOperation,
@@ -32,9 +35,11 @@ from ..ranks import ranks_of
 from .config import FabricConfig
 from .flows import Flows
 from .shapes import Shape, Topology
+from .slow import MILLION, NEVER, Slow
 from .trains import Leg, Train
 
 BUSIEST = 20  # links named in the statistics
+NAMED = 12  # links named where one is not found
 REMEMBERED = 100_000  # legs worked out, for when they come again
 
 
@@ -64,7 +69,9 @@ class Fabric(Model[FabricConfig]):
         kind="network",
         version="1",
         time_policy=TimePolicy.CONSERVATIVE,
-        op_kinds=frozenset({"send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "train"}),
+        op_kinds=frozenset(
+            {"send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "train", "slowdown"}
+        ),
         features=frozenset({Feature.SNAPSHOT, Feature.INSPECT, Feature.RESOURCES, Feature.ACCOUNTS}),
         max_batch_ops=500,  # each event looks at everything in progress
         summary="links and switches shared max-min fairly; collectives by algorithm; catalog interconnects",
@@ -83,6 +90,7 @@ class Fabric(Model[FabricConfig]):
         self._future: Future | None = None
         self._open: dict[int, Open] = {}
         self._members: dict[int, list[int]] = {}  # of trains
+        self._slowable: dict[int, frozenset[int]] = {}  # links of a slowdown
         self._legs: dict[tuple[int, int, int], Leg] = {}  # (template, size, gap) -> what that is
         self._carried: dict[tuple[int, int], int] = {}  # (template, which of its shapes) -> bytes asked for
 
@@ -94,12 +102,25 @@ class Fabric(Model[FabricConfig]):
             if not set(self._members[template.id]) <= self._shapes.keys():
                 raise UnsupportedOperation("fabric", template, "is made of templates not declared before it")
             return
+        if template.kind == "slowdown":
+            self._slowable[template.id] = self._links_called(template)
+            return
         ranks = ranks_of("fabric", template, self._graph.index, self.config.group_names())
         try:
             wanted = str(template.attributes.get("algorithm") or self.config.algorithms.get(template.kind, ""))
             self._shapes[template.id] = self._network.shapes(template.kind, ranks, wanted)
         except ValueError as error:
             raise UnsupportedOperation("fabric", template, str(error)) from None
+
+    def _links_called(self, template: Template) -> frozenset[int]:
+        pattern, names = str(template.attributes["links"]), [link.name for link in self._graph.links]
+        found = frozenset(number for number, name in enumerate(names) if fnmatchcase(name, pattern))
+        if not found:
+            near = get_close_matches(pattern, names, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            some = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            raise UnsupportedOperation("fabric", template, f"no link is called {pattern!r}; {hint}there are {some}")
+        return found
 
     def resources(self) -> Mapping[int, frozenset[int]]:
         """template -> numbers of the links it may cross: those that share none never meet."""
@@ -109,7 +130,7 @@ class Fabric(Model[FabricConfig]):
         }
         for train, members in self._members.items():
             found[train] = frozenset().union(*(found[member] for member in members))
-        return found
+        return found | self._slowable
 
     # The clock ----------------------------------------------------------------------------------
 
@@ -131,7 +152,8 @@ class Fabric(Model[FabricConfig]):
             if stop_at_first_completion:
                 reached = end
         self._now_ps = max(self._now_ps, reached)
-        return Advanced(self._now_ps, tuple(done), self._next_end())
+        end = self._next_end()
+        return Advanced(self._now_ps, tuple(done), None if end is None else min(end, MAX_PS))
 
     def _next_end(self) -> int | None:
         """When the next operation ends if nothing new comes: plain to see, or played out on a copy."""
@@ -140,14 +162,14 @@ class Fabric(Model[FabricConfig]):
         return self._future.end_ps
 
     def _foresee(self) -> Future:
-        end = self._flows.sure_end_ps()
+        end = self._flows.sure_end_ps()  # `NEVER`, as below, if all that is left has to wait for a link that is down
         if end is not None:
             return Future(self._flows, end, None)
         twin = self._flows.clone()
         while True:
             when = twin.next_ps()
-            if when is None:
-                return Future(twin, None, None)
+            if when is None or when >= NEVER:
+                return Future(self._flows, when, None)
             ended = twin.at(when)
             if ended:
                 return Future(twin, when, ended)
@@ -191,11 +213,21 @@ class Fabric(Model[FabricConfig]):
             for leg, (member, _, size) in zip(legs, pairs, strict=True):
                 self._carry(self._carried, member, leg.shape, size * repeat)
             self._flows.add(operation.op_id, operation.at_ps, Train(operation.op_id, operation.at_ps, legs, repeat))
+        elif template.kind == "slowdown":
+            self._flows.add(operation.op_id, operation.at_ps, self._slow(operation))
         else:
             leg, size = self._leg(template.id, operation.values[0]), operation.values[0]
             self._carry(self._carried, template.id, leg.shape, size)
             self._flows.add(operation.op_id, operation.at_ps, leg)
         self._open[operation.op_id] = Open(operation, self._energy_pj(template, operation.values))
+
+    def _slow(self, operation: Operation) -> Slow:
+        (millionths,) = operation.values
+        if 0 < millionths < MILLION:
+            raise BadOperation(
+                f"operation {operation.op_id} (slowdown) makes links quicker than ever: {millionths} / 10^6"
+            )
+        return Slow(operation.template, self._slowable[operation.template], millionths)
 
     def _carry(self, carried: dict[tuple[int, int], int], template: int, shape: Shape, size: int) -> None:
         """Count bytes: a figure a template and algorithm, however long the run."""
@@ -223,6 +255,8 @@ class Fabric(Model[FabricConfig]):
 
     def _parts(self, template: Template, values: tuple[int, ...]) -> list[tuple[int, int, int]]:
         """(template, size, times) of the plain operations in one."""
+        if template.kind == "slowdown":
+            return []
         if template.kind != "train":
             return [(template.id, values[0], 1)]
         repeat, legs = self._laps(template, values)
@@ -298,7 +332,11 @@ class Fabric(Model[FabricConfig]):
             "joining": {str(b.op_id): b.join_ps for b in self._flows.joining},
             "moving": moving,
             "trains": {str(t.op_id): {"leg": t.leg, "of": t.total} for t in self._flows.trains.values()},
+            "slowed": {self._slow_name(slow): slow.millionths / MILLION for slow in self._flows.slows.values()},
         }
+
+    def _slow_name(self, slow: Slow) -> str:
+        return str(self.templates[slow.key].attributes["links"])
 
     def snapshot(self) -> dict[str, Any]:
         self._catch_up()
@@ -315,14 +353,17 @@ class Fabric(Model[FabricConfig]):
         self._open = {}
         legs: dict[int, tuple[Leg, ...]] = {}
         repeats: dict[int, int] = {}
+        coming: dict[int, Slow] = {}
         for op_id, template, values, at_ps, energy in state["open"]:
             operation = Operation(template, tuple(values), op_id, at_ps)
             self._open[op_id] = Open(operation, energy)
             declared = self.templates[template]
-            if declared.kind == "train":
+            if declared.kind == "slowdown":
+                coming[op_id] = self._slow(operation)
+            elif declared.kind == "train":
                 repeats[op_id], pairs = self._laps(declared, operation.values)
                 legs[op_id] = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
             else:
                 legs[op_id] = (self._leg(template, operation.values[0]),)
         self._flows, self._future = Flows(self._capacity), None
-        self._flows.restore(state["flows"], legs, repeats)
+        self._flows.restore(state["flows"], legs, repeats, coming, self._slowable)

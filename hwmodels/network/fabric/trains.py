@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from ...interface import PS_PER_S
 from .shapes import Shape
+from .slow import NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,11 @@ class Leg:
 
 
 def duration_ps(size: float, rate: float) -> int:
-    return round(max(size, 0.0) / rate * PS_PER_S)
+    """At most `NEVER`, which it is for bytes that do not move."""
+    if size <= 0:
+        return 0
+    seconds = size / rate if rate else inf
+    return round(seconds * PS_PER_S) if seconds < NEVER / PS_PER_S else NEVER
 
 
 class Train:

@@ -35,7 +35,8 @@ class SessionLog:
 
     def __init__(self, description: Description) -> None:
         self.clocked = description.time_policy in CLOCKED
-        self._forgets = description.memoryless and Feature.ACCOUNTS not in description.features
+        slow = "slowdown" in description.op_kinds  # which stays when it owes nothing
+        self._forgets = description.memoryless and not slow and Feature.ACCOUNTS not in description.features
         self._snapshots = Feature.SNAPSHOT in description.features
         self.templates: Sequence[Template] | None = None  # None: not declared yet
         self.resources: Mapping[int, frozenset[int]] | None = None

@@ -51,7 +51,7 @@ class SurrogateLink(WrappedLink):
                 f"{given.name} {what}: its answers are no function of the operation alone",
             )
         self._description = replace(
-            given, time_policy=TimePolicy.ORACLE, features=frozenset(), op_kinds=given.op_kinds - {"train"}
+            given, time_policy=TimePolicy.ORACLE, features=frozenset(), op_kinds=given.op_kinds - {"train", "slowdown"}
         )
         self._store = Store(identity)
         self._oracle = oracle(link)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,12 +28,13 @@ class Failing:
 
 
 class Failures:
-    """Makes them happen. ``slow`` (a component, times as long; 1 = as ever) is told of those that are slow."""
+    """Makes them happen. ``slow`` is told who is slow: a failure's number, times as long (1: as ever)."""
 
     def __init__(
-        self, kernel: Kernel, fleet: Fleet, failing: Sequence[Failing], slow: Callable[[str, float], None]
+        self, kernel: Kernel, fleet: Fleet, failing: Sequence[Failing], slow: Callable[[int, float], None]
     ) -> None:
         self._kernel, self._fleet, self._failing, self._slow = kernel, fleet, failing, slow
+        self._lasting: Counter[int] = Counter()  # slownesses that have begun and not ended, by failure
 
     def start(self) -> None:
         """Everything that is known at time 0."""
@@ -51,7 +53,8 @@ class Failures:
 
     def _fail(self, one: Failing) -> None:
         if one.options.component is not None:
-            self._slow(one.options.component, one.options.slowdown or 1)
+            self._lasting[one.number] += 1
+            self._slow(one.number, one.options.times)
         for member in one.members:
             self._fleet.fail(member)
         due = self._kernel.now_ps + round(one.options.repair_s * PS_PER_S)
@@ -59,7 +62,9 @@ class Failures:
 
     def _repair(self, one: Failing) -> None:
         if one.options.component is not None:
-            self._slow(one.options.component, 1)
+            self._lasting[one.number] -= 1
+            if not self._lasting[one.number]:
+                self._slow(one.number, 1)
         for member in one.members:
             self._fleet.repair(member)
         self._draw(one)

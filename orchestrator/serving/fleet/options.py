@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -24,10 +25,14 @@ class Failure(Strict):
     instance: str | None = Field(default=None, description="one, or with * each of several, on its own")
     accelerator: str | None = Field(default=None, description="e.g. n0[3]: whatever instance it serves")
     node: str | None = Field(default=None, description="all instances with accelerators there; with * each of several")
-    component: str | None = Field(default=None, description="a component that gets slow: `slowdown`")
+    component: str | None = Field(default=None, description="a component that gets slow: `slowdown`, or `down`")
     slowdown: float | None = Field(
         default=None, gt=1, le=1e6, description="operations of `component` take so many times as long"
     )
+    links: str | None = Field(
+        default=None, description="of a network whose model has links: only these, by name, with * for any part"
+    )
+    down: bool = Field(default=False, description="nothing moves over the links until they are repaired")
     repair_s: Seconds = Field(default=0, description="until it is there again")
 
     @property
@@ -41,9 +46,18 @@ class Failure(Strict):
             raise ValueError("give at_s or mtbf_s")
         if sum(what is not None for what in (self.instance, self.accelerator, self.node, self.component)) != 1:
             raise ValueError("give one of instance, accelerator, node, component")
-        if (self.component is None) != (self.slowdown is None):
-            raise ValueError("component and slowdown go together: a component that is gone ends the run")
+        if (self.component is None) != (self.slowdown is None and not self.down):
+            raise ValueError("component and slowdown (or down) go together: a component that is gone ends the run")
+        if self.slowdown is not None and self.down:
+            raise ValueError("give slowdown or down")
+        if self.links is not None and self.component is None:
+            raise ValueError("links are those of a component")
         return self
+
+    @property
+    def times(self) -> float:
+        """How many times as long operations of the component take."""
+        return inf if self.down else self.slowdown or 1.0
 
 
 class StartUp(Strict):
