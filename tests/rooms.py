@@ -35,6 +35,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "hwmodels.network": MODEL,
     "hwmodels.network.fabric": (*MODEL, "hwmodels.network"),
     "hwmodels.pim": MODEL,
+    "hwmodels.wiring": ("hwmodels",),
     # the wire
     "metronome": (  # the front door, and `python -m metronome`
         "orchestrator.api",
@@ -47,7 +48,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario.schema",
     ),
     "component": (),
-    "component.v1": ("hwmodels.interface",),
+    "component.v1": ("hwmodels.interface", "hwmodels.ports"),
     # adapters: hardware and wire, never the orchestrator
     "adapters": (),
     "adapters.host": ("hwmodels.interface", "hwmodels.process", "component.v1"),
