@@ -53,6 +53,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters": (),
     "adapters.host": ("hwmodels.interface", "hwmodels.process", "component.v1"),
     "adapters.conformance": (
+        "hwmodels",
+        "hwmodels.wiring",
         "hwmodels.interface",
         "hwmodels.memory",
         "hwmodels.network",

@@ -35,6 +35,7 @@ class Group:
         self._outward = frozenset(outward)
         self._kinds: list[dict[int, str]] = [{} for _ in members]
         self._at_once = 0
+        self.reached_ps = 0
         self.messages = 0  # requests and completions that have passed
         self.windows = 0
         self.told: Told | None = None
@@ -51,21 +52,25 @@ class Group:
         return own
 
     @property
-    def quiet_ps(self) -> int:
-        """Up to when anything is known to have happened."""
-        return max(place.reached_ps for place in self._places)
-
-    @property
     def next_event_ps(self) -> int | None:
         """Before which nothing is completed, unless something new comes from outside."""
         soonest = min(min(place.next_ps, place.due_ps + 1) for place in self._places)
         return None if soonest >= NEVER else soonest
 
-    def advance(
-        self, grant_ps: int, operations: Sequence[tuple[int, Operation]], stop: bool = False
-    ) -> list[Completion]:
+    def advance(self, grant_ps: int, operations: Sequence[tuple[int, Operation]], stop: bool = False) -> Advanced:
         """Take operations from outside, (member, operation), and go as far as the grant; with ``stop`` to the first
-        completion of one of these. With a grant of `MAX_PS` until all is done. Raises PortFault."""
+        completion of one of these. Raises PortFault, LateOperation."""
+        done = self._go(grant_ps, operations, stop)
+        self.reached_ps = done[0].finish_ps if stop and done else grant_ps
+        return Advanced(self.reached_ps, tuple(done), self.next_event_ps)
+
+    def play(self, operations: Sequence[tuple[int, Operation]]) -> Advanced:
+        """Until nothing is left to happen, which may be after the last completion. Raises PortFault, LateOperation."""
+        done = self._go(MAX_PS, operations, False)
+        self.reached_ps = max(self.reached_ps, *(place.reached_ps for place in self._places))
+        return Advanced(self.reached_ps, tuple(done))
+
+    def _go(self, grant_ps: int, operations: Sequence[tuple[int, Operation]], stop: bool) -> list[Completion]:
         for member, operation in operations:
             self._admit(member, operation)
         done: list[Completion] = []
@@ -84,8 +89,8 @@ class Group:
 
     def _admit(self, member: int, operation: Operation) -> None:
         place = self._places[member]
-        if operation.at_ps < place.reached_ps:
-            raise LateOperation(operation, place.reached_ps)
+        if operation.at_ps < self.reached_ps:
+            raise LateOperation(operation, self.reached_ps)
         kind = self._kinds[member].get(operation.template, "")
         origin = Origin(None, operation.op_id, kind, operation.at_ps, operation.values)
         place.take((operation.at_ps, OUTSIDE, operation.microstep, operation.op_id, operation.template, origin))
@@ -148,8 +153,12 @@ class Group:
     # Answers --------------------------------------------------------------------------------------
 
     def _receive(self, place: Place, limit: int, done: list[Completion]) -> None:
-        before, told = place.next_ps, place.next_id
-        answer = place.member.receive()
+        before, told = place.next_ps, place.first_id
+        try:
+            answer = place.member.receive()
+        except Exception:
+            place.withdraw()
+            raise
         place.check(answer, limit)
         for completion in answer.completions:
             self._complete(place, completion, answer.reached_ps, done)

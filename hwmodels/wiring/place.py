@@ -52,6 +52,7 @@ class Place:
         "back",
         "due",
         "due_ps",
+        "first_id",
         "kinds",
         "lookahead",
         "member",
@@ -73,7 +74,7 @@ class Place:
         self.lookahead = min((wire.latency_ps for wire in self.wires.values()), default=NEVER)
         self.reached_ps = self.asks_ps = self.acted_ps = 0
         self.next_ps = self.due_ps = NEVER
-        self.next_id = 0  # of operations, in its session
+        self.first_id = self.next_id = 0  # of operations in its session: of this window's first, of the next
         self.due: list[Due] = []
         self.back: list[Back] = []
         self.open: dict[int, Origin] = {}  # what it owes, by id in its session
@@ -102,6 +103,7 @@ class Place:
         self.due.sort()
         count = _until(self.due, upto)
         operations, number = [], self.next_id
+        self.first_id = number
         for at, _, _, _, template, origin in self.due[:count]:
             self.open[number] = origin
             operations.append(Operation(template, origin[4], number, at))
@@ -118,6 +120,11 @@ class Place:
             self.used[self.asked.pop(answer[0]).port.name] -= 1
         del self.back[:count]
         return answers
+
+    def withdraw(self) -> None:
+        """The member has refused what it was sent last."""
+        for op_id in range(self.first_id, self.next_id):
+            self.outside -= self.open.pop(op_id).wire is None
 
     def check(self, answer: Advanced, grant_ps: int) -> None:
         """Of time: it must not run back, nor beyond the grant. Raises PortFault."""

@@ -27,17 +27,17 @@ def played(shapes, wires, asked, stop=False):
     group = group_of(shapes, wires)
     work = [(a.reactor, Operation(0, (a.size, a.depth), number, a.at_ps)) for number, a in enumerate(asked)]
     if not stop:
-        done = group.advance(MAX_PS, work)
+        done = group.play(work).completions
         return {c.op_id: (c.start_ps, c.finish_ps) for c in done}, group
     done, left = [], sorted(work, key=lambda one: one[1].at_ps)
     while left or len(done) < len(work):
         at = left[0][1].at_ps if left else MAX_PS
-        found = group.advance(at, [], True)
+        found = group.advance(at, [], True).completions
         done += found
         if not found and left:
             now = [one for one in left if one[1].at_ps == at]
             left = left[len(now) :]
-            done += group.advance(at, now, True)
+            done += group.advance(at, now, True).completions
     return {c.op_id: (c.start_ps, c.finish_ps) for c in done}, group
 
 
@@ -77,5 +77,5 @@ def test_a_group_gives_what_one_clock_gives(wiring, stop):
     assert got == found  # every operation, once: nothing is lost, nothing stands still
     assert all(asked[op].at_ps <= start < end for op, (start, end) in got.items())
     if stop:
-        group.advance(MAX_PS, [])  # what was posted is still on its way
+        group.play([])  # what was posted is still on its way
     assert group.messages == 2 * answered
