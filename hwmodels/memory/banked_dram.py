@@ -17,7 +17,7 @@ from ..interface import ConfigError, Description, Feature, Operation, Pattern, T
 from . import dram_parts
 from .dram_channel import clocks_a_burst
 from .dram_parts import Part
-from .fifo import Fifo
+from .fifo import Fifo, moved, transferred
 
 SHARES = 8  # loads are simulated with so many written shares, and interpolated between
 
@@ -54,7 +54,7 @@ class BankedDram(Fifo[BankedDramConfig]):
 
     def transfer_ps(self, operation: Operation) -> int:
         template, part = self.templates[operation.template], self._part
-        read, written = _moved(template.kind, operation.values)
+        read, written = moved(template.kind, operation.values)
         pattern = self.config.pattern or Pattern(str(template.attributes.get("pattern", "stream")))
         total = read + written
         bursts = -(-total // (part.burst_bytes * part.channels * self.config.count))
@@ -65,17 +65,10 @@ class BankedDram(Fifo[BankedDramConfig]):
 
     def energy_pj(self, operation: Operation) -> int | None:
         energy = self.config.energy_pj_per_bit
-        return None if energy is None else round(sum(operation.values) * 8 * energy)
+        return None if energy is None else round(transferred(self.kind(operation), operation.values) * 8 * energy)
 
     def statistics(self, uses: Any = ()) -> dict[str, Any]:
         return {"part": self.config.part if isinstance(self.config.part, str) else "own", "source": self._part.source}
-
-
-def _moved(kind: str, values: tuple[int, ...]) -> tuple[int, int]:
-    """Bytes read and written."""
-    if kind == "move":
-        return values[0], values[1]
-    return (0 if kind == "write" else values[0]), (0 if kind == "read" else values[0])
 
 
 def _mixed(part: Part, pattern: Pattern, written: float) -> float:

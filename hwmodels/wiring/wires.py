@@ -76,7 +76,7 @@ def resolve(members: Sequence[Member], named: Sequence[tuple[str, str]], first_t
 
 def _known(name: str, names: Sequence[str]) -> str:
     near = get_close_matches(name, names, 1)
-    return f"did you mean {near[0]!r}? " * bool(near) + f"known: {', '.join(names)}"
+    return (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(names)}"
 
 
 def _check_fit(field: str, port: Port, target: Member) -> None:
