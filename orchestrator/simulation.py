@@ -96,20 +96,25 @@ class LiveSource:
 
                 links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
-            memories: dict[str, tuple[ComponentSpec, Link]] = {}
+            behind: dict[str, list[tuple[ComponentSpec, Link]]] = {}
+            if any(spec.wires for spec in specs):
+                from .coupling.wired import behind_wires, wired
+
+                behind = behind_wires(specs, links)
+                links |= wired(specs, links)
             for spec in specs:
-                if spec.name.endswith(HBM):
+                if spec.name.endswith(HBM) and not any(spec in [one for one, _ in found] for found in behind.values()):
                     from .coupling.traffic import TrafficLink
 
                     accelerator = spec.name.removesuffix(HBM) + ".accelerators"
-                    memories[accelerator] = (spec, links[spec.name])
+                    behind[accelerator] = [(spec, links[spec.name])]
                     links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
             for spec in specs:
                 if spec.options.surrogate:
                     from .coupling.surrogate import open_surrogate
 
                     links[spec.name] = stack.enter_context(
-                        closing(open_surrogate(spec, links[spec.name], memories.get(spec.name)))
+                        closing(open_surrogate(spec, links[spec.name], behind.get(spec.name, [])))
                     )
             for spec in specs:
                 if spec.factors:

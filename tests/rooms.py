@@ -146,6 +146,12 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling",
         "orchestrator.scenario",
     ),
+    "orchestrator.coupling.wired": (
+        *LEAVES,
+        "hwmodels",
+        "hwmodels.wiring",
+        "orchestrator.coupling",
+    ),
     "orchestrator.power": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
     "orchestrator.deployment": (
         *LEAVES,
@@ -217,6 +223,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling",
         "orchestrator.coupling.launch",
         "orchestrator.coupling.surrogate",
+        "orchestrator.coupling.wired",
         "orchestrator.instruments",
     ),
     # who reads a run

@@ -13,10 +13,10 @@ NOTHING = Piece(0, 0)
 
 
 class Segment(NamedTuple):
-    """``count`` folds of one kind; of each ``group`` of them the last takes a cycle less (the next begins in it)."""
+    """``folds_in_all`` folds of one kind; the last of each ``group`` takes a cycle less: the next begins in it."""
 
     folds: Iterator[Fold]
-    count: int
+    folds_in_all: int
     group: int
 
 
@@ -30,11 +30,11 @@ class Tile(NamedTuple):
 def tiles(segments: Iterator[Segment], most: int | None) -> Iterator[Tile]:
     """All of them in order, at most ``most`` of each segment one by one."""
     for segment in segments:
-        played = segment.count if most is None else min(most, segment.count)
+        played = segment.folds_in_all if most is None else min(most, segment.folds_in_all)
         for number, fold in enumerate(islice(segment.folds, played), 1):
             yield Tile(fold._replace(cycles=fold.cycles - (number % segment.group == 0)))
-        if played < segment.count:
-            yield Tile(Fold((), 0, NOTHING), segment.count - played)
+        if played < segment.folds_in_all:
+            yield Tile(Fold((), 0, NOTHING), segment.folds_in_all - played)
 
 
 class Play:

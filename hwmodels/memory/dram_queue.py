@@ -56,6 +56,7 @@ class Channel:
         self._coming: deque[tuple[int, Burst]] = deque()
         self._age = 0
         self._now = 0
+        self._passed = -1  # commands of up to then have gone
         self._busy_until = -1  # the last data
         self._refresh_at = self._t.refi
 
@@ -76,12 +77,13 @@ class Channel:
         """Before which no more data will have passed."""
         if not self._coming and not any(self._counts):
             return FAR
-        start = self._now if any(self._counts) else max(self._now, self._coming[0][0])
+        start = self._passed + 1 if any(self._counts) else max(self._passed + 1, self._coming[0][0])
         return start + min(self._t.cl, self._t.cwl) + self._part.burst
 
     def until(self, end: int) -> list[tuple[int, int]]:
         """(when its data has passed, tag) of bursts whose commands go by that clock; nothing more will come before."""
         found: list[tuple[int, int]] = []
+        self._passed = max(self._passed, end)
         while True:
             if not any(self._counts):
                 if not self._coming or self._coming[0][0] > end:

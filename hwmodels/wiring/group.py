@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from ..interface import MAX_PS, Advanced, Completion, LateOperation, Operation, Template
 from ..ports import Request
 from .place import NEVER, OUTSIDE, Due, Origin, Place, PortFault
-from .wires import Member, Wire
+from .wires import Member, Wire, declared
 
 MOST_AT_ONCE = 10_000  # windows in a row that bring nobody forward in time
 
@@ -41,15 +41,13 @@ class Group:
         self.told: Told | None = None
 
     def declared(self, member: int, templates: Sequence[Template]) -> list[Template]:
-        """All that its session is to be told of: templates from outside, and those of the ports wired to it."""
+        """All that a member's session is to be told of, ``templates`` being those from outside."""
+        self.know(member, templates)
+        return declared([wire for _, wire in self._wires], member, templates)
+
+    def know(self, member: int, templates: Sequence[Template]) -> None:
+        """What it may be asked from outside."""
         self._kinds[member] = {template.id: template.kind for template in templates}
-        own = list(templates)
-        for _, wire in self._wires:
-            if wire.target == member:
-                for asked in wire.port.templates:
-                    number = wire.template + asked.id
-                    own.append(Template(number, asked.kind, asked.layer, asked.attributes))
-        return own
 
     @property
     def next_event_ps(self) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
-from ..interface import Advanced, Completion, ConfigError, Description, Operation
+from ..interface import Advanced, Completion, ConfigError, Description, Operation, Template
 from ..ports import Port
 
 
@@ -72,6 +72,16 @@ def resolve(members: Sequence[Member], named: Sequence[tuple[str, str]], first_t
     _check_all_wired(members, wires)
     check_lookahead([member.name for member in members], wires)
     return wires
+
+
+def declared(wires: Sequence[Wire], member: int, templates: Sequence[Template]) -> list[Template]:
+    """All that a member's session is to be told of: ``templates`` from outside, and those of ports wired to it."""
+    found = list(templates)
+    for wire in wires:
+        if wire.target == member:
+            for asked in wire.port.templates:
+                found.append(Template(wire.template + asked.id, asked.kind, asked.layer, asked.attributes))
+    return found
 
 
 def _known(name: str, names: Sequence[str]) -> str:
