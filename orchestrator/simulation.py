@@ -75,6 +75,11 @@ class LiveSource:
     def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
         with ExitStack() as stack:
             links: dict[str, Link] = {}
+            wired_to = {target for spec in specs for _, target in spec.wires}
+            if wired_to:
+                from .coupling.wired import hosted
+
+                specs = hosted(specs)
             by_run: dict[str, list[ComponentSpec]] = {}
             for spec in specs:
                 by_run.setdefault(spec.options.run, []).append(spec)
@@ -103,7 +108,7 @@ class LiveSource:
                 behind = behind_wires(specs, links)
                 links |= wired(specs, links)
             for spec in specs:
-                if spec.name.endswith(HBM) and not any(spec in [one for one, _ in found] for found in behind.values()):
+                if spec.name.endswith(HBM) and spec.name not in wired_to:
                     from .coupling.traffic import TrafficLink
 
                     accelerator = spec.name.removesuffix(HBM) + ".accelerators"

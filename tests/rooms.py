@@ -66,6 +66,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.chaos": MODEL,
     "adapters.command": ADAPTER,
     "adapters.composite": ("hwmodels",),
+    "adapters.island": ("hwmodels", "hwmodels.wiring", "adapters.composite"),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.profiler": ("hwmodels", "hwmodels.network"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),

@@ -22,16 +22,14 @@ from metronome.hwmodels.interface import (
     TimePolicy,
     Use,
 )
-from metronome.hwmodels.wiring.group import Group
+from metronome.hwmodels.wiring.alone import Alone
 from metronome.hwmodels.wiring.place import PortFault
-from metronome.hwmodels.wiring.wires import declared, resolve
 
 from ...errors import ComponentFailure, InputError
 from ..link import Link
 from ..wrapped import WrappedLink
 from .member import LinkMember
 
-FIRST_TEMPLATE = 1 << 24  # above those of any plan; on the wire they have 32 bits
 NOT_ITS = frozenset({Feature.PORTS, Feature.SNAPSHOT, Feature.INSPECT, Feature.RESOURCES, Feature.TRAFFIC})
 
 
@@ -62,8 +60,7 @@ class IslandLink(WrappedLink):
         )
         self._others = [root.again() for root in others]
         self._members = [LinkMember(one) for one in (link, *self._others)]
-        self._group: Group | None = None
-        self._played = 0
+        self._alone: Alone | None = None
 
     @property
     def description(self) -> Description:
@@ -81,48 +78,35 @@ class IslandLink(WrappedLink):
         return found
 
     def declare(self, templates: Sequence[Template]) -> None:
+        def tell(number: int, known: list[Template]) -> None:
+            self._members[number].link.declare(known)
+
         try:
-            # Ports may differ by configuration, in latency and credits; in what they ask for they do not.
-            wires = resolve(self._members, self._named, FIRST_TEMPLATE)
-            for number, member in enumerate(self._members):
-                member.link.declare(declared(wires, number, templates if number == 0 else ()))
-            self._group = Group(self._members, resolve(self._members, self._named, FIRST_TEMPLATE), [0])
+            self._alone = Alone(self._members, self._named, templates, tell)
         except ConfigError as error:
             raise InputError("scenario", error.field, error.value, error.allowed) from None
-        self._group.know(0, templates)
 
     def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
         return Advanced(grant_ps, tuple(map(self._play, operations)))
 
     def _play(self, asked: Operation) -> Completion:
-        group = self._group
-        if group is None:
+        if self._alone is None:
             raise AssertionError("it is asked for what it was told of")
-        began = group.reached_ps
         try:
-            answer = group.play([(0, asked._replace(at_ps=began, microstep=0))])
+            return self._alone.play(asked)
         except PortFault as fault:
             raise ComponentFailure(fault.component, fault.what, f"being asked for operation {asked.op_id}") from None
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), f"being asked for operation {asked.op_id}") from error
-        self._played += 1
-        (done,) = answer.completions
-        took = done.finish_ps - began
-        return Completion(done.op_id, asked.at_ps, asked.at_ps + took, done.provenance, done.energy_pj)
 
     def again(self) -> Link:
         return IslandLink(self._link.again(), self._roots, self._named)
 
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         first, *others = self._members
-        group = self._group
-        inside = {
-            "played": self._played,
-            "messages": group.messages if group else 0,
-            "windows": group.windows if group else 0,
-            "members": {one.name: {"model": one.description.name, **one.link.statistics(())} for one in others},
-        }
-        return {**first.link.statistics(uses), "island": inside}
+        told = {one.name: {"model": one.description.name, **one.link.statistics(())} for one in others}
+        figures = self._alone.figures if self._alone else {}
+        return {**first.link.statistics(uses), "island": {**figures, "members": told}}
 
     def inspect(self) -> dict[str, Any]:
         return self._link.inspect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ...errors import InputError
 from ..components import HBM, ComponentSpec
@@ -56,3 +57,35 @@ def reached(name: str, specs: Mapping[str, ComponentSpec]) -> list[str]:
     for one in found:
         found += [target for _, target in specs[one].wires if target not in found]
     return found
+
+
+def hosted(specs: Sequence[ComponentSpec]) -> list[ComponentSpec]:
+    """The same, but for those with whom others are hosted (`run: island`): these are islands (`adapters.island`).
+
+    Raises InputError.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    guests = {spec.name for spec in specs if spec.options.run == "island"}
+    found = dict(by_name)
+    asked = {target for spec in specs for _, target in spec.wires}
+    for spec in specs:
+        if not spec.wires or spec.name in asked:
+            continue
+        members = [by_name[name] for name in reached(spec.name, by_name)]
+        own = [one.name for one in members[1:] if one.name not in guests]
+        if len(own) == len(members) - 1:
+            continue
+        if own or spec.options.run not in ("inprocess", "process"):
+            odd, run = (own[0], by_name[own[0]].options.run) if own else (spec.name, spec.options.run)
+            why = "all that one asks over wires are hosted with it, or none; it runs inprocess or in a process"
+            raise InputError("scenario", f"components.{odd}.run", run, why)
+        wires = [{"from": f"{one.name}.{port}", "to": target} for one in members for port, target in one.wires]
+        config = {"members": {one.name: {"model": one.model, **one.config} for one in members}, "wires": wires}
+        found[spec.name] = replace(spec, model="island", config=config, wires=())
+        for one in members[1:]:
+            options = one.options.model_copy(update={"run": "inprocess"})
+            found[one.name] = replace(one, options=options, wires=())
+            guests.remove(one.name)
+    if guests:
+        raise InputError("scenario", f"components.{min(guests)}.run", "island", "nothing is wired to it")
+    return list(found.values())
