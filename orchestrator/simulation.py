@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from metronome.hwmodels.interface import Feature
+
 from . import availability
 from .coupling.components import HBM, ComponentSpec, open_local, specify
 from .coupling.executor import Executor
@@ -76,7 +78,7 @@ class LiveSource:
         with ExitStack() as stack:
             links: dict[str, Link] = {}
             wired_to = {target for spec in specs for _, target in spec.wires}
-            if wired_to:
+            if wired_to or any(spec.options.run == "island" for spec in specs):
                 from .coupling.wired import hosted
 
                 specs = hosted(specs)
@@ -102,7 +104,7 @@ class LiveSource:
                 links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
             behind: dict[str, list[tuple[ComponentSpec, Link]]] = {}
-            if any(spec.wires for spec in specs):
+            if any(spec.wires or Feature.PORTS in links[spec.name].description.features for spec in specs):
                 from .coupling.wired import behind_wires, wired
 
                 behind = behind_wires(specs, links)

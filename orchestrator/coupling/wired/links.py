@@ -17,6 +17,10 @@ def behind_wires(
     """Of each component that is asked from outside, those it asks over wires, directly or not. Raises InputError."""
     by_name = {spec.name: spec for spec in specs}
     asked = {target for spec in specs for _, target in spec.wires}
+    for spec in specs:
+        ports = links[spec.name].description.ports
+        if ports and not spec.wires:
+            raise InputError("scenario", "wires", f"{spec.name}.{ports[0].name}", "is wired to nothing")
     found: dict[str, list[tuple[ComponentSpec, Link]]] = {}
     taken: dict[str, str] = {}
     for spec in specs:
