@@ -1,8 +1,7 @@
 """``systolic-mem``: the array of `systolic` with a memory: tiles are loaded and stored at its port ``mem``.
 
-Tiles are double-buffered. While a tile is computed the next one is loaded; what is complete is stored while others are
-computed, two
-stores at a time. An operation is done when all it stored is. Where the memory keeps up, that is the time of the first
+While a tile is computed the next ones are loaded, four or as many as there are buffers for; what is complete is stored
+while others are computed, two stores at a time. An operation is done when all it stored is. Where the memory keeps up, that is the time of the first
 loads, the cycles of `systolic`, the time of the last store, and a picosecond.
 """
 
@@ -49,6 +48,11 @@ class SystolicMemConfig(SystolicConfig):
     port_latency_ns: float = Field(
         default=20, ge=0.001, description="from the array to the memory's controller; a guess"
     )
+    tiles_ahead: int = Field(
+        default=4,
+        gt=0,
+        description="tiles loaded before their turn; 1: double-buffered; 4 as in Jouppi et al., ISCA 2017",
+    )
     request_bytes: int = Field(default=4096, gt=0, description="of a tile are asked for at once, at most")
     outstanding: int = Field(default=256, gt=0, le=MOST_CREDITS, description="requests on their way, at most")
     most_tiles: int | None = Field(
@@ -69,7 +73,7 @@ class SystolicMem(ReactiveModel[SystolicMemConfig]):
         time_policy=TimePolicy.FORWARD_ONLY,
         op_kinds=Systolic.description.op_kinds,
         features=frozenset({Feature.PORTS}),
-        summary="a systolic array that loads and stores its tiles at a port, double-buffered",
+        summary="a systolic array that loads and stores its tiles at a port, ahead of their turn",
         ports=(Port("mem", "memory", (LOAD, STORE), 20 * PS_PER_NS, 256),),
     )
 
@@ -131,15 +135,16 @@ class SystolicMem(ReactiveModel[SystolicMemConfig]):
     # A tile ---------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Ask for what the next tile needs."""
+        """Ask for what the next tiles need, as many of them as may wait."""
         play = self._play
-        tile = play.next()
-        if tile is not None:
-            play.left = sum(self._ask(LOAD, piece, None) for piece in tile.fold.loads)
+        while not play.over and len(play.loading) < self.config.tiles_ahead and (tile := play.next()) is not None:
+            left = [0]
+            play.loading.append((tile, left))
+            left[0] = sum(self._ask(LOAD, piece, left) for piece in tile.fold.loads)
             self._loaded += sum(piece.size for piece in tile.fold.loads)
-            self._compute()
+        self._compute()
 
-    def _ask(self, template: Template, piece: Piece, what: list[int] | None) -> int:
+    def _ask(self, template: Template, piece: Piece, what: list[int]) -> int:
         """In pieces of what may be asked for at once; how many."""
         step = self.config.request_bytes
         for at in range(0, piece.size, step):
@@ -149,11 +154,10 @@ class SystolicMem(ReactiveModel[SystolicMemConfig]):
     def _compute(self) -> None:
         """The tile that is loaded, if the array and a place for what it stores are free."""
         play = self._play
-        if play.loading is None or play.left or play.computing is not None:
+        tile = play.ready
+        if tile is None or (tile.fold.store.size and len(play.stores) >= STORES):
             return
-        if play.loading.fold.store.size and len(play.stores) >= STORES:
-            return
-        tile = play.begin()
+        play.begin()
         self._stalled_ps += play.waited_ps(self.now_ps)
         self.later(play.end_ps(tile, self.now_ps), "computed")
         self._load()
@@ -176,12 +180,9 @@ class SystolicMem(ReactiveModel[SystolicMemConfig]):
 
     def returned(self, what: Any, answer: Completion) -> None:
         play = self._play
-        if what is None:
-            play.left -= 1
-        else:
-            what[0] -= 1
-            while play.stores and not play.stores[0][0]:
-                play.stores.popleft()
+        what[0] -= 1
+        while play.stores and not play.stores[0][0]:
+            play.stores.popleft()
         self._go_on()
 
     def _go_on(self) -> None:

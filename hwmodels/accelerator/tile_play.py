@@ -38,15 +38,14 @@ def tiles(segments: Iterator[Segment], most: int | None) -> Iterator[Tile]:
 
 
 class Play:
-    """One operation. Times are picoseconds; ``left`` is how many requests of the tile being loaded are on their way,
-    ``stores`` the same of each store, in a list of one."""
+    """One operation. Times are picoseconds. ``loading``: tiles in order, each with how many of its requests are on their
+    way; ``stores`` the same of each store, in a list of one."""
 
     def __init__(self, tiles: Iterator[Tile], since_ps: int, cycle_ps: float) -> None:
         self._tiles, self._cycle_ps = tiles, cycle_ps
         self.since_ps = since_ps
-        self.loading: Tile | None = None
+        self.loading: deque[tuple[Tile, list[int]]] = deque()
         self.computing: Tile | None = None
-        self.left = 0
         self.stores: deque[list[int]] = deque()
         self.over = False  # nothing more to load
         self._ends: list[int] = []  # of the tiles of this segment
@@ -54,16 +53,19 @@ class Play:
 
     def next(self) -> Tile | None:
         """The next tile to load, if there is one."""
-        self.loading = next(self._tiles, None)
-        self.over = self.loading is None
-        return self.loading
+        found = next(self._tiles, None)
+        self.over = found is None
+        return found
+
+    @property
+    def ready(self) -> Tile | None:
+        """The tile that can be computed next, if it is loaded and nothing else is computed."""
+        return self.loading[0][0] if self.computing is None and self.loading and not self.loading[0][1][0] else None
 
     def begin(self) -> Tile:
-        """What is loaded is computed from now on."""
-        tile = self.loading
-        if tile is None:
-            raise AssertionError("what is computed has been loaded")
-        self.computing, self.loading = tile, None
+        """It is computed from now on."""
+        tile, _ = self.loading.popleft()
+        self.computing = tile
         return tile
 
     def end_ps(self, tile: Tile, now_ps: int) -> int:
@@ -91,4 +93,4 @@ class Play:
 
     @property
     def done(self) -> bool:
-        return self.over and self.computing is None and not self.stores
+        return self.over and self.computing is None and not self.loading and not self.stores

@@ -31,7 +31,7 @@ from ..interface import (
     check_operation,
 )
 from . import dram_parts
-from .dram_channel import clocks_a_burst
+from .dram_load import clocks_a_burst
 from .dram_parts import Part
 from .dram_requests import Requests
 from .fifo import Fifo, moved, transferred

@@ -1,7 +1,7 @@
-"""Loads and stores at addresses, on all channels of a part: bursts go to each `dram_queue.Channel`.
+"""Loads and stores at addresses, on all channels of a part: bursts go to each `dram_channel.Channel`.
 
 Bursts lie side by side over the channels; within a channel, bank groups change with every burst, then columns, banks
-and rows, as in a stream of `dram_channel`.
+and rows, as in a stream of `dram_load`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from ..interface import Completion, Operation, Provenance
+from .dram_channel import Burst, Channel
 from .dram_parts import Part
-from .dram_queue import FAR, Burst, Channel
 
 
 class _Request:
@@ -26,9 +26,8 @@ class Requests:
     """``count`` parts side by side. Times are picoseconds."""
 
     def __init__(self, part: Part, count: int) -> None:
-        self._part, self._tck = part, part.tck_ps
+        self._part = part
         self.channels = [Channel(part) for _ in range(part.channels * count)]
-        self._starts = [0] * len(self.channels)  # of each channel's present period of work
         self._requests: dict[int, _Request] = {}
         self._done: list[tuple[int, int]] = []  # data that will have passed: at, tag
         self._tag = 0
@@ -42,7 +41,7 @@ class Requests:
         start = address // first
         for number in range(start, start + bursts):
             along, channel = divmod(number, len(self.channels))
-            self._push(channel, operation.at_ps, Burst(*self._place(along), write, tag))
+            self.channels[channel].push(operation.at_ps, Burst(*self._place(along), write, tag))
 
     def _place(self, along: int) -> tuple[int, int]:
         """(bank, row) of a burst of one channel."""
@@ -51,20 +50,11 @@ class Requests:
         row, bank = divmod(column // part.bursts_a_row, part.banks)
         return group * part.banks + bank, row
 
-    def _push(self, number: int, at_ps: int, burst: Burst) -> None:
-        channel = self.channels[number]
-        clock = -(-(at_ps - self._starts[number]) // self._tck)
-        if channel.idle_at(clock):
-            channel.restart()
-            self._starts[number], clock = at_ps, 0
-        channel.push(clock, burst)
-
     def until(self, end_ps: int) -> list[Completion]:
         """Requests whose last data has passed by then; nothing more will come before."""
-        for number, channel in enumerate(self.channels):
-            start = self._starts[number]
-            for done, tag in channel.until((end_ps - start) // self._tck):
-                heappush(self._done, (start + done * self._tck, tag))
+        for channel in self.channels:
+            for done in channel.until(end_ps):
+                heappush(self._done, done)
         found = []
         while self._done and self._done[0][0] <= end_ps:
             at, tag = heappop(self._done)
@@ -80,12 +70,8 @@ class Requests:
         """Before which no request is done."""
         if not self._requests:
             return None
-        soonest = self._done[0][0] if self._done else None
-        for start, channel in zip(self._starts, self.channels, strict=True):
-            at = channel.next_at
-            if at < FAR and (soonest is None or start + at * self._tck < soonest):
-                soonest = start + at * self._tck
-        return soonest
+        soonest = min(channel.next_ps for channel in self.channels)
+        return min(soonest, self._done[0][0]) if self._done else soonest
 
     def figures(self) -> dict[str, int]:
         """Bursts that have passed, and rows that were opened for them."""

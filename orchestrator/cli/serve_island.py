@@ -15,7 +15,7 @@ LEFT_OUT = ("name", "config", "settings")  # of serve-component: the file says t
 @click.command("serve-island")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
-def command(context: click.Context, file: Path, **options: Any) -> None:
+def command(context: click.Context, /, file: Path, **options: Any) -> None:
     """Host the components of FILE together, wired to one another, as one process.
 
     FILE (YAML) has members, a model each with its configuration, and wires, as a scenario has them. The first member is
