@@ -110,6 +110,8 @@ def operations(subject: Subject, count: int = 12, spacing_ps: int = 500_000) -> 
             values = (4, 400 + i, 120 + i, 80, 16, 32)
         elif template.kind == "moe":
             values = (8 + i, 4)
+        elif template.kind in ("load", "store"):
+            values = (3 + 7 * (i % 100), 4096 * i)
         elif template.kind == "train":
             values = (3, 100_000, 4096 * (i + 1), 0, 512)
         made.append(Operation(template.id, values, op_id=i, at_ps=i * spacing_ps))

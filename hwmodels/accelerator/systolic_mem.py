@@ -1,8 +1,8 @@
 """``systolic-mem``: the array of `systolic` with a memory: tiles are loaded and stored at its port ``mem``.
 
 While a tile is computed the next ones are loaded, four or as many as there are buffers for; what is complete is stored
-while others are computed, two stores at a time. An operation is done when all it stored is. Where the memory keeps up, that is the time of the first
-loads, the cycles of `systolic`, the time of the last store, and a picosecond.
+while others are computed, two stores at a time. An operation is done when all it stored is. Where the memory keeps up,
+that is the time of the first loads, the cycles of `systolic`, the time of the last store, and a picosecond.
 """
 
 from __future__ import annotations

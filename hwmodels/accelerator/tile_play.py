@@ -38,8 +38,8 @@ def tiles(segments: Iterator[Segment], most: int | None) -> Iterator[Tile]:
 
 
 class Play:
-    """One operation. Times are picoseconds. ``loading``: tiles in order, each with how many of its requests are on their
-    way; ``stores`` the same of each store, in a list of one."""
+    """One operation. Times are picoseconds. ``loading``: tiles in order, each with how many of its requests are on
+    their way; ``stores`` the same of each store, in a list of one."""
 
     def __init__(self, tiles: Iterator[Tile], since_ps: int, cycle_ps: float) -> None:
         self._tiles, self._cycle_ps = tiles, cycle_ps

@@ -4,7 +4,8 @@ Cycles cannot be counted for the gigabytes of a step. So one channel is simulate
 its rate carries on: a transfer takes the latency of its first burst, its row closed, and the others at that rate, over
 all channels alike. It is one transfer at a time, first come, first served (`Fifo`).
 
-What asks by address (`load`, `store`: components with a port) is done burst by burst, as it comes (`dram_requests`).
+What asks by address (`load`, `store`: components with a port) is done burst by burst, as it comes (`dram_requests`). It
+cannot look ahead then, as what comes may go first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..base import Config
 from ..interface import (
     Advanced,
     Completion,
+    ComponentError,
     ConfigError,
     Description,
     Feature,
@@ -107,6 +109,16 @@ class BankedDram(Fifo[BankedDramConfig]):
             done = requests.until(grant_ps)
         self._now_ps = max(self._now_ps, reached)
         return Advanced(self._now_ps, tuple(done), requests.next_ps)
+
+    def snapshot(self) -> dict[str, Any]:
+        if self._requests is not None:
+            raise ComponentError("banked-dram takes no snapshots where it is asked by address")
+        return super().snapshot()
+
+    def inspect(self) -> dict[str, Any]:
+        if self._requests is not None:
+            return {"now_ps": self._now_ps, "waiting": self._requests.waiting, **self._requests.figures()}
+        return super().inspect()
 
     def transfer_ps(self, operation: Operation) -> int:
         template, part = self.templates[operation.template], self._part

@@ -73,6 +73,11 @@ class Requests:
         soonest = min(channel.next_ps for channel in self.channels)
         return min(soonest, self._done[0][0]) if self._done else soonest
 
+    @property
+    def waiting(self) -> int:
+        """Requests that are not done."""
+        return len(self._requests)
+
     def figures(self) -> dict[str, int]:
         """Bursts that have passed, and rows that were opened for them."""
         return {

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metronome.adapters.conformance import CHECKS
 from metronome.adapters.conformance.sessions import local
-from metronome.hwmodels.interface import Operation, Template, UnsupportedOperation
+from metronome.hwmodels.interface import ComponentError, Feature, Operation, Template, TimePolicy, UnsupportedOperation
 from metronome.hwmodels.memory import dram_parts
 from metronome.hwmodels.memory.banked_dram import BankedDram
 
@@ -116,12 +116,22 @@ def test_cutting_time_changes_nothing(asked, cuts):
 class ByAddress(BankedDram):
     """The same, of what is asked by address alone."""
 
-    description = replace(BankedDram.description, op_kinds=frozenset({"load", "store"}))
+    description = replace(
+        BankedDram.description,
+        op_kinds=frozenset({"load", "store"}),
+        time_policy=TimePolicy.FORWARD_ONLY,
+        features=frozenset({Feature.INSPECT}),
+    )
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_it_keeps_the_contract(check):
     check(local(ByAddress, {"part": "hbm2-2000"}))
+
+
+def test_it_takes_no_snapshots_by_address():
+    with pytest.raises(ComponentError, match="no snapshots"):
+        dram().snapshot()
 
 
 def test_both_ways_in_one_session_are_refused():
