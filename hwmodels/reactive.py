@@ -32,6 +32,7 @@ class ReactiveModel(Model[C]):
         self._wanted: list[Request] = []
         self._asked: dict[int, tuple[str, Any]] = {}  # request -> port, what it is for
         self._free: dict[str, int] = {}  # credits left, by port
+        self._latency: dict[str, int] = {}
         self._held: dict[str, deque[tuple[int, tuple[int, ...], Any]]] = {}  # for want of credits
 
     @abstractmethod
@@ -58,21 +59,18 @@ class ReactiveModel(Model[C]):
         """Have that done at a port, after the port's least latency; as soon as there is a credit for it."""
         if port not in self._free:
             ours = next(one for one in self.description.ports if one.name == port)
-            self._free[port], self._held[port] = ours.credits, deque()
-        self._held[port].append((template, values, what))
-        self._push(port)
+            self._free[port], self._held[port], self._latency[port] = ours.credits, deque(), ours.latency_ps
+        if self._free[port] and not self._held[port]:
+            self._want(port, template, values, what)
+        else:
+            self._held[port].append((template, values, what))
 
-    def _push(self, port: str) -> None:
-        held = self._held[port]
-        if not held or not self._free[port]:
-            return
-        latency = next(one.latency_ps for one in self.description.ports if one.name == port)
-        while held and self._free[port]:
-            template, values, what = held.popleft()
-            self._free[port] -= 1
-            self._asked[self._next_request] = (port, what)
-            self._wanted.append(Request(port, template, values, self._next_request, self.now_ps + latency))
-            self._next_request += 1
+    def _want(self, port: str, template: int, values: tuple[int, ...], what: Any) -> None:
+        self._free[port] -= 1
+        number = self._next_request
+        self._asked[number] = (port, what)
+        self._wanted.append(Request(port, template, values, number, self.now_ps + self._latency[port]))
+        self._next_request = number + 1
 
     def answered(self, completions: Sequence[Completion]) -> None:
         self._back.extend(completions)
@@ -122,7 +120,8 @@ class ReactiveModel(Model[C]):
             port, what = self._asked.pop(answer.op_id)
             self._free[port] += 1
             self.returned(what, answer)
-            self._push(port)
+            if self._held[port] and self._free[port]:
+                self._want(port, *self._held[port].popleft())
         while coming and coming[0].at_ps == now:
             self.started(coming.popleft())
 

@@ -61,7 +61,7 @@ class PortedSession:
         for number, port in enumerate(member.ports, 1):
             other = counterpart(port, latency_ps)
             others.append(LocalMember(f"counterpart at {port.name}", other))
-            wires.append(Wire(0, port, number, FIRST_TEMPLATE * number))
+            wires.append(Wire(0, port, number, FIRST_TEMPLATE * number, number - 1))
         self._group = Group([member, *others], wires, [0])
         self._group.declared(0, templates)
         for number, one in enumerate(others, 1):

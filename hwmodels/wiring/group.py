@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ..interface import MAX_PS, Advanced, Completion, LateOperation, Operation, Template
 from ..ports import Request
-from .place import NEVER, OUTSIDE, Due, Origin, Place, PortFault
+from .place import NEVER, OUTSIDE, Origin, Place, PortFault
 from .wires import Member, Wire, declared
 
 MOST_AT_ONCE = 10_000  # windows in a row that bring nobody forward in time
@@ -29,9 +29,8 @@ class Group:
 
     def __init__(self, members: Sequence[Member], wires: Sequence[Wire], outward: Sequence[int]) -> None:
         self._names = [member.name for member in members]
-        self._wires = [(number, wire) for number, wire in enumerate(wires)]
+        self._wires = list(wires)
         self._places = [Place(member, rank, wires) for rank, member in enumerate(members)]
-        self._numbers = {(wire.source, wire.port.name): number for number, wire in self._wires}
         self._outward = frozenset(outward)
         self._kinds: list[dict[int, str]] = [{} for _ in members]
         self._at_once = 0
@@ -43,7 +42,7 @@ class Group:
     def declared(self, member: int, templates: Sequence[Template]) -> list[Template]:
         """All that a member's session is to be told of, ``templates`` being those from outside."""
         self.know(member, templates)
-        return declared([wire for _, wire in self._wires], member, templates)
+        return declared(self._wires, member, templates)
 
     def know(self, member: int, templates: Sequence[Template]) -> None:
         """What it may be asked from outside."""
@@ -119,7 +118,7 @@ class Group:
         changed = True
         while changed:
             changed = False
-            for _, (source, port, target, _) in self._wires:
+            for source, port, target, _, _ in self._wires:
                 at = min(acts[source], bounds[source]) + port.latency_ps
                 if at < bounds[target]:
                     bounds[target], changed = at, True
@@ -158,11 +157,13 @@ class Group:
             place.withdraw()
             raise
         place.check(answer, limit)
+        outside = len(done)
         for completion in answer.completions:
             self._complete(place, completion, answer.reached_ps, done)
-        if answer.requests:
-            for request in answer.requests:
-                self._ask(place, request, answer.reached_ps)
+        for request in answer.requests:
+            self._ask(place, request, answer.reached_ps)
+        self.messages += len(answer.completions) + len(answer.requests) - (len(done) - outside)
+        place.forget()
         place.reached_ps = answer.reached_ps
         place.next_ps = NEVER if answer.next_event_ps is None else answer.next_event_ps
         self._check_promise(place, before, told, limit, answer)
@@ -172,24 +173,28 @@ class Group:
         origin = place.open.pop(op_id, None)
         if origin is None:
             raise self._never_asked(place, op_id)
-        if not (start_ps <= finish_ps <= reached_ps and finish_ps > origin.at_ps):
-            text = f"completed {origin.text(self._names)} at {finish_ps} ps: it is due at {origin.at_ps} ps, starts at"
-            raise PortFault(place.member.name, f"{text} {start_ps} ps, and the component has reached {reached_ps} ps")
-        wire = origin.wire
-        place.remember(op_id, origin)
-        if finish_ps < place.acted_ps:
-            text = f"completed {origin.text(self._names)} at {finish_ps} ps, and had promised nothing before"
-            raise PortFault(place.member.name, f"{text} {place.acted_ps} ps")
-        answer = Completion(origin.op_id, start_ps, finish_ps, how, energy_pj)
+        place.remembered[op_id] = origin
+        wire, asked_id, _, at_ps, _ = origin
+        if not at_ps < finish_ps <= reached_ps or start_ps > finish_ps or finish_ps < place.acted_ps:
+            raise self._cannot_be(place, origin, completion, reached_ps)
+        answer = Completion(asked_id, start_ps, finish_ps, how, energy_pj)
         if wire is None:
             place.outside -= 1
             done.append(answer)
             return
-        self.messages += 1
-        asker = self._places[wire.source]
-        asker.give_back(self._numbers[wire.source, wire.port.name], answer)
+        asker = self._places[wire[0]]
+        asker.back.append((finish_ps, wire[4], asked_id, answer))
+        if finish_ps < asker.due_ps:
+            asker.due_ps = finish_ps
         if self.told is not None:
             self.told(asker.member.name, wire.port.name, place.member.name, origin, completion)
+
+    def _cannot_be(self, place: Place, origin: Origin, completion: Completion, reached_ps: int) -> PortFault:
+        text = f"completed {origin.text(self._names)} at {completion.finish_ps} ps"
+        if completion.start_ps <= completion.finish_ps <= reached_ps and completion.finish_ps > origin.at_ps:
+            return PortFault(place.member.name, f"{text}, and had promised nothing before {place.acted_ps} ps")
+        text += f": it is due at {origin.at_ps} ps, starts at {completion.start_ps} ps, and the component has reached"
+        return PortFault(place.member.name, f"{text} {reached_ps} ps")
 
     def _never_asked(self, place: Place, op_id: int) -> PortFault:
         known = place.remembered.get(op_id)
@@ -200,39 +205,41 @@ class Group:
     def _ask(self, place: Place, request: Request, reached_ps: int) -> None:
         port, template, values, op_id, at_ps = request
         wire = place.wires.get(port)
-        if wire is None:
-            raise PortFault(
-                place.member.name, f"asks at a port {port!r}; its ports: {', '.join(place.wires) or 'none'}"
-            )
-        kind = place.kinds[port].get(template)
-        if kind is None:
-            raise PortFault(place.member.name, f"asks at port {port} for template {template}, which that does not have")
-        if at_ps < reached_ps:
-            what = f"asks at port {port} for {kind} {op_id} at {at_ps} ps, in its past: it has reached {reached_ps} ps"
-            raise PortFault(place.member.name, what)
-        if at_ps < place.asks_ps + wire.port.latency_ps:
-            what = (
-                f"asks at port {port} for {kind} {op_id} at {at_ps} ps: nothing made it ask before {place.asks_ps} ps"
-            )
-            raise PortFault(place.member.name, f"{what}, and the port's least latency is {wire.port.latency_ps} ps")
-        if op_id in place.asked:
-            raise PortFault(place.member.name, f"asks at port {port} for {kind} {op_id} again before it is answered")
-        used = place.used[port] = place.used[port] + 1
-        if used > wire.port.credits:
-            what = f"asks at port {port} for {kind} {op_id} beyond its {wire.port.credits} credits"
-            raise PortFault(place.member.name, what)
+        kind = place.kinds[port].get(template) if wire is not None else None
+        if wire is None or kind is None:
+            raise self._nothing_there(place, port, template)
+        source, its_port, target, first_template, number = wire
+        used = place.used[port] + 1
+        wrong = at_ps < reached_ps or at_ps < place.asks_ps + its_port.latency_ps
+        if wrong or op_id in place.asked or used > its_port.credits:
+            raise self._not_so(place, wire, request, kind, reached_ps)
+        place.used[port] = used
         place.asked[op_id] = wire
-        self.messages += 1
-        number = self._numbers[place.rank, port]
-        due: Due = (
-            at_ps,
-            place.rank,
-            number,
-            op_id,
-            wire.template + template,
-            Origin(wire, op_id, kind, at_ps, values),
-        )
-        self._places[wire.target].take(due)
+        asked = self._places[target]
+        origin = Origin(wire, op_id, kind, at_ps, values)
+        asked.due.append((at_ps, source, number, op_id, first_template + template, origin))
+        if at_ps < asked.due_ps:
+            asked.due_ps = at_ps
+
+    @staticmethod
+    def _nothing_there(place: Place, port: str, template: int) -> PortFault:
+        name = place.member.name
+        if port not in place.wires:
+            return PortFault(name, f"asks at a port {port!r}; its ports: {', '.join(place.wires) or 'none'}")
+        return PortFault(name, f"asks at port {port} for template {template}, which that does not have")
+
+    @staticmethod
+    def _not_so(place: Place, wire: Wire, request: Request, kind: str, reached_ps: int) -> PortFault:
+        name, latency, at_ps = place.member.name, wire.latency_ps, request.at_ps
+        what = f"asks at port {request.port} for {kind} {request.op_id}"
+        if at_ps < reached_ps:
+            return PortFault(name, f"{what} at {at_ps} ps, in its past: it has reached {reached_ps} ps")
+        if at_ps < place.asks_ps + latency:
+            why = f"nothing made it ask before {place.asks_ps} ps, and the port's least latency is {latency} ps"
+            return PortFault(name, f"{what} at {at_ps} ps: {why}")
+        if request.op_id in place.asked:
+            return PortFault(name, f"{what} again before it is answered")
+        return PortFault(name, f"{what} beyond its {wire.port.credits} credits")
 
     # What is owed ---------------------------------------------------------------------------------
 

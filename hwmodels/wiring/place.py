@@ -87,10 +87,6 @@ class Place:
         self.due.append(due)
         self.due_ps = min(self.due_ps, due[0])
 
-    def give_back(self, wire: int, answer: Completion) -> None:
-        self.back.append((answer[2], wire, answer[0], answer))
-        self.due_ps = min(self.due_ps, answer[2])
-
     def send(self, grant_ps: int, bound_ps: int) -> None:
         """Grant it time, with all that is due by then; what comes at ``bound_ps`` may not be all there yet."""
         upto = min(grant_ps, bound_ps - 1)
@@ -136,10 +132,10 @@ class Place:
         if promised is not None and promised < reached:
             raise PortFault(name, f"promises to act at {promised} ps, and is at {reached} ps already")
 
-    def remember(self, op_id: int, origin: Origin) -> None:
-        if len(self.remembered) >= MOST_REMEMBERED:
+    def forget(self) -> None:
+        """What was answered longer ago, once it is much."""
+        if len(self.remembered) > MOST_REMEMBERED:
             self.remembered.clear()
-        self.remembered[op_id] = origin
 
 
 def _until(waiting: Sequence[Due] | Sequence[Back], upto: int) -> int:

@@ -31,13 +31,14 @@ class Member(Protocol):
 
 
 class Wire(NamedTuple):
-    """From a port of a member to another member; members by number. ``template``: what is added to the ids of the
-    port's templates in the target's session."""
+    """From a port of a member to another member; members and wires by number. ``template``: what is added to the ids of
+    the port's templates in the target's session."""
 
     source: int
     port: Port
     target: int
     template: int
+    number: int = 0
 
     @property
     def latency_ps(self) -> int:
@@ -67,7 +68,7 @@ def resolve(members: Sequence[Member], named: Sequence[tuple[str, str]], first_t
             raise ConfigError(f"wires.{at}.to", end, f"a component; {_known(end, list(numbers))}")
         port, target = ports[port_name], numbers[end]
         _check_fit(f"wires.{at}.to", port, members[target])
-        wires.append(Wire(source, port, target, first_template))
+        wires.append(Wire(source, port, target, first_template, at))
         first_template += 1 + max((template.id for template in port.templates), default=0)
     _check_all_wired(members, wires)
     check_lookahead([member.name for member in members], wires)
