@@ -261,6 +261,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.placement",  # `set` of hardware sees that engines keep what they have
         "hwmodels.interface",
         "orchestrator.coupling",
+        "orchestrator.coupling.wired",  # `inside` an island
+        "orchestrator.instruments.perfetto",
         "orchestrator.kernel.queue",
         "orchestrator.lowering.work",
         "orchestrator.record",

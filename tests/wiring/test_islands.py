@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -136,3 +137,25 @@ def test_a_fault_at_a_port_ends_the_run_with_its_name(cli, tmp_path, wired):
     done = cli("run", path, "-o", tmp_path / "out")
     assert done.exit_code == 3
     assert "component n0.hbm: answered load" in done.output and "of n0.accelerators, port mem twice" in done.output
+
+
+def test_the_debugger_looks_inside(cli, tmp_path, wired):
+    path, trace = tmp_path / "s.yaml", tmp_path / "inside.pftrace"
+    path.write_text(yaml.safe_dump(wired()))
+    script = tmp_path / "script"
+    script.write_text(f"inside gate_up_proj 3 --trace {trace}\ninside gate_up 3\ninside down_proj\n")
+    done = cli("debug", path, "--batch", "-x", script)
+    said = done.output
+    assert "gemm 'gate_up_proj' [3] on n0.accelerators" in said
+    # 256 x 512 weights of a rank (two of them), four tiles played, 8 requests each; 3 rows of inputs and outputs
+    assert re.search(r"n0\.accelerators\.mem -> n0\.hbm: \d+ load, \d+ bytes, [\d.]+ GB/s; answered after", said)
+    assert re.search(r"n0\.accelerators\.mem -> n0\.hbm: 1 store, ", said) or "store" in said
+    assert "did you mean 'gate_up_proj'?" in said and "gemm takes m" in said
+    assert trace.stat().st_size > 500
+
+
+def test_there_is_nothing_inside_what_is_not_wired(cli, tmp_path, small):
+    path, script = tmp_path / "s.yaml", tmp_path / "script"
+    path.write_text(yaml.safe_dump(small))
+    script.write_text("inside gate_up_proj 3\n")
+    assert "nothing passes here" in cli("debug", path, "--batch", "-x", script).output

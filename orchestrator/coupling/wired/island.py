@@ -23,6 +23,7 @@ from metronome.hwmodels.interface import (
     Use,
 )
 from metronome.hwmodels.wiring.alone import Alone
+from metronome.hwmodels.wiring.group import Told
 from metronome.hwmodels.wiring.place import PortFault
 
 from ...errors import ComponentFailure, InputError
@@ -98,6 +99,11 @@ class IslandLink(WrappedLink):
             raise ComponentFailure(fault.component, fault.what, f"being asked for operation {asked.op_id}") from None
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), f"being asked for operation {asked.op_id}") from error
+
+    def listen(self, told: Told) -> None:
+        """Tell of every request that is answered from now on; declared before."""
+        if self._alone is not None:
+            self._alone.group.told = told
 
     def again(self) -> Link:
         return IslandLink(self._link.again(), self._roots, self._named)
