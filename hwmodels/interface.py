@@ -14,6 +14,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+from .ports import Port, Request
+from .traffic import Moved as Moved
+from .traffic import Overlap as Overlap
+from .traffic import Pattern as Pattern
+from .traffic import Traffic as Traffic
+
 PS_PER_NS = 10**3
 PS_PER_US = 10**6
 PS_PER_S = 10**12
@@ -39,6 +45,7 @@ class Feature(StrEnum):
     PROGRESS = "progress"  # progress(): slow, and says how far it is while it computes
     RESOURCES = "resources"  # resources(): which templates can never meet
     TRAFFIC = "traffic"  # traffic(): what an operation moves, for the memory beside it to do
+    PORTS = "ports"  # answered(): it asks other components, at the ports it is described with
     ACCOUNTS = "accounts"  # statistics() wants the uses: it says what was carried, answers used again included
 
 
@@ -119,6 +126,8 @@ OPERATION_VALUES: Mapping[str, tuple[str, ...]] = {
     "write": ("bytes",),
     "copy": ("bytes",),
     "move": ("read_bytes", "write_bytes"),
+    "load": ("bytes", "address"),
+    "store": ("bytes", "address"),
     "send": ("bytes",),
     "all_reduce": ("bytes",),
     "all_gather": ("bytes",),
@@ -155,6 +164,8 @@ OPERATION_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "write": (),
     "copy": (),
     "move": ("pattern",),
+    "load": (),
+    "store": (),
     **dict.fromkeys(
         ("send", "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"), ("participants", "ranks")
     ),
@@ -194,12 +205,14 @@ class Advanced:
     ``reached_ps`` <= the grant; completions of a stepped component lie at or before it (an oracle's
     are final and may lie later). ``next_event_ps`` is when the component will next complete
     something if it gets nothing new, None when idle; a forward-only one, which cannot look ahead, may say
-    a time before which it surely completes nothing.
+    a time before which it surely completes nothing. ``requests``, of one with ports (`ports`), are none before
+    ``reached_ps``; until it is answered it may owe operations and promise nothing.
     """
 
     reached_ps: int
     completions: tuple[Completion, ...]
     next_event_ps: int | None = None
+    requests: tuple[Request, ...] = ()
 
 
 class Use(NamedTuple):
@@ -230,6 +243,7 @@ class Description:
     deterministic: bool = True
     max_batch_ops: int = 100_000
     summary: str = ""
+    ports: tuple[Port, ...] = ()
 
 
 class ComponentError(Exception):
@@ -304,46 +318,6 @@ class Component(Protocol):
         ...
 
 
-class Pattern(StrEnum):
-    """In what order memory is touched."""
-
-    STREAM = "stream"  # one address after another
-    STRIDED = "strided"  # every access in another row of the same bank
-    RANDOM = "random"  # rows of anywhere
-
-
-class Overlap(StrEnum):
-    """How a model's own work and its memory's go together."""
-
-    NONE = "none"  # one after the other
-    TILES = "tiles"  # double-buffered: the first tile's loads and the last's work are alone
-    PERFECT = "perfect"  # the longer of the two
-
-
-class Moved(NamedTuple):
-    """A part of an operation: what the memory is to do, and ``busy_ps`` of the model's own beside that."""
-
-    read_bytes: int
-    write_bytes: int
-    busy_ps: float
-    pattern: Pattern = Pattern.STREAM
-    overlap: Overlap = Overlap.PERFECT
-    tiles: int = 1
-
-
-class Traffic(NamedTuple):
-    """An operation less the time of its memory: its ``parts``, one after another, and ``fixed_ps`` beside them.
-
-    ``power_w`` is the device's above idle, its memory included, for as long as the operation takes in the end; None
-    where that is not known.
-    """
-
-    parts: tuple[Moved, ...]
-    fixed_ps: float
-    provenance: Provenance
-    power_w: float | None = None
-
-
 @runtime_checkable
 class DeclaresTraffic(Protocol):
     """Feature TRAFFIC: what an operation has its memory do, and the model's own part of the time.
@@ -352,6 +326,13 @@ class DeclaresTraffic(Protocol):
     """
 
     def traffic(self, operation: Operation) -> Traffic: ...
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """Feature PORTS: ``answered`` hands over completions of its requests, before the `advance` that they belong to."""
+
+    def answered(self, completions: Sequence[Completion]) -> None: ...
 
 
 @runtime_checkable

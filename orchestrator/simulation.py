@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from metronome.hwmodels.interface import Feature
+
 from . import availability
 from .coupling.components import HBM, ComponentSpec, open_local, specify
 from .coupling.executor import Executor
@@ -75,6 +77,11 @@ class LiveSource:
     def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
         with ExitStack() as stack:
             links: dict[str, Link] = {}
+            wired_to = {target for spec in specs for _, target in spec.wires}
+            if wired_to or any(spec.options.run == "island" for spec in specs):
+                from .coupling.wired import hosted
+
+                specs = hosted(specs)
             by_run: dict[str, list[ComponentSpec]] = {}
             for spec in specs:
                 by_run.setdefault(spec.options.run, []).append(spec)
@@ -96,20 +103,25 @@ class LiveSource:
 
                 links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
-            memories: dict[str, tuple[ComponentSpec, Link]] = {}
+            behind: dict[str, list[tuple[ComponentSpec, Link]]] = {}
+            if any(spec.wires or Feature.PORTS in links[spec.name].description.features for spec in specs):
+                from .coupling.wired import behind_wires, wired
+
+                behind = behind_wires(specs, links)
+                links |= wired(specs, links)
             for spec in specs:
-                if spec.name.endswith(HBM):
+                if spec.name.endswith(HBM) and spec.name not in wired_to:
                     from .coupling.traffic import TrafficLink
 
                     accelerator = spec.name.removesuffix(HBM) + ".accelerators"
-                    memories[accelerator] = (spec, links[spec.name])
+                    behind[accelerator] = [(spec, links[spec.name])]
                     links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
             for spec in specs:
                 if spec.options.surrogate:
                     from .coupling.surrogate import open_surrogate
 
                     links[spec.name] = stack.enter_context(
-                        closing(open_surrogate(spec, links[spec.name], memories.get(spec.name)))
+                        closing(open_surrogate(spec, links[spec.name], behind.get(spec.name, [])))
                     )
             for spec in specs:
                 if spec.factors:

@@ -36,6 +36,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "hwmodels.network": MODEL,
     "hwmodels.network.fabric": (*MODEL, "hwmodels.network"),
     "hwmodels.pim": MODEL,
+    "hwmodels.wiring": ("hwmodels",),
     # the wire
     "metronome": (  # the front door, and `python -m metronome`
         "orchestrator.api",
@@ -48,11 +49,13 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario.schema",
     ),
     "component": (),
-    "component.v1": ("hwmodels.interface",),
+    "component.v1": ("hwmodels.interface", "hwmodels.ports"),
     # adapters: hardware and wire, never the orchestrator
     "adapters": (),
     "adapters.host": ("hwmodels.interface", "hwmodels.process", "component.v1"),
     "adapters.conformance": (
+        "hwmodels",
+        "hwmodels.wiring",
         "hwmodels.interface",
         "hwmodels.memory",
         "hwmodels.network",
@@ -64,6 +67,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.chaos": MODEL,
     "adapters.command": ADAPTER,
     "adapters.composite": ("hwmodels",),
+    "adapters.island": ("hwmodels", "hwmodels.wiring", "adapters.composite"),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.profiler": ("hwmodels", "hwmodels.network"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
@@ -144,6 +148,12 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling",
         "orchestrator.scenario",
     ),
+    "orchestrator.coupling.wired": (
+        *LEAVES,
+        "hwmodels",
+        "hwmodels.wiring",
+        "orchestrator.coupling",
+    ),
     "orchestrator.power": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
     "orchestrator.deployment": (
         *LEAVES,
@@ -203,6 +213,7 @@ RULES: dict[str, tuple[str, ...]] = {
     # puts all of it together: everything but who reads its results, and no engine
     "orchestrator.simulation": (
         *LEAVES,
+        "hwmodels.interface",
         "orchestrator.kernel",
         "orchestrator.workload",
         "orchestrator.serving",
@@ -216,6 +227,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling",
         "orchestrator.coupling.launch",
         "orchestrator.coupling.surrogate",
+        "orchestrator.coupling.wired",
         "orchestrator.instruments",
     ),
     # who reads a run
@@ -251,6 +263,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.placement",  # `set` of hardware sees that engines keep what they have
         "hwmodels.interface",
         "orchestrator.coupling",
+        "orchestrator.coupling.wired",  # `inside` an island
+        "orchestrator.instruments.perfetto",
         "orchestrator.kernel.queue",
         "orchestrator.lowering.work",
         "orchestrator.record",

@@ -145,9 +145,8 @@ class Composite(Model[CompositeConfig]):
         return {"parts": found, **({"relative_error": errors} if errors else {})}
 
 
-def model_of(kind: str, part: Mapping[str, Any]) -> Any:
-    """The class of a part's model: a name of the entry points, or module:Class. Raises ConfigError."""
-    name = str(part["model"])
+def named(field: str, name: str) -> Any:
+    """The class of a model: a name of the entry points, or module:Class. Raises ConfigError of that field."""
     module, colon, attribute = name.partition(":")
     try:
         if colon:
@@ -155,10 +154,18 @@ def model_of(kind: str, part: Mapping[str, Any]) -> Any:
         else:
             (entry,) = entry_points(group="metronome.components", name=name)
             found = entry.load()
-        described = found.description
+        _ = found.description
     except (ImportError, AttributeError, ValueError) as error:
         why = "no model of that name" if isinstance(error, ValueError) else str(error)
-        raise ConfigError(f"parts.{kind}.model", name, f"{why}; `metronome components` lists them") from None
+        raise ConfigError(field, name, f"{why}; `metronome components` lists them") from None
+    return found
+
+
+def model_of(kind: str, part: Mapping[str, Any]) -> Any:
+    """The class of a part's model. Raises ConfigError."""
+    name = str(part["model"])
+    found = named(f"parts.{kind}.model", name)
+    described = found.description
     if described.kind != "accelerator":
         raise ConfigError(f"parts.{kind}.model", name, f"models a piece of {described.kind}, not an accelerator")
     if described.time_policy is not TimePolicy.ORACLE or not described.memoryless:

@@ -45,17 +45,27 @@ class SessionUnderTest(Protocol):
     def close(self) -> None: ...
 
 
+MOST_OPERATIONS = 20_000
+MOST_ASKING = 300  # of a component with ports: each may be many requests
+ASKED_BYTES = 4096  # in one operation of a memory with ports, at least
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A component to check: what it says of itself, templates it can do, and how to open a session."""
 
     description: Description
     templates: tuple[Template, ...]
-    open: Callable[[], SessionUnderTest]
+    open: Callable[..., SessionUnderTest]  # of a component with ports: given what each of its requests takes
 
     @property
     def clocked(self) -> bool:
         return self.description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has ports."""
+        return Feature.PORTS in self.description.features
 
 
 _SIZES: dict[str, Attribute] = {
@@ -101,6 +111,8 @@ def operations(subject: Subject, count: int = 12, spacing_ps: int = 500_000) -> 
             values = (4, 400 + i, 120 + i, 80, 16, 32)
         elif template.kind == "moe":
             values = (8 + i, 4)
+        elif template.kind in ("load", "store"):
+            values = (3 + 7 * (i % 100), 4096 * i)
         elif template.kind == "train":
             values = (3, 100_000, 4096 * (i + 1), 0, 512)
         elif template.kind == "slowdown":
@@ -196,10 +208,12 @@ def split_grants_change_nothing(subject: Subject) -> None:
 def next_event_is_honoured(subject: Subject) -> None:
     """Granted exactly to its promised next event, the component acts then and not before.
 
-    A forward-only one cannot look ahead: it may act later than promised, and then promises a later time.
+    A forward-only one cannot look ahead, nor one that asks others: it may act later than promised, and then promises a
+    later time.
     """
     if not subject.clocked:
         return
+    looks_ahead = subject.description.time_policy is TimePolicy.CONSERVATIVE and not subject.asks
     session = subject.open()
     answer = session.advance(0, operations(subject, 3, 0))
     left = 3 - len(answer.completions)
@@ -210,7 +224,7 @@ def next_event_is_honoured(subject: Subject) -> None:
         early = session.advance(promised - 1, ())
         _expect(not early.completions, f"completed something before the promised {promised} ps")
         answer = session.advance(promised, ())
-        if not answer.completions and subject.description.time_policy is TimePolicy.FORWARD_ONLY:
+        if not answer.completions and not looks_ahead:
             later = answer.next_event_ps
             _expect(
                 later is None or later > promised, f"did nothing at the promised {promised} ps and promises it again"
@@ -256,6 +270,29 @@ def answers_do_not_depend_on_when(subject: Subject) -> None:
             durations.add(done.finish_ps - done.start_ps)
             session.close()
         _expect(len(durations) == 1, f"operation {operation.op_id} takes {sorted(durations)} ps, depending on when")
+
+
+def ports_are_kept(subject: Subject) -> None:
+    """At its ports it asks in time, within its credits, and for the same however its time is cut, its requests answered
+    soon or late."""
+    if not subject.asks:
+        return
+    memory = subject.description.kind == "memory"
+    work = [o._replace(values=(ASKED_BYTES + o.values[0], *o.values[1:])) if memory else o for o in operations(subject)]
+    for latency_ps in (500, 5_000_000):
+        asked = []
+        for grants in ([FAR_PS], [o.at_ps + more for o in work for more in (0, 1000, 250_000)] + [FAR_PS]):
+            session: Any = subject.open(latency_ps)
+            left, done = list(work), []
+            for grant in grants:
+                due = [operation for operation in left if operation.at_ps <= grant]
+                left = left[len(due) :]
+                done += session.advance(grant, due).completions
+            asked.append((session.answered, sorted(done, key=lambda c: c.op_id)))
+            session.close()
+        _expect(bool(asked[0][0]), "it has ports, and asks nobody")
+        _expect(len(asked[0][1]) == len(work), f"completed {len(asked[0][1])} of {len(work)} operations")
+        _expect(asked[0] == asked[1], "what it asks at its ports depends on how its time is cut")
 
 
 def batches_may_be_split(subject: Subject) -> None:
@@ -312,8 +349,8 @@ def sessions_are_isolated(subject: Subject) -> None:
 
 
 def large_batches_are_taken(subject: Subject) -> None:
-    """As many operations at once as the component says it takes, up to 20,000."""
-    count = min(20_000, subject.description.max_batch_ops)
+    """As many operations at once as the component says it takes, up to 20,000; 300 of one with ports."""
+    count = min(MOST_ASKING if subject.asks else MOST_OPERATIONS, subject.description.max_batch_ops)
     session = subject.open()
     _expect(len(_run(session, operations(subject, count, 0))) == count, f"{count} operations were not all completed")
     session.close()
@@ -336,6 +373,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     late_operations_are_refused,
     bad_operations_are_refused,
     answers_do_not_depend_on_when,
+    ports_are_kept,
     batches_may_be_split,
     snapshots_restore,
     looking_changes_nothing,

@@ -1,7 +1,8 @@
 """Components that break the contract on purpose, one rule each: what the checks are checked with.
 
-``Faulty({"fault": NAME})`` is a memory with a clock, ``FaultyOracle`` a network without one; each has the
-faults of `FAULTS` that name it, and without a fault keeps the contract.
+``Faulty({"fault": NAME})`` is a memory with a clock, ``FaultyOracle`` a network without one, ``Asker`` (in
+`faulty_asker`) a memory with a port; each has the faults of `FAULTS` that name it, and without a fault keeps the
+contract.
 """
 
 from __future__ import annotations
@@ -54,6 +55,13 @@ FAULTS: Mapping[str, Fault] = {
     "counts-looks": Fault("Faulty", "looking_changes_nothing", "shows how often it was inspected"),
     "shares": Fault("Faulty", "sessions_are_isolated", "all its sessions wait for one another"),
     "chokes": Fault("Faulty", "large_batches_are_taken", "drops what goes beyond a thousand operations"),
+    "asks-in-the-past": Fault("Asker", "ports_are_kept", "asks at its port for something earlier than it is"),
+    "asks-too-soon": Fault("Asker", "ports_are_kept", "asks before its port's least latency is over"),
+    "overdraws": Fault("Asker", "ports_are_kept", "asks for more at once than it has credits"),
+    "asks-twice": Fault("Asker", "ports_are_kept", "asks again before it is answered"),
+    "asks-for-anything": Fault("Asker", "ports_are_kept", "asks for what its port does not name"),
+    "asks-anywhere": Fault("Asker", "ports_are_kept", "asks at a port that it does not have"),
+    "forgets-an-answer": Fault("Asker", "ports_are_kept", "owes an operation although it is answered"),
     "listens": Fault("FaultyOracle", "batches_may_be_split", "answers by what else is asked"),
     "hangs": Fault("FaultyOracle", "completes_everything", "never answers"),
 }

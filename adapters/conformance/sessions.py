@@ -16,14 +16,18 @@ from metronome.hwmodels.interface import (
     Advanced,
     Attribute,
     BadOperation,
+    Completion,
     Component,
+    Feature,
     LateOperation,
     Operation,
     Template,
     UnsupportedOperation,
 )
+from metronome.hwmodels.ports import Port
 
-from .checks import Refused, Subject, templates_for
+from .checks import Refused, SessionUnderTest, Subject, templates_for
+from .ported import QUICK_PS, PortedSession
 
 
 class LocalSession:
@@ -32,8 +36,16 @@ class LocalSession:
     def __init__(self, component: Any) -> None:
         self._component = component
 
-    def advance(self, grant_ps: int, operations: Sequence[Operation], stop: bool = False) -> Advanced:
+    def ports(self) -> Sequence[Port]:
+        found: Sequence[Port] = self._component.description.ports
+        return found
+
+    def advance(
+        self, grant_ps: int, operations: Sequence[Operation], stop: bool = False, answered: Sequence[Completion] = ()
+    ) -> Advanced:
         try:
+            if answered:
+                self._component.answered(answered)
             answer: Advanced = self._component.advance(grant_ps, operations, stop)
         except (LateOperation, BadOperation) as error:
             raise Refused(str(error)) from None
@@ -65,16 +77,22 @@ class WireSession:
         self._id = f"conformance-{next(_NUMBERS)}"
         self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
         self._seq = 0
-        self._stub.Configure(
+        configured = self._stub.Configure(
             pb.ConfigureRequest(
                 session_id=self._id,
                 config=codec.to_struct(config),
                 templates=[codec.to_template(template) for template in templates],
             )
         )
+        self._ports = tuple(codec.from_port(port) for port in configured.ports)
         self._answers: Iterator[pb.SimulateResponse] = self._stub.Simulate(iter(self._outbox.get, None))
 
-    def advance(self, grant_ps: int, operations: Sequence[Operation], stop: bool = False) -> Advanced:
+    def ports(self) -> Sequence[Port]:
+        return self._ports
+
+    def advance(
+        self, grant_ps: int, operations: Sequence[Operation], stop: bool = False, answered: Sequence[Completion] = ()
+    ) -> Advanced:
         self._seq += 1
         self._outbox.put(
             pb.SimulateRequest(
@@ -83,12 +101,13 @@ class WireSession:
                 grant_ps=grant_ps,
                 stop_at_first_completion=stop,
                 operations=codec.to_operations(operations),
+                answered=codec.to_completions(answered) if answered else None,
             )
         )
         answer = next(self._answers)
         if answer.HasField("fault"):
             raise Refused(answer.fault.message)
-        advanced: Advanced = codec.from_advanced(answer.advanced)
+        advanced: Advanced = codec.from_advanced(answer.advanced, self._ports)
         return advanced
 
     def snapshot(self) -> dict[str, Any]:
@@ -128,10 +147,13 @@ def local(model: Any, config: Mapping[str, Any], attributes: Mapping[str, Attrib
 
     templates = _taken(shapes, takes)
 
-    def open_session() -> LocalSession:
+    def open_session(latency_ps: int = QUICK_PS) -> SessionUnderTest:
         component: Component = model(config, 0)
         component.declare(templates)
-        return LocalSession(component)
+        session, description = LocalSession(component), component.description
+        if Feature.PORTS in description.features:
+            return PortedSession(session, description, templates, latency_ps)
+        return session
 
     return Subject(model.description, templates, open_session)
 
@@ -155,4 +177,11 @@ def over_wire(channel: grpc.Channel, config: Mapping[str, Any]) -> Subject:
         return True
 
     templates = _taken(templates_for(description), takes)
-    return Subject(description, templates, lambda: WireSession(channel, config, templates))
+
+    def open_session(latency_ps: int = QUICK_PS) -> SessionUnderTest:
+        session = WireSession(channel, config, templates)
+        if Feature.PORTS in description.features:
+            return PortedSession(session, description, templates, latency_ps)
+        return session
+
+    return Subject(description, templates, open_session)

@@ -17,6 +17,7 @@ from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
 from metronome.component.v1.server_side import merged
 from metronome.hwmodels.interface import (
+    Asking,
     BadOperation,
     Component,
     ComponentError,
@@ -84,7 +85,10 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         touched = component.resources() if isinstance(component, Resources) else {}
         resources = [pb.TemplateResources(template_id=t, resource=sorted(parts)) for t, parts in touched.items()]
-        return pb.ConfigureResponse(config_digest=digest, features=sorted(map(str, features)), resources=resources)
+        ports = [codec.to_port(port) for port in component.description.ports]
+        return pb.ConfigureResponse(
+            config_digest=digest, features=sorted(map(str, features)), resources=resources, ports=ports
+        )
 
     def Simulate(
         self, requests: Iterator[pb.SimulateRequest], context: grpc.ServicerContext
@@ -131,8 +135,16 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
                     f"{count} operations; at most {description.max_batch_ops}",
                 )
             operations = codec.from_operations(request.operations)
+            done = codec.from_completions(request.answered)
             with session.lock:
+                if done:
+                    _asking(session.component).answered(done)
                 answer = session.component.advance(request.grant_ps, operations, request.stop_at_first_completion)
+            return pb.SimulateResponse(
+                seq=request.seq, advanced=codec.to_advanced(answer, session.component.description.ports)
+            )
+        except codec.MalformedMessage as error:
+            return _fault(request.seq, pb.FAULT_CODE_BAD_OPERATION, str(error))
         except LateOperation as error:
             return _fault(request.seq, pb.FAULT_CODE_LATE_OPERATION, str(error), [error.operation.op_id])
         except BadOperation as error:
@@ -143,7 +155,6 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             traceback.print_exc()
             sys.stderr.flush()
             return _fault(request.seq, pb.FAULT_CODE_MODEL, f"{type(error).__name__}: {error}", usable=False)
-        return pb.SimulateResponse(seq=request.seq, advanced=codec.to_advanced(answer))
 
     def Snapshot(self, request: pb.SnapshotRequest, context: grpc.ServicerContext) -> pb.SnapshotResponse:
         component = self._able(self._session(request.session_id, context), Snapshots, "takes no snapshots", context)
@@ -183,6 +194,13 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"session {session_id!r} is not configured")
             raise AssertionError("abort raises")
         return session
+
+
+def _asking(component: Component) -> Asking:
+    """Raises BadOperation."""
+    if not isinstance(component, Asking):
+        raise BadOperation("answers to requests, and it asks nobody: it has no ports")
+    return component
 
 
 def _fault(

@@ -8,6 +8,7 @@ PARTS: dict[str, dict[str, str]] = {
     "Concepts": {
         "Architecture": "architecture",
         "Time and components": "coupling",
+        "Components that ask one another": "ports",
         "Engines": "engines",
         "Networks": "network",
         "Memory that computes": "pim",

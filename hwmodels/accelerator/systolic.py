@@ -67,7 +67,7 @@ class Array(OracleModel[A]):
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         if template.kind in ("gemm", "attention", "moe"):
-            cycles = sum(times * self.cycles(gemm) for times, gemm in self._gemms(template, values))
+            cycles = sum(times * self.cycles(gemm) for times, gemm in self.gemms(template, values))
         else:
             cycles = ceil(values[0] * int(template.attributes["width"]) / self.config.vector_lanes)
         return Estimate(max(1, round(cycles * self._cycle_ps)), Provenance.MODELLED)
@@ -91,7 +91,7 @@ class Array(OracleModel[A]):
             return Tile(Gemm(min(m, rows), min(n, columns), k), ceil(m / rows) * ceil(n / columns))
         return Tile(Gemm(min(m, columns), n, min(k, rows)), ceil(k / rows) * ceil(m / columns))
 
-    def _gemms(self, template: Template, values: tuple[int, ...]) -> Iterator[tuple[float, Gemm]]:
+    def gemms(self, template: Template, values: tuple[int, ...]) -> Iterator[tuple[float, Gemm]]:
         """The GEMMs of an operation and how often each is done."""
         at = template.attributes
         if template.kind == "gemm":

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..base import Config
 from ..interface import PS_PER_NS, PS_PER_S, Description, Feature, Operation, TimePolicy
-from .fifo import Fifo
+from .fifo import Fifo, moved, transferred
 
 
 class BandwidthLatencyConfig(Config):
@@ -25,14 +25,13 @@ class BandwidthLatency(Fifo[BandwidthLatencyConfig]):
         kind="memory",
         version="1",
         time_policy=TimePolicy.CONSERVATIVE,
-        op_kinds=frozenset({"read", "write", "copy", "move"}),
+        op_kinds=frozenset({"read", "write", "copy", "move", "load", "store"}),
         features=frozenset({Feature.SNAPSHOT, Feature.INSPECT}),
         summary="latency + bytes/bandwidth behind one first-come-first-served queue",
     )
 
     def transfer_ps(self, operation: Operation) -> int:
-        # A copy reads and writes: the bytes cross the path twice.
-        size = sum(operation.values) * (2 if self.kind(operation) == "copy" else 1)
+        size = sum(moved(self.kind(operation), operation.values))
         return max(
             1,
             round(self.config.latency_ns * PS_PER_NS + size / (self.config.bandwidth_gb_s * 1e9) * PS_PER_S),
@@ -40,4 +39,4 @@ class BandwidthLatency(Fifo[BandwidthLatencyConfig]):
 
     def energy_pj(self, operation: Operation) -> int | None:
         energy = self.config.energy_pj_per_bit
-        return None if energy is None else round(sum(operation.values) * 8 * energy)
+        return None if energy is None else round(transferred(self.kind(operation), operation.values) * 8 * energy)

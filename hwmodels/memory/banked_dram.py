@@ -3,22 +3,42 @@
 Cycles cannot be counted for the gigabytes of a step. So one channel is simulated under a load of each kind, once, and
 its rate carries on: a transfer takes the latency of its first burst, its row closed, and the others at that rate, over
 all channels alike. It is one transfer at a time, first come, first served (`Fifo`).
+
+What asks by address (`load`, `store`: components with a port) is done burst by burst, as it comes (`dram_requests`). It
+cannot look ahead then, as what comes may go first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from pydantic import Field
 
 from ..base import Config
-from ..interface import ConfigError, Description, Feature, Operation, Pattern, TimePolicy
+from ..interface import (
+    Advanced,
+    Completion,
+    ComponentError,
+    ConfigError,
+    Description,
+    Feature,
+    LateOperation,
+    Operation,
+    Pattern,
+    Template,
+    TimePolicy,
+    UnsupportedOperation,
+    check_operation,
+)
 from . import dram_parts
-from .dram_channel import clocks_a_burst
+from .dram_load import clocks_a_burst
 from .dram_parts import Part
-from .fifo import Fifo
+from .dram_requests import Requests
+from .fifo import Fifo, moved, transferred
 
+BY_ADDRESS = ("load", "store")
 SHARES = 8  # loads are simulated with so many written shares, and interpolated between
 
 
@@ -39,7 +59,7 @@ class BankedDram(Fifo[BankedDramConfig]):
         kind="memory",
         version="1",
         time_policy=TimePolicy.CONSERVATIVE,
-        op_kinds=frozenset({"read", "write", "copy", "move"}),
+        op_kinds=frozenset({"read", "write", "copy", "move", *BY_ADDRESS}),
         features=frozenset({Feature.SNAPSHOT, Feature.INSPECT}),
         summary="DRAM by its timing: channels, banks, open rows, refresh, FR-FCFS; parts as data",
     )
@@ -51,10 +71,58 @@ class BankedDram(Fifo[BankedDramConfig]):
             self._part = dram_parts.part(named) if isinstance(named, str) else named
         except KeyError as error:
             raise ConfigError("part", named, error.args[0]) from None
+        self._requests: Requests | None = None
+
+    def declare(self, templates: Sequence[Template]) -> None:
+        super().declare(templates)
+        kinds = {template.kind in BY_ADDRESS for template in self.templates.values()}
+        if len(kinds) > 1:
+            odd = next(t for t in self.templates.values() if t.kind not in BY_ADDRESS)
+            why = f"it is asked by address here ({', '.join(BY_ADDRESS)}), and does not do both in one session"
+            raise UnsupportedOperation("banked-dram", odd, why)
+        if kinds == {True}:
+            self._requests = Requests(self._part, self.config.count)
+
+    def advance(
+        self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
+    ) -> Advanced:
+        if self._requests is None:
+            return super().advance(grant_ps, operations, stop_at_first_completion)
+        return self._burst_by_burst(self._requests, grant_ps, operations, stop_at_first_completion)
+
+    def _burst_by_burst(
+        self, requests: Requests, grant_ps: int, operations: Sequence[Operation], stop: bool
+    ) -> Advanced:
+        for operation in operations:
+            check_operation(operation, self.templates)
+            if operation.at_ps < self._now_ps:
+                raise LateOperation(operation, self._now_ps)
+        for operation in sorted(operations, key=lambda o: (o.at_ps, o.microstep, o.op_id)):
+            requests.take(operation, self.kind(operation) == "store")
+        done: list[Completion] = []
+        reached = grant_ps
+        while stop and not done and (soonest := requests.next_ps) is not None and soonest <= grant_ps:
+            reached = soonest
+            done = requests.until(soonest)
+        if not done:
+            reached = grant_ps
+            done = requests.until(grant_ps)
+        self._now_ps = max(self._now_ps, reached)
+        return Advanced(self._now_ps, tuple(done), requests.next_ps)
+
+    def snapshot(self) -> dict[str, Any]:
+        if self._requests is not None:
+            raise ComponentError("banked-dram takes no snapshots where it is asked by address")
+        return super().snapshot()
+
+    def inspect(self) -> dict[str, Any]:
+        if self._requests is not None:
+            return {"now_ps": self._now_ps, "waiting": self._requests.waiting, **self._requests.figures()}
+        return super().inspect()
 
     def transfer_ps(self, operation: Operation) -> int:
         template, part = self.templates[operation.template], self._part
-        read, written = _moved(template.kind, operation.values)
+        read, written = moved(template.kind, operation.values)
         pattern = self.config.pattern or Pattern(str(template.attributes.get("pattern", "stream")))
         total = read + written
         bursts = -(-total // (part.burst_bytes * part.channels * self.config.count))
@@ -65,17 +133,12 @@ class BankedDram(Fifo[BankedDramConfig]):
 
     def energy_pj(self, operation: Operation) -> int | None:
         energy = self.config.energy_pj_per_bit
-        return None if energy is None else round(sum(operation.values) * 8 * energy)
+        return None if energy is None else round(transferred(self.kind(operation), operation.values) * 8 * energy)
 
     def statistics(self, uses: Any = ()) -> dict[str, Any]:
-        return {"part": self.config.part if isinstance(self.config.part, str) else "own", "source": self._part.source}
-
-
-def _moved(kind: str, values: tuple[int, ...]) -> tuple[int, int]:
-    """Bytes read and written."""
-    if kind == "move":
-        return values[0], values[1]
-    return (0 if kind == "write" else values[0]), (0 if kind == "read" else values[0])
+        named = self.config.part if isinstance(self.config.part, str) else "own"
+        figures = self._requests.figures() if self._requests else {}
+        return {"part": named, "source": self._part.source, **figures}
 
 
 def _mixed(part: Part, pattern: Pattern, written: float) -> float:

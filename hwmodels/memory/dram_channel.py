@@ -1,141 +1,176 @@
-"""One channel of a DRAM under a load without end: commands, banks and rows, clock by clock where something happens.
+"""One channel of a DRAM: commands, banks and rows, clock by clock where something happens.
 
-Open rows; FR-FCFS (Rixner et al., ISCA 2000): of the requests that wait, one whose row is open goes first, then the
-oldest; a row with requests waiting is not closed. Reads and writes wait in queues of 32, and writes are done in turns,
-as in Ramulator 2: from four fifths of their queue full to a fifth, or while no read waits. A row and a column command
-may go in the same clock. All banks are refreshed together.
+Open rows; FR-FCFS (Rixner et al., ISCA 2000): of the bursts that wait, one whose row is open goes first, then the
+oldest; a row with bursts waiting is not closed. Reads and writes wait in queues of 32, more in front of these, in
+order; writes are done in turns, as in Ramulator 2: from four fifths of their queue full to a fifth, or while no read
+waits. A row and a column command may go in the same clock. All banks are refreshed together.
+
+When all is done the channel is as new: its rows are closed, and a refresh is due tREFI after the next burst. So what it
+takes does not depend on when, and while it has work it is refreshed as it should be. Inside, times are clocks of the
+part, from the first burst of such a period.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from itertools import count
 from typing import NamedTuple
 
-from ..interface import Pattern
 from .dram_parts import Part
 
 QUEUE = 32
 HIGH, LOW = QUEUE * 4 // 5, QUEUE // 5  # writes that wait, when they begin to be done, and when they end
-PERIODS = 2  # refresh periods that are simulated; the first is not counted
-NEVER = -(1 << 30)
+NEVER, FAR = -(1 << 30), 1 << 62
 
 
-class Request(NamedTuple):
-    """A burst: its bank (of all), its row, and whether it is written."""
+class Burst(NamedTuple):
+    """``bank`` of all, ``tag`` what it is a part of."""
 
     bank: int
     row: int
     write: bool
+    tag: int
 
 
-def clocks_a_burst(part: Part, pattern: Pattern, written: float) -> float:
-    """Mean clocks from burst to burst of one channel, ``written`` of them writes, refresh included."""
-    channel = Channel(part, requests(part, pattern, written))
-    start, end = part.timing.refi, PERIODS * part.timing.refi
-    return (end - start) / sum(start < at <= end for at in channel.until(end))
-
-
-def requests(part: Part, pattern: Pattern, written: float) -> Iterator[Request]:
-    """Reads and writes, evenly mixed, each in rows of its own; their streams are half the banks apart."""
-    places = (_places(part, pattern, 0, 0), _places(part, pattern, part.banks // 2, 1 << 20))
-    done = 0
-    for number in count(1):
-        write = int(number * written) > done
-        done += write
-        bank, row = next(places[write])
-        yield Request(bank, row, write)
-
-
-def _places(part: Part, pattern: Pattern, first: int, row: int) -> Iterator[tuple[int, int]]:
-    """(bank, row) of burst after burst; bank = group x banks in a group + bank in the group."""
-    groups, banks, wide = part.bank_groups, part.banks, part.bursts_a_row
-    state = row + 1
-    for number in count():
-        if pattern is Pattern.STREAM:  # groups change with every burst, then columns, banks, rows
-            along, group = divmod(number, groups)
-            deep, bank = divmod(along // wide, banks)
-            yield group * banks + (bank + first) % banks, row + deep
-        elif pattern is Pattern.STRIDED:
-            yield first, row + number
-        else:  # Knuth's 64-bit linear congruential generator: the upper bits of it
-            state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
-            yield (state >> 40) % (groups * banks), row + (state >> 48)
+class _Waiting(NamedTuple):
+    age: int
+    row: int
+    tag: int
 
 
 class Channel:
-    """Banks with their open rows, and what each command has still to wait for."""
+    """``hits``: bursts that have passed; ``misses``: rows opened for them."""
 
-    def __init__(self, part: Part, stream: Iterator[Request]) -> None:
-        self._part, self._t, self._stream = part, part.timing, stream
-        banks = part.bank_groups * part.banks
+    def __init__(self, part: Part) -> None:
+        self._part, self._t = part, part.timing
+        self._banks = part.bank_groups * part.banks
+        self.hits = self.misses = 0
+        self._tck = part.tck_ps
+        self._start_ps = 0  # of the present period of work
+        self._coming: deque[tuple[int, Burst]] = deque()
+        self._new()
+
+    def _new(self) -> None:
+        banks, groups = self._banks, self._part.bank_groups
         self._open = [-1] * banks
         self._act_ok, self._pre_ok = [0] * banks, [0] * banks
-        self._column_ok = [[0, 0] for _ in range(banks)]  # read, write
+        self._column_ok = ([0] * banks, [0] * banks)  # read, write
         self._acts: deque[int] = deque([NEVER] * 4, maxlen=4)
-        self._group_act = [NEVER] * part.bank_groups
+        self._group_act = [NEVER] * groups
         self._column = [NEVER, NEVER]  # the last read, the last write
-        self._group_column = [[NEVER, NEVER] for _ in range(part.bank_groups)]
-        self._queues: tuple[list[Request], list[Request]] = ([], [])
+        self._group_column = ([NEVER] * groups, [NEVER] * groups)
+        self._waiting: tuple[dict[int, deque[_Waiting]], dict[int, deque[_Waiting]]] = ({}, {})
+        self._counts = [0, 0]
         self._writing = False
-        self._held = next(stream)
+        self._age = 0
+        self._now = 0
+        self._passed = -1  # commands of up to then have gone
+        self._busy_until = -1  # the last data
         self._refresh_at = self._t.refi
 
-    def until(self, end: int) -> Iterator[int]:
-        """When the data of each burst has passed, up to a time."""
-        now = 0
-        while now <= end:
+    def push(self, at_ps: int, burst: Burst) -> None:
+        """In the order of their times (ps)."""
+        self._coming.append((at_ps, burst))
+
+    @property
+    def next_ps(self) -> int:
+        """Before which no more data will have passed; FAR if nothing is left."""
+        if any(self._counts):
+            soonest = self._passed + 1
+        elif self._coming:
+            soonest = max(self._passed + 1, self._clock(self._coming[0][0]))
+        else:
+            return FAR
+        return self._start_ps + (soonest + min(self._t.cl, self._t.cwl) + self._part.burst) * self._tck
+
+    def until(self, end_ps: int) -> list[tuple[int, int]]:
+        """(when its data has passed, tag) of bursts whose commands go by then; nothing more will come before."""
+        found: list[tuple[int, int]] = []
+        while True:
+            if not any(self._counts):
+                if not self._coming or self._coming[0][0] > end_ps:
+                    break
+                self._wake(self._coming[0][0])
+            end = (end_ps - self._start_ps) // self._tck
             self._fill()
-            waiting = self._queues[self._writing]
-            column = min(((self._column_at(r), i) for i, r in enumerate(waiting) if self._hits(r)), default=None)
-            row = self._row_command(waiting)
-            now = min(at for at in (column and column[0], row and row[0]) if at is not None)
-            if now >= self._refresh_at:
+            column, row = self._best()
+            at = max(self._now, min(column[0], row[0]))
+            if self._coming and self._room(self._coming[0][1]):
+                arrives = self._clock(self._coming[0][0])
+                if self._now < arrives <= at:
+                    if arrives > end:
+                        break
+                    self._now = arrives
+                    continue
+            if at > end:
+                break
+            self._now = at
+            if at >= self._refresh_at:
                 self._refresh()
-                continue
-            if column is not None and column[0] == now:
-                yield self._do_column(waiting.pop(column[1]), now)
-            if row is not None and row[0] == now:
-                self._do_row(row[1], now)
+            elif column[0] <= at:
+                done, tag = self._do_column(column[2], at)
+                found.append((self._start_ps + done * self._tck, tag))
+                if row[0] <= at and row[2] != column[2]:
+                    self._do_row(row[2], at)
+            else:
+                self._do_row(row[2], at)
+        self._passed = max(self._passed, (end_ps - self._start_ps) // self._tck)
+        return found
+
+    def _clock(self, at_ps: int) -> int:
+        return -(-(at_ps - self._start_ps) // self._tck)
+
+    def _wake(self, at_ps: int) -> None:
+        """A burst comes, and nothing waits. After the last data has passed, a new period of work begins with it."""
+        if self._clock(at_ps) > self._busy_until:
+            self._new()
+            self._start_ps = at_ps
+        self._now = max(self._now, self._clock(at_ps))
+
+    def _room(self, burst: Burst) -> bool:
+        return self._counts[burst.write] < QUEUE
 
     def _fill(self) -> None:
-        reads, writes = self._queues
-        while len(self._queues[self._held.write]) < QUEUE:
-            self._queues[self._held.write].append(self._held)
-            self._held = next(self._stream)
-        self._writing = bool(writes) and (not reads or len(writes) > (LOW if self._writing else HIGH))
+        coming, counts = self._coming, self._counts
+        while coming and self._clock(coming[0][0]) <= self._now and self._room(coming[0][1]):
+            _, (bank, row, write, tag) = coming.popleft()
+            self._waiting[write].setdefault(bank, deque()).append(_Waiting(self._age, row, tag))
+            self._age += 1
+            counts[write] += 1
+        reads, writes = counts
+        self._writing = writes > 0 and (not reads or writes > (LOW if self._writing else HIGH))
 
-    def _hits(self, request: Request) -> bool:
-        return self._open[request.bank] == request.row
+    def _best(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """(when, age, bank) of the column command, and of the row command, that may go first."""
+        column = row = (FAR, 0, -1)
+        write = self._writing
+        for bank, waiting in self._waiting[write].items():
+            open_row = self._open[bank]
+            hit = waiting[0] if waiting[0].row == open_row else self._hit(waiting, open_row)
+            if hit is not None:
+                at = (self._column_at(bank, write), hit.age, bank)
+                column = min(at, column)
+            else:
+                at = (self._act_at(bank) if open_row < 0 else self._pre_ok[bank], waiting[0].age, bank)
+                row = min(at, row)
+        now = self._now
+        return (max(now, column[0]), *column[1:]), (max(now, row[0]), *row[1:])
 
-    def _column_at(self, request: Request) -> int:
+    @staticmethod
+    def _hit(waiting: deque[_Waiting], row: int) -> _Waiting | None:
+        return None if row < 0 else next((one for one in waiting if one.row == row), None)
+
+    def _column_at(self, bank: int, write: bool) -> int:
         """The first clock in which its read or write may go."""
-        t, burst, group, write = self._t, self._part.burst, request.bank // self._part.banks, request.write
-        same, within = self._column[write], self._group_column[group][write]
-        other, other_within = self._column[not write], self._group_column[group][not write]
+        t, burst, group = self._t, self._part.burst, bank // self._part.banks
         at = max(
-            self._column_ok[request.bank][write],
-            same + max(t.ccd_s, burst),
-            within + (t.ccd_l_wr if write else t.ccd_l),
+            self._column_ok[write][bank],
+            self._column[write] + max(t.ccd_s, burst),
+            self._group_column[write][group] + (t.ccd_l_wr if write else t.ccd_l),
         )
+        other, other_within = self._column[not write], self._group_column[not write][group]
         if write:
             return max(at, other + t.cl + burst + t.turn - t.cwl)
         return max(at, other + t.cwl + burst + t.wtr_s, other_within + t.cwl + burst + t.wtr_l)
-
-    def _row_command(self, waiting: list[Request]) -> tuple[int, Request] | None:
-        """The first precharge or activate that may go, for the oldest request of each bank whose row is not open."""
-        wanted = {request.bank for request in waiting if self._hits(request)}
-        best: tuple[int, int, Request] | None = None
-        for age, request in enumerate(waiting):
-            bank = request.bank
-            if bank in wanted:
-                continue
-            wanted.add(bank)
-            at = self._act_at(bank) if self._open[bank] < 0 else self._pre_ok[bank]
-            if best is None or (at, age) < best[:2]:
-                best = (at, age, request)
-        return None if best is None else (best[0], best[2])
 
     def _act_at(self, bank: int) -> int:
         t, group = self._t, bank // self._part.banks
@@ -143,23 +178,35 @@ class Channel:
             self._act_ok[bank], self._acts[-1] + t.rrd_s, self._group_act[group] + t.rrd_l, self._acts[0] + t.faw
         )
 
-    def _do_column(self, request: Request, now: int) -> int:
-        t, bank, burst = self._t, request.bank, self._part.burst
-        self._column[request.write] = self._group_column[bank // self._part.banks][request.write] = now
-        free = now + t.cwl + burst + t.wr if request.write else now + t.rtp
+    def _do_column(self, bank: int, now: int) -> tuple[int, int]:
+        t, burst, write = self._t, self._part.burst, self._writing
+        waiting = self._waiting[write][bank]
+        row = self._open[bank]
+        place = next(number for number, one in enumerate(waiting) if one.row == row)
+        tag = waiting[place].tag
+        del waiting[place]
+        if not waiting:
+            del self._waiting[write][bank]
+        self._counts[write] -= 1
+        self.hits += 1
+        self._column[write] = self._group_column[write][bank // self._part.banks] = now
+        free = now + t.cwl + burst + t.wr if write else now + t.rtp
         self._pre_ok[bank] = max(self._pre_ok[bank], free)
-        return now + (t.cwl if request.write else t.cl) + burst
+        done = now + (t.cwl if write else t.cl) + burst
+        self._busy_until = max(self._busy_until, done)
+        return done, tag
 
-    def _do_row(self, request: Request, now: int) -> None:
-        t, bank = self._t, request.bank
+    def _do_row(self, bank: int, now: int) -> None:
+        t = self._t
         if self._open[bank] >= 0:
             self._open[bank] = -1
             self._act_ok[bank] = max(self._act_ok[bank], now + t.rp)
             return
-        self._open[bank] = request.row
+        self.misses += 1
+        self._open[bank] = self._waiting[self._writing][bank][0].row
         self._acts.append(now)
         self._group_act[bank // self._part.banks] = now
-        self._column_ok[bank] = [now + t.rcd_rd, now + t.rcd_wr]
+        self._column_ok[0][bank], self._column_ok[1][bank] = now + t.rcd_rd, now + t.rcd_wr
         self._pre_ok[bank] = now + t.ras
         self._act_ok[bank] = now + t.ras + t.rp
 
@@ -168,6 +215,6 @@ class Channel:
         t = self._t
         closing = max((self._pre_ok[bank] for bank, row in enumerate(self._open) if row >= 0), default=NEVER)
         start = max(self._refresh_at, closing + t.rp, max(self._act_ok) if closing == NEVER else NEVER)
-        self._open = [-1] * len(self._open)
-        self._act_ok = [start + t.rfc] * len(self._act_ok)
+        self._open = [-1] * self._banks
+        self._act_ok = [start + t.rfc] * self._banks
         self._refresh_at += t.refi

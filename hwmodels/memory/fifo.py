@@ -16,6 +16,18 @@ from ..interface import Advanced, Completion, LateOperation, Operation, Provenan
 C = TypeVar("C", bound=Config)
 
 
+def moved(kind: str, values: tuple[int, ...]) -> tuple[int, int]:
+    """Bytes read and written by an operation. A copy reads and writes: its bytes cross the path twice."""
+    if kind == "move":
+        return values[0], values[1]
+    return (0 if kind in ("write", "store") else values[0]), (0 if kind in ("read", "load") else values[0])
+
+
+def transferred(kind: str, values: tuple[int, ...]) -> int:
+    """Bytes of an operation, those of a copy once."""
+    return values[0] + (values[1] if kind == "move" else 0)
+
+
 class Fifo(Model[C]):
     """A queue in front of one data path."""
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "cleanup": ("cleanup", "Remove what a killed run has left behind."),
     "deploy": ("deploy", "Write the manifests that run a scenario's components."),
     "serve-component": ("serve_component", "Host a component model as a process of its own."),
+    "serve-island": ("serve_island", "Host several components, wired to one another, as one process."),
 }
 
 

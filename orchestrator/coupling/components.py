@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Container, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from metronome.hwmodels.interface import ConfigError
 from ..errors import InputError, NoEffectWarning
 from ..scenario.components import ComponentOptions
 from ..scenario.schema import Scenario
-from ..strict import Strict
+from ..strict import Strict, did_you_mean
 from . import registry
 from .link import Link, LocalLink, raised, refused
 from .watch import WatchedLink
@@ -31,7 +31,8 @@ class ComponentSpec:
     ``facts``: what the scenario knows of the hardware, for a model that is not installed here; what its
     configuration has fields for is only known once it is asked. ``stated`` says where in the scenario the facts stand
     that its author wrote down. ``folder`` is where paths start from. ``substitute`` answers where it has failed for
-    good. ``factors`` its times are multiplied by, by part (`CalibratedLink`).
+    good. ``factors`` its times are multiplied by, by part (`CalibratedLink`). ``wires``: its ports, and whom it asks
+    there.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ComponentSpec:
     stated: Mapping[str, str] = field(default_factory=dict)
     substitute: ComponentSpec | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
+    wires: tuple[tuple[str, str], ...] = ()
 
 
 def warn_of_unread(component: str, model: str, stated: Mapping[str, str], fields: Container[str]) -> None:
@@ -69,6 +71,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
             raise InputError(
                 "scenario", f"components.{name}", None, f"no such hardware; there is {', '.join(hardware)}"
             )
+    wires = _wires(scenario, hardware)
     specs = []
     for rank, (name, (kind, facts, stated)) in enumerate(hardware.items()):
         options = scenario.components.get(name, ComponentOptions())
@@ -79,7 +82,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         if _elsewhere(options):
             known = {fact: value for fact, value in (facts | _limits(options)).items() if value is not None}
             config = dict(options.config)
-            told = (known, stated, substitute, factors)
+            told = (known, stated, substitute, factors, wires[name])
             specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *told))
             continue
         fields = _fields(f"components.{name}.model", model, kind)
@@ -88,8 +91,23 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         common = (options, scenario.seed, folder)
-        specs.append(ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors))
+        made = ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors)
+        specs.append(replace(made, wires=wires[name]))
     return specs
+
+
+def _wires(scenario: Scenario, hardware: Mapping[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """(port, whom it asks) of each component. Raises InputError for hardware that is not there."""
+    found: dict[str, tuple[tuple[str, str], ...]] = dict.fromkeys(hardware, ())
+    for number, wire in enumerate(scenario.wires):
+        name, _, port = wire["from"].rpartition(".")
+        for end, given, part in (("from", wire["from"], name), ("to", wire["to"], wire["to"])):
+            if part not in found:
+                known = f"{did_you_mean(part, found)}known: {', '.join(found)}"
+                form = "COMPONENT.PORT" if end == "from" else "a component"
+                raise InputError("scenario", f"wires.{number}.{end}", given, f"{form}; {known}")
+        found[name] = (*found[name], (port, wire["to"]))
+    return found
 
 
 def _factors(scenario: Scenario, kind: str) -> Mapping[str, float]:
@@ -150,7 +168,7 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
             device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "active_w": device.active_w}
         found[f"{node.name}.accelerators"] = ("accelerator", facts, {})
-        if node.name + HBM in scenario.components:
+        if node.name + HBM in {*scenario.components, *(wire["to"] for wire in scenario.wires)}:
             found[node.name + HBM] = ("memory", _hbm(scenario, node.accelerators.type, node.name), {})
         if node.memory.dram:
             dram = node.memory.dram

@@ -9,6 +9,8 @@ from typing import Any, Protocol, cast
 
 from metronome.hwmodels.interface import (
     Advanced,
+    Asking,
+    Completion,
     Component,
     ComponentError,
     ConfigError,
@@ -22,6 +24,7 @@ from metronome.hwmodels.interface import (
     UnsupportedOperation,
     Use,
 )
+from metronome.hwmodels.ports import Port
 
 from ..errors import ComponentFailure, InputError, raised_at
 from ..units import MAX_PS
@@ -166,6 +169,19 @@ class LocalLink:
         if not isinstance(self.component, Snapshots):
             raise ComponentFailure(self.name, "takes no snapshots: its model has no feature snapshot")
         return self.component
+
+    @property
+    def ports(self) -> Sequence[Port]:
+        """Where it asks others."""
+        return self.component.description.ports
+
+    def exchange(self, grant_ps: int, operations: Sequence[Operation], answered: Sequence[Completion]) -> Advanced:
+        """As `advance`, after completions of its own requests."""
+        if answered:
+            if not isinstance(self.component, Asking):
+                raise ComponentFailure(self.name, "has ports, and no method answered()", doing(grant_ps, operations))
+            self.component.answered(answered)
+        return self.advance(grant_ps, operations, False)
 
     def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
         start = time.perf_counter()

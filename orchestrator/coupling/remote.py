@@ -17,7 +17,8 @@ import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
-from metronome.hwmodels.interface import Advanced, Description, Feature, Operation, Template, Use
+from metronome.hwmodels.interface import Advanced, Completion, Description, Feature, Operation, Template, Use
+from metronome.hwmodels.ports import Port
 
 from ..errors import ComponentFailure, InputError, plain
 from .components import ComponentSpec, warn_of_unread
@@ -130,6 +131,7 @@ class RemoteLink:
         self._timed_out = 0.0  # after how long
         watchdog.add(self)
         self._description = self._describe()
+        self.ports: Sequence[Port] = self._description.ports
 
     @property
     def description(self) -> Description:
@@ -253,6 +255,8 @@ class RemoteLink:
             raise self._failure(error, "being configured") from None
         with DOOR:
             self._answers = self._stub.Simulate(iter(self._outbox.get, None))
+        if answer.ports:
+            self.ports = tuple(codec.from_port(port) for port in answer.ports)
         if Feature.RESOURCES not in self._description.features:
             return None
         return {entry.template_id: frozenset(entry.resource) for entry in answer.resources}
@@ -272,7 +276,14 @@ class RemoteLink:
         self.send(grant_ps, operations, stop_at_first)
         return self.receive()
 
-    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+    def send(
+        self,
+        grant_ps: int,
+        operations: Sequence[Operation],
+        stop_at_first: bool,
+        answered: Sequence[Completion] = (),
+    ) -> None:
+        """``answered``: completions of the component's requests, of one with ports."""
         if len(operations) > self._description.max_batch_ops:
             raise ComponentFailure(
                 self.name,
@@ -288,6 +299,7 @@ class RemoteLink:
                 grant_ps=grant_ps,
                 stop_at_first_completion=stop_at_first,
                 operations=codec.to_operations(operations),
+                answered=codec.to_completions(answered) if answered else None,
             )
         )
 
@@ -300,7 +312,7 @@ class RemoteLink:
                 with DOOR:
                     answer = next(self._answers)
                 if answer.seq == self._seq and answer.HasField("advanced"):
-                    advanced: Advanced = codec.from_advanced(answer.advanced)
+                    advanced: Advanced = codec.from_advanced(answer.advanced, self.ports)
                     return advanced
                 if answer.HasField("fault"):
                     late = answer.fault.code == pb.FAULT_CODE_LATE_OPERATION

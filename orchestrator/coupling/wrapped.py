@@ -17,6 +17,10 @@ class WrappedLink:
         self.name, self._link = link.name, link
 
     @property
+    def behind(self) -> Link:
+        return self._link
+
+    @property
     def wall_s(self) -> float:
         return self._link.wall_s
 

@@ -14,6 +14,7 @@ from typing import IO
 
 from ..errors import InputError, MetronomeError
 from . import looks, state
+from .console_inside import InsideCommand
 from .console_stops import StopCommands
 from .console_why import WhyCommand
 from .expressions import number
@@ -50,7 +51,7 @@ INFO = {
 }
 
 
-class Console(StopCommands, WhyCommand, cmd.Cmd):
+class Console(StopCommands, WhyCommand, InsideCommand, cmd.Cmd):
     """One session at a terminal, or with ``batch`` on a script. ``failed`` counts commands that were refused."""
 
     intro = "Metronome debugger. `help` lists the commands; the run rests before its first event."

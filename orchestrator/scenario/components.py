@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator, with_config
+from typing_extensions import TypedDict
 
 from ..strict import Strict
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Wire(
+    TypedDict(
+        "Wire",
+        {
+            "from": Annotated[str, Field(description="a port of a component, e.g. n0.accelerators.mem")],
+            "to": Annotated[str, Field(description="the component that does what is asked there, e.g. n0.hbm")],
+        },
+    )
+):
+    """Whom a component asks."""
 
 
 class Mount(Strict):
@@ -95,8 +109,8 @@ class ComponentOptions(Strict):
     model: str | None = Field(
         default=None, description="a component model by name, or module:Class; default: the reference model of its kind"
     )
-    run: Literal["inprocess", "process", "command", "container", "address"] = Field(
-        default="inprocess", description="where it runs"
+    run: Literal["inprocess", "process", "command", "container", "address", "island"] = Field(
+        default="inprocess", description="where it runs; island: with the component that is wired to it"
     )
     command: list[str] | None = Field(
         default=None,

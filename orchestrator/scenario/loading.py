@@ -158,6 +158,8 @@ def digest(scenario: Scenario) -> str:
     data["components"] = {name: options for name, options in components.items() if options}
     if data["calibration"] is None:  # a scenario without one is what it was before there were any
         del data["calibration"]
+    if not data["wires"]:  # nor one without wires
+        del data["wires"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

@@ -18,7 +18,7 @@ from ..workload.options import WorkloadOptions
 from ..workload.schema import workload_type
 from ..workload.slo import Slo
 from .calibration import Calibration
-from .components import ComponentOptions
+from .components import ComponentOptions, Wire
 
 MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
@@ -301,6 +301,7 @@ class Scenario(Strict):
     components: dict[str, ComponentOptions] = Field(
         default={}, description="who answers for a piece of hardware, by its name: n0.accelerators, n0.dram, a network"
     )
+    wires: list[Wire] = Field(default=[], description="components that ask others, at ports of theirs")
     slo: Slo = Field(default=Slo(), description="what a good request meets")
     failures: list[Failure] = Field(default=[], description="of the simulated cluster")
     on_failure: OnFailure = Field(default=OnFailure(), description="of requests whose instance fails")

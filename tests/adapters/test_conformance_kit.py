@@ -8,10 +8,11 @@ import xml.etree.ElementTree as ET
 import pytest
 import yaml
 from metronome.adapters.conformance import faulty
+from metronome.adapters.conformance.faulty_asker import Asker
 from metronome.adapters.conformance.report import run_checks
 from metronome.adapters.conformance.sessions import local
 
-MODELS = {"Faulty": faulty.Faulty, "FaultyOracle": faulty.FaultyOracle}
+MODELS = {"Faulty": faulty.Faulty, "FaultyOracle": faulty.FaultyOracle, "Asker": Asker}
 
 
 def failed(model, fault, limit_s=30.0):
@@ -48,10 +49,10 @@ def test_without_a_fault_nothing_is_found(model):
 def test_the_command_reports_in_process_and_over_grpc(cli, tmp_path):
     (tmp_path / "c.yaml").write_text("{bandwidth_gb_s: 100, latency_ns: 50}")
     done = cli("conformance", "bandwidth-latency", "--config", tmp_path / "c.yaml", "--junit", tmp_path / "r.xml")
-    assert done.exit_code == 0 and "26 of 26 checks passed" in done.output
+    assert done.exit_code == 0 and "28 of 28 checks passed" in done.output
     suites = ET.parse(tmp_path / "r.xml").getroot()
     assert [s.get("name") for s in suites] == ["bandwidth-latency in process", "bandwidth-latency over gRPC"]
-    assert all(s.get("failures") == "0" and len(s) == 13 for s in suites)
+    assert all(s.get("failures") == "0" and len(s) == 14 for s in suites)
 
 
 def test_the_command_names_what_fails(cli, tmp_path):
@@ -73,7 +74,7 @@ def test_a_command_that_serves_is_checked(cli, tmp_path):
     serve = f"{sys.executable} -m metronome serve-component alpha-beta --listen unix:{tmp_path}/c.sock"
     (tmp_path / "c.yaml").write_text("{bandwidth_gb_s: 100, latency_ns: 500}")
     done = cli("conformance", "--cmd", serve, "--config", tmp_path / "c.yaml")
-    assert done.exit_code == 0 and "13 of 13 checks passed" in done.output
+    assert done.exit_code == 0 and "14 of 14 checks passed" in done.output
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def program(tmp_path_factory):
 
 def test_it_keeps_the_contract(program, cli):
     done = cli("conformance", "--cmd", program, "--config", EXAMPLE / "config.yaml")
-    assert done.exit_code == 0 and "13 of 13" in done.output, done.output
+    assert done.exit_code == 0 and "14 of 14" in done.output, done.output
 
 
 def test_in_a_scenario_it_is_as_good_as_the_reference_model(program, cli, small, tmp_path):

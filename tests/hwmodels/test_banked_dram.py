@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Pattern, Template
 from metronome.hwmodels.memory import dram_parts
 from metronome.hwmodels.memory.banked_dram import BankedDram
-from metronome.hwmodels.memory.dram_channel import Channel, Request, clocks_a_burst, requests
+from metronome.hwmodels.memory.dram_channel import Burst, Channel
+from metronome.hwmodels.memory.dram_load import clocks_a_burst
 
 PARTS = dram_parts.names()
 READ = Template(0, "read", "x", {})
@@ -29,6 +30,14 @@ def took(model, template, *values):
     return done.finish_ps - done.start_ps
 
 
+def ends(part, bursts):
+    """When the data of each has passed, all of them due at once."""
+    channel = Channel(part)
+    for burst in bursts:
+        channel.push(0, burst)
+    return [at // part.tck_ps for at, _ in channel.until(10**9)]
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_an_isolated_burst_opens_its_row(name):
     part, t = dram_parts.part(name), dram_parts.part(name).timing
@@ -36,7 +45,7 @@ def test_an_isolated_burst_opens_its_row(name):
     write = (t.rcd_wr + t.cwl + part.burst) * part.tck_ps
     assert took(BankedDram({"part": name}), READ, 1) == read
     assert took(BankedDram({"part": name}), Template(0, "write", "x", {}), part.burst_bytes * part.channels) == write
-    assert next(Channel(part, requests(part, Pattern.STREAM, 0)).until(10**6)) == t.rcd_rd + t.cl + part.burst
+    assert ends(part, [Burst(0, 0, False, 0)]) == [t.rcd_rd + t.cl + part.burst]
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -79,9 +88,7 @@ def test_nothing_is_quicker_than_the_bus_and_turning_it_costs(name, pattern, wri
 def test_a_row_that_is_open_goes_first():
     """FR-FCFS: an older request that needs another row of the bank waits for a younger one that does not."""
     part, t = dram_parts.part("ddr4-3200"), dram_parts.part("ddr4-3200").timing
-    order = [Request(0, 1, False), Request(0, 2, False), Request(0, 1, False)] + [Request(0, 3, False)] * 100
-    ends = Channel(part, iter(order)).until(10**6)
-    first, second, third = (next(ends) for _ in range(3))
+    first, second, third = ends(part, [Burst(0, row, False, 0) for row in (1, 2, 1)])
     assert second - first == t.ccd_l
     assert third - second >= t.rtp + t.rp + t.rcd_rd
 

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from metronome.hwmodels.interface import Advanced, Description, Operation, Template, Use
+from metronome.hwmodels.interface import Advanced, Completion, Description, Operation, Template, Use
+from metronome.hwmodels.ports import Port
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from ...errors import ComponentFailure, RecoveryWarning
 from ..conduct import Conduct
 from ..link import Link
-from ..oracle import answered
+from ..oracle import answered as every_one
 from ..remote import Host, RemoteLink
 from .home import Home, beyond_recovery
 from .log import Message, SessionLog, digest
@@ -49,13 +50,17 @@ class RecoveringLink:
         self._past_s = 0.0  # waited in earlier lives
         self._log = SessionLog(self._description)
         self._conduct = Conduct(self)
-        self._asked: tuple[int, Sequence[Operation], bool] = (0, (), False)
+        self._asked: tuple[int, Sequence[Operation], bool, Sequence[Completion]] = (0, (), False, ())
         self._substitute = Substitute.of(home.spec, self._description)
         self._others: list[RecoveringLink] = []
 
     @property
     def description(self) -> Description:
         return self._description
+
+    @property
+    def ports(self) -> Sequence[Port]:
+        return self._live.ports
 
     @property
     def wall_s(self) -> float:
@@ -93,13 +98,20 @@ class RecoveringLink:
         self.send(grant_ps, operations, stop_at_first)
         return self.receive()
 
-    def send(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> None:
+    def send(
+        self,
+        grant_ps: int,
+        operations: Sequence[Operation],
+        stop_at_first: bool,
+        answered: Sequence[Completion] = (),
+    ) -> None:
+        """As `RemoteLink.send`."""
         if self._home.substitute and not self._substituted:
             self._hand_over()
-        self._asked = grant_ps, operations, stop_at_first
-        self._conduct.sent(grant_ps, operations)
+        self._asked = grant_ps, operations, stop_at_first, answered
+        self._conduct.sent(grant_ps, operations, answered)
         if not self._substituted:
-            self._live.send(grant_ps, operations, stop_at_first)
+            self._live.send(*self._asked)
 
     def receive(self) -> Advanced:
         if self._substituted:
@@ -112,7 +124,7 @@ class RecoveringLink:
             self._mark(failure)
             self._hand_over()
             return self._by_substitute()
-        self._log.add(Message(*self._asked, digest(answer)), not self._conduct.open)
+        self._log.add(Message(*self._asked, digest(answer)), self._conduct.idle)
         if self._log.snapshot_due:
             self._take_snapshot()
         return answer
@@ -125,7 +137,7 @@ class RecoveringLink:
         if self._log.clocked:
             self._conduct.check(answer)
         else:
-            answered(self, self._asked[1], answer)
+            every_one(self, self._asked[1], answer)
             self._conduct.open.clear()
         return answer
 
@@ -219,7 +231,8 @@ class RecoveringLink:
             if log.state_digest and found != log.state_digest:
                 raise self._otherwise("is in another state after its snapshot was restored: it states its digest")
         for message in log.messages:
-            if digest(live.advance(*message[:3])) != message.answer:
+            live.send(*message[:4])
+            if digest(live.receive()) != message.answer:
                 raise self._otherwise(f"answers what it was asked before (up to {message.grant_ps} ps)")
         if resend:
             live.send(*self._asked)
@@ -259,7 +272,7 @@ class RecoveringLink:
     def _by_substitute(self) -> Advanced:
         if self._substitute is None:
             raise AssertionError("asked for only where there is one")
-        return self._checked(self._substitute.advance(*self._asked))
+        return self._checked(self._substitute.advance(*self._asked[:3]))
 
 
 def _hopeful(error: BaseException) -> bool:

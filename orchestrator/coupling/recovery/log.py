@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metronome.hwmodels.interface import Advanced, Description, Feature, Operation, Template, TimePolicy
+from metronome.hwmodels.interface import Advanced, Completion, Description, Feature, Operation, Template, TimePolicy
 
 MOST_KEPT = 200_000  # messages and operations: about 50 MB, and a minute to tell them again
 SNAPSHOT_EVERY = 2_000  # messages and operations: a few milliseconds each time
@@ -19,11 +19,12 @@ class Message(NamedTuple):
     grant_ps: int
     operations: Sequence[Operation]
     stop_at_first: bool
+    answered: Sequence[Completion]
     answer: int
 
 
 def digest(answer: Advanced) -> int:
-    return hash((answer.reached_ps, answer.completions, answer.next_event_ps))
+    return hash((answer.reached_ps, answer.completions, answer.next_event_ps, answer.requests))
 
 
 class SessionLog:
@@ -58,7 +59,7 @@ class SessionLog:
             self.state = None
             return
         self.messages.append(message)
-        self._weight += 1 + len(message.operations)
+        self._weight += 1 + len(message.operations) + len(message.answered)
         if self._weight > MOST_KEPT:
             self._cut()
             self.why_not = f"it takes no snapshots, and more than {MOST_KEPT} messages and operations are not kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 from .. import registry
@@ -11,14 +12,14 @@ from .link import SurrogateLink
 from .store import identity
 
 
-def open_surrogate(spec: ComponentSpec, link: Link, memory: tuple[ComponentSpec, Link] | None = None) -> Link:
-    """The surrogate a component's options ask for, in front of its link; ``memory`` is what its answers depend on, too.
-    Raises InputError."""
+def open_surrogate(spec: ComponentSpec, link: Link, behind: Sequence[tuple[ComponentSpec, Link]] = ()) -> Link:
+    """The surrogate a component's options ask for, in front of its link; what is ``behind`` it its answers depend on,
+    too. Raises InputError."""
     options = spec.options.surrogate
     if options is None:
         raise AssertionError("only where it is asked for")
-    found = " ".join(_identity(*one) for one in ((spec, link), memory) if one is not None)
-    return SurrogateLink(link, options, found if memory is None else sha256(found.encode()).hexdigest())
+    found = " ".join(_identity(*one) for one in ((spec, link), *behind))
+    return SurrogateLink(link, options, sha256(found.encode()).hexdigest() if behind else found)
 
 
 def _identity(spec: ComponentSpec, link: Link) -> str:

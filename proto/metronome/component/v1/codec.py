@@ -23,10 +23,11 @@ from metronome.hwmodels.interface import (
     TimePolicy,
     Use,
 )
+from metronome.hwmodels.ports import Port, Request
 
 from . import component_pb2 as pb
 
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
 MAX_MESSAGE_BYTES = 64 * 2**20
 CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -88,6 +89,7 @@ def describe(description: Description, schema: Mapping[str, Any]) -> pb.Describe
         max_batch_ops=description.max_batch_ops,
         config_schema=to_struct(schema),
         summary=description.summary,
+        ports=[to_port(port) for port in description.ports],
     )
 
 
@@ -107,6 +109,7 @@ def described(message: pb.DescribeResponse) -> Description:
         deterministic=message.deterministic,
         max_batch_ops=message.max_batch_ops,
         summary=message.summary,
+        ports=tuple(from_port(port) for port in message.ports),
     )
 
 
@@ -118,6 +121,18 @@ def to_template(template: Template) -> pb.Template:
 
 def from_template(message: pb.Template) -> Template:
     return Template(message.id, message.kind, message.layer, from_struct(message.attributes))
+
+
+def to_port(port: Port) -> pb.Port:
+    templates = [to_template(template) for template in port.templates]
+    return pb.Port(
+        name=port.name, kind=port.kind, templates=templates, latency_ps=port.latency_ps, credits=port.credits
+    )
+
+
+def from_port(message: pb.Port) -> Port:
+    templates = tuple(from_template(template) for template in message.templates)
+    return Port(message.name, message.kind, templates, message.latency_ps, message.credits)
 
 
 def to_operations(operations: Sequence[Operation]) -> pb.Operations:
@@ -185,8 +200,7 @@ def from_uses(columns: pb.Uses) -> list[Use]:
     ]
 
 
-def to_advanced(answer: Advanced) -> pb.Advanced:
-    done = answer.completions
+def to_completions(done: Sequence[Completion]) -> pb.Completions:
     columns = pb.Completions(
         op_id=[c.op_id for c in done],
         start_ps=[c.start_ps for c in done],
@@ -195,19 +209,18 @@ def to_advanced(answer: Advanced) -> pb.Advanced:
     )
     if any(c.energy_pj is not None for c in done):
         columns.energy_pj.extend(-1 if c.energy_pj is None else c.energy_pj for c in done)
-    return pb.Advanced(reached_ps=answer.reached_ps, completions=columns, next_event_ps=answer.next_event_ps)
+    return columns
 
 
-def from_advanced(message: pb.Advanced) -> Advanced:
+def from_completions(columns: pb.Completions) -> tuple[Completion, ...]:
     """Raises MalformedMessage."""
-    columns = message.completions
     count = len(columns.op_id)
     energies: Iterable[int] = columns.energy_pj or [-1] * count
     lengths = {len(columns.start_ps), len(columns.finish_ps), len(columns.provenance), len(list(energies))}
     if lengths - {count}:
         raise MalformedMessage("completion columns of different length")
     try:
-        done = tuple(
+        return tuple(
             Completion(op, start, finish, _PROVENANCE_OF[how], None if energy < 0 else energy)
             for op, start, finish, how, energy in zip(
                 columns.op_id, columns.start_ps, columns.finish_ps, columns.provenance, energies, strict=True
@@ -215,8 +228,45 @@ def from_advanced(message: pb.Advanced) -> Advanced:
         )
     except KeyError as error:
         raise MalformedMessage(f"provenance {error.args[0]} is not known") from None
+
+
+def to_advanced(answer: Advanced, ports: Sequence[Port] = ()) -> pb.Advanced:
+    """``ports``: the session's, whose numbers the requests of the answer carry."""
+    message = pb.Advanced(
+        reached_ps=answer.reached_ps,
+        completions=to_completions(answer.completions),
+        next_event_ps=answer.next_event_ps,
+    )
+    if answer.requests:
+        numbers = {port.name: number for number, port in enumerate(ports)}
+        message.requests.CopyFrom(to_operations([Operation(r[1], r[2], r[3], r[4]) for r in answer.requests]))
+        unknown = next((request.port for request in answer.requests if request.port not in numbers), None)
+        if unknown is not None:
+            raise MalformedMessage(f"a request at a port {unknown!r}; its ports: {', '.join(numbers)}")
+        message.request_port.extend(numbers[request.port] for request in answer.requests)
+    return message
+
+
+def from_advanced(message: pb.Advanced, ports: Sequence[Port] = ()) -> Advanced:
+    """Raises MalformedMessage."""
     next_event = message.next_event_ps if message.HasField("next_event_ps") else None
-    return Advanced(message.reached_ps, done, next_event)
+    requests = _requests(message, ports) if message.request_port else ()
+    return Advanced(message.reached_ps, from_completions(message.completions), next_event, requests)
+
+
+def _requests(message: pb.Advanced, ports: Sequence[Port]) -> tuple[Request, ...]:
+    try:
+        operations = from_operations(message.requests)
+        if len(operations) != len(message.request_port):
+            raise MalformedMessage("columns of requests of different length")
+        return tuple(
+            Request(ports[number].name, operation[0], operation[1], operation[2], operation[3])
+            for number, operation in zip(message.request_port, operations, strict=True)
+        )
+    except BadOperation as error:
+        raise MalformedMessage(f"requests: {error}") from None
+    except IndexError:
+        raise MalformedMessage(f"a request at port {max(message.request_port)}; it has {len(ports)}") from None
 
 
 def _plain(value: Any) -> Any:

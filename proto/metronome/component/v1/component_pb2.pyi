@@ -58,7 +58,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol_minor: _Optional[int] = ..., orchestrator: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("protocol_minor", "min_protocol_minor", "name", "kind", "version", "time_policy", "op_kinds", "features", "memoryless", "deterministic", "max_batch_ops", "config_schema", "summary")
+    __slots__ = ("protocol_minor", "min_protocol_minor", "name", "kind", "version", "time_policy", "op_kinds", "features", "memoryless", "deterministic", "max_batch_ops", "config_schema", "summary", "ports")
     PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
     MIN_PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class DescribeResponse(_message.Message):
     MAX_BATCH_OPS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
     protocol_minor: int
     min_protocol_minor: int
     name: str
@@ -85,7 +86,8 @@ class DescribeResponse(_message.Message):
     max_batch_ops: int
     config_schema: _struct_pb2.Struct
     summary: str
-    def __init__(self, protocol_minor: _Optional[int] = ..., min_protocol_minor: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., version: _Optional[str] = ..., time_policy: _Optional[_Union[TimePolicy, str]] = ..., op_kinds: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., memoryless: _Optional[bool] = ..., deterministic: _Optional[bool] = ..., max_batch_ops: _Optional[int] = ..., config_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., summary: _Optional[str] = ...) -> None: ...
+    ports: _containers.RepeatedCompositeFieldContainer[Port]
+    def __init__(self, protocol_minor: _Optional[int] = ..., min_protocol_minor: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., version: _Optional[str] = ..., time_policy: _Optional[_Union[TimePolicy, str]] = ..., op_kinds: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., memoryless: _Optional[bool] = ..., deterministic: _Optional[bool] = ..., max_batch_ops: _Optional[int] = ..., config_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., summary: _Optional[str] = ..., ports: _Optional[_Iterable[_Union[Port, _Mapping]]] = ...) -> None: ...
 
 class Template(_message.Message):
     __slots__ = ("id", "kind", "layer", "attributes")
@@ -98,6 +100,20 @@ class Template(_message.Message):
     layer: str
     attributes: _struct_pb2.Struct
     def __init__(self, id: _Optional[int] = ..., kind: _Optional[str] = ..., layer: _Optional[str] = ..., attributes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class Port(_message.Message):
+    __slots__ = ("name", "kind", "templates", "latency_ps", "credits")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATES_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_PS_FIELD_NUMBER: _ClassVar[int]
+    CREDITS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    templates: _containers.RepeatedCompositeFieldContainer[Template]
+    latency_ps: int
+    credits: int
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., templates: _Optional[_Iterable[_Union[Template, _Mapping]]] = ..., latency_ps: _Optional[int] = ..., credits: _Optional[int] = ...) -> None: ...
 
 class ConfigureRequest(_message.Message):
     __slots__ = ("session_id", "instance", "config", "seed", "features", "templates", "validate_only", "heartbeat_ms")
@@ -128,14 +144,16 @@ class TemplateResources(_message.Message):
     def __init__(self, template_id: _Optional[int] = ..., resource: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ConfigureResponse(_message.Message):
-    __slots__ = ("config_digest", "features", "resources")
+    __slots__ = ("config_digest", "features", "resources", "ports")
     CONFIG_DIGEST_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
     config_digest: str
     features: _containers.RepeatedScalarFieldContainer[str]
     resources: _containers.RepeatedCompositeFieldContainer[TemplateResources]
-    def __init__(self, config_digest: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., resources: _Optional[_Iterable[_Union[TemplateResources, _Mapping]]] = ...) -> None: ...
+    ports: _containers.RepeatedCompositeFieldContainer[Port]
+    def __init__(self, config_digest: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., resources: _Optional[_Iterable[_Union[TemplateResources, _Mapping]]] = ..., ports: _Optional[_Iterable[_Union[Port, _Mapping]]] = ...) -> None: ...
 
 class Operations(_message.Message):
     __slots__ = ("template_id", "value_count", "value", "op_id", "at_ps", "microstep", "dep_count", "dep_op_id")
@@ -158,18 +176,20 @@ class Operations(_message.Message):
     def __init__(self, template_id: _Optional[_Iterable[int]] = ..., value_count: _Optional[_Iterable[int]] = ..., value: _Optional[_Iterable[int]] = ..., op_id: _Optional[_Iterable[int]] = ..., at_ps: _Optional[_Iterable[int]] = ..., microstep: _Optional[_Iterable[int]] = ..., dep_count: _Optional[_Iterable[int]] = ..., dep_op_id: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SimulateRequest(_message.Message):
-    __slots__ = ("seq", "session_id", "grant_ps", "stop_at_first_completion", "operations")
+    __slots__ = ("seq", "session_id", "grant_ps", "stop_at_first_completion", "operations", "answered")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     GRANT_PS_FIELD_NUMBER: _ClassVar[int]
     STOP_AT_FIRST_COMPLETION_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
     seq: int
     session_id: str
     grant_ps: int
     stop_at_first_completion: bool
     operations: Operations
-    def __init__(self, seq: _Optional[int] = ..., session_id: _Optional[str] = ..., grant_ps: _Optional[int] = ..., stop_at_first_completion: _Optional[bool] = ..., operations: _Optional[_Union[Operations, _Mapping]] = ...) -> None: ...
+    answered: Completions
+    def __init__(self, seq: _Optional[int] = ..., session_id: _Optional[str] = ..., grant_ps: _Optional[int] = ..., stop_at_first_completion: _Optional[bool] = ..., operations: _Optional[_Union[Operations, _Mapping]] = ..., answered: _Optional[_Union[Completions, _Mapping]] = ...) -> None: ...
 
 class Completions(_message.Message):
     __slots__ = ("op_id", "start_ps", "finish_ps", "provenance", "energy_pj")
@@ -186,14 +206,18 @@ class Completions(_message.Message):
     def __init__(self, op_id: _Optional[_Iterable[int]] = ..., start_ps: _Optional[_Iterable[int]] = ..., finish_ps: _Optional[_Iterable[int]] = ..., provenance: _Optional[_Iterable[_Union[Provenance, str]]] = ..., energy_pj: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Advanced(_message.Message):
-    __slots__ = ("reached_ps", "completions", "next_event_ps")
+    __slots__ = ("reached_ps", "completions", "next_event_ps", "requests", "request_port")
     REACHED_PS_FIELD_NUMBER: _ClassVar[int]
     COMPLETIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_EVENT_PS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_PORT_FIELD_NUMBER: _ClassVar[int]
     reached_ps: int
     completions: Completions
     next_event_ps: int
-    def __init__(self, reached_ps: _Optional[int] = ..., completions: _Optional[_Union[Completions, _Mapping]] = ..., next_event_ps: _Optional[int] = ...) -> None: ...
+    requests: Operations
+    request_port: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, reached_ps: _Optional[int] = ..., completions: _Optional[_Union[Completions, _Mapping]] = ..., next_event_ps: _Optional[int] = ..., requests: _Optional[_Union[Operations, _Mapping]] = ..., request_port: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("activity",)

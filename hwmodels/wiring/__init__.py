@@ -1,0 +1,1 @@
+"""Components that ask one another: wires, windows of time, what passes between them (docs/ports.md)."""

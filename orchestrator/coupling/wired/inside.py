@@ -1,0 +1,58 @@
+"""What passes at the ports of an island while an operation is played, for who wants to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from metronome.hwmodels.interface import Completion, Operation, Template
+from metronome.hwmodels.wiring.place import Origin
+
+from ...errors import InputError
+from ..link import Link
+from ..wrapped import WrappedLink
+from .island import IslandLink
+
+
+class Passed(NamedTuple):
+    """A request that was answered. Times are picoseconds from the operation's start: when it was due, and from when to
+    when it was done."""
+
+    asker: str
+    port: str
+    target: str
+    kind: str
+    op_id: int
+    values: tuple[int, ...]
+    at_ps: int
+    start_ps: int
+    finish_ps: int
+
+
+def island(link: Link) -> IslandLink:
+    """The island behind a link. Raises InputError where there is none to look into."""
+    found = link
+    while isinstance(found, WrappedLink):
+        if isinstance(found, IslandLink):
+            return found
+        found = found.behind
+    raise InputError("debugger", "inside", link.name, "is wired to nobody, or hosts whom it asks: nothing passes here")
+
+
+def played(link: Link, templates: Sequence[Template], operation: Operation) -> tuple[int, list[Passed]]:
+    """How long an operation takes, in a session of its own, and all that passes meanwhile, by when it was due.
+
+    Raises InputError, ComponentFailure.
+    """
+    again = island(link).again()
+    again.declare(templates)
+    found: list[Passed] = []
+
+    def told(asker: str, port: str, target: str, asked: Origin, done: Completion) -> None:
+        times = (asked.at_ps, done.start_ps, done.finish_ps)
+        found.append(Passed(asker, port, target, asked.kind, asked.op_id, asked.values, *times))
+
+    island(again).listen(told)
+    (done,) = again.advance(0, [operation], False).completions
+    found.sort(key=lambda one: (one.at_ps, one.asker, one.port, one.op_id))
+    return done.finish_ps - done.start_ps, found

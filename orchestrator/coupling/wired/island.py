@@ -1,0 +1,121 @@
+"""An island: components wired together that one user at a time reaches, as one that is asked.
+
+All of them are memoryless, so what an operation takes is a function of the operation: it is played out inside, once,
+and remembered by who asks; a surrogate may stand before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from metronome.hwmodels.interface import (
+    Advanced,
+    Completion,
+    ComponentError,
+    ConfigError,
+    Description,
+    Feature,
+    Operation,
+    Template,
+    TimePolicy,
+    Use,
+)
+from metronome.hwmodels.wiring.alone import Alone
+from metronome.hwmodels.wiring.group import Told
+from metronome.hwmodels.wiring.place import PortFault
+
+from ...errors import ComponentFailure, InputError
+from ..link import Link
+from ..wrapped import WrappedLink
+from .member import LinkMember
+
+NOT_ITS = frozenset({Feature.PORTS, Feature.SNAPSHOT, Feature.INSPECT, Feature.RESOURCES, Feature.TRAFFIC})
+
+
+class IslandLink(WrappedLink):
+    """The link of the component that is asked from outside, in front of its own and those of the others, ``others``.
+
+    ``wires`` as a scenario has them, (port, component). Raises InputError for what cannot be one.
+    """
+
+    remote = False  # its members are asked one window after another, until all is done
+
+    def __init__(self, link: Link, others: Sequence[Link], wires: Sequence[tuple[str, str]]) -> None:
+        super().__init__(link)
+        self._roots, self._named = others, wires
+        members = [link, *others]
+        for one in members:
+            if not one.description.memoryless:
+                why = f"{one.description.name} remembers: it cannot be played for an operation alone"
+                raise InputError("scenario", f"components.{one.name}.model", one.description.name, why)
+        given = link.description
+        # What it promises ahead is of no use: the answer is final.
+        self._described = replace(
+            given,
+            time_policy=TimePolicy.ORACLE,
+            features=given.features - NOT_ITS,
+            deterministic=all(one.description.deterministic for one in members),
+            ports=(),
+        )
+        self._others = [root.again() for root in others]
+        self._members = [LinkMember(one) for one in (link, *self._others)]
+        self._alone: Alone | None = None
+
+    @property
+    def description(self) -> Description:
+        return self._described
+
+    @property
+    def wall_s(self) -> float:
+        return sum(member.link.wall_s for member in self._members)
+
+    @property
+    def incidents(self) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for member in self._members:
+            found |= member.link.incidents
+        return found
+
+    def declare(self, templates: Sequence[Template]) -> None:
+        def tell(number: int, known: list[Template]) -> None:
+            self._members[number].link.declare(known)
+
+        try:
+            self._alone = Alone(self._members, self._named, templates, tell)
+        except ConfigError as error:
+            raise InputError("scenario", error.field, error.value, error.allowed) from None
+
+    def advance(self, grant_ps: int, operations: Sequence[Operation], stop_at_first: bool) -> Advanced:
+        return Advanced(grant_ps, tuple(map(self._play, operations)))
+
+    def _play(self, asked: Operation) -> Completion:
+        if self._alone is None:
+            raise AssertionError("it is asked for what it was told of")
+        try:
+            return self._alone.play(asked)
+        except PortFault as fault:
+            raise ComponentFailure(fault.component, fault.what, f"being asked for operation {asked.op_id}") from None
+        except ComponentError as error:
+            raise ComponentFailure(self.name, str(error), f"being asked for operation {asked.op_id}") from error
+
+    def listen(self, told: Told) -> None:
+        """Tell of every request that is answered from now on; declared before."""
+        if self._alone is not None:
+            self._alone.group.told = told
+
+    def again(self) -> Link:
+        return IslandLink(self._link.again(), self._roots, self._named)
+
+    def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
+        first, *others = self._members
+        told = {one.name: {"model": one.description.name, **one.link.statistics(())} for one in others}
+        figures = self._alone.figures if self._alone else {}
+        return {**first.link.statistics(uses), "island": {**figures, "members": told}}
+
+    def inspect(self) -> dict[str, Any]:
+        return self._link.inspect()
+
+    def close(self) -> None:
+        """Links belong to who opened them; sessions of the others end with theirs."""
