@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metronome.hwmodels.interface import DTYPE_BYTES
-
 from .errors import InputError
 from .kv_layout import KvLayout
 from .lowering.architecture import Architecture, served
@@ -16,17 +14,17 @@ from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
 from .lowering.models.load import load
-from .lowering.models.parts import Layer, Mlp
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
 from .lowering.work import Plan, Templates
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
-from .serving.engines import kind_of
-from .serving.kv.capacity import Kept, num_blocks, working_bytes
+from .serving.engines import costs_of, kind_of
+from .serving.kv.capacity import Kept, num_blocks
 from .serving.kv.groups import KvGroup
 from .serving.options import EngineOptions
 from .serving.spec import DeviceFacts, Start
+from .working_memory import demand
 
 #: outputs that vLLM computes together: q, k and v, gate and up
 ONE_MATRIX = {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
@@ -304,14 +302,13 @@ class _Placement:
         return min(found)
 
     def _working(self, layout: Layout, last: bool) -> int:
-        """Bytes a device works in beside weights and KV; the logits are on the last stage only."""
+        """Bytes a device works in beside weights and KV; the last stage samples."""
         arch, engine = self.arch, self.options.engine
         tokens, sequences = engine.max_num_batched_tokens, engine.max_num_seqs
         if not engine.reserve_working_memory or tokens is None or sequences is None:
             return 0
-        width = max(map(_width, arch.blocks)) // layout.tp
-        vocab = arch.vocab // layout.tp if last else 0
-        return working_bytes(tokens, sequences, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype])
+        profile_run = costs_of(engine.version, cold=False).profile_run
+        return profile_run.working_bytes(demand(arch, layout, tokens, sequences, last), layout.tp)
 
     def _memory(self, devices: Sequence[Device]) -> int:
         return min(
@@ -333,15 +330,6 @@ class _Placement:
 
     def _network(self, devices: Sequence[Device]) -> str:
         return find_network(self.scenario, f"{self.where}.tensor_parallel_size", len(devices), devices)
-
-
-def _width(block: Layer) -> int:
-    """Of what one token takes through a layer's MLPs and experts."""
-    mlps = [mlp.width for mlp in (block.mlp, block.dense) if isinstance(mlp, Mlp)]
-    if block.experts:
-        mlps.append(block.experts.width * block.experts.top_k)
-        mlps.append(block.experts.shared.width if block.experts.shared else 0)
-    return sum(mlps)
 
 
 def find_network(scenario: Scenario, where: str, value: object, devices: Sequence[Device]) -> str:
