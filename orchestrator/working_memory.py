@@ -40,7 +40,7 @@ def _live(block: Layer) -> int:
 
 def _scratch(of: Experts, layout: Layout) -> int:
     """Numbers of a token in two buffers, each for ``top_k`` experts: the first product or the output, and the
-    activation or the input of the second (`model_executor/layers/fused_moe/fused_moe.py`, TritonExperts.workspace_shapes; 0.19).
+    activation or the input of the second (`fused_moe.py`, TritonExperts.workspace_shapes; 0.19).
     The kernels of MXFP4 have none that lasts. Over data-parallel ranks the tokens of all come together."""
     stored = of.linears[0].format
     if stored.name == "fp4" and stored.columns == 32:
