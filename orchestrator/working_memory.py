@@ -14,8 +14,11 @@ from .serving.kv.profile_run import Demand
 UNFOLDED_TOKENS = 65536
 
 
-def demand(arch: Architecture, layout: Layout, tokens: int, sequences: int, samples: bool) -> Demand:
-    """Of a batch of ``tokens``, of which logits of so many sequences are sampled where it ``samples``."""
+def demand(
+    arch: Architecture, layout: Layout, tokens: int, sequences: int, samples: bool, embeds: bool = True
+) -> Demand:
+    """Of a batch of ``tokens``, of which logits of so many sequences are sampled where it ``samples``, and into
+    which images are embedded where it ``embeds``."""
     width = DTYPE_BYTES[arch.dtype]
     latent = [block.mixer for block in arch.blocks if isinstance(block.mixer, Latent)]
     unfolded = max((of.heads // layout.tp * (of.nope + of.v_size) for of in latent), default=0)
@@ -28,7 +31,16 @@ def demand(arch: Architecture, layout: Layout, tokens: int, sequences: int, samp
         max(_live(block) for block in arch.blocks) // layout.tp,
         max((_scratch(block.experts, layout) for block in arch.blocks if block.experts), default=0),
         int(UNFOLDED_TOKENS * unfolded * width),
+        int(_images(arch, tokens) * width) if embeds and arch.tower else 0,
     )
+
+
+def _images(arch: Architecture, tokens: int) -> int:
+    """Numbers of as many images as a step may encode: their patches and their embeddings, which a profile run holds."""
+    if arch.tower is None:
+        return 0
+    most = max(tokens, arch.tower.most_tokens)
+    return most * (arch.tower.patches * arch.tower.patch_inputs + arch.tower.out * arch.tower.projectors)
 
 
 def _live(block: Layer) -> int:

@@ -15,7 +15,7 @@ from ..serving.batch import Batch
 from .routing import Routing
 
 #: Fields of `Batch` that are one number.
-Counted = Literal["tokens", "sequences", "decodes", "context_sum", "context_max", "context_min"]
+Counted = Literal["tokens", "sequences", "decodes", "context_sum", "context_max", "context_min", "image_tokens"]
 
 EACH_PROMPT = "(new tokens, cached tokens) of each prompt"
 

@@ -40,7 +40,14 @@ class VllmEngine:
         hand_over = self.role is Role.PREFILL
         policies = spec.admission, spec.victims
         return Scheduler(
-            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, *policies, spec.kv_groups
+            self._config,
+            spec.num_blocks,
+            spec.slots,
+            spec.first_log,
+            hand_over,
+            *policies,
+            spec.kv_groups,
+            spec.encoder_tokens,
         )
 
     @property
