@@ -13,6 +13,8 @@ the number of a scheduler, a verb and its arguments.
   are out. Answers who got a token, who ended, and the state.
 - ``["abort", id]``. Answers the state.
 - ``["hit", prompt ids]``: how many tokens of a prompt are in its cache; ``["blocks", id]``: how many a request holds.
+- ``["groups", block size, [[KV heads, head size, window] of each layer]]``: tokens of a block and layers of each of its
+  KV cache groups, in bf16.
 - ``["close"]``: it is not asked any more.
 - ``["balance", ranks, servers, told, requests]``: data-parallel ranks, see `front_end.balance`.
 
@@ -36,7 +38,7 @@ from vllm.config import CacheConfig, ObservabilityConfig, ParallelConfig, Schedu
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
 from vllm.sampling_params import SamplingParams
 from vllm.v1.core.encoder_cache_manager import EncoderCacheManager
-from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.core.kv_cache_utils import get_kv_cache_groups, get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.kv_cache_interface import (
@@ -65,7 +67,7 @@ FLAGS = {
     "max_model_len": 1 << 20,
     "role": "both",  # ours: prefill or decode, of K and V that move
     "encoder_tokens": 0,  # of images, in a step and in the cache
-    "kv_groups": [[0, 0]],  # (window, chunk[, states]) of each group of layers; zeros keep all
+    "kv_groups": [[0, 0]],  # (window, chunk[, states[, ratio]]) of each group of layers; zeros keep all
 }
 
 
@@ -221,6 +223,16 @@ class Driver:
         manager = self.scheduler.kv_cache_manager
         return sum(not block.is_null for group in manager.get_blocks(str(name)).blocks for block in group)
 
+    def groups(self, block_size, layers):
+        whole = SimpleNamespace(scheduler_config=SimpleNamespace(disable_hybrid_kv_cache_manager=False))
+        specs = {}
+        for number, (heads, size, window) in enumerate(layers):
+            shape = {"block_size": block_size, "num_kv_heads": heads, "head_size": size, "dtype": torch.bfloat16}
+            kept = SlidingWindowSpec(sliding_window=window, **shape) if window else FullAttentionSpec(**shape)
+            specs[str(number)] = kept
+        found = get_kv_cache_groups(whole, specs)
+        return [[group.kv_cache_spec.block_size, [int(name) for name in group.layer_names]] for group in found]
+
     def balance(self, *given):
         from front_end import balance  # beside this file; it takes a second to import
 
@@ -238,8 +250,9 @@ class Driver:
         return [int(r.request_id) for r in (*getattr(scheduler, "skipped_waiting", ()), *scheduler.waiting)]
 
 
-def _spec(block_size, longest, window, chunk, states=0):
+def _spec(block_size, longest, window, chunk, states=0, ratio=1):
     """What one group keeps; states without prefix caching are blocks of ``longest`` tokens."""
+    block_size *= ratio
     if states:
         return MambaSpec(block_size=longest, shapes=((block_size, 2),), dtypes=(torch.float32,))
     shape = {"block_size": block_size, "num_kv_heads": 1, "head_size": 1, "dtype": torch.float32}

@@ -17,6 +17,7 @@ MODES: dict[str, dict[str, Any]] = {
     "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
     "windows, synchronous": {"steps": 1, "async_scheduling": False, "windows": True},
     "windows, asynchronous": {"steps": 2, "async_scheduling": True, "windows": True},
+    "blocks of several sizes": {"steps": 1, "async_scheduling": False, "windows": True, "ratios": True},
     "images, synchronous": {"steps": 1, "async_scheduling": False, "images": True},
     "images, asynchronous": {"steps": 2, "async_scheduling": True, "images": True},
     "states, synchronous": {"steps": 1, "async_scheduling": False, "states": True},
@@ -30,6 +31,7 @@ OTHERS = {
         "remote K and V, decode, asynchronous",
         "windows, synchronous",
         "windows, asynchronous",
+        "blocks of several sizes",
     )
 }
 RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, and who gets a request
@@ -131,6 +133,12 @@ def draw(mode: str, seed: int) -> Workload:
     made = Workload(mode, seed, facts["steps"], role, flags, jobs)
     spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
     flags["kv_groups"] = _groups(random, block_size) if facts.get("windows") else [[0, 0]]
+    if facts.get("ratios"):  # layers that keep all take half or a quarter of a window's bytes, or the other way round
+        which, ratio = random.random() < 0.7, random.choice((2, 2, 3, 4))  # not with chunks: vLLM asserts
+        windows = [[window or chunk, 0] for window, chunk in flags["kv_groups"]]
+        flags["kv_groups"] = [
+            [window, 0, 0, ratio if len(windows) > 1 and (not window) == which else 1] for window, _ in windows
+        ]
     flags["num_gpu_blocks"] = 1 + made.least_blocks() * len(flags["kv_groups"]) + spare
     if facts.get("states"):
         groups = [[0, 0, 1]] * random.randint(1, 4)

@@ -146,7 +146,8 @@ class VllmEngine:
         if request.token_ids is None or not self._config.enable_prefix_caching:
             return 0
         hashes = hash_blocks(request.token_ids[: request.input_tokens], self.block_size)
-        return len(self.scheduler.cache.find(hashes, request.input_tokens)[0]) * self.block_size
+        cache = self.scheduler.cache
+        return cache.hit_tokens(cache.find(hashes, request.input_tokens))
 
     def steady(self, most: int) -> int:
         return self.scheduler.steady(most)

@@ -287,7 +287,7 @@ class Scheduler:
         if need := cache.missing(sequence, computed + tokens):
             if need > self.pool.free and not self._make_room(sequence, need):
                 return False
-            cache.extend(sequence, need)
+            cache.extend(sequence, computed + tokens)
         return True
 
     def _add_chunk(self, sequence: VllmRequestState, tokens: int) -> None:
@@ -368,10 +368,9 @@ class Scheduler:
                 continue
             # One token is always left to compute.
             hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
-            sequence.num_computed_tokens = len(hit[0]) * config.block_size
-            tokens = self.config.wanted(sequence)
-            whole_only = not config.enable_chunked_prefill and tokens > budget
-            if whole_only or not (tokens := self.encoder.reach(sequence, min(tokens, budget))):
+            sequence.num_computed_tokens = self.cache.hit_tokens(hit)
+            whole_only, wanted = not config.enable_chunked_prefill, config.wanted(sequence)
+            if (whole_only and wanted > budget) or not (tokens := self.encoder.reach(sequence, min(wanted, budget))):
                 break
             whole = sequence.num_tokens if config.scheduler_reserve_full_isl else sequence.num_computed_tokens + tokens
             if not self.cache.fits(whole, hit):

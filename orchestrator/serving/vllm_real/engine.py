@@ -68,7 +68,8 @@ class RealVllmEngine:
             "pipeline_parallel_size": spec.slots,
             "max_model_len": spec.max_model_len,
             "num_gpu_blocks": spec.num_blocks + 1,  # block 0 is the null block
-            "kv_groups": [[group.window, group.chunk, group.state] for group in spec.kv_groups] or [[0, 0]],
+            "kv_groups": [[group.window, group.chunk, group.state, group.ratio] for group in spec.kv_groups]
+            or [[0, 0]],
             "encoder_tokens": spec.encoder_tokens,
         }
         self._cache = kv_cache(spec.num_blocks, options.block_size, False, spec.kv_groups)  # its arithmetic alone
