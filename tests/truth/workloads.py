@@ -32,6 +32,8 @@ OTHERS = {
         "windows, synchronous",
         "windows, asynchronous",
         "blocks of several sizes",
+        "images, synchronous",
+        "images, asynchronous",
     )
 }
 RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, and who gets a request

@@ -147,7 +147,7 @@ class HybridKvCache(KvCache):
         self.extend(state, tokens)
 
     def missing(self, state: PagedState, tokens: int) -> int:
-        tables = state.tables or [()] * len(self._groups)
+        tables = state.tables or [[]] * len(self._groups)
         return sum(
             max(0, self._blocks(group, tokens) - len(table)) for group, table in zip(self._groups, tables, strict=True)
         )

@@ -23,7 +23,8 @@ class EncoderCache:
         self._users: dict[int, set[int]] = {}  # picture -> requests that need it
         self._unused: dict[int, int] = {}  # picture nobody needs -> its tokens, longest not needed first
         self._budget = size
-        self._chosen: list[Image] = []  # by the latest `reach`, not taken yet
+        self._chosen: list[Image] = []  # by the latest `reach`, of that request; not taken yet
+        self._chooser = -1
         self._taken: dict[int, list[Image]] = {}  # request -> what is encoded for it in the step being put together
 
     def begin(self) -> None:
@@ -45,7 +46,7 @@ class EncoderCache:
 
     def reach(self, state: VllmRequestState, tokens: int) -> int:
         """How many of ``tokens`` more can be computed; images among them are chosen to be encoded, or needed."""
-        self._chosen = []
+        self._chosen, self._chooser = [], state.request.id
         if not tokens:
             return 0
         computed, room = state.num_computed_tokens, 0
@@ -64,7 +65,7 @@ class EncoderCache:
 
     def take(self, state: VllmRequestState) -> None:
         """What was chosen for it is encoded in this step."""
-        if not self._chosen:
+        if not self._chosen or self._chooser != state.request.id:
             return
         for image in self._chosen:
             self._users.setdefault(image.picture, set()).add(state.request.id)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...strict import Strict
 from ..arrivals import Arrivals
 from ..options import WorkloadOptions
 from ..randomness import Lengths
@@ -24,10 +25,9 @@ class SharedPrefix(BaseModel):
     tokens: int = Field(ge=1, description="of each prefix")
 
 
-class Images(BaseModel):
+class Images(Strict):
     """Images in prompts, behind a shared beginning and before the text, whose lengths ``input_tokens`` are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     tokens: Lengths = Field(description="of each image; a picture always has as many")
     share: float = Field(default=1.0, gt=0, le=1, description="of the requests that have any")
     per_request: int = Field(default=1, ge=1, description="in each of these")
