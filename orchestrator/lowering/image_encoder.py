@@ -25,16 +25,16 @@ class EachImage(Operands):
     cached: bool = True  # as many pairs as without a causal mask; in chunks there are as many anyway
 
     def of(self, batch: Batch) -> tuple[int, ...]:
-        pairs: list[int] = [0] * len(self.quantities)
+        found: list[int] = [0] * len(self.quantities)
         for tokens in batch.images:
             count = tokens * self.patches
-            pairs += (count, count // 2 if self.cached else 0)
-        return tuple(pairs)
+            found += (count, count // 2 if self.cached else 0)
+        return tuple(found)
 
     @property
-    def formulas(self) -> tuple[str, ...]:
-        cached = "half as many" if self.cached else 0
-        return (*map(str, self.quantities), f"({self.patches} x tokens, {cached}) of each image")
+    def pairs(self) -> str:
+        cached = "half as many" if self.cached else "0"
+        return f"({self.patches} x tokens, {cached}) of each image"
 
 
 def sections(build: Builder, tower: Tower, stage: str) -> list[Section]:

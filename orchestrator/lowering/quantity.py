@@ -93,8 +93,13 @@ class Operands:
         return numbers + batch.prompts if self.prompts else numbers
 
     @property
+    def pairs(self) -> str:
+        """What the pairs behind its numbers are; empty if there are none."""
+        return EACH_PROMPT if self.prompts else ""
+
+    @property
     def formulas(self) -> tuple[str, ...]:
-        return (*map(str, self.quantities), *((EACH_PROMPT,) if self.prompts else ()))
+        return (*map(str, self.quantities), *((self.pairs,) if self.pairs else ()))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Operands:
         return self

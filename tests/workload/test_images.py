@@ -116,6 +116,11 @@ def test_rows_that_cannot_be(cli, scenario, tmp_path, row, message):
     assert done.exit_code == 2 and message in done.output
 
 
+def test_the_plan_says_what_is_encoded(cli, scenario):
+    done = cli("validate", scenario(synthetic(images=images())), "--plan")
+    assert done.exit_code == 0 and "vit_qkv" in done.output and "of each image" in " ".join(done.output.split())
+
+
 def test_heads_of_the_encoder_are_cut_too(cli, scenario):
     odd = {**CONFIG, "vision_config": {**CONFIG["vision_config"], "num_heads": 9}}
     assert cli("validate", scenario(synthetic(), odd)).exit_code == 0
