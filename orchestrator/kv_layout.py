@@ -45,14 +45,20 @@ class KvLayout:
     @cached_property
     def groups(self) -> list[tuple[KvGroup, list[int]]]:
         """Groups of layers that keep different things, with the layers of each; none where all keep the same, where
-        the pages of layers with K and V, or states, have different sizes, or where there is one table."""
+        there is one table, or where pages cannot be made equal: vLLM's unify_kv_cache_spec_page_size lets blocks of
+        layers whose token takes less hold more tokens, by a whole number."""
         mixers = {layer: self.arch.blocks[layer].mixer for layer in sorted([*self._pages, *self._states])}
-        kinds = [kind for kind in map(_kind, mixers.values()) if kind is not None]
-        one_size = len(set(self._pages.values())) == 1 and len(set(self._states.values())) <= 1
-        if not self.grouped or len(kinds) < len(mixers) or not one_size or all(kind.keeps_all for kind in kinds):
+        largest = max(self._pages.values(), default=0)
+        kinds = [_kind(mixer, largest // self._pages.get(layer, largest)) for layer, mixer in mixers.items()]
+        found = [kind for kind in kinds if kind is not None]
+        whole = not any(largest % page for page in self._pages.values()) and len(set(self._states.values())) <= 1
+        unequal = len(set(self._pages.values())) > 1
+        if unequal and (self._states or any(kind.chunk for kind in found)):  # vLLM asserts that there are no chunks
+            whole = False
+        if not self.grouped or len(found) < len(mixers) or not whole or all(kind.keeps_all for kind in found):
             return []
         layers = list(mixers)
-        return [(kind, [layers[number] for number in numbers]) for kind, numbers in in_groups(kinds)]
+        return [(kind, [layers[number] for number in numbers]) for kind, numbers in in_groups(found)]
 
     @property
     def has_states(self) -> bool:
@@ -96,7 +102,7 @@ class KvLayout:
         arch = self.arch
         if self.groups:
             most = max(len([layer for layer in group if layer in layers]) for _, group in self.groups)
-            return Kept(most * next(iter(self._pages.values())))
+            return Kept(most * max(self._pages.values()))
         windows: dict[int, int] = {}
         token = 0
         for layer in layers:
@@ -114,10 +120,10 @@ class KvLayout:
         return Kept(token, tuple((size, window) for window, size in sorted(windows.items())), state)
 
 
-def _kind(mixer: object) -> KvGroup | None:
+def _kind(mixer: object, ratio: int) -> KvGroup | None:
     """What a layer keeps, as a group; None where blocks of equal pages cannot hold it."""
     if isinstance(mixer, State):
         return KvGroup(state=True)
     if isinstance(mixer, Latent):
-        return KvGroup()
-    return KvGroup(mixer.window, mixer.chunk) if isinstance(mixer, Attention) else None
+        return KvGroup(ratio=ratio)
+    return KvGroup(mixer.window, mixer.chunk, ratio=ratio) if isinstance(mixer, Attention) else None

@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metronome.hwmodels.interface import DTYPE_BYTES
-
 from .errors import InputError
 from .kv_layout import KvLayout
 from .lowering.architecture import Architecture, served
@@ -16,17 +14,17 @@ from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
 from .lowering.models.load import load
-from .lowering.models.parts import Layer, Mlp
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
 from .lowering.work import Plan, Templates
 from .scenario.inputs import Inputs
 from .scenario.schema import Instance, Node, Pim, Scenario
-from .serving.engines import kind_of
-from .serving.kv.capacity import Kept, num_blocks, working_bytes
+from .serving.engines import costs_of, kind_of
+from .serving.kv.capacity import Kept, num_blocks
 from .serving.kv.groups import KvGroup
 from .serving.options import EngineOptions
 from .serving.spec import DeviceFacts, Start
+from .working_memory import demand
 
 #: outputs that vLLM computes together: q, k and v, gate and up
 ONE_MATRIX = {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
@@ -50,6 +48,7 @@ class UnitPlan:
     kv_dtype: str
     given: EngineOptions  # the scenario's flags, before any that are left open were filled in
     kv_groups: tuple[KvGroup, ...] = ()  # of layers, where some keep fewer tokens than others
+    encoder_tokens: int = 0  # of images, in a step
 
     @property
     def name(self) -> str:
@@ -140,6 +139,9 @@ class _Placement:
                     "tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({kv_heads})"
                 )
         self._check_blocks()
+        if arch.tower and self.scenario.workload.has_images and arch.tower.heads % tp:
+            allowed = f"must divide the heads of the encoder of images ({arch.tower.heads})"
+            raise self._refuse("tensor_parallel_size", tp, allowed)
         longest = self._length
         if longest > arch.max_positions:
             raise self._refuse(
@@ -234,6 +236,7 @@ class _Placement:
             engine.all2all_backend != "allgather_reducescatter",
             options.ffn.micro_batches if options.ffn else 1,
             self._routing(),
+            self.scenario.workload.has_images,
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         length = self._length
@@ -257,7 +260,16 @@ class _Placement:
             self.kv_dtype,
             self.scenario.instances[self.index].engine,
             tuple(group for group, _ in self.kv.groups),
+            self._encoder_tokens(),
         )
+
+    def _encoder_tokens(self) -> int:
+        """Tokens of images that are encoded in a step at most, as many as are kept: vLLM's compute_mm_encoder_budget
+        (`v1/core/encoder_cache_manager.py`, 0.19). 0 where none can be."""
+        tower = self.arch.tower
+        if tower is None or not kind_of(self.options.engine.version).encodes_images:
+            return 0
+        return max(self.options.engine.max_num_batched_tokens or 0, tower.most_tokens)
 
     def _routing(self) -> Routing | None:
         chosen = self.options.expert_routing
@@ -282,7 +294,7 @@ class _Placement:
             ends = (stage == 0) + (stage == layout.pp - 1)
             weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
             kept = self.kv.kept(layers, self._length, options.role == "both")
-            working = self._working(layout, last=stage == layout.pp - 1)
+            working = self._working(layout, stage == 0, stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
             if self.options.decode_attention == "pim":
                 num_blocks(self.where, arch.name, memory, share, weights, working, Kept(1), 1)  # weights have to fit
@@ -303,15 +315,14 @@ class _Placement:
             )
         return min(found)
 
-    def _working(self, layout: Layout, last: bool) -> int:
-        """Bytes a device works in beside weights and KV; the logits are on the last stage only."""
+    def _working(self, layout: Layout, first: bool, last: bool) -> int:
+        """Bytes a device works in beside weights and KV; the first stage has images, the last samples."""
         arch, engine = self.arch, self.options.engine
         tokens, sequences = engine.max_num_batched_tokens, engine.max_num_seqs
         if not engine.reserve_working_memory or tokens is None or sequences is None:
             return 0
-        width = max(map(_width, arch.blocks)) // layout.tp
-        vocab = arch.vocab // layout.tp if last else 0
-        return working_bytes(tokens, sequences, arch.hidden, width, vocab, DTYPE_BYTES[arch.dtype])
+        profile_run = costs_of(engine.version, cold=False).profile_run
+        return profile_run.working_bytes(demand(arch, layout, tokens, sequences, last, first), layout.tp)
 
     def _memory(self, devices: Sequence[Device]) -> int:
         return min(
@@ -333,15 +344,6 @@ class _Placement:
 
     def _network(self, devices: Sequence[Device]) -> str:
         return find_network(self.scenario, f"{self.where}.tensor_parallel_size", len(devices), devices)
-
-
-def _width(block: Layer) -> int:
-    """Of what one token takes through a layer's MLPs and experts."""
-    mlps = [mlp.width for mlp in (block.mlp, block.dense) if isinstance(mlp, Mlp)]
-    if block.experts:
-        mlps.append(block.experts.width * block.experts.top_k)
-        mlps.append(block.experts.shared.width if block.experts.shared else 0)
-    return sum(mlps)
 
 
 def find_network(scenario: Scenario, where: str, value: object, devices: Sequence[Device]) -> str:

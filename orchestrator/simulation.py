@@ -273,6 +273,7 @@ class Simulation:
                     self.scenario.seed,
                     async_scheduling=slots == 1 and _asynchronous(unit),
                     kv_groups=unit.kv_groups,
+                    encoder_tokens=unit.encoder_tokens,
                 )
                 number = len(self.replicas) + len(members)
                 members.append(Replica(name, number, self._engine(options.version, spec), servers))

@@ -92,7 +92,12 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.host_costs",
         "orchestrator.serving.kv",
     ),
-    "orchestrator.serving.host_costs": ("orchestrator.serving.api_server", "orchestrator.serving.batch", *LEAVES),
+    "orchestrator.serving.host_costs": (
+        "orchestrator.serving.api_server",
+        "orchestrator.serving.batch",
+        "orchestrator.serving.kv.profile_run",
+        *LEAVES,
+    ),
     "orchestrator.serving.kv": (*LEAVES, *SERVING, "orchestrator.workload"),
     "orchestrator.serving.vllm": (*LEAVES, *ENGINE),
     "orchestrator.serving.vllm_real": (
@@ -175,6 +180,14 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.spec",
         "orchestrator.serving.kv.capacity",
         "orchestrator.serving.kv.groups",
+        "orchestrator.working_memory",
+    ),
+    "orchestrator.working_memory": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.lowering",
+        "orchestrator.lowering.models",
+        "orchestrator.serving.kv.profile_run",
     ),
     "orchestrator.kv_layout": (
         *LEAVES,

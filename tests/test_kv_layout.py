@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from metronome.adapters.tools import environment
+from metronome.adapters.vllm import RealScheduler
 from metronome.orchestrator.kv_layout import KvLayout
 from metronome.orchestrator.lowering.models.load import read
+from metronome.orchestrator.serving.kv.capacity import Kept
 from metronome.orchestrator.serving.kv.groups import KvGroup
 
 CONFIGS = json.loads((Path(__file__).parent / "lowering" / "configs.json").read_text())
@@ -96,3 +99,37 @@ def test_ranks_beyond_the_groups_of_a_mamba_repeat_what_these_share(tp, channels
     assert made.arch.state_bytes(tp) == state
     page = 2 * 2 * 128 * 8 // tp
     assert made.block_size(16) == -(-state // (16 * page)) * 16
+
+
+def test_blocks_of_layers_that_take_less_of_a_token_hold_more_tokens():
+    """Gemma 4 26B: 25 layers with windows of 1,024 tokens keep 8,192 bytes of a token, five that keep all 4,096."""
+    made = layout(CONFIGS["google/gemma-4-26B-A4B"])
+    assert [(kind, len(layers)) for kind, layers in made.groups] == [
+        *[(KvGroup(window=1024), 5)] * 5,
+        (KvGroup(ratio=2), 5),
+    ]
+    assert made.kept(range(30), 8192, True) == Kept(5 * 8192)
+    # of 32,000 tokens, 8,192 at once: windows hold 1,023 + 8,192 tokens on 577 blocks, the rest 32,000 on 1,000 of 32
+    assert made.longest(32000, 8192, 16) == 5 * 577 + 1000
+
+
+@pytest.mark.parametrize("name", ["google/gemma-4-26B-A4B", "nvidia/Gemma-4-31B-IT-NVFP4", "openai/gpt-oss-20b"])
+def test_groups_are_those_that_vllm_makes(name):
+    if not environment.installed("vllm@0.19.0"):
+        pytest.skip("needs vLLM's scheduler: metronome tools install vllm@0.19.0")
+    made = layout(CONFIGS[name])
+    layers = [[of.kv_heads, of.head_size, of.window] for of in (block.mixer for block in made.arch.blocks)]
+    theirs = RealScheduler("0.19.0").ask("groups", 16, layers)
+    assert [[16 * kind.ratio, numbers] for kind, numbers in made.groups] == theirs
+
+
+def test_pages_that_cannot_be_made_equal_are_set_aside():
+    """Windows of 3 heads beside 2 that keep all: no whole number of one is the other; vLLM does not start."""
+    mixed = {
+        "model_type": "gemma4", "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 2,
+        "num_attention_heads": 6, "num_key_value_heads": 3, "num_global_key_value_heads": 2, "head_dim": 64,
+        "global_head_dim": 64, "vocab_size": 1000, "max_position_embeddings": 8192, "sliding_window": 128,
+        "layer_types": ["sliding_attention", "full_attention"],
+    }  # fmt: skip
+    made = layout(mixed)
+    assert made.groups == [] and made.kept(range(2), 8192, True).windows

@@ -326,7 +326,7 @@ def test_prefix_caching_of_states_is_off_and_asking_for_it_a_warning(placed, tmp
 def test_max_model_len_auto_is_what_fits(placed):
     here = {"accelerators": "n1[0]", "model": "dense"}
     engine = {"max_num_batched_tokens": 512, "max_num_seqs": 4, "gpu_memory_utilization": 1}
-    small = {"type": "h100-sxm", "count": 1, "memory_gib": 0.545}
+    small = {"type": "h100-sxm", "count": 1, "memory_gib": 0.33}
     with pytest.raises(InputError, match="less than one sequence"):
         placed({**here, "engine": engine}, n1=small)
     _, (unit,) = placed({**here, "engine": {**engine, "max_model_len": "auto"}}, n1=small)

@@ -13,7 +13,7 @@ from ..tools import environment
 from ..tools.lines import LineTool
 
 DRIVER = Path(__file__).with_name("driver.py")
-ASKS = ("hit", "blocks", "balance")  # change nothing
+ASKS = ("hit", "blocks", "groups", "balance")  # change nothing
 
 
 class _Process:

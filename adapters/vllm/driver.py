@@ -4,20 +4,22 @@ A line of JSON in, a line ``= JSON`` (or ``! why``) out, as `metronome.adapters.
 the number of a scheduler, a verb and its arguments.
 
 - ``["open", {flags}]``: it is made anew. Flags: those of `FLAGS`, by vLLM's names.
-- ``["add", id, prompt ids, output tokens, priority, remote]``: a request comes. ``remote``: the K and V of its prompt
-  come from elsewhere, as with a KV connector that loads asynchronously.
+- ``["add", id, prompt ids, output tokens, priority, remote, images]``: a request comes. ``remote``: the K and V of its
+  prompt come from elsewhere, as with a KV connector that loads asynchronously; ``images``: (start, tokens, picture).
 - ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
-  was preempted, ``[id, tokens]`` of whose K and V are to be loaded now, then the state: free blocks, names that can be
-  found, and the orders of the waiting and of the running.
+  was preempted, ``[id, tokens]`` of whose K and V are to be loaded now, tokens of each image encoded, then the state:
+  free blocks, names that can be found, and the orders of the waiting and of the running.
 - ``["update", number, {id: token}, [ids whose K and V have arrived], [ids whose K and V have left]]``: a step's tokens
   are out. Answers who got a token, who ended, and the state.
 - ``["abort", id]``. Answers the state.
 - ``["hit", prompt ids]``: how many tokens of a prompt are in its cache; ``["blocks", id]``: how many a request holds.
+- ``["groups", block size, [[KV heads, head size, window] of each layer]]``: tokens of a block and layers of each of its
+  KV cache groups, in bf16.
 - ``["close"]``: it is not asked any more.
 - ``["balance", ranks, servers, told, requests]``: data-parallel ranks, see `front_end.balance`.
 
 The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
-read (a decoder without images, its length) and the tokens.
+read (its length, how many tokens of images fit into a step) and the tokens.
 """
 
 import hashlib
@@ -33,8 +35,10 @@ os.environ.update(VLLM_TARGET_DEVICE="cpu", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_
 import torch
 from pydantic.fields import FieldInfo
 from vllm.config import CacheConfig, ObservabilityConfig, ParallelConfig, SchedulerConfig, VllmConfig
+from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
 from vllm.sampling_params import SamplingParams
-from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.core.encoder_cache_manager import EncoderCacheManager
+from vllm.v1.core.kv_cache_utils import get_kv_cache_groups, get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.kv_cache_interface import (
@@ -62,7 +66,8 @@ FLAGS = {
     "enable_prefix_caching": True,
     "max_model_len": 1 << 20,
     "role": "both",  # ours: prefill or decode, of K and V that move
-    "kv_groups": [[0, 0]],  # (window, chunk[, states]) of each group of layers; zeros keep all
+    "encoder_tokens": 0,  # of images, in a step and in the cache
+    "kv_groups": [[0, 0]],  # (window, chunk[, states[, ratio]]) of each group of layers; zeros keep all
 }
 
 
@@ -141,6 +146,8 @@ class Driver:
             structured_output_manager=SimpleNamespace(should_advance=lambda request: False),
             block_size=f["block_size"],
         )
+        self.scheduler.max_num_encoder_input_tokens = f["encoder_tokens"]
+        self.scheduler.encoder_cache_manager = EncoderCacheManager(f["encoder_tokens"])
         self.remote = Remote(f["role"] == "prefill")
         if f["role"] != "both":
             self.scheduler.connector = self.remote
@@ -148,10 +155,10 @@ class Driver:
         self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
         return sorted(set(scheduling) - set(known))
 
-    def add(self, name, prompt, outputs, priority=0, remote=False):
+    def add(self, name, prompt, outputs, priority=0, remote=False, images=()):
         params = SamplingParams(max_tokens=outputs, ignore_eos=True)
         self.arrivals += 1
-        request = _request(str(name), prompt, params, float(self.arrivals), priority, self.hasher)
+        request = _request(str(name), prompt, params, float(self.arrivals), priority, self.hasher, images)
         if remote:
             self.remote.remote.add(str(name))
         self.scheduler.add_request(request)
@@ -175,7 +182,12 @@ class Driver:
                 whole.add(name)
         self.steps[self.number] = out, whole
         loading, self.remote.loading = self.remote.loading, []
-        return [self.number, batch, preempted, loading, *self._state()]
+        images = [
+            scheduler.requests[name].mm_features[i].mm_position.length
+            for name, inputs in out.scheduled_encoder_inputs.items()
+            for i in inputs
+        ]
+        return [self.number, batch, preempted, loading, images, *self._state()]
 
     def update(self, number, tokens, arrived=(), left=()):
         out, whole = self.steps.pop(number)
@@ -211,6 +223,16 @@ class Driver:
         manager = self.scheduler.kv_cache_manager
         return sum(not block.is_null for group in manager.get_blocks(str(name)).blocks for block in group)
 
+    def groups(self, block_size, layers):
+        whole = SimpleNamespace(scheduler_config=SimpleNamespace(disable_hybrid_kv_cache_manager=False))
+        specs = {}
+        for number, (heads, size, window) in enumerate(layers):
+            shape = {"block_size": block_size, "num_kv_heads": heads, "head_size": size, "dtype": torch.bfloat16}
+            kept = SlidingWindowSpec(sliding_window=window, **shape) if window else FullAttentionSpec(**shape)
+            specs[str(number)] = kept
+        found = get_kv_cache_groups(whole, specs)
+        return [[group.kv_cache_spec.block_size, [int(name) for name in group.layer_names]] for group in found]
+
     def balance(self, *given):
         from front_end import balance  # beside this file; it takes a second to import
 
@@ -228,8 +250,9 @@ class Driver:
         return [int(r.request_id) for r in (*getattr(scheduler, "skipped_waiting", ()), *scheduler.waiting)]
 
 
-def _spec(block_size, longest, window, chunk, states=0):
+def _spec(block_size, longest, window, chunk, states=0, ratio=1):
     """What one group keeps; states without prefix caching are blocks of ``longest`` tokens."""
+    block_size *= ratio
     if states:
         return MambaSpec(block_size=longest, shapes=((block_size, 2),), dtypes=(torch.float32,))
     shape = {"block_size": block_size, "num_kv_heads": 1, "head_size": 1, "dtype": torch.float32}
@@ -256,8 +279,13 @@ def _hash(value):
     return hashlib.sha256(repr(value).encode()).digest()
 
 
-def _request(name, prompt, params, arrival, priority, hasher):
+def _request(name, prompt, params, arrival, priority, hasher, images=()):
+    features = [
+        MultiModalFeatureSpec(None, "image", f"picture-{picture}", PlaceholderRange(start, tokens))
+        for start, tokens, picture in images
+    ]
     given = {
+        "mm_features": features or None,
         "request_id": name,
         "prompt_token_ids": prompt,
         "sampling_params": params,

@@ -162,8 +162,9 @@ class Executor:
                 self._stretch(step, segment)
                 return
             if isinstance(segment, SharedOperation):
-                self._shared(step, segment)
-                return
+                if self._shared(step, segment):
+                    return
+                continue
             if isinstance(segment, ChainedCollectives):
                 self._chained(step, segment)
                 return
@@ -190,11 +191,15 @@ class Executor:
         go_on = partial(self._advance, step)
         self._kernel.at(time_ps, Priority.COMPLETION, self.rank, kind, step.number, go_on, subject=step)
 
-    def _shared(self, step: InFlight, segment: SharedOperation) -> None:
-        step.open = len(segment.works)
-        for member, (port, work) in enumerate(segment.works):
-            batch = step.together if segment.joint else step.batches[member]
-            self._submit(step, member, port, work, segment.operands.of(batch))
+    def _shared(self, step: InFlight, segment: SharedOperation) -> bool:
+        """Members whose numbers are all zero have nothing to do; whether any has."""
+        batches = (step.together,) if segment.joint else step.batches
+        values = [segment.operands.of(batch) for batch in batches]
+        busy = [member for member, numbers in enumerate(values) if any(numbers)]
+        step.open = len(busy)
+        for member in busy:
+            self._submit(step, member, *segment.works[member], values[member])
+        return bool(busy)
 
     def _submit(self, step: InFlight, member: int, port: SteppedPort, work: Work, values: tuple[int, ...]) -> None:
         if self._hooks.operation_began.listeners:

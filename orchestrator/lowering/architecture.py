@@ -9,6 +9,7 @@ from functools import cached_property
 from metronome.hwmodels.interface import DTYPE_BYTES
 
 from .models.parts import Attention, Compressed, Experts, Latent, Layer, Linear, Mlp, State
+from .models.vision import Tower
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Architecture:
         blocks: its layers.
         head: the output head; where ``tied``, the embedding is the same matrix.
         final_norm: parameters of the norm before the head.
-        encoder: weights of an image encoder, cut as the layers are. per_layer_embedding: of Gemma's.
+        encoder: weights of an image encoder, cut as the layers are; ``tower`` is what it is made of, if known.
+        per_layer_embedding: of Gemma's.
         learned: parameters of learned positions, whole on every rank that embeds.
         quantization: the method by its name in vLLM, ``""`` if none; the layers have the formats.
         kv_dtype: type of K and V that the checkpoint was made for, ``""`` if it does not say.
@@ -41,6 +43,7 @@ class Architecture:
     tied: bool = False
     final_norm: int = 0
     encoder: int = 0
+    tower: Tower | None = None
     per_layer_embedding: int = 0
     learned: int = 0
     usual_positions: int = 0

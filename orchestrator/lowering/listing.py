@@ -8,7 +8,6 @@ from typing import Any
 from metronome.hwmodels.interface import OPERATION_VALUES
 
 from .patterns import patterns
-from .quantity import EACH_PROMPT
 from .work import Plan, PlannedOperation, Section, Work
 
 
@@ -52,5 +51,5 @@ def _operation(operation: PlannedOperation) -> dict[str, Any]:
 
 def numbers(work: Work) -> dict[str, str]:
     """Name -> formula, in the order the component gets them; the pairs of the prompts follow under their own name."""
-    names = (*OPERATION_VALUES[work.template.kind], *((EACH_PROMPT,) if work.operands.prompts else ()))
+    names = (*OPERATION_VALUES[work.template.kind], *((work.operands.pairs,) if work.operands.pairs else ()))
     return dict(zip(names, work.operands.formulas, strict=True))

@@ -11,6 +11,7 @@ tokens there and back; layers without experts and shared experts stay with the a
 
 from __future__ import annotations
 
+from . import image_encoder
 from .architecture import Architecture
 from .builder import Builder, Hardware
 from .feed_forward import beside_summed, feed_forward, narrowed, routed
@@ -35,17 +36,18 @@ def lower(
     all_to_all: bool = False,
     micro_batches: int = 1,
     experts: Routing | None = None,
+    images: bool = False,
 ) -> Plan:
     """The plan of an instance named ``owner``.
 
     ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter;
-    ``experts`` says how tokens pick theirs (default: uniformly).
+    ``experts`` says how tokens pick theirs (default: uniformly); ``images`` may be in prompts: they are encoded first.
     """
     build = Builder(owner, arch, layout, kv_dtype, templates, hardware)
     build.routing = experts or build.routing
     if layout.ffn:
         sections = _apart(build, micro_batches)
-        return Plan(tuple(sections), layout.dp, micro_batches)
+        return Plan((*_encoder(build, "attention", images), *sections), layout.dp, micro_batches)
     sections = []
     for stage, layers in enumerate(layout.layers(arch.layers)):
         build.stage = stage
@@ -60,7 +62,13 @@ def lower(
             sections.append(Section("epilogue", tuple(_epilogue(build)), where))
         else:
             sections.append(Section("to the next stage", (_hand_on(build),), None))
-    return Plan(tuple(sections), layout.dp, layout.pp)
+    return Plan((*_encoder(build, "stage0", images), *sections), layout.dp, layout.pp)
+
+
+def _encoder(build: Builder, stage: str, images: bool) -> list[Section]:
+    """The encoder of images, on the first stage; its templates are declared last."""
+    build.stage = 0
+    return image_encoder.sections(build, build.arch.tower, stage) if images and build.arch.tower else []
 
 
 def _layer(build: Builder, block: Layer, all_to_all: bool) -> list[PlannedOperation]:

@@ -15,7 +15,7 @@ from ..serving.batch import Batch
 from .routing import Routing
 
 #: Fields of `Batch` that are one number.
-Counted = Literal["tokens", "sequences", "decodes", "context_sum", "context_max", "context_min"]
+Counted = Literal["tokens", "sequences", "decodes", "context_sum", "context_max", "context_min", "image_tokens"]
 
 EACH_PROMPT = "(new tokens, cached tokens) of each prompt"
 
@@ -101,8 +101,13 @@ class Operands:
         )
 
     @property
+    def pairs(self) -> str:
+        """What the pairs behind its numbers are; empty if there are none."""
+        return EACH_PROMPT if self.prompts else ""
+
+    @property
     def formulas(self) -> tuple[str, ...]:
-        return (*map(str, self.quantities), *((EACH_PROMPT,) if self.prompts else ()))
+        return (*map(str, self.quantities), *((self.pairs,) if self.pairs else ()))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Operands:
         return self

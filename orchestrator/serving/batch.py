@@ -12,7 +12,7 @@ class Batch(NamedTuple):
     ``prompts`` is flat: (new tokens, cached tokens) of every sequence with more than one new token.
     ``decodes`` sequences have one new token each; their contexts (tokens cached before this step)
     are given as sum, max and min. ``padding`` tokens are computed for nobody: members of a
-    data-parallel group that step together are filled up to the largest.
+    data-parallel group that step together are filled up to the largest. ``images``: tokens of each that is encoded.
     """
 
     prompts: tuple[int, ...]
@@ -21,6 +21,11 @@ class Batch(NamedTuple):
     context_max: int
     context_min: int
     padding: int = 0
+    images: tuple[int, ...] = ()
+
+    @property
+    def image_tokens(self) -> int:
+        return sum(self.images)
 
     @property
     def tokens(self) -> int:
@@ -43,7 +48,7 @@ class Batch(NamedTuple):
 
     def padded_to(self, tokens: int) -> Batch:
         """The same with as many tokens as asked for."""
-        return Batch(*self[:-1], self.padding + tokens - self.tokens)
+        return self._replace(padding=self.padding + tokens - self.tokens)
 
 
 #: What a member without work computes so that the others' collectives can complete (vLLM: a dummy batch).

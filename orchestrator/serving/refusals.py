@@ -9,7 +9,11 @@ from ..errors import InputError
 from ..workload.request import Request
 from .replica import Replica
 
-REASONS = {"input + output tokens": "max_model_len", "KV blocks": "kv_cache"}  # by the field an engine names
+REASONS = {
+    "input + output tokens": "max_model_len",
+    "KV blocks": "kv_cache",
+    "image tokens": "images",
+}  # by the field an engine names
 
 
 @dataclass(frozen=True, slots=True)

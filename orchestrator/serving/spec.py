@@ -26,6 +26,7 @@ class EngineSpec:
         seed: of what it draws, if it draws anything.
         async_scheduling: the next step is scheduled while one is in flight, before its tokens are known.
         kv_groups: of layers, where some keep fewer tokens than others; a block then holds the tokens of one group.
+        encoder_tokens: of images that are encoded in a step at most; 0 = images cannot be served.
         admission, victims: policies where the scenario names them; None leaves it to the engine's own.
     """
 
@@ -41,6 +42,7 @@ class EngineSpec:
     seed: int = 0
     async_scheduling: bool = False
     kv_groups: tuple[KvGroup, ...] = ()
+    encoder_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ def _plain(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
 class EngineKind:
     """One kind of engine: its flags, how one is made, its host work where no file of ours has it, what it takes where
     flags are left open (``resolve``), and which flag keeps it from starting, its value and what is allowed
-    (``refuse_start``; None if nothing does). ``hybrid_kv_cache``: it heeds `EngineSpec.kv_groups`."""
+    (``refuse_start``; None if nothing does). ``hybrid_kv_cache``: it heeds `EngineSpec.kv_groups`, ``encodes_images``:
+    `EngineSpec.encoder_tokens`."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
@@ -89,3 +92,4 @@ class EngineKind:
     resolve: Callable[[EngineOptions, DeviceFacts], EngineOptions] = _plain
     refuse_start: StartRule = lambda options, start: None
     hybrid_kv_cache: bool = False
+    encodes_images: bool = False

@@ -46,6 +46,11 @@ class WorkloadOptions(Pace):
         """What each class of traffic is promised, by name, where the workload says."""
         return {}
 
+    @property
+    def has_images(self) -> bool:
+        """Whether prompts may have images."""
+        return False
+
     def mark_guessed(self, guessed: bool) -> None:
         self._guessed = guessed
 

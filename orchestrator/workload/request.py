@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .tokens import TokenBlocks
+
+
+class Image(NamedTuple):
+    """An image in a prompt: ``tokens`` of it from ``start`` on; equal ``picture``, equal image."""
+
+    start: int
+    tokens: int
+    picture: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,7 @@ class Request:
         priority: smaller is more urgent, as vLLM's; only scheduling policies that ask for it look at it.
         abort_after_ps: the client gives it up this long after its arrival, if it is not done by then.
         slo_class: the class of traffic it is of, whose service level objective it is held to.
+        images: in order; their tokens are among those of the prompt.
     """
 
     id: int
@@ -36,6 +49,7 @@ class Request:
     priority: int = 0
     abort_after_ps: int | None = None
     slo_class: str = ""
+    images: tuple[Image, ...] = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Request:
         return self

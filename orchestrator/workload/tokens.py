@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .request import Image
 
 FRESH = 1 << 40  # from here on ids that no prefix uses
 
@@ -13,6 +17,12 @@ def prefixed(group: int, shared: int, fresh: int, rest: int) -> array[int]:
     ids = array("q", range(group << 24, (group << 24) + shared))
     ids.extend(range(fresh, fresh + rest))
     return ids
+
+
+def placeholders(images: Sequence[Image]) -> Iterator[int]:
+    """Ids of images' tokens: equal pictures, equal ids, which no text has."""
+    for image in images:
+        yield from range(-1 - (image.picture << 24), -1 - (image.picture << 24) - image.tokens, -1)
 
 
 class TokenBlocks:

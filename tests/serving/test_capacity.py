@@ -1,15 +1,11 @@
 import pytest
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.serving.kv.capacity import Kept, num_blocks, working_bytes
+from metronome.orchestrator.serving.engines import costs_of
+from metronome.orchestrator.serving.kv.capacity import Kept, num_blocks
 from metronome.orchestrator.serving.kv.groups import KvGroup, in_groups
+from metronome.orchestrator.serving.kv.profile_run import Demand
 
 GB = 10**9
-
-
-def test_working_memory_of_an_8b_model_is_what_was_seen_on_a_24_gb_card():
-    """2048 tokens a batch, 256 sequences: about 1.2 GB beside weights and KV."""
-    found = working_bytes(2048, 256, 4096, 14336, 128256, 2)
-    assert found == pytest.approx(1.2 * GB, rel=0.1)
 
 
 def test_blocks_are_what_is_left():
@@ -37,9 +33,9 @@ def test_states_are_set_aside_for_as_many_as_fit():
 def test_the_hybrid_managers_blocks_of_a_published_run():
     """gpt-oss-120b on 4 A100 at 0.8 of the memory: vLLM's log has 330,018 blocks (dennislee22/vLLM-benchmarking)."""
     page = 2 * 2 * 64 * 2 * 16  # K and V of 2 heads of 64 in bf16, of 16 tokens
-    left = (
-        int(79.15 * 2**30 * 0.8) - 65_248_815_744 // 4 - working_bytes(8192, 256, 2880, 4 * 2880 // 4, 201088 // 4, 2)
-    )
+    of = Demand(2048, 256, 2880, 201088, 2, layer=0, scratch=0)
+    working = costs_of("vllm-0.11", cold=False).profile_run.working_bytes(of, ranks=4)
+    left = int(79.25 * 2**30 * 0.8) - 65_248_815_744 // 4 - working
     groups = in_groups([KvGroup(window=128), KvGroup()] * 18)
     assert [(kind.window, len(layers)) for kind, layers in groups] == [(128, 18), (0, 18)]
     assert left // (page * 18) == pytest.approx(330_018, rel=0.05)

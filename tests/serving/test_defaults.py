@@ -35,8 +35,8 @@ def test_a_budget_by_default_is_no_larger_than_all_requests_together():
 
 
 def test_validate_says_what_is_in_force_and_where_it_comes_from(cli):
-    said = cli("validate", "quickstart", "--set", "instances.0.engine={block_size: 32, max_model_len: 16384}").output
-    assert "given: block_size 32, max_model_len 16384" in said
+    said = cli("validate", "quickstart", "--set", "instances.0.engine={block_size: 32, max_model_len: 8192}").output
+    assert "given: block_size 32, max_model_len 8192" in said
     assert "by version and device: max_num_seqs 1024, max_num_batched_tokens 8192" in said
 
 

@@ -94,6 +94,8 @@ def test_a_slow_server_holds_back_its_clients_and_not_the_engine():
         "workload.output_tokens.max=40",
         "instances.0.engine.max_num_seqs=256",
         "instances.1.engine.max_num_seqs=256",
+        "instances.0.engine.num_gpu_blocks_override=20000",
+        "instances.1.engine.num_gpu_blocks_override=20000",
     )
     ends = []
     for count in (1, 4):

@@ -16,7 +16,7 @@ from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.lanes import VllmStep
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.serving.vllm.scheduler import Scheduler
-from metronome.orchestrator.workload.request import Request
+from metronome.orchestrator.workload.request import Image, Request
 
 from .workloads import RANKS, Balance, Job, Workload, draw, draw_balance, smaller
 
@@ -34,7 +34,7 @@ class Theirs:
 
     def add(self, job: Job) -> None:
         remote = self._decodes and job.moves > 0
-        self._real.ask("add", job.id, job.ids[: job.inputs], job.outputs, job.priority, remote)
+        self._real.ask("add", job.id, job.ids[: job.inputs], job.outputs, job.priority, remote, job.images)
 
     def schedule(self, moved: list[int]) -> tuple[Any, Any]:
         """With a step that is empty the worker tells whose K and V have ``moved``."""
@@ -74,7 +74,17 @@ class Ours:
         self._role, hand_over = workload.role, workload.role == "prefill"
         groups = [KvGroup(*kind) for kind in flags["kv_groups"]]
         blocks = flags["num_gpu_blocks"] - 1
-        self.scheduler = Scheduler(config, blocks, lanes, 0, hand_over, admission=policy, victims=policy, groups=groups)
+        self.scheduler = Scheduler(
+            config,
+            blocks,
+            lanes,
+            0,
+            hand_over,
+            admission=policy,
+            victims=policy,
+            groups=groups,
+            encoder_tokens=flags.get("encoder_tokens", 0),
+        )
         self.scheduler.remote_kvs.connector = self._loads = Loads()
         self._states: dict[int, VllmRequestState] = {}
         self._last: VllmStep | None = None
@@ -82,7 +92,10 @@ class Ours:
 
     def add(self, job: Job) -> None:
         self._time += 1
-        request = Request(job.id, self._time, job.inputs, job.outputs, array("q", job.ids), priority=job.priority)
+        images = tuple(Image(*image) for image in job.images)
+        request = Request(
+            job.id, self._time, job.inputs, job.outputs, array("q", job.ids), priority=job.priority, images=images
+        )
         state = self._states[job.id] = VllmRequestState(request)
         state.remote = self._role == "decode" and job.moves > 0
         self.scheduler.waiting.append(state)
@@ -93,14 +106,14 @@ class Ours:
             self._last = None
         before = {id: state.num_preemptions for id, state in self._states.items()}
         step = self.scheduler.schedule(self._time)
-        batch = []
+        batch, images = [], []
         if step is not None:
-            self._last = step
+            self._last, images = step, list(step.batch.images)
             decoders = step.lane.decoders
             batch = [[s.request.id, 1, decoders.context(s)] for s in decoders.members()]
             batch += [[chunk.state.request.id, chunk.tokens, chunk.end - chunk.tokens] for chunk in step.lane.chunks]
         preempted = [id for id, state in self._states.items() if state.num_preemptions > before[id]]
-        return step, [sorted(batch), sorted(preempted), self._loads.taken(), *self._state()]
+        return step, [sorted(batch), sorted(preempted), self._loads.taken(), images, *self._state()]
 
     def moved(self, ids: list[int]) -> None:
         """Their K and V have arrived here, or left."""
@@ -164,7 +177,9 @@ def play(real: RealScheduler, workload: Workload) -> str:
                 theirs.abort(job)
                 ours.abort(job)
         (their_step, expected), (our_step, got) = theirs.schedule(due), ours.schedule()
-        if difference := compare(f"round {round}, schedule", ("batch", "preempted", "loading", *STATE), expected, got):
+        if difference := compare(
+            f"round {round}, schedule", ("batch", "preempted", "loading", "images", *STATE), expected, got
+        ):
             return difference
         moving += [(round + takes[id], id) for id, _ in expected[2]]
         if their_step is not None:

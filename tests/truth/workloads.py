@@ -17,6 +17,9 @@ MODES: dict[str, dict[str, Any]] = {
     "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
     "windows, synchronous": {"steps": 1, "async_scheduling": False, "windows": True},
     "windows, asynchronous": {"steps": 2, "async_scheduling": True, "windows": True},
+    "blocks of several sizes": {"steps": 1, "async_scheduling": False, "windows": True, "ratios": True},
+    "images, synchronous": {"steps": 1, "async_scheduling": False, "images": True},
+    "images, asynchronous": {"steps": 2, "async_scheduling": True, "images": True},
     "states, synchronous": {"steps": 1, "async_scheduling": False, "states": True},
     "states, asynchronous": {"steps": 2, "async_scheduling": True, "states": True},
 }
@@ -28,6 +31,9 @@ OTHERS = {
         "remote K and V, decode, asynchronous",
         "windows, synchronous",
         "windows, asynchronous",
+        "blocks of several sizes",
+        "images, synchronous",
+        "images, asynchronous",
     )
 }
 RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, and who gets a request
@@ -66,7 +72,7 @@ def draw_balance(seed: int) -> Balance:
 class Job:
     """A request: it comes before round ``comes`` and is aborted before round ``goes`` if that is not negative.
 
-    ``moves``: rounds that its K and V take to another engine, or from one; 0 if it is served by this engine alone.
+    ``images``: (start, tokens, picture) in its prompt. ``moves``: rounds that its K and V take to another engine, or from one; 0 if it is served by this engine alone.
     """
 
     id: int
@@ -77,6 +83,7 @@ class Job:
     priority: int = 0
     goes: int = -1
     moves: int = 0
+    images: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,19 @@ def draw(mode: str, seed: int) -> Workload:
     if role == "prefill":  # no prompt is ever preempted: see docs/truth.md
         jobs = [replace(job, outputs=1, ids=job.ids[: job.inputs + 1], moves=job.moves or 1) for job in jobs]
         flags |= {"long_prefill_token_threshold": 0, "scheduler_reserve_full_isl": True, "policy": "fcfs"}
+    if facts.get("images"):
+        jobs = [_with_images(random, job) for job in jobs]
+        largest = max((tokens for job in jobs for _, tokens, _ in job.images), default=1)
+        flags["encoder_tokens"] = largest + random.choice((0, random.randint(0, 20), 300))
     made = Workload(mode, seed, facts["steps"], role, flags, jobs)
     spare = random.choice((random.randint(0, 6), random.randint(0, 30), 500))
     flags["kv_groups"] = _groups(random, block_size) if facts.get("windows") else [[0, 0]]
+    if facts.get("ratios"):  # layers that keep all take half or a quarter of a window's bytes, or the other way round
+        which, ratio = random.random() < 0.7, random.choice((2, 2, 3, 4))  # not with chunks: vLLM asserts
+        windows = [[window or chunk, 0] for window, chunk in flags["kv_groups"]]
+        flags["kv_groups"] = [
+            [window, 0, 0, ratio if len(windows) > 1 and (not window) == which else 1] for window, _ in windows
+        ]
     flags["num_gpu_blocks"] = 1 + made.least_blocks() * len(flags["kv_groups"]) + spare
     if facts.get("states"):
         groups = [[0, 0, 1]] * random.randint(1, 4)
@@ -151,6 +168,20 @@ def _job(random: Random, number: int, longest: int, most: int, priorities: bool)
     return Job(number, comes, inputs, outputs, ids, random.randint(0, 3) if priorities else 0, goes)
 
 
+def _with_images(random: Random, job: Job) -> Job:
+    """With up to three images of a few pictures in its prompt; a picture always has as many tokens."""
+    images, at, ids = [], random.randint(0, 3), list(job.ids)
+    for _ in range(random.choice((0, 1, 1, 2, 3))):
+        picture = random.randint(0, 5)
+        tokens = 1 + picture * 5 % 17
+        if at + tokens > job.inputs:
+            break
+        images.append((at, tokens, picture))
+        ids[at : at + tokens] = [10 * (picture + 1)] * tokens  # one placeholder a token, as in real prompts
+        at += tokens + random.randint(0, 4)
+    return replace(job, images=tuple(images), ids=ids)
+
+
 def smaller(workload: Workload) -> list[Workload]:
     """Simpler workloads to try in its place when it fails."""
     jobs, found = workload.jobs, []
@@ -158,6 +189,8 @@ def smaller(workload: Workload) -> list[Workload]:
         found.append(replace(workload, jobs=jobs[:i] + jobs[i + 1 :]))
     for i, job in enumerate(jobs):
         changes = [replace(job, goes=-1)] if job.goes >= 0 else []
+        if job.images:
+            changes.append(replace(job, images=job.images[:-1]))
         if job.outputs > 1:
             changes.append(replace(job, outputs=job.outputs - 1, ids=job.ids[:-1]))
         if job.comes:

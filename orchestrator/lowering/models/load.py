@@ -153,9 +153,9 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
     bias = at.flag("lm_head_bias", default=bool(family and family.head_bias))
     if at.get("dual_chunk_attention_config"):
         at.warn("dual_chunk_attention_config: every token attends to all before it, not to chunks of them")
-    seen = vision.parameters(at)
-    if seen:
-        at.warn(f"vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its work is not")
+    seen, tower = vision.parameters(at), vision.tower(at)
+    if tower and not tower.heads:
+        at.warn(f"vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its heads are missing")
     return Architecture(
         name=name,
         family=kind,
@@ -169,6 +169,7 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
         tied=tied,
         final_norm=hidden * (2 if family and family.norm_bias else 1 if not family or family.norms else 0),
         encoder=seen,
+        tower=tower if tower and tower.heads else None,
         per_layer_embedding=_per_layer(at, len(layers)),
         learned=_learned(at, family, longest) if family else 0,
         warnings=tuple(f"{name}: {text}" for text in at.warnings),

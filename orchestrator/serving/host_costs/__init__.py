@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from ...units import PS_PER_US
 from ..api_server import ServerModel
 from ..batch import Batch
+from ..kv.profile_run import ProfileRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class HostCosts:
         server: its API server.
         reserved_blocks: KV blocks that no request gets (vLLM's null block).
         pads_in_graphs_only: data-parallel ranks that step together are padded to the largest only if all run a graph.
+        profile_run: what it finds that it works in beside weights, K and V.
     """
 
     name: str
@@ -44,6 +46,7 @@ class HostCosts:
     server: ServerModel
     reserved_blocks: int = 0
     pads_in_graphs_only: bool = False
+    profile_run: ProfileRun = field(default_factory=ProfileRun)
 
     def warm(self) -> HostCosts:
         """The same of an engine that has served before."""
@@ -127,8 +130,14 @@ def host_costs(name: str, cold: bool = False) -> HostCosts:
         server=ServerModel(**server),
         reserved_blocks=facts.get("reserved_blocks", 0),
         pads_in_graphs_only=facts.get("pads_in_graphs_only", False),
+        profile_run=_profile_run(facts["profile_run"]) if "profile_run" in facts else ProfileRun(),
     )
     return costs if cold else costs.warm()
+
+
+def _profile_run(facts: dict[str, Any]) -> ProfileRun:
+    outside = {key[:-3] + "bytes": mib * 2**20 for key, mib in facts.items() if key.endswith("_mib")}
+    return ProfileRun(**outside, **{key: value for key, value in facts.items() if not key.endswith("_mib")})
 
 
 def _times(facts: dict[str, Any]) -> dict[str, int]:

@@ -86,6 +86,10 @@ class KvCache:
         """The same, of a chain of hashes."""
         return [self.pool.get_cached_blocks(hashes, most // self.block_size)]
 
+    def hit_tokens(self, hit: Hit) -> int:
+        """How many tokens those blocks hold."""
+        return len(hit[0]) * self.block_size
+
     def fits(self, tokens: int, hit: Hit) -> bool:
         """Whether there are blocks for that many tokens, of which ``hit`` are in the cache."""
         # Hits nobody holds leave the free queue, too.
@@ -103,9 +107,9 @@ class KvCache:
         lacking = self.blocks_for(tokens) - len(state.block_ids)
         return lacking if lacking > 0 else 0
 
-    def extend(self, state: PagedState, count: int) -> None:
-        """Give it that many blocks; they must be free."""
-        state.block_ids += self.pool.get_new_blocks(count)
+    def extend(self, state: PagedState, tokens: int) -> None:
+        """Give it the blocks that it lacks to hold that many tokens; they must be free."""
+        state.block_ids += self.pool.get_new_blocks(self.missing(state, tokens))
 
     def remove_skipped_blocks(self, state: PagedState, computed: int) -> None:
         """Give back what no token after ``computed`` ones attends to."""

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from ...errors import InputError
 
-#: bytes of CUDA context, communication buffers and captured graphs: guessed to one digit
-CONTEXT_BYTES = 2**29
-
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -36,19 +33,6 @@ class Kept:
             held += size * blocks * block_size
             longest = max(longest, blocks * block_size)
         return held, longest
-
-
-def working_bytes(tokens: int, sequences: int, hidden: int, width: int, vocab: int, dtype_bytes: float) -> int:
-    """What vLLM's profile run finds in use beside the weights: a full batch's activations, the logits of
-    as many sequences as may run, and the context.
-
-    Live at the widest moment of a block are gate and up projection, their product, and six vectors of the
-    hidden size; of the logits one copy in the model's dtype and three words (fp32 logits, sorted, indices).
-    For an 8B model with 2048 tokens this gives the 1.2 GB seen on a 24 GB card.
-    """
-    activations = tokens * (3 * width + 6 * hidden) * dtype_bytes
-    logits = sequences * vocab * (dtype_bytes + 12)
-    return int(activations + logits) + CONTEXT_BYTES
 
 
 def num_blocks(

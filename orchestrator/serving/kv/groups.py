@@ -14,11 +14,13 @@ class KvGroup:
         window: tokens a query sees, itself included; 0 = all before it.
         chunk: queries see the tokens of their own chunk of so many only; 0 = no chunks.
         state: a state a sequence is kept, in one block, instead of tokens (Mamba and its like).
+        ratio: a block holds so many times the tokens of the smallest, where a token takes less than in other groups.
     """
 
     window: int = 0
     chunk: int = 0
     state: bool = False
+    ratio: int = 1
 
     @property
     def keeps_all(self) -> bool:
@@ -34,6 +36,7 @@ class KvGroup:
     def most_blocks(self, tokens: int, batched: int, block_size: int) -> int:
         """Blocks a sequence of ``tokens`` tokens holds at most, with ``batched`` computed at once: what vLLM has room
         for on starting (`v1/kv_cache_interface.py`, max_memory_usage_bytes)."""
+        block_size *= self.ratio
         if self.state:
             return 1
         if self.window:

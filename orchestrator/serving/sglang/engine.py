@@ -62,6 +62,8 @@ class SglangEngine:
         if tokens > self._spec.max_model_len:
             limit = f"instance {name} takes at most {self._spec.max_model_len} (max_model_len)"
             raise InputError(where, "input + output tokens", tokens, limit)
+        if request.images:
+            raise InputError(where, "image tokens", request.images[0].tokens, "the encoder's work is not modelled here")
         # Admission wants room for the prompt and as much output as it counts with, and some more (PrefillAdder).
         counted = request.input_tokens + min(request.output_tokens, CLIP_MAX_NEW_TOKENS)
         need = max(counted, tokens) + 2 * self.block_size + 1

@@ -9,5 +9,10 @@ from .options import VllmOptions
 from .start import refuse_start
 
 KIND = EngineKind(
-    options=VllmOptions, make=VllmEngine, resolve=resolve, refuse_start=refuse_start, hybrid_kv_cache=True
+    options=VllmOptions,
+    make=VllmEngine,
+    resolve=resolve,
+    refuse_start=refuse_start,
+    hybrid_kv_cache=True,
+    encodes_images=True,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..request_state import RequestState
+
 
 @dataclass(frozen=True, slots=True)
 class SchedulerConfig:
@@ -17,3 +19,9 @@ class SchedulerConfig:
     enable_prefix_caching: bool = True
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool = False
+
+    def wanted(self, sequence: RequestState) -> int:
+        """Tokens of its prompt that it would compute in a step."""
+        tokens = sequence.num_tokens - sequence.num_computed_tokens
+        threshold = self.long_prefill_token_threshold
+        return min(tokens, threshold) if threshold else tokens

@@ -46,7 +46,14 @@ class VllmEngine:
         hand_over = self.role is Role.PREFILL
         policies = spec.admission, spec.victims
         return Scheduler(
-            self._config, spec.num_blocks, spec.slots, spec.first_log, hand_over, *policies, spec.kv_groups
+            self._config,
+            spec.num_blocks,
+            spec.slots,
+            spec.first_log,
+            hand_over,
+            *policies,
+            spec.kv_groups,
+            spec.encoder_tokens,
         )
 
     @property
@@ -162,7 +169,8 @@ class VllmEngine:
             return 0
         self.looked_at()
         hashes = hash_blocks(request.token_ids[: request.input_tokens], self.block_size)
-        return len(self.scheduler.cache.find(hashes, request.input_tokens)[0]) * self.block_size
+        cache = self.scheduler.cache
+        return cache.hit_tokens(cache.find(hashes, request.input_tokens))
 
     def steady(self, most: int) -> int:
         return self.scheduler.steady(most)

@@ -73,7 +73,7 @@ def _grow(scheduler: Scheduler, lane: Lane) -> Filled:
         context = sequence.offset + step
         if not context % size:
             if len(sequence.block_ids) * size <= context:
-                cache.extend(sequence, 1)
+                cache.extend(sequence, context + 1)
             if late:
                 cache.cache_blocks(sequence, context)
         if not (context + 1) % size:

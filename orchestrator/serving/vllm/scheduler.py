@@ -8,8 +8,7 @@ The cost of a step must not depend on how many sequences run. Decoding sequences
 by `Decoders`; only sequences that need a block, and those still computing their prompt, are looked at one by one. The
 one case in which the budget cuts decoders off goes the long way (`_grow_in_order`).
 
-Several steps may be in flight (pipeline stages): each is a *lane*. A sequence that has sent off a token waits for its
-lane; prompts may have chunks in several.
+Steps in flight (pipeline stages) are *lanes*: who has sent off a token waits for its lane, prompts may be in several.
 """
 
 from __future__ import annotations
@@ -24,8 +23,10 @@ from ..kv.groups import KvGroup
 from ..kv.hybrid import kv_cache
 from .config import SchedulerConfig
 from .decoders import Decoders
+from .encoder_cache import EncoderCache
 from .lanes import Chunk, Lane, VllmStep, gather
 from .request_state import VllmRequestState
+from .victims import come_last
 from .victims import victim as choose_victim
 from .waiting_for_remote_kvs import WaitingForRemoteKvs
 from .waiting_queue import ByKey, FirstCome, WaitingQueue
@@ -34,9 +35,9 @@ from .waiting_queue import ByKey, FirstCome, WaitingQueue
 class Scheduler:
     """Waiting queue, running list and KV pool of one engine.
 
-    ``hand_over``: requests leave with their first token, for another engine to decode; their blocks
-    stay until :meth:`release`. ``admission`` orders the waiting (default: first come first served),
-    ``victims`` chooses who is preempted (default: the last admitted), ``groups`` are those of the layers.
+    ``hand_over``: requests leave with their first token, for another engine to decode; their blocks stay until
+    :meth:`release`. ``admission`` orders the waiting (default: first come first served), ``victims`` chooses who is
+    preempted (default: the last admitted), ``groups`` are the layers', ``encoder_tokens`` of images fit into a step.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Scheduler:
         admission: AdmissionPolicy | None = None,
         victims: VictimPolicy | None = None,
         groups: Sequence[KvGroup] = (),
+        encoder_tokens: int = 0,
     ) -> None:
         self.config = config
         self.cache = kv_cache(num_blocks, config.block_size, config.enable_prefix_caching, groups)
         self.pool = self.cache.pool
+        self.encoder = EncoderCache(encoder_tokens)
         self.counts = EngineCounts()
         self.waiting: WaitingQueue = FirstCome() if admission is None else ByKey(admission)
         self._victims = victims
@@ -91,6 +94,7 @@ class Scheduler:
         self._lane = lane
         self._passed: set[int] = set()  # by order, who gets no token in this step
         self._filled, self._known = [], {sequence.order for sequence in self.skipped}
+        self.encoder.begin()
         for sequence in self.skipped:
             self._lane.decoders.join(sequence)
         self.skipped.clear()
@@ -102,7 +106,8 @@ class Scheduler:
         if not self._lane.chunks and not self._lane.decoders.count:
             return None
         self._lane.in_flight = True
-        return VllmStep(self._lane.batch(), self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
+        batch = self.encoder.end(self._lane.batch(), [chunk.state for chunk in self._lane.chunks])
+        return VllmStep(batch, self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
 
     def settle(self, done: VllmStep) -> None:
         """Count on the tokens of a step, which may still be in flight, so that the next can be scheduled."""
@@ -167,11 +172,13 @@ class Scheduler:
             self._leaving.discard(sequence.order)
             self._stop_running(sequence)
         elif sequence in self.waiting:
+            self.encoder.release(sequence)
             self.waiting.remove(sequence)
 
     def _stop_running(self, sequence: VllmRequestState) -> Lane | None:
         """Take it from the running, its blocks back; returns the lane it was decoding in, if it was."""
         decoding = None
+        self.encoder.release(sequence)
         if sequence.order in self.prefilling:
             del self.prefilling[sequence.order]
             if not self._lane.in_flight:  # a chunk that is in flight is computed, and counts for nobody
@@ -210,9 +217,9 @@ class Scheduler:
         """Tokens and blocks for the running, in order (blocks taken may be found by hash); the budget that is left."""
         decoders, budget = self._lane.decoders, self.config.max_num_batched_tokens
         if self.prefilling or decoders.count > budget:
-            wanted = sum(self._wanted(sequence) for sequence in self.prefilling.values())
+            wanted = sum(self.config.wanted(sequence) for sequence in self.prefilling.values())
             short = decoders.count + wanted > budget
-            if short and (decoders.count > budget or not self._prefills_come_last()):
+            if short and (decoders.count > budget or not come_last(self.prefilling, self.running)):
                 return self._grow_in_order(budget)
         for order in sorted({*decoders.at_block_edge(), *self.prefilling}):
             sequence = self.running.get(order)
@@ -223,7 +230,8 @@ class Scheduler:
                     self._pass_over(order)
                     break
                 continue
-            tokens = min(self._wanted(sequence), budget - decoders.count - self._lane.chunk_tokens)
+            tokens = min(self.config.wanted(sequence), budget - decoders.count - self._lane.chunk_tokens)
+            tokens = self.encoder.reach(sequence, tokens)
             if tokens and not self._grow(sequence, tokens):
                 self._pass_over(order)
                 break
@@ -256,7 +264,7 @@ class Scheduler:
                 grown.append(sequence)
                 left -= 1
             elif left and sequence.order in self.prefilling:
-                tokens = min(self._wanted(sequence), left)
+                tokens = self.encoder.reach(sequence, min(self.config.wanted(sequence), left))
                 if tokens and not self._grow(sequence, tokens):
                     self._pass_over(sequence.order)
                     break
@@ -264,15 +272,6 @@ class Scheduler:
             if self._victims and self.counts.preemptions > preempted:  # one before it may have given its tokens back
                 left = budget - self._lane.chunk_tokens - sum(one in decoders for one in grown)
         return left
-
-    def _prefills_come_last(self) -> bool:
-        tail = islice(reversed(self.running), len(self.prefilling))
-        return all(order in self.prefilling for order in tail)
-
-    def _wanted(self, sequence: VllmRequestState) -> int:
-        tokens = sequence.num_tokens - sequence.num_computed_tokens
-        threshold = self.config.long_prefill_token_threshold
-        return min(tokens, threshold) if threshold else tokens
 
     def _grow(self, sequence: VllmRequestState, tokens: int) -> bool:
         """Compute this many more tokens of a prompt; False if it had to preempt itself."""
@@ -288,10 +287,11 @@ class Scheduler:
         if need := cache.missing(sequence, computed + tokens):
             if need > self.pool.free and not self._make_room(sequence, need):
                 return False
-            cache.extend(sequence, need)
+            cache.extend(sequence, computed + tokens)
         return True
 
     def _add_chunk(self, sequence: VllmRequestState, tokens: int) -> None:
+        self.encoder.take(sequence)
         sequence.num_computed_tokens += tokens
         self.cache.cache_blocks(sequence, sequence.num_computed_tokens)
         sequence.num_in_flight += 1
@@ -368,13 +368,13 @@ class Scheduler:
                 continue
             # One token is always left to compute.
             hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
-            sequence.num_computed_tokens = len(hit[0]) * config.block_size
-            tokens = self._wanted(sequence)
-            if not config.enable_chunked_prefill and tokens > budget:
+            sequence.num_computed_tokens = self.cache.hit_tokens(hit)
+            whole_only, wanted = not config.enable_chunked_prefill, config.wanted(sequence)
+            if (whole_only and wanted > budget) or not (tokens := self.encoder.reach(sequence, min(wanted, budget))):
                 break
-            tokens = min(tokens, budget)
             whole = sequence.num_tokens if config.scheduler_reserve_full_isl else sequence.num_computed_tokens + tokens
             if not self.cache.fits(whole, hit):
+                self.encoder.release(sequence)
                 break
             self.waiting.pop_first()
             self._start(sequence, hit, tokens, now_ps)

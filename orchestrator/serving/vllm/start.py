@@ -35,6 +35,10 @@ def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
 
 def refuse_request(request: Request, outputs: int, need: int, spec: EngineSpec) -> None:
     """Raises InputError for a request of so many output tokens and KV blocks that this engine can never serve."""
+    if (most := max((image.tokens for image in request.images), default=0)) > spec.encoder_tokens:
+        limit = f"instance {spec.name} takes images of at most {spec.encoder_tokens} tokens"
+        none = f"instance {spec.name} has no encoder of images"
+        raise InputError(f"request {request.id}", "image tokens", most, limit if spec.encoder_tokens else none)
     tokens, where = request.input_tokens + outputs, f"request {request.id}"
     if tokens > spec.max_model_len:
         limit = f"instance {spec.name} takes at most {spec.max_model_len} (max_model_len)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from ...errors import InputError
 from ..interface import VictimPolicy
 from .request_state import VllmRequestState
@@ -17,3 +19,8 @@ def victim(running: dict[int, VllmRequestState], leaving: set[int], policy: Vict
     if not isinstance(chosen, VllmRequestState) or chosen.order not in running:
         raise InputError("engine.scheduling_policy", "victim", chosen, "must be one of the running requests")
     return chosen
+
+
+def come_last(some: dict[int, VllmRequestState], running: dict[int, VllmRequestState]) -> bool:
+    """Whether these are the last of the running, both by order."""
+    return all(order in some for order in islice(reversed(running), len(some)))

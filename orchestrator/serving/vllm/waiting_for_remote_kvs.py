@@ -50,7 +50,7 @@ class WaitingForRemoteKvs:
             return None
         self._cache.allocate_slots(sequence, hit, inputs + along)
         sequence.num_computed_tokens = inputs
-        hit_tokens = len(hit[0]) * self._cache.block_size
+        hit_tokens = self._cache.hit_tokens(hit)
         self._waiting[sequence.request.id] = sequence
         if self.connector is not None:
             self.connector.reserved(sequence, inputs - hit_tokens)

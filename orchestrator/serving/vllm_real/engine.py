@@ -68,7 +68,9 @@ class RealVllmEngine:
             "pipeline_parallel_size": spec.slots,
             "max_model_len": spec.max_model_len,
             "num_gpu_blocks": spec.num_blocks + 1,  # block 0 is the null block
-            "kv_groups": [[group.window, group.chunk, group.state] for group in spec.kv_groups] or [[0, 0]],
+            "kv_groups": [[group.window, group.chunk, group.state, group.ratio] for group in spec.kv_groups]
+            or [[0, 0]],
+            "encoder_tokens": spec.encoder_tokens,
         }
         self._cache = kv_cache(spec.num_blocks, options.block_size, False, spec.kv_groups)  # its arithmetic alone
         self._real: RealScheduler | None = RealScheduler(options.version.partition("@")[2])
@@ -115,11 +117,11 @@ class RealVllmEngine:
             state.look_at(now_ps)
             self._states[state.request.id] = state
             request = state.request
-            self._ask(
-                "add", request.id, _tokens(request, 0, request.input_tokens), request.output_tokens, request.priority
-            )
+            prompt = _tokens(request, 0, request.input_tokens)
+            images = [list(image) for image in request.images]
+            self._ask("add", request.id, prompt, request.output_tokens, request.priority, False, images)
         self._arrived.clear()
-        number, rows, preempted, _, *self._state = self._ask("schedule")
+        number, rows, preempted, _, images, *self._state = self._ask("schedule")
         for id in preempted:
             self._admitted.discard(id)
             self._prefilling.discard(id)
@@ -129,9 +131,9 @@ class RealVllmEngine:
         if not rows:
             self._ask("update", number, {})
             return None
-        return self._step(number, [(self._states[id], new, done) for id, new, done in rows], now_ps)
+        return self._step(number, [(self._states[id], new, done) for id, new, done in rows], images, now_ps)
 
-    def _step(self, number: int, rows: list[tuple[RequestState, int, int]], now_ps: int) -> RealStep:
+    def _step(self, number: int, rows: list[tuple[RequestState, int, int]], images: list[int], now_ps: int) -> RealStep:
         gives = []
         for state, new, done in rows:
             if state.request.id not in self._admitted:
@@ -140,7 +142,9 @@ class RealVllmEngine:
             if done + new >= state.num_tokens:
                 gives.append(state)
         slot = self._free_slots.pop(0)
-        return RealStep(_batch(rows), slot, number=number, life=self._life, rows=rows, gives=gives)
+        return RealStep(
+            _batch(rows)._replace(images=tuple(images)), slot, number=number, life=self._life, rows=rows, gives=gives
+        )
 
     def _admit(self, state: RequestState, hit: int, now_ps: int) -> None:
         self._admitted.add(state.request.id)

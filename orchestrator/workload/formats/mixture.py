@@ -48,6 +48,10 @@ class MixtureOptions(WorkloadOptions):
     def class_slos(self) -> dict[str, Slo]:
         return {one.name: one.slo for one in self.classes if one.slo is not None}
 
+    @property
+    def has_images(self) -> bool:
+        return any(one.workload.has_images for one in self.classes)
+
     @model_validator(mode="after")
     def _names(self) -> MixtureOptions:
         names = [one.name for one in self.classes]

@@ -11,7 +11,7 @@ from ...errors import InputError
 from ...strict import Strict
 from ..options import TraceOptions
 from ..registry import Format, Reading
-from ..request import Request
+from ..request import Image, Request
 from ..rows import csv_lines, empty, seconds, tokens
 from .azure import time_ps
 
@@ -27,6 +27,10 @@ class Columns(Strict):
     session: str | None = Field(default=None, description="requests of one conversation have the same")
     priority: str | None = Field(default=None, description="smaller is served first")
     abort_after: str | None = Field(default=None, description="when its client gives it up, after its arrival")
+    image_tokens: str | None = Field(
+        default=None, description="tokens of the prompt that are those of images, together"
+    )
+    images: str | None = Field(default=None, description="how many images these are; default: one")
 
 
 class TableOptions(TraceOptions):
@@ -37,6 +41,10 @@ class TableOptions(TraceOptions):
     unit: Literal["s", "ms", "us", "ns", "datetime"] = Field(
         default="s", description="of arrival (datetime: the first row's is 0) and abort_after (datetime: s)"
     )
+
+    @property
+    def has_images(self) -> bool:
+        return self.columns.image_tokens is not None
 
     @property
     def has_arrivals(self) -> bool:
@@ -64,7 +72,23 @@ def read(options: TableOptions, reading: Reading) -> Iterator[Request]:
             session=str(row[columns.session]) if columns.session else None,
             priority=_whole(where, columns.priority, row) if columns.priority else 0,
             abort_after_ps=seconds(where, row, abort, unit) if abort and row[abort] not in ("", None) else None,
+            images=tuple(_images(where, columns, row, number)) if columns.image_tokens else (),
         )
+
+
+def _images(where: str, columns: Columns, row: dict[str, Any], number: int) -> Iterator[Image]:
+    """Those of request ``number``, at the beginning of its prompt; each is like no other, and they are of one size."""
+    field = columns.image_tokens or ""
+    in_all, count = tokens(where, row, field), tokens(where, row, columns.images) if columns.images else 1
+    if in_all > tokens(where, row, columns.input_tokens):
+        raise InputError(where, field, in_all, "must be among the tokens of the prompt")
+    if in_all and not count:
+        raise InputError(where, columns.images or "", count, f"must be at least 1: {field} is {in_all}")
+    for place in range(count if in_all else 0):
+        start, end = in_all * place // count, in_all * (place + 1) // count
+        if start == end:
+            raise InputError(where, field, in_all, f"must be at least 1 for each of {count} images")
+        yield Image(start, end - start, (number << 16) + place)
 
 
 def _whole(where: str, field: str, row: dict[str, Any]) -> int:
