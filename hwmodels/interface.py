@@ -47,6 +47,9 @@ class Feature(StrEnum):
     TRAFFIC = "traffic"  # traffic(): what an operation moves, for the memory beside it to do
     PORTS = "ports"  # answered(): it asks other components, at the ports it is described with
     ACCOUNTS = "accounts"  # statistics() wants the uses: it says what was carried, answers used again included
+    TYPICAL = (
+        "typical"  # statistics() wants typical uses: numbers between the same powers of two are one, by their mean
+    )
 
 
 class Provenance(StrEnum):
@@ -311,7 +314,7 @@ class Component(Protocol):
         """Figures of the session, JSON-ready, asked for once at its end.
 
         ``uses`` are operations whose remembered answers were used without asking again, given to
-        models with the feature ACCOUNTS alone. One that accounts for what it carried counts them (one
+        models with the feature ACCOUNTS alone; typical ones, with TYPICAL. One that accounts for what it carried counts them (one
         with a clock beside what it was given, one without instead of it). ``relative_error`` may say
         how far off its figures are, by provenance.
         """

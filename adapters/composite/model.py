@@ -137,7 +137,7 @@ class Composite(Model[CompositeConfig]):
         """Each part's, by the kind it stands behind; ``relative_error`` the worst of all, by provenance."""
         found, errors = {}, dict[str, float]()
         for kind, part in self._parts.items():
-            accounts = Feature.ACCOUNTS in part.description.features
+            accounts = part.description.features & {Feature.ACCOUNTS, Feature.TYPICAL}
             own = [use for use in uses if accounts and self._part(self.templates[use.template]) is part]
             found[kind] = {"model": part.description.name, **part.statistics(own)}
             for provenance, error in found[kind].pop("relative_error", {}).items():

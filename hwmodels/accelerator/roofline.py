@@ -76,7 +76,7 @@ class Roofline(OracleModel[RooflineConfig]):
         version="1",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"gemm", "attention", "moe", "state", "norm", "elementwise", "embedding", "sampler"}),
-        features=frozenset({Feature.TRAFFIC, Feature.ACCOUNTS}),
+        features=frozenset({Feature.TRAFFIC, Feature.TYPICAL}),
         summary="datasheet peaks, memory bandwidth and launch overhead of a catalog device",
     )
 
@@ -93,7 +93,6 @@ class Roofline(OracleModel[RooflineConfig]):
         overhead = self.config.launch_overhead_ns
         self._overhead_ps = (self._device.launch_overhead_ns if overhead is None else overhead) * PS_PER_NS
         self._families = _families(self._device, self.config)
-        self._remembered: dict[tuple[int, tuple[int, ...]], int] = {}
         self._dynamic_w = self._device.active_w - self._device.idle_w
 
     def check_template(self, template: Template) -> None:
@@ -131,9 +130,7 @@ class Roofline(OracleModel[RooflineConfig]):
         return self._families.error(template, values, self._computes_in(template), self._device.name)
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
-        duration = self._remembered.get((template.id, values))
-        if duration is None:
-            duration = self._remembered[template.id, values] = max(1, round(self._duration_ps(template, values)))
+        duration = max(1, round(self._duration_ps(template, values)))
         # W x ps = pJ.
         return Estimate(duration, Provenance.MODELLED, round(duration * self._dynamic_w))
 

@@ -15,7 +15,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from metronome.hwmodels.interface import Completion, Feature, Operation, Provenance, Use
+from metronome.hwmodels.interface import Completion, Operation, Provenance, Use
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
@@ -24,6 +24,7 @@ from ..units import MAX_PS
 from .conduct import Conduct
 from .link import Link, SplitLink, split
 from .oracle import OneByOne, answered, oracle
+from .uses import Uses, uses_of
 
 Values = tuple[int, ...]  # the numbers of an operation
 
@@ -107,19 +108,19 @@ class Usage:
 class Tally:
     """What one instance has needed of a set of operations: counts, in ``usage``.
 
-    Counted for each instance, so that the figures do not depend on whose steps come first. ``each``, if given, is told
-    of every use by its numbers.
+    Counted for each instance, so that the figures do not depend on whose steps come first. ``uses``, if given, has
+    every use by its numbers.
     """
 
-    __slots__ = ("_each", "_used", "operations", "usage")
+    __slots__ = ("_used", "_uses", "operations", "usage")
 
-    def __init__(self, operations: OperationSet, each: Callable[[OperationSet, Values, int], None] | None) -> None:
+    def __init__(self, operations: OperationSet, uses: Uses | None) -> None:
         self.operations, self.usage = operations, Usage()
         self._used: dict[Values, tuple[int, Cost]] = {}
-        self._each = each
+        self._uses = uses
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tally:
-        copied = memo[id(self)] = Tally(deepcopy(self.operations, memo), deepcopy(self._each, memo))
+        copied = memo[id(self)] = Tally(deepcopy(self.operations, memo), deepcopy(self._uses, memo))
         copied.usage, copied._used = deepcopy(self.usage, memo), self._used.copy()
         return copied
 
@@ -140,8 +141,9 @@ class Tally:
         """Count what has been written down."""
         for values, (times, cost) in self._used.items():
             self.usage.add(cost, times)
-            if self._each is not None:
-                self._each(self.operations, values, times)
+            if self._uses is not None:
+                for work, repeat in zip(self.operations.works, self.operations.repeats, strict=True):
+                    self._uses.add(work.template, values, times * repeat)
         self._used.clear()
 
 
@@ -155,8 +157,7 @@ class AskedPort:
         self.slowdown = 1.0  # times as long as the component says
         self._tallies: list[Tally] = []
         self._known = 0  # answers in memory
-        self._accounts = Feature.ACCOUNTS in link.description.features  # else nobody asks for its uses
-        self._uses: dict[tuple[int, Values], int] = {}
+        self._uses = uses_of(link.description.features)  # None: nobody asks for them
         self._sets: dict[tuple[tuple[int, int, int], ...], OperationSet] = {}
         self._oracle = oracle(link)
         self._sent: tuple[Sequence[Asked], list[Operation]] = ((), [])
@@ -173,7 +174,7 @@ class AskedPort:
 
     def tally(self, works: Sequence[Work], repeats: Sequence[int]) -> Tally:
         """For an instance that will need these operations."""
-        tally = Tally(self.together(works, repeats), self._account if self._accounts else None)
+        tally = Tally(self.together(works, repeats), self._uses)
         self._tallies.append(tally)
         return tally
 
@@ -208,11 +209,6 @@ class AskedPort:
                 cost = _sum([_cost(next(answer), work, repeat) for work, repeat in zip(works, repeats, strict=True)])
             operations.known.setdefault(values, cost)
 
-    def _account(self, operations: OperationSet, values: Values, times: int) -> None:
-        for work, repeat in zip(operations.works, operations.repeats, strict=True):
-            key = (work.template.id, values)
-            self._uses[key] = self._uses.get(key, 0) + times * repeat
-
     def _settle(self) -> None:
         for tally in self._tallies:
             tally.settle()
@@ -230,13 +226,14 @@ class AskedPort:
     def uses(self) -> list[Use]:
         """Every operation needed so far, and how often."""
         self._settle()
-        return [Use(template, values, times) for (template, values), times in sorted(self._uses.items())]
+        return [] if self._uses is None else self._uses.all()
 
     def relink(self, link: Link) -> None:
         """From now on another session answers; what the one before has said is counted, and forgotten."""
         self._settle()
         self._forget()
-        self._uses.clear()
+        if self._uses is not None:
+            self._uses.clear()
         self.link, self._oracle = link, oracle(link)
 
     def usage(self) -> Usage:

@@ -202,7 +202,7 @@ class Ports:
         description = self._links[name].description
         accounts = Feature.ACCOUNTS in description.features
         asked, clocked = self._asked.get(name), self._stepped.get(name)
-        uses = asked.uses() if asked and accounts else []
+        uses = asked.uses() if asked else []
         if clocked:
             return clocked.link.statistics(uses)
         if accounts and description.time_policy in (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY):
