@@ -314,9 +314,9 @@ class Component(Protocol):
         """Figures of the session, JSON-ready, asked for once at its end.
 
         ``uses`` are operations whose remembered answers were used without asking again, given to
-        models with the feature ACCOUNTS alone; typical ones, with TYPICAL. One that accounts for what it carried counts them (one
-        with a clock beside what it was given, one without instead of it). ``relative_error`` may say
-        how far off its figures are, by provenance.
+        models with the feature ACCOUNTS alone (with TYPICAL: typical ones). One that accounts for
+        what it carried counts them (one with a clock beside what it was given, one without instead
+        of it). ``relative_error`` may say how far off its figures are, by provenance.
         """
         ...
 
