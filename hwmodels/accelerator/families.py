@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..catalog.families import Kernels
 from ..interface import DTYPE_BYTES, Attribute, Template
@@ -21,6 +21,7 @@ class ByFamily:
 
     on: Processor
     kernels: Kernels
+    decodes: dict[int, _Decodes] = field(default_factory=dict, compare=False, repr=False)  # by template
 
     def seconds(self, template: Template, values: tuple[int, ...], dtype: str) -> float:
         """Time of an operation whose products are computed in ``dtype``."""
@@ -68,8 +69,6 @@ class ByFamily:
 
     def _attention(self, template: Template, values: tuple[int, ...], dtype: str) -> float:
         """Prompts and decodes of a batch are one kernel: the longer start, both works."""
-        at = template.attributes
-        size = int(at["head_size"])
         decodes, context, prompts = values[0], values[1] + values[0], list(zip(values[4::2], values[5::2], strict=True))
         if all(new == 1 for new, _ in prompts):
             decodes, context = decodes + len(prompts), context + sum(cached + 1 for _, cached in prompts)
@@ -79,13 +78,13 @@ class ByFamily:
             spent += self._prompts(template, prompts, dtype)
             start = self.kernels.decode_attention.start_ns * 1e-9
         if decodes:
-            shape = attention.Shape(
-                int(at["heads"]), int(at["kv_heads"]), size, int(at.get("v_head_size", size)), dtype
-            )
-            moved = work(template, (decodes, context - decodes, 0, 0))[1]
-            by = self.kernels.decode_attention
-            spent += attention.decode(self.on, by, shape, decodes, context / decodes, moved) - start
+            spent += self._decodes(template, dtype)(decodes, context) - start
         return spent
+
+    def _decodes(self, template: Template, dtype: str) -> _Decodes:
+        if template.id not in self.decodes:
+            self.decodes[template.id] = _Decodes(self, template, dtype)
+        return self.decodes[template.id]
 
     def _prompts(self, template: Template, prompts: list[tuple[int, int]], dtype: str) -> float:
         at = template.attributes
@@ -104,6 +103,22 @@ class ByFamily:
         share = flops / per_pair / plain  # what is seen of all pairs: windows, chosen tokens
         seen = [(tokens, share * pairs_seen(tokens, cached), _most(at, tokens + cached)) for tokens, cached in prompts]
         return attention.prefill(self.on, self.kernels.prefill_attention, shape, seen, moved, written)
+
+
+class _Decodes:
+    """One template's attention of decodes: seconds by their number and the sum of the keys they see."""
+
+    def __init__(self, by: ByFamily, template: Template, dtype: str) -> None:
+        at = template.attributes
+        size = int(at["head_size"])
+        shape = attention.Shape(int(at["heads"]), int(at["kv_heads"]), size, int(at.get("v_head_size", size)), dtype)
+        self._kernel = attention.Decodes(by.on, by.kernels.decode_attention, shape)
+        none, one = work(template, (0, 0, 0, 0))[1], work(template, (1, 0, 0, 0))[1]
+        self._key = work(template, (0, 1, 0, 0))[1] - none  # bytes
+        self._query = one - none - self._key  # without its own key
+
+    def __call__(self, decodes: int, keys: int) -> float:
+        return self._kernel.seconds(decodes, keys / decodes, decodes * self._query + keys * self._key)
 
 
 def _family(kind: str, values: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from ...catalog.families import Attention
 from .gemm import together
@@ -77,28 +77,37 @@ def prefill(
     return by.start_s(on.clock) + fresh + max(busy, moved / rate)
 
 
-def decode(
-    on: Processor, by: Attention, shape: Shape, sequences: int, context: float, moved: float, cached: float = 0.0
-) -> float:
-    """Time of one query each of ``sequences`` over ``context`` keys on average; start included.
+class Decodes:
+    """Decodes of one shape on one device: what hangs on neither their number nor their contexts is worked out once."""
 
-    Args:
-        moved: bytes to and from memory. cached: share of them that is in the L2 cache, as where a measurement repeats
-            itself.
-    """
-    columns = _columns(by, shape)
-    group = shape.heads // shape.kv_heads
-    shares = group > 1 or by.packs
-    blocks = sequences * (shape.kv_heads * math.ceil(group / by.rows) if shares else shape.heads)
-    passes = math.ceil(context / columns)
-    chain, split = _split(on, by, passes, blocks) if shares else (passes, 1)
-    slots = on.multiprocessors * _resident(on, by, shape)
-    turns = math.ceil(blocks * split / slots)
-    busy = turns * (by.block_cycles / on.clock + chain * by.rows * columns * _pair(on, by, shape))
-    active = min(blocks * split, on.multiprocessors)
-    read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + cached / on.cached(by.cache_bytes, active))
-    besides = _combine(on, by, shape, sequences, split) + _reorder(on, by, shape, sequences)
-    return by.start_ns * 1e-9 + together(by.sharpness, busy, read) + besides
+    def __init__(self, on: Processor, by: Attention, shape: Shape) -> None:
+        self._on, self._by, self._shape = on, by, shape
+        self._columns = _columns(by, shape)
+        group = shape.heads // shape.kv_heads
+        self._shares = group > 1 or by.packs
+        self._blocks = shape.kv_heads * math.ceil(group / by.rows) if self._shares else shape.heads
+        self._slots = on.multiprocessors * _resident(on, by, shape)
+        self._block_s = by.block_cycles / on.clock
+        self._tile, self._pair_s = by.rows * self._columns, _pair(on, by, shape)
+        self._start_s = by.start_ns * 1e-9
+
+    def seconds(self, sequences: int, context: float, moved: float, cached: float = 0.0) -> float:
+        """Time of one query each of ``sequences`` over ``context`` keys on average; start included.
+
+        Args:
+            moved: bytes to and from memory. cached: share of them that is in the L2 cache, as where a measurement
+                repeats itself.
+        """
+        on, by, shape = self._on, self._by, self._shape
+        blocks, passes = sequences * self._blocks, math.ceil(context / self._columns)
+        chain, split = _split(on, by, passes, blocks) if self._shares else (passes, 1)
+        turns = math.ceil(blocks * split / self._slots)
+        busy = turns * (self._block_s + chain * self._tile * self._pair_s)
+        active = min(blocks * split, on.multiprocessors)
+        rest = cached / on.cached(by.cache_bytes, active) if cached else 0.0
+        read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + rest)
+        besides = _combine(on, by, shape, sequences, split) + _reorder(on, by, shape, sequences)
+        return self._start_s + together(by.sharpness, busy, read) + besides
 
 
 def _split(on: Processor, by: Attention, passes: int, blocks: int) -> tuple[int, int]:
@@ -112,7 +121,7 @@ def _split(on: Processor, by: Attention, passes: int, blocks: int) -> tuple[int,
     return math.ceil(passes / split), split
 
 
-@cache
+@lru_cache(maxsize=65536)
 def _parts(blocks: int, passes: int, most: int, slots: int) -> int:
     """The fewest parts whose last turn is nearly as full as with the best number of parts."""
     if blocks >= ENOUGH * slots:
