@@ -339,11 +339,11 @@ class Simulation:
             self._serving_hooks,
         )
 
-    def _slow(self, component: str, times: float) -> None:
+    def _slow(self, slowdown: int, times: float) -> None:
         """As `Ports.slow`; nothing that is known of steps to come holds any more."""
         for loop in self.loops:
             loop.cut()
-        self.ports.slow(component, times)
+        self.ports.slow(slowdown, times)
 
     def _routes(self, templates: Templates) -> dict[tuple[str, str], list[KvRoute]]:
         """Between every prefill and every decode replica, by their names."""
