@@ -341,6 +341,7 @@ OUTSIDERS = {
         "orchestrator.coupling.launch",
         "orchestrator.cli",
     ),
+    "distributed": ("orchestrator.sweep",),
     "docker": ("orchestrator.coupling.launch",),
     "click": ("orchestrator.cli",),
     "jinja2": ("orchestrator.report.html", "orchestrator.sweep", "orchestrator.view"),

@@ -14,10 +14,10 @@ from ..scenario.loading import load, parse_overrides
 from ..sweep import costs
 from ..sweep.capacity import MOST_RUNS, Capacity, knob, search
 from ..sweep.page import number
-from ..sweep.pool import Pool
+from ..sweep.places import opened
 from ..sweep.runs import Runs
 from ..sweep.slo import Promise, promise
-from . import under_slo
+from . import computing, under_slo
 from .progress import counting_bar
 
 SHOWN = ("request_throughput", "output_throughput", "usd_per_million_output_tokens", "joules_per_output_token")
@@ -36,6 +36,8 @@ def command(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int,
+    cluster: str | None,
+    certs: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -51,9 +53,10 @@ def command(
     promised = promise(slo, int(percentile))
     given = parse_overrides(overrides)
     path, start, whole = knob(load(scenario, given)[0])
+    places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         tell = stack.enter_context(counting_bar("runs", quiet or as_json))
-        runs = Runs(scenario or "quickstart", stack.enter_context(Pool(min(workers, 2))), costs.built_in(), output)
+        runs = Runs(scenario or "quickstart", stack.enter_context(places), costs.built_in(), output)
         tried = 0
 
         def evaluate(loads: Sequence[float]) -> list[dict[str, Any]]:

@@ -14,11 +14,11 @@ from ..scenario.loading import load, parse_overrides
 from ..sweep import costs
 from ..sweep.clusters import ignored
 from ..sweep.page import number
+from ..sweep.places import opened
 from ..sweep.planner import Option, Planner
-from ..sweep.pool import Pool
 from ..sweep.runs import Runs
 from ..sweep.slo import promise
-from . import under_slo
+from . import computing, under_slo
 from .progress import counting_bar
 
 
@@ -45,6 +45,8 @@ def command(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int,
+    cluster: str | None,
+    certs: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -64,9 +66,10 @@ def command(
     loaded, _ = load(scenario, given)
     kinds = [(device, size) for device in devices or _devices(loaded) for size in _sizes(tp)]
     known = {**costs.built_in(), **(costs.read(prices) if prices else {})}
+    places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         tell = stack.enter_context(counting_bar("kinds of replica", quiet or as_json))
-        runs = Runs(scenario or "quickstart", stack.enter_context(Pool(min(workers, 2))), known, output)
+        runs = Runs(scenario or "quickstart", stack.enter_context(places), known, output)
         done = 0
 
         def told(option: Option) -> None:

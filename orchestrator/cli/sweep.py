@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -10,12 +9,12 @@ import click
 from ..errors import InputError
 from ..scenario.loading import parse_overrides
 from ..sweep.page import describe, number, render
+from ..sweep.places import ClusterFailure
 from ..sweep.schema import load, of_axes
 from ..sweep.study import Study
 from ..sweep.table import Table
+from . import computing
 from .progress import counting_bar
-
-WORKERS = min(os.cpu_count() or 1, 8)
 
 
 @click.command("sweep")
@@ -23,13 +22,7 @@ WORKERS = min(os.cpu_count() or 1, 8)
 @click.option("--axis", "axes", multiple=True, metavar="PATH=V,V,...", help="An axis; FILE is then a scenario.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field in every point.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: out/FILE].")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=WORKERS,
-    show_default=True,
-    help="Processes; the table is the same.",
-)
+@computing.somewhere
 @click.option("--json", "as_json", is_flag=True, help="Print the whole table as JSON.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
@@ -38,6 +31,8 @@ def command(
     overrides: tuple[str, ...],
     output: Path | None,
     workers: int,
+    cluster: str | None,
+    certs: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -69,12 +64,14 @@ def command(
     except OSError as error:
         raise InputError(str(output), "results", None, f"cannot be written: {error}") from None
     with counting_bar("points", quiet or as_json) as tell:
-        study = Study(sweep, Path() if axes else path.parent, output, workers, tell)
+        places = computing.cluster_at(cluster, certs)
+        study = Study(sweep, Path() if axes else path.parent, output, workers, tell, places)
         try:
             table = study.run()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ClusterFailure) as error:
             _write(study.table(), output)
-            click.echo(f"metronome: interrupted; {study.computed + study.kept} points are in {output}", err=True)
+            ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended early"
+            click.echo(f"metronome: {ended}; {study.computed + study.kept} points are in {output}", err=True)
             raise
     _write(table, output)
     for text in () if quiet else study.warnings:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..sweep.slo import PERCENTILES
-from .sweep import WORKERS
+from . import computing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,8 +23,8 @@ def promised(command: Command) -> Command:
 
 
 def many_runs(command: Command) -> Command:
-    """Gives a command ``--set``, ``--output`` and ``--workers``."""
+    """Gives a command ``--set``, ``--output``, and where to compute."""
     folder = click.Path(file_okay=False, path_type=Path)
-    command = click.option("--workers", type=click.IntRange(1, 256), default=WORKERS, show_default=True)(command)
+    command = computing.somewhere(command)
     command = click.option("-o", "--output", type=folder, help="Keep the runs' figures here.")(command)
     return click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")(command)

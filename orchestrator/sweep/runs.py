@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import InputError, MetronomeError
 from ..scenario.loading import load
 from . import costs
+from .places import Places
 from .points import PointRow
-from .pool import Pool
 from .store import Store, key
 from .worker import Task, new_row
 
@@ -37,8 +37,8 @@ class Runs:
     start, no memory left) and is tried again by the next that asks.
     """
 
-    def __init__(self, source: str, pool: Pool, prices: Mapping[str, float], out: Path | None = None) -> None:
-        self._source, self._pool, self._prices = source, pool, dict(prices)
+    def __init__(self, source: str, places: Places, prices: Mapping[str, float], out: Path | None = None) -> None:
+        self._source, self._places, self._prices = source, places, dict(prices)
         self._store, self._out = Store(out / "points") if out else None, out
         self._warned, self._seen = Counter[str](), 0
 
@@ -62,7 +62,7 @@ class Runs:
             rows[place] = self._seen_row(row)
             told(place, rows[place], False)
 
-        self._pool.map(missing(), done)
+        self._places.map(missing(), done)
         return rows
 
     def ended(self, changes: Sequence[Mapping[str, Any]]) -> list[PointRow]:

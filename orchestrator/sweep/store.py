@@ -19,20 +19,24 @@ OWN = ("metronome.orchestrator", "metronome.hwmodels", "metronome.adapters")
 
 
 def key(scenario: Scenario, folder: Path, out: Path | None = None) -> str:
-    """Digest of the scenario, of the files and folders it names, and of code: of classes it names, ours, and that of
+    """Digest of `decides`."""
+    return hashlib.sha256(json.dumps(decides(scenario, folder, out), sort_keys=True).encode()).hexdigest()
+
+
+def decides(scenario: Scenario, folder: Path, out: Path | None = None) -> dict[str, Any]:
+    """The scenario, digests of the files and folders it names, and of code: of classes it names, ours, and that of
     packages that bring models along.
 
     ``out`` is no part of it: where rows are kept may lie in a folder that the scenario names.
     """
     data = scenario.model_dump(mode="json")
-    facts = {
+    return {
         "version": version("metronome-cosim"),
         "code": _code(),
         "packages": _packages(),
         "scenario": data,
         "files": {text: _content(folder / text, out) for text in sorted(set(_texts(data))) if text.strip("./")},
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -10,8 +10,8 @@ from ..scenario.loading import bundled
 from ..scenario.loading import load as load_scenario
 from ..strict import did_you_mean
 from . import costs
+from .places import Cluster, opened
 from .points import Bayesian, Point, PointRow, listed
-from .pool import Pool
 from .runs import Runs
 from .schema import Span, Sweep
 from .table import Table, objectives, tabulate
@@ -21,10 +21,19 @@ Tell = Callable[[int, int], None]  # points done, of how many
 
 
 class Study:
-    """``folder``: where relative paths of the sweep start from; ``out``: where points are kept."""
+    """``folder``: where relative paths of the sweep start from; ``out``: where points are kept. ``workers``: processes
+    of this machine, unless a ``cluster`` computes them."""
 
-    def __init__(self, sweep: Sweep, folder: Path, out: Path, workers: int = 1, tell: Tell | None = None) -> None:
-        self.sweep, self._workers = sweep, workers
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: Path,
+        out: Path,
+        workers: int = 1,
+        tell: Tell | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self.sweep, self._workers, self._cluster = sweep, workers, cluster
         self._source = _source(sweep.scenario, folder)
         self._prices = {**costs.built_in(), **sweep.prices}
         self._out, self._tell = out, tell or (lambda done, of: None)
@@ -52,8 +61,8 @@ class Study:
 
     def run(self) -> Table:
         """Compute what is not there. Raises KeyboardInterrupt; what was computed until then is kept."""
-        with Pool(self._workers) as pool:
-            runs = Runs(self._source, pool, self._prices, self._out)
+        with opened(self._workers, self._cluster) as places:
+            runs = Runs(self._source, places, self._prices, self._out)
             try:
                 if self.sweep.search.method == "bayesian":
                     self._search(runs, Bayesian(self.sweep))

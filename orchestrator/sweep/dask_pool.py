@@ -1,0 +1,184 @@
+"""Points over the workers of a Dask cluster; the same surface as `Pool`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any
+
+from distributed import Client, Future, KilledWorker, Security
+
+from ..errors import InputError
+from . import elsewhere
+from .places import CERTIFICATES, Cluster, ClusterFailure
+from .points import PointRow
+from .pool import ATTEMPTS, LOST
+from .worker import Task, new_row
+
+CONNECT_S = 10.0
+LOOK_S = 0.5  # between two looks at who is there
+NOBODY_S = 60.0  # without any worker
+LOG = logging.getLogger("distributed.client")  # silent meanwhile: what it says of a lost scheduler is said by us
+
+
+class DaskPool:
+    """One point at a time a worker process. Leaving the context leaves the cluster, which goes on without us.
+
+    A point is given to a worker by name, so that who is lost with a worker is known: it is done again, and a failed
+    row when it was lost ATTEMPTS times. Workers that join later are given points, too.
+    """
+
+    def __init__(self, cluster: Cluster, over_tls: bool) -> None:
+        """Raises InputError where nobody answers."""
+        self._address, self._log_level = cluster.address, LOG.level
+        LOG.setLevel(logging.CRITICAL)
+        security = None
+        if over_tls:
+            authority, certificate, key = (str(cluster.certificates / name) for name in CERTIFICATES)
+            security = Security(
+                tls_ca_file=authority, tls_client_cert=certificate, tls_client_key=key, require_encryption=True
+            )
+        try:
+            self._client = Client(self._address, security=security, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            LOG.setLevel(self._log_level)
+            what = f"no Dask scheduler answers: {error}"
+            raise InputError("sweep", "--cluster", self._address, what) from None
+        self._seen = ""
+
+    def __enter__(self) -> DaskPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with suppress(Exception):
+            self._client.close(timeout=CONNECT_S)
+        LOG.setLevel(self._log_level)
+
+    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, PointRow], None]) -> None:
+        """``done`` is told of each task's row as soon as it is there, by the task's number; tasks are taken when there
+        is a worker for them, and one more.
+
+        Raises InputError for a worker that has other code or files than we, ClusterFailure for a cluster that is gone.
+        """
+        work = InWork(tasks)
+        try:
+            while work.more():
+                for worker in work.free(self._workers()):
+                    work.give(worker, self._submit)
+                for number, row in work.rows(self._row):
+                    done(number, row)
+                if not work.busy and time.monotonic() - work.heard_s > NOBODY_S:
+                    raise ClusterFailure(f"the cluster at {self._address} has had no worker for {NOBODY_S:g} s")
+        finally:
+            work.cancel()
+
+    def _workers(self) -> list[str]:
+        """Their addresses. Raises ClusterFailure."""
+        try:
+            return sorted(self._client.scheduler_info()["workers"])
+        except Exception as error:  # Dask's are of many kinds
+            raise self._gone(error) from None
+
+    def _gone(self, error: BaseException | str) -> ClusterFailure:
+        return ClusterFailure(f"the scheduler at {self._address} is gone: {error or type(error).__name__}")
+
+    def _submit(self, task: Task, worker: str) -> Future:
+        source, overrides = task
+        sent = elsewhere.absolute(source), overrides
+        self._seen = self._seen or elsewhere.seen(sent)
+        where: dict[str, Any] = {"workers": [worker], "allow_other_workers": False, "pure": False}
+        try:
+            return self._client.submit(elsewhere.compute, sent, self._seen, **where)
+        except Exception as error:
+            raise self._gone(error) from None
+
+    def _row(self, future: Future, worker: str) -> PointRow | None:
+        """None if its worker was lost. Raises InputError and ClusterFailure."""
+        try:
+            row: PointRow | str = future.result(timeout=CONNECT_S)
+        except (KilledWorker, TimeoutError):
+            return None
+        except CancelledError as error:  # with its scheduler
+            raise self._gone(error) from None
+        except Exception as error:  # what a point raises is in its row
+            raise ClusterFailure(f"worker {worker} cannot compute: {type(error).__name__}: {error}") from None
+        if isinstance(row, str):
+            raise InputError("sweep", "--cluster", self._address, f"worker {worker} {row}")
+        return row
+
+
+class InWork:
+    """Tasks on their way: who computes which, what is to be done again."""
+
+    def __init__(self, tasks: Iterable[tuple[int, Task]]) -> None:
+        self.busy: dict[str, tuple[Future, int, Task]] = {}
+        self.heard_s = time.monotonic()  # of any worker
+        self._coming, self._again = iter(tasks), deque[tuple[int, Task]]()
+        self._lost, self._failed = Counter[int](), list[int]()
+        self._ended = SimpleQueue[str]()
+
+    def more(self) -> bool:
+        """Whether anything is left to do or to wait for. Has the next task at hand."""
+        if not self._again and (task := next(self._coming, None)):
+            self._again.append(task)
+        return bool(self._again or self.busy or self._failed)
+
+    def free(self, workers: list[str]) -> list[str]:
+        """Those with nothing to do. Tasks whose worker is no longer among them are done again."""
+        for worker in [worker for worker in self.busy if worker not in workers]:
+            self._lose(worker)
+        if workers:
+            self.heard_s = time.monotonic()
+        return [worker for worker in workers if worker not in self.busy]
+
+    def give(self, worker: str, submit: Callable[[Task, str], Future]) -> None:
+        """The next task, if there is one."""
+        if self.more() and self._again:
+            number, task = self._again.popleft()
+            future = submit(task, worker)
+            self.busy[worker] = (future, number, task)
+            future.add_done_callback(lambda future: self._ended.put(worker))
+
+    def rows(self, row_of: Callable[[Future, str], PointRow | None]) -> Iterator[tuple[int, PointRow]]:
+        """What has ended, at the latest after LOOK_S."""
+        for worker in self._told():
+            if worker not in self.busy or not self.busy[worker][0].done():
+                continue  # it was lost, and told of as it was given up
+            future, number, _ = self.busy[worker]
+            row = row_of(future, worker)
+            if row is None:
+                self._lose(worker)
+            else:
+                del self.busy[worker]
+                yield number, row
+        while self._failed:
+            yield self._failed.pop(), new_row("failed", LOST)
+
+    def _told(self) -> list[str]:
+        """Workers that have ended something."""
+        found: list[str] = []
+        with suppress(Empty):
+            found.append(self._ended.get(timeout=0 if self._failed else LOOK_S))
+            while True:
+                found.append(self._ended.get_nowait())
+        return found
+
+    def _lose(self, worker: str) -> None:
+        future, number, task = self.busy.pop(worker)
+        future.cancel()
+        self._lost[number] += 1
+        if self._lost[number] < ATTEMPTS:
+            self._again.append((number, task))
+        else:
+            self._failed.append(number)
+
+    def cancel(self) -> None:
+        """What nobody waits for any more; a point in work is computed to its end, and forgotten."""
+        for future, _, _ in self.busy.values():
+            future.cancel()

@@ -1,0 +1,60 @@
+"""Two workers halve the time of a sweep, as far as this can be seen on a machine that is busy with other things: by
+what is in work at any moment, and by CPU seconds."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from metronome.orchestrator.sweep.pool import Pool
+from metronome.orchestrator.sweep.schema import Sweep
+from metronome.orchestrator.sweep.study import Study
+
+POINTS = 8
+ASKED, OF_POINTS = 1.8, 200  # what two workers are to gain on a sweep of so many points
+
+
+def sweep(points=POINTS):
+    axes = {"seed": {"low": 1, "high": points, "count": points, "whole": True}}
+    return Sweep.model_validate({"scenario": "quickstart", "axes": axes, "set": {"workload.num_requests": 120}})
+
+
+def cpu_s(workers, folder):
+    """CPU seconds of this process, and of its workers, in a sweep of POINTS."""
+
+    def now():
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return sum(os.times()[:2]), ended.ru_utime + ended.ru_stime
+
+    before = now()
+    assert len(Study(sweep(), folder, folder / str(workers), workers).run().rows) == POINTS
+    return [after - start for start, after in zip(before, now(), strict=True)]
+
+
+def test_no_worker_waits_while_there_are_points():
+    """Whoever has ended a point is given the next before anything else is waited for."""
+    taken, most, ended = [], [], []
+
+    def tasks():
+        for number in range(8):
+            taken.append(number)
+            yield number, ("quickstart", {"workload.num_requests": 3, "seed": number})
+
+    def done(number, row):
+        assert row["status"] == "complete"
+        most.append(len(taken) - len(ended))
+        ended.append(number)
+
+    with Pool(2) as pool:
+        pool.map(tasks(), done)
+    assert sorted(ended) == list(range(8)) and set(most[:-1]) <= {1, 2} and most[:6].count(2) >= 3
+
+
+def test_two_workers_gain_what_is_asked(tmp_path):
+    """From CPU seconds: a worker costs its start, a point what it costs, this process a little beside each."""
+    (own, one), (also, two) = cpu_s(1, tmp_path), cpu_s(2, tmp_path)
+    start = max(two - one, 0)
+    point, beside = (one - start) / POINTS, max(own, also) / POINTS
+    alone = start + OF_POINTS * (point + beside)
+    together = start + OF_POINTS * (point / 2 + beside)
+    assert alone / together >= ASKED, (own, one, also, two)
