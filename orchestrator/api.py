@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, MetronomeError
-from .report import reference
+from .report import reference, underway
 from .report.html import write as write_report
 from .report.requests import Spool
 from .report.result import Ending, Result
@@ -43,6 +43,7 @@ WRITTEN = (
     "report.html",
     "trace.pftrace",
     Spool.NAME,
+    underway.NAME,
 )
 
 
@@ -201,20 +202,21 @@ def execute(
         if trace:
             check_trace()
         source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
-    with Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
-        prepared()
-        startup_s = time.perf_counter() - started
-        spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None
-        writer = tape.writer if tape else recorder.writer if recorder else None
-        keeping: list[object] = [spool] if spool else []
-        if writer and not tape:
-            keeping.append(EventsRecorded(writer))
-        ending, failure = _run(simulation, keeping, tape)
-        result = collect(simulation, startup_s, ending)
-        if out and spool:
-            _write(result, scenario, out, spool, writer, ending)
-    if out and trace:
-        _trace(out, out / "recording", keep=record)
+    with underway.under_way(out, scenario):
+        with Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
+            prepared()
+            startup_s = time.perf_counter() - started
+            spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None
+            writer = tape.writer if tape else recorder.writer if recorder else None
+            keeping: list[object] = [spool] if spool else []
+            if writer and not tape:
+                keeping.append(EventsRecorded(writer))
+            ending, failure = _run(simulation, keeping, tape)
+            result = collect(simulation, startup_s, ending)
+            if out and spool:
+                _write(result, scenario, out, spool, writer, ending)
+        if out and trace:
+            _trace(out, out / "recording", keep=record)
     return result, failure
 
 

@@ -13,6 +13,7 @@ import click
 
 from ..api import execute
 from ..errors import InputError
+from ..report.underway import requests_of
 from ..scenario.loading import DEFAULT, load
 from ..scenario.schema import Scenario
 from .progress import progress_bar
@@ -128,13 +129,6 @@ def _to_resume(path: Path, scenario: str | None, output: Path | None) -> tuple[R
         shutil.copytree(found.folder, place)
         found = Recording(place)
     return found, loaded, output
-
-
-def requests_of(scenario: Scenario) -> int | None:
-    """How many there will be, where the scenario says; a file is read as the run goes."""
-    said: int | None = getattr(scenario.workload, "num_requests", None)
-    limits = [number for number in (said, scenario.workload.limit) if number is not None]
-    return min(limits, default=None)
 
 
 def settle_memory() -> None:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +15,13 @@ from ..debug.session import DebugSession
 from ..debug.timeline import Timeline
 from ..errors import InputError, NoEffectWarning
 from ..record.recording import JOURNAL, Recording
+from ..report.underway import look, requests_of
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load, of_mapping
 from ..simulation import LiveSource
-from .run import requests_of
+
+if TYPE_CHECKING:
+    from ..view.viewer import Viewer
 
 
 class Opener:
@@ -85,17 +89,42 @@ def command(scenario: str | None, port: int, overrides: tuple[str, ...], seed: i
       metronome view slow-link        # a scenario: it rests before its first event; press Continue
       metronome view out/a            # a run made with --record: all of it is there, no component is asked
       metronome view out/quickstart   # a run without a recording: its scenario is run again
+      metronome view out/b            # a run that is going on: how far it is, its figures so far
 
     \b
     On the page: click a step, an operation or a request to see what it is, to go there, or to stop there.
       s, b             one event on, back        c, r   on, back to the next stop
       + - 0, arrows    zoom and move             ?      all keys
     """
-    from ..view.server import serve
+    from ..view.server import listening
+    from ..view.watch import Watch
+
+    watch = Watch(Path(scenario)) if scenario and look(Path(scenario)) else None
+    if watch is None or watch.over():
+        with _viewer(Opener(scenario, overrides, seed)) as viewer, listening(viewer, port) as server:
+            _say(server.address)
+            viewer.serve()
+        return
+    if overrides or seed is not None:
+        raise InputError("view", "--set, --seed", None, "a run that is going on cannot be changed; view its scenario")
+    with listening(watch, port) as server:
+        _say(server.address)
+        watch.wait()
+        with _viewer(Opener(scenario, (), None)) as viewer:
+            server.front = viewer
+            viewer.serve()
+
+
+@contextmanager
+def _viewer(opener: Opener) -> Iterator[Viewer]:
+    """Of what can be looked into; a recording is played to its end."""
     from ..view.viewer import Viewer
 
-    opener = Opener(scenario, overrides, seed)
     with Viewer(opener) as viewer:
         if opener.recorded:
             viewer.run(viewer.get(1), stops=False)
-        serve(viewer, port, lambda address: click.echo(f"open {address}\nCtrl-C ends it"))
+        yield viewer
+
+
+def _say(address: str) -> None:
+    click.echo(f"open {address}\nCtrl-C ends it")

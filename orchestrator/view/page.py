@@ -1,4 +1,7 @@
-"""The page: one file, its scripts and its style inside, nothing loaded from elsewhere."""
+"""The pages, one of a session and one of a run that is going on elsewhere.
+
+One file each, its scripts and its style inside, nothing loaded from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,27 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 #: in the order they are loaded; all of them share one script
-SCRIPTS = ("core.js", "timeline.js", "pointer.js", "panels.js", "requests.js", "cluster.js", "futures.js", "main.js")
+SCRIPTS = {
+    "view": ("core.js", "timeline.js", "pointer.js", "panels.js", "requests.js", "cluster.js", "futures.js", "main.js"),
+    "watch": ("core.js", "watch.js"),
+}
 
 
 @cache
-def html() -> str:
-    """The page, the same for everybody: what it shows it asks for."""
+def html(name: str) -> str:
+    """The page, the same for everybody: what it shows it asks for. ``name``: view or watch."""
     environment = Environment(
         loader=PackageLoader("metronome.orchestrator.view", "assets"), autoescape=True, undefined=StrictUndefined
     )
-    return environment.get_template("view.html.j2").render(style=_style(), script=_script())
+    return environment.get_template(f"{name}.html.j2").render(style=_style(), script=_script(name))
 
 
 @cache
-def policy() -> str:
+def policy(name: str) -> str:
     """Content-Security-Policy: this script, this style, questions to this server, and nothing else."""
     parts = [
         "default-src 'none'",
-        f"script-src '{_digest(_script())}'",
+        f"script-src '{_digest(_script(name))}'",
         f"style-src '{_digest(_style())}'",
         "connect-src 'self'",
         "img-src data:",
@@ -39,8 +45,8 @@ def policy() -> str:
 
 
 @cache
-def _script() -> str:
-    return "'use strict';\n" + "\n".join(_asset(name) for name in SCRIPTS)
+def _script(name: str) -> str:
+    return "'use strict';\n" + "\n".join(_asset(script) for script in SCRIPTS[name])
 
 
 @cache

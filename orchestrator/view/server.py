@@ -9,7 +9,8 @@ from __future__ import annotations
 import hmac
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -22,6 +23,7 @@ from ..errors import InputError, MetronomeError
 from . import page, pictures, requests
 from .actions import ACTIONS
 from .viewer import Viewer
+from .watch import Watch
 
 LOOPBACK = "127.0.0.1"
 MOST_BYTES = 64 * 1024  # of what the page sends
@@ -67,14 +69,15 @@ def _maybe(query: Query, name: str) -> int | None:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers for one viewer. ``address`` is what a browser is given."""
+    """Answers for its ``front``: a viewer or, until there is one, a run that is going on elsewhere. ``address`` is for
+    a browser."""
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, viewer: Viewer, port: int) -> None:
+    def __init__(self, front: Viewer | Watch, port: int) -> None:
         """Port 0 chooses a free one. Raises InputError where it cannot be listened on."""
-        self.viewer, self.token = viewer, secrets.token_urlsafe(24)
+        self.front, self.token = front, secrets.token_urlsafe(24)
         try:
             super().__init__((LOOPBACK, port), Handler)
         except (OSError, OverflowError) as error:
@@ -145,19 +148,29 @@ class Handler(BaseHTTPRequestHandler):
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             raise Refused(HTTPStatus.FORBIDDEN, "the token is missing or wrong; use the address that was printed")
 
+    def _viewer(self) -> Viewer:
+        """Raises Refused while there is none."""
+        if isinstance(self.server.front, Watch):
+            raise Refused(HTTPStatus.CONFLICT, "the run is going on elsewhere; it can be looked into when it has ended")
+        return self.server.front
+
     def _get(self) -> None:
         url = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         if url.path == "/":
             self._allowed(query.get("token", ""))
-            self._send(HTTPStatus.OK, page.html().encode(), "text/html; charset=utf-8", page.policy())
+            shown = "watch" if isinstance(self.server.front, Watch) else "view"
+            self._send(HTTPStatus.OK, page.html(shown).encode(), "text/html; charset=utf-8", page.policy(shown))
             return
         self._allowed(self.headers.get("X-Metronome-Token", ""))
         name = url.path.removeprefix("/api/")
-        if name == "progress":
+        if name == "watch":
+            front = self.server.front
+            self._send(HTTPStatus.OK, orjson.dumps(front.look() if isinstance(front, Watch) else {"over": True}))
+        elif name == "progress":
             self._stream()
         elif name in LOOKS:
-            viewer = self.server.viewer
+            viewer = self._viewer()
             self._send(HTTPStatus.OK, orjson.dumps(viewer.ask(lambda: LOOKS[name](viewer, query))))
         else:
             raise Refused(HTTPStatus.NOT_FOUND, f"there is nothing at {url.path}")
@@ -165,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
     def _post(self) -> None:
         self._allowed(self.headers.get("X-Metronome-Token", ""))
         asked, name = self._body(), urlsplit(self.path).path.removeprefix("/api/")
-        viewer = self.server.viewer
+        viewer = self._viewer()
         if name == "pause":
             viewer.pause()
             self._send(HTTPStatus.OK, b"{}")
@@ -198,12 +211,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         """Server-sent events: how far it is, whenever that changes, until the page goes away."""
+        viewer, seen = self._viewer(), -1
         self.close_connection = True
         self.send_response(HTTPStatus.OK)
         for name, value in {**HEADERS, "Content-Type": "text/event-stream", "Connection": "close"}.items():
             self.send_header(name, value)
         self.end_headers()
-        viewer, seen = self.server.viewer, -1
         while True:
             with viewer.changed:
                 if viewer.version == seen:
@@ -213,12 +226,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
 
-def serve(viewer: Viewer, port: int, say: Callable[[str], None]) -> None:
-    """Until KeyboardInterrupt, which it raises. ``say`` is told the address. Raises InputError."""
-    with Server(viewer, port) as server:
+@contextmanager
+def listening(front: Viewer | Watch, port: int) -> Iterator[Server]:
+    """While in this context it answers. Raises InputError."""
+    with Server(front, port) as server:
         Thread(target=server.serve_forever, args=(0.1,), daemon=True, name="view server").start()
         try:
-            say(server.address)
-            viewer.serve()
+            yield server
         finally:
             server.shutdown()
