@@ -29,8 +29,8 @@ study: $(VENV)/.installed  ## what the couplings of docs/adapters.md cost and sh
 	$(BIN)/python -m tests.study.systolic_array
 	$(BIN)/python -m tests.study.pictures
 
-bench: $(VENV)/.installed  ## medians and ratios of the cost of a run
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/.installed  ## medians and ratios of the cost of a run (10 minutes; ROUNDS=; WRITE=1 for docs/performance.md)
+	$(BIN)/python -m tests.bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write)
 
 accuracy: $(VENV)/.installed  ## real references against the simulation (WRITE=1 replaces docs/accuracy.md)
 	$(BIN)/python -m tests.accuracy $(if $(WRITE),--write)
@@ -55,7 +55,7 @@ soak: $(VENV)/.installed  ## a million operations through a process of each refe
 day: $(VENV)/.installed  ## a hundred instances through a day with failures and autoscaling, and without failures (HOURS=)
 	$(BIN)/python -m tests.fleet.day $(if $(HOURS),--hours $(HOURS))
 
-explanations: $(VENV)/.installed  ## what blames a request's latency is removed: 100 requests over 5 random scenarios (1 minute; ROUNDS=)
+explanations: $(VENV)/.installed  ## what blames a request's latency is removed, and other changes made: 200 requests over 5 random scenarios (2 minutes; ROUNDS=)
 	$(BIN)/python -m tests.explanations $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 docs: $(VENV)/.installed  ## the documentation as a site in out/site, with a reference made from the code (10 seconds)

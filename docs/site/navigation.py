@@ -43,6 +43,7 @@ PARTS: dict[str, dict[str, str]] = {
         "Accuracy": "accuracy",
         "The scheduler against vLLM's": "truth",
         "Failures of a run": "reliability",
+        "What a run costs": "performance",
     },
 }
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
-from ..errors import InputError
+from ..errors import ExtensionFailure, InputError, MetronomeError
+from ..record.journal import Row
 from ..record.link import TapedLink
 from ..scenario.loading import override, validate
 from ..scenario.schema import Scenario
@@ -59,6 +60,33 @@ def simulation(session: DebugSession, change: Change) -> Simulation:
     source = _Beside(session, session.source)
     inputs = session.simulation.inputs
     return Simulation(changed(session, change), inputs, source, without=change.without)
+
+
+def play(session: DebugSession, there: Simulation, request: int) -> int | None:
+    """The other run up to the end of that request; returns the event at which it parts from the session's.
+
+    Raises InputError where the other run does not serve it, ComponentFailure and the like where that fails.
+    """
+    parts: int | None = None
+    kernel, log = there.kernel, session.log
+    try:
+        there.start()
+        while (event := kernel.next()) is not None:
+            if parts is None and kernel.events <= len(log) and Row.of(event) != log[kernel.events - 1]:
+                parts = kernel.events
+            event.action()
+            if any(done.request.id == request for done in there.recorder.done[-8:]):
+                return parts
+            if session.interrupted:
+                session.interrupted = False
+                raise KeyboardInterrupt
+    except MetronomeError:
+        raise
+    except Exception as error:  # of a router, policy or engine of the user's
+        raise ExtensionFailure(error) from error
+    failed = next((f for f in there.recorder.failed if f.state.request.id == request), None)
+    why_not = f"is not served in the other run: {failed.error}" if failed else "is never sent in the other run"
+    raise InputError("debugger", "request", request, why_not)
 
 
 class _Beside:

@@ -2,8 +2,8 @@
 
 The other run is made, not guessed: the scenario with the change, from its beginning. Until the event at which the two
 part they are the same, so the change leaves the past before it as it was. Beside it stands what this run alone says:
-between which bounds the latency would fall (`charges.py`, `speeds.py`). Where the other run does not keep to them, it
-says what is otherwise.
+between which bounds the latency would fall (`charges.py`, `speeds.py`), or by how much at most (`alone.py`). Where the
+other run does not keep to them, it says what is otherwise.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from ..errors import ExtensionFailure, InputError, MetronomeError
-from ..record.journal import Row
+from ..errors import InputError
 from ..simulation import Simulation
-from .beside import Change, simulation
+from .alone import Alone, alone, served_by
+from .beside import Change, play, simulation
 from .charges import Charge, Ledger, ledger
 from .session import DebugSession
 from .speeds import Speed, speed
@@ -22,6 +22,7 @@ from .why import LatencySplit, split
 from .witness import Witness
 
 Key = tuple[str, str]  # what, who
+Bounds = Charge | Speed | Alone
 HARDWARE = ("cluster", "components", "devices")
 
 
@@ -31,7 +32,7 @@ class Counterfactual:
 
     ``parts_at``: the first event of this run that the other does not have, or has otherwise; None where all that are
     known are the same. ``parts_ps`` is when. ``bounds``: what this run says the change would gain; None where it says
-    nothing of such a change. ``elsewhere``: other requests that other engines serve there, until this one's end.
+    nothing of it. ``elsewhere``: other requests that other engines serve there, until this one's end.
     """
 
     request: int
@@ -40,7 +41,7 @@ class Counterfactual:
     there: LatencySplit
     parts_at: int | None
     parts_ps: int | None
-    bounds: Charge | Speed | None
+    bounds: Bounds | None
     elsewhere: tuple[int, ...]
 
     @property
@@ -51,7 +52,10 @@ class Counterfactual:
     @property
     def as_blamed(self) -> bool | None:
         """Whether that is within the bounds; None without any."""
-        return None if self.bounds is None else self.bounds.least_ps <= self.saved_ps <= self.bounds.most_ps
+        if self.bounds is None:
+            return None
+        least = self.bounds.least_ps
+        return (least is None or least <= self.saved_ps) and self.saved_ps <= self.bounds.most_ps
 
     def parts(self) -> dict[Key, tuple[int, int]]:
         """By (what, who) how long here and there, ps, the largest differences first. They add up to the latencies."""
@@ -62,7 +66,7 @@ class Counterfactual:
     def otherwise(self) -> list[str]:
         """What the bounds take to be as here and is not, in words."""
         found = []
-        here, there = ([*dict.fromkeys(step.instance for step in one.steps)] for one in (self.here, self.there))
+        here, there = served_by(self.here), served_by(self.there)
         if here != there:
             found.append(f"it is served by {', '.join(there)} there, not by {', '.join(here)}")
         if self.here.cached != self.there.cached:
@@ -99,16 +103,20 @@ def counterfactual(session: DebugSession, request: int, change: Change, books: L
         raise InputError("debugger", "request", request, "is not done yet; go on to its end, then ask")
     _check(books, request, change)
     with simulation(session, change) as there:
-        bounds: Charge | Speed | None = None
+        bounds: Bounds | None = None
         if len(change.without) == 1 and not change.values:
             (bounds,) = books.charges(request, change.without[0])
         elif not change.without and _only_hardware(session, there, change):
             bounds = speed(session, books, request, change)
+        if bounds is None:
+            bounds = alone(session, books, request, change)
         witness = Witness(there.mover.networks, request)
         there.instruments.add(witness)
-        parts_at = _play(session, there, request)
+        parts_at = play(session, there, request)
         witness.close(there.kernel.now_ps)
         found = split(there, witness, request)
+    if isinstance(bounds, Alone) and bounds.by not in (None, served_by(found)):
+        bounds = None
     parts_ps = None if parts_at is None else session.row(parts_at).time_ps
     mine, theirs = books.witness.served, witness.served
     elsewhere = [other for other, way in theirs.items() if other != request and way != mine.get(other, way)[: len(way)]]
@@ -131,27 +139,3 @@ def _only_hardware(session: DebugSession, there: Simulation, change: Change) -> 
     mine = [(unit.names, unit.blocks, unit.max_model_len) for unit in session.simulation.units]
     same = mine == [(unit.names, unit.blocks, unit.max_model_len) for unit in there.units]
     return same and all(path.partition(".")[0] in HARDWARE for path in change.values)
-
-
-def _play(session: DebugSession, there: Simulation, request: int) -> int | None:
-    """The other run up to the end of that request; returns the event at which it parts from the session's."""
-    parts: int | None = None
-    kernel, log = there.kernel, session.log
-    try:
-        there.start()
-        while (event := kernel.next()) is not None:
-            if parts is None and kernel.events <= len(log) and Row.of(event) != log[kernel.events - 1]:
-                parts = kernel.events
-            event.action()
-            if any(done.request.id == request for done in there.recorder.done[-8:]):
-                return parts
-            if session.interrupted:
-                session.interrupted = False
-                raise KeyboardInterrupt
-    except MetronomeError:
-        raise
-    except Exception as error:  # of a router, policy or engine of the user's
-        raise ExtensionFailure(error) from error
-    failed = next((f for f in there.recorder.failed if f.state.request.id == request), None)
-    why_not = f"is not served in the other run: {failed.error}" if failed else "is never sent in the other run"
-    raise InputError("debugger", "request", request, why_not)

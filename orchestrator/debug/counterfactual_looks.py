@@ -8,11 +8,10 @@ from typing import Any
 from ..errors import InputError
 from ..scenario.loading import parse_overrides
 from .beside import Change
-from .charges import Charge, ledger
-from .counterfactual import Counterfactual, Key, counterfactual
+from .charges import ledger
+from .counterfactual import Bounds, Counterfactual, Key, counterfactual
 from .looks import ms
 from .session import DebugSession
-from .speeds import Speed
 from .why import LatencySplit
 
 SHOWN = 12  # parts of a latency, and requests to blame, that are shown
@@ -77,12 +76,15 @@ def _signed(time_ps: int) -> str:
 def _says(found: Counterfactual) -> str:
     bounds = found.bounds
     if bounds is None:
-        return "this run blames no time on such a change: only the other run says"
+        return "this run says nothing of such a change: only the other run does"
+    if bounds.least_ps is None:
+        said = f"this run says {_signed(-bounds.most_ps)} at most, and nothing of how much longer it may take"
+        return said + (": so it is" if found.as_blamed else ": it is not so") + f" ({_parts(bounds)})"
     said = f"this run says {_signed(-bounds.most_ps)} to {_signed(-bounds.least_ps)}"
     return said + (": so it is" if found.as_blamed else ": it is not so") + f" ({_parts(bounds)})"
 
 
-def _parts(bounds: Charge | Speed) -> str:
+def _parts(bounds: Bounds) -> str:
     return ", ".join(f"{name} {ms(took)}" for name, took in bounds.parts().items()) or "nothing"
 
 
@@ -101,7 +103,7 @@ def blamed(session: DebugSession, request: int) -> list[str]:
 
 
 def as_json(found: Counterfactual) -> dict[str, Any]:
-    """The same for programs; times in ps, differences as there minus here."""
+    """The same for programs; times in ps, differences as there minus here. Bounds of which nothing is said are null."""
     bounds = found.bounds
     return {
         "request": found.request,
@@ -110,7 +112,7 @@ def as_json(found: Counterfactual) -> dict[str, Any]:
         "here_ps": found.here.total_ps,
         "there_ps": found.there.total_ps,
         "difference_ps": -found.saved_ps,
-        "bounds_ps": None if bounds is None else [-bounds.most_ps, -bounds.least_ps],
+        "bounds_ps": bounds and [-bounds.most_ps, None if bounds.least_ps is None else -bounds.least_ps],
         "as_blamed": found.as_blamed,
         "otherwise": found.otherwise(),
         "elsewhere": list(found.elsewhere),

@@ -9,7 +9,7 @@ from metronome.orchestrator.debug.counterfactual import counterfactual
 from metronome.orchestrator.debug.why import why
 
 from .__main__ import summary
-from .check import cases
+from .check import cases, others
 from .scenarios import KINDS, opened
 
 
@@ -22,6 +22,28 @@ def test_the_latency_falls_by_what_is_blamed_or_the_answer_says_that_it_does_not
         if case.comparable:
             assert case.found.as_blamed, case
     assert sum(case.found.as_blamed for case in found) >= 3, summary(found)
+
+
+@pytest.mark.parametrize("kind", ["places", "budget", "link"])
+def test_limits_policies_and_several_changes_gain_no_more_than_is_said(kind):
+    found = list(others(kind, 1, 40, 8))
+    said = [case for case in found if case.found.bounds]
+    assert len(said) >= 5 and all(case.found.as_blamed or case.said for case in said), [str(case) for case in found]
+    assert all(case.found.bounds.least_ps is None for case in said)
+    if kind == "places":  # they gain most of it, at times: what is said is near what there is
+        assert max(case.found.saved_ps / case.found.bounds.most_ps for case in said) > 0.5
+
+
+def test_nothing_is_said_where_another_instance_might_serve():
+    with opened("link", 0, 30) as session:
+        session.run()
+        with ledger(session) as books:
+            found = [
+                counterfactual(session, one, Change((), {"router.policy": "round-robin"}), books)
+                for one in books.answers
+            ]
+    assert any(case.bounds is None for case in found)
+    assert all(case.as_blamed for case in found if case.bounds)
 
 
 def test_what_surely_falls_does():
