@@ -76,8 +76,10 @@ def command(
     if not quiet:
         for tried_at, kept in sorted(found.runs):
             click.echo(f"  {number(tried_at):>8}  {'kept' if kept else 'broken'}")
-        shown = [f"{name} {number(found.figures[name])}" for name in SHOWN if found.figures.get(name) is not None]
-        click.echo(f"{len(found.runs)} runs" + (f"; at {number(found.kept)}: {', '.join(shown)}" if shown else ""))
+        shown = [(name, found.figures[name]) for name in SHOWN if found.figures.get(name) is not None]
+        click.echo(f"{len(found.runs)} runs" + (f"; at {number(found.kept)}:" if shown else ""))
+        for name, value in shown:
+            click.echo(f"  {number(value):>8}  {name}")
 
 
 def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
@@ -87,6 +89,7 @@ def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
         "kept": found.kept,
         "broken": found.broken,
         "monotone": found.monotone,
+        "too_short": found.too_short,
         "runs": [{"load": load, "kept": kept} for load, kept in found.runs],
         "figures": found.figures,
     }

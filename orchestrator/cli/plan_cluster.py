@@ -18,7 +18,7 @@ from ..sweep.places import opened
 from ..sweep.planner import Option, Planner
 from ..sweep.runs import Runs
 from ..sweep.slo import promise
-from . import computing, under_slo
+from . import computing, grid, under_slo
 from .progress import counting_bar
 
 
@@ -117,25 +117,23 @@ def _facts(option: Option, rate: float) -> dict[str, Any]:
 
 
 def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    names = ("device", "TP", "one holds /s", "replicas", "devices", "USD/h", "USD/M tokens", "p99 TTFT", "p99 TPOT")
-    grid = Table(title=title)
-    for name in names:
-        grid.add_column(name, overflow="fold", justify="left" if name in ("device", "replicas") else "right")
-    for option in options:
-        grid.add_row(
+    split = any("both" not in option.counts for option in options if option.counts)
+    replicas = "prefill_+ decode" if split else "replicas"
+    heads = ("device", "TP", replicas, "one_holds_/s", "devices", "USD/h", "USD/M_tokens", "p99_TTFT", "p99_TPOT")
+    rows = [
+        (
             option.device,
             str(option.tensor_parallel_size),
+            " + ".join(map(str, option.counts.values())) or "-",
             number(option.capacity.kept or None if option.capacity else None),
-            _counts(option) or "-",
             str(option.accelerators or "-"),
             number(option.usd_per_hour),
             number(option.usd_per_million_tokens(rate)),
             *(number(option.figures.get(f"p99_{name}_ms")) for name in ("ttft", "tpot")),
         )
-    Console(soft_wrap=True).print(grid)
+        for option in options
+    ]
+    grid.show(title, heads, rows, names=3)
     for option in options:
         if option.why:
             click.echo(f"{option.device}, TP {option.tensor_parallel_size}: {option.why}")

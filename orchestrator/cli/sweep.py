@@ -13,7 +13,7 @@ from ..sweep.places import ClusterFailure
 from ..sweep.schema import load, of_axes
 from ..sweep.study import Study
 from ..sweep.table import Table
-from . import computing
+from . import computing, grid
 from .progress import counting_bar
 
 
@@ -91,13 +91,9 @@ def _write(table: Table, output: Path) -> None:
 
 def _show(table: Table) -> None:
     """The front, and how many there are beside it."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid("point", *table.columns(), title=f"{table.sweep.scenario}: what nothing beats")
-    for row in table.front:
-        grid.add_row(describe(row), *(number(row["figures"].get(name)) for name in table.columns()))
-    Console(soft_wrap=True).print(grid)
+    names = table.columns()
+    rows = [(describe(row), *(number(row["figures"].get(name)) for name in names)) for row in table.front]
+    grid.show(f"{table.sweep.scenario}: what nothing beats", ("point", *names), rows, names=0)
     bad = [row for row in table.rows if row["status"] != "complete"]
     beyond = sum(not row["within"] for row in table.rows if row["status"] == "complete")
     click.echo(

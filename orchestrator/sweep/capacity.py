@@ -13,6 +13,7 @@ from .slo import Promise
 
 MOST_RUNS = 20
 ALONE = 0.1  # requests there on average, below which less load makes none of them faster
+SAME = 0.01  # relative, of what is done
 WIDTH = 0.02  # of the interval, relative, at which the search ends
 STEP = 4  # from one pair to the next while there is no interval
 
@@ -28,6 +29,7 @@ class Capacity:
         kept: the highest load at which the promise was kept (0: at none tried), and its figures.
         broken: the lowest above it at which it was not; None where it was kept at every load tried.
         runs: every load tried, in order, and whether the promise was kept.
+        too_short: whether more load made no difference any more, so that no overload can show.
         monotone: whether no load above a broken one kept it.
     """
 
@@ -36,6 +38,7 @@ class Capacity:
     figures: PointRow = field(default_factory=dict)
     broken: float | None = None
     runs: list[tuple[float, bool]] = field(default_factory=list)
+    too_short: bool = False
 
     @property
     def monotone(self) -> bool:
@@ -48,7 +51,8 @@ class Capacity:
 
     def __str__(self) -> str:
         if self.broken is None:
-            return f"{self.knob}: kept at every load tried, up to {self.kept:g}"
+            more = "; more makes no difference: the run is too short to show an overload" if self.too_short else ""
+            return f"{self.knob}: kept at every load tried, up to {self.kept:g}{more}"
         if not self.kept:
             return f"{self.knob}: broken at every load tried, down to {self.broken:g}"
         return f"{self.knob}: kept at {self.kept:g}, broken at {self.broken:g} ({self.width:.1%} more)"
@@ -87,6 +91,9 @@ def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Eva
             found.kept = max(below, default=0.0)
         if not found.kept and any(map(_alone, rows)):
             break  # it is broken by a request that has everything for itself
+        if found.broken is None and _no_difference(rows):
+            found.too_short = True
+            break
         loads = _loads(found, whole)
     return found
 
@@ -95,6 +102,13 @@ def _alone(row: PointRow) -> bool:
     """Whether a request hardly ever met another: by Little's law so many were there on average."""
     throughput, latency_ms = row["figures"].get("request_throughput"), row["figures"].get("mean_e2el_ms")
     return bool(throughput and latency_ms) and throughput * latency_ms / 1000 < ALONE
+
+
+def _no_difference(rows: Sequence[PointRow]) -> bool:
+    """Whether as much is done at each of several loads, although the higher asks for twice as much: all requests are
+    there at once at either."""
+    done = [row["figures"].get("request_throughput") for row in rows]
+    return len(done) > 1 and all(done) and max(done) - min(done) <= SAME * min(done)
 
 
 def _loads(found: Capacity, whole: bool) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -61,8 +62,17 @@ def render(table: Table) -> str:
 
 
 def describe(row: PointRow) -> str:
-    """A point in words."""
-    return ", ".join(f"{path.rpartition('.')[2]} = {value}" for path, value in row["point"].items())
+    """A point in words: of each path as much of its end as tells it from the others."""
+    return ", ".join(f"{_end(path, row['point'])} = {value}" for path, value in row["point"].items())
+
+
+def _end(path: str, paths: Iterable[str]) -> str:
+    parts = path.split(".")
+    for count in range(1, len(parts)):
+        end = parts[-count:]
+        if sum(other.split(".")[-count:] == end for other in paths) == 1:
+            return ".".join(end) if not end[0].isdigit() else ".".join(parts[-count - 1 :])
+    return path
 
 
 def number(value: Any) -> str:

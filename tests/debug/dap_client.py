@@ -21,13 +21,14 @@ class Client:
 
     def __init__(self, reader, writer):
         self._reader, self._writer, self._seq = reader, writer, 0
-        self._schema = schema()
+        self._schema, self._judges = schema(), {}
         self.events = []
 
     def check(self, message, definition):
-        jsonschema.validate(
-            message, {"$ref": f"#/definitions/{definition}", "definitions": self._schema["definitions"]}
-        )
+        if definition not in self._judges:  # `jsonschema.validate` would judge the schema itself every time
+            whole = {"$ref": f"#/definitions/{definition}", "definitions": self._schema["definitions"]}
+            self._judges[definition] = jsonschema.validators.validator_for(self._schema)(whole)
+        self._judges[definition].validate(message)
 
     def request(self, command, success=True, **arguments):
         """Send a request; returns the body of its answer (or, not successful, its message)."""
