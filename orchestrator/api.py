@@ -185,8 +185,7 @@ def execute(
     ``prepared`` is called when everything is built. ``resume`` is the recording in ``out`` that is gone on with.
     Raises InputError for what is found before time 0.
     """
-    if out:
-        _clear(out)
+    _clear(out)
     inputs = resume.inputs if resume else Inputs(folder)
     source: Source = LiveSource(out / "logs" if out else None)
     recorder = tape = None
@@ -249,8 +248,10 @@ def _write(
         raise InputError(str(out), "results", None, f"cannot be written: {error}") from None
 
 
-def _clear(out: Path) -> None:
+def _clear(out: Path | None) -> None:
     """An earlier run's files never pose as this one's. Raises InputError for a folder that cannot be written to."""
+    if out is None:
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in WRITTEN:

@@ -72,6 +72,10 @@ def command(
     if as_json:
         click.echo(json.dumps(_facts(found, promised), indent=1))
         return
+    _show(found, promised, quiet)
+
+
+def _show(found: Capacity, promised: Promise, quiet: bool) -> None:
     click.echo(f"{promised}: {found}" + ("" if found.monotone else " (not monotone: a higher load kept it again)"))
     if not quiet:
         for tried_at, kept in sorted(found.runs):

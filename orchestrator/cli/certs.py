@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .answers import json_option, written
+
 
 @click.command("certs")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
@@ -16,7 +18,8 @@ import click
     "--days", type=click.IntRange(min=1, max=365), default=7, show_default=True, help="How long they are good."
 )
 @click.option("--host", "hosts", multiple=True, help="A further host name or address the certificates are good for.")
-def command(names: tuple[str, ...], output: Path, days: int, hosts: tuple[str, ...]) -> None:
+@json_option
+def command(names: tuple[str, ...], output: Path, days: int, hosts: tuple[str, ...], as_json: bool) -> None:
     """Make an authority, a certificate for each component NAME, and one for the orchestrator (`client`).
 
     \b
@@ -31,5 +34,4 @@ def command(names: tuple[str, ...], output: Path, days: int, hosts: tuple[str, .
     """
     from ..coupling.launch.certificates import make_certificates
 
-    for path in make_certificates(output, names, days, hosts):
-        click.echo(str(path))
+    written(make_certificates(output, names, days, hosts), "", as_json)

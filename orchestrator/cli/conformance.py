@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import click
 from ..coupling import registry
 from ..errors import ComponentFailure, InputError
 from ..scenario.yaml import read_mapping
+from .answers import json_option, show_json
 
 START_S = 30.0
 
@@ -34,8 +36,15 @@ START_S = 30.0
 @click.option(
     "--limit", type=click.FloatRange(min=0.1), default=60, show_default=True, help="Seconds a check may take."
 )
+@json_option
 def command(
-    name: str | None, address: str | None, cmd: str | None, config: Path | None, junit: Path | None, limit: float
+    name: str | None,
+    address: str | None,
+    cmd: str | None,
+    config: Path | None,
+    junit: Path | None,
+    limit: float,
+    as_json: bool,
 ) -> None:
     """Check a component against the contract: time, promises, refusals, snapshots, isolation.
 
@@ -50,19 +59,22 @@ def command(
 
     if sum(bool(way) for way in (name, address, cmd)) != 1:
         raise InputError("conformance", "NAME, --address, --cmd", None, "exactly one of them")
+    say: Callable[[str], None] = (lambda text: None) if as_json else click.echo
     suites: dict[str, list[Result]] = {}
     with ExitStack() as stack:
         for way, subject in _subjects(name, address, cmd, _read(config), stack):
-            click.echo(f"{way}:")
+            say(f"{way}:")
             suites[way] = []
             for result in run_checks(subject, limit):
                 suites[way].append(result)
-                click.echo(f"  {'FAIL' if result.problem else 'ok  '}  {result.check}: {result.problem or result.rule}")
+                say(f"  {'FAIL' if result.problem else 'ok  '}  {result.check}: {result.problem or result.rule}")
         if junit:
             write_junit(junit, suites)
         failed = sum(1 for results in suites.values() for result in results if result.problem)
         total = sum(map(len, suites.values()))
-        click.echo(f"{total - failed} of {total} checks passed")
+        say(f"{total - failed} of {total} checks passed")
+        if as_json:
+            show_json({way: [asdict(result) for result in results] for way, results in suites.items()})
         if failed:
             sys.stdout.flush()
             stack.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..scenario.loading import load
+from .answers import json_option, written
 
 OUTPUT = click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the manifests."
@@ -29,14 +30,14 @@ def command() -> None:
 @OUTPUT
 @SET
 @IMAGE
-def compose(scenario: str, output: Path, overrides: tuple[str, ...], image: str) -> None:
+@json_option
+def compose(scenario: str, output: Path, overrides: tuple[str, ...], image: str, as_json: bool) -> None:
     """A Compose file: no container has a network; components listen on sockets in shared volumes."""
     from ..deployment.compose import write_compose
 
     loaded, folder = load(scenario, overrides)
-    for path in write_compose(loaded, folder, output, image):
-        click.echo(str(path))
-    click.echo(f"next: docker-compose -f {output / 'docker-compose.yaml'} up --exit-code-from orchestrator")
+    then = f"docker-compose -f {output / 'docker-compose.yaml'} up --exit-code-from orchestrator"
+    written(write_compose(loaded, folder, output, image), then, as_json)
 
 
 @command.command("k8s")
@@ -45,11 +46,11 @@ def compose(scenario: str, output: Path, overrides: tuple[str, ...], image: str)
 @SET
 @IMAGE
 @click.option("--no-secrets", is_flag=True, help="Do not make certificates: you have your own Secrets.")
-def k8s(scenario: str, output: Path, overrides: tuple[str, ...], image: str, no_secrets: bool) -> None:
+@json_option
+def k8s(scenario: str, output: Path, overrides: tuple[str, ...], image: str, no_secrets: bool, as_json: bool) -> None:
     """Kubernetes manifests: Deployments, Services, a Job, NetworkPolicies, and Secrets with certificates."""
     from ..deployment.kubernetes import write_kubernetes
 
     loaded, folder = load(scenario, overrides)
-    for path in write_kubernetes(loaded, folder, output, image, secrets=not no_secrets):
-        click.echo(str(path))
-    click.echo(f"next: kubectl apply -f {output}")
+    made = write_kubernetes(loaded, folder, output, image, secrets=not no_secrets)
+    written(made, f"kubectl apply -f {output}", as_json)

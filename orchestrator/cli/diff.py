@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from .answers import json_option, show_json
+
+if TYPE_CHECKING:
+    from ..record.diff import Parting
 
 
 @click.command("diff")
 @click.argument("a", type=click.Path(exists=True, path_type=Path))
 @click.argument("b", type=click.Path(exists=True, path_type=Path))
-def command(a: Path, b: Path) -> None:
+@json_option
+def command(a: Path, b: Path, as_json: bool) -> None:
     """Find the first event in which recordings A and B differ, and what led to it.
 
     Of the same scenario with another model, say, or before and after a change of code. Exit code 0: no
@@ -23,6 +30,9 @@ def command(a: Path, b: Path) -> None:
 
     one, other = Recording(a), Recording(b)
     found = parting(one.journal, other.journal)
+    if as_json:
+        show_json({"events": [one.journal.events, other.journal.events], "parting": found and _facts(found)})
+        sys.exit(0 if found is None else 1)
     if found is None:
         click.echo(f"no event differs ({one.journal.events} events)")
         return
@@ -38,3 +48,14 @@ def command(a: Path, b: Path) -> None:
     for number, row in found.causes:
         click.echo(f"  event {number}: {describe(row)}")
     sys.exit(1)
+
+
+def _facts(found: Parting) -> dict[str, Any]:
+    return {
+        "event": found.number,
+        "a": found.a and found.a._asdict(),
+        "b": found.b and found.b._asdict(),
+        "fields": {name: [str(value) for value in both] for name, both in found.fields.items()},
+        "answers": [dict(zip(("session", "asked", "a", "b"), answer, strict=True)) for answer in found.answers],
+        "causes": [{"event": number, **row._asdict()} for number, row in found.causes],
+    }

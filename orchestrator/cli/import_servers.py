@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
+from .answers import json_option, show_json
 
 if TYPE_CHECKING:
     from ..importers.servers import Imported
@@ -27,19 +28,20 @@ OPTIONS = (
     click.option("--models", type=FILE, help="Folder of config.json files: ORG/MODEL.json or ORG/MODEL/config.json."),
     click.option("--workload", help="Workload section, as YAML.  [default: what `vllm bench serve` sends]"),
     click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="A field of the scenario."),
+    json_option,
 )
 
 
 def command(tool: str, title: str, example: str) -> click.Command:
     """The command ``metronome import TOOL``."""
 
-    def run(words: tuple[str, ...], output: Path | None, source: Path | None, **beside: Any) -> None:
+    def run(words: tuple[str, ...], output: Path | None, source: Path | None, as_json: bool, **beside: Any) -> None:
         given, output = _output(list(words), output)
         if output is None:
             raise InputError("-o", "scenario file", None, "is missing")
         if (source is None) == (not given):
             raise InputError(f"import {tool}", "command line", None, "give one after --, or a file of them with --from")
-        _import(tool, given, output, source, **beside)
+        _import(tool, given, output, source, as_json, **beside)
 
     run.__doc__ = f"""Import a command line of {title} as a scenario.
 
@@ -65,7 +67,14 @@ def _output(words: list[str], output: Path | None) -> tuple[list[str], Path | No
 
 
 def _import(
-    tool: str, words: list[str], output: Path, source: Path | None, workload: str | None, overrides: Any, **beside: Any
+    tool: str,
+    words: list[str],
+    output: Path,
+    source: Path | None,
+    as_json: bool,
+    workload: str | None,
+    overrides: Any,
+    **beside: Any,
 ) -> None:
     import yaml
 
@@ -89,6 +98,9 @@ def _import(
     origin = shlex.join(words) if source is None else source.name
     comments = "".join(f"# {' '.join(text.split())}\n" for text in (f"Imported from {origin}", *told))
     output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False, width=120))
+    if as_json:
+        show_json({"written": [str(output)], "notes": told})
+        return
     for text in told:
         click.echo(text)
     click.echo(f"wrote {output}; next: metronome run {output}")

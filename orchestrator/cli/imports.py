@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .answers import json_option, show_json
 from .import_servers import sglang, trtllm, vllm
 
 FILE = click.Path(path_type=Path)
@@ -50,6 +51,7 @@ for _server in (vllm, sglang, trtllm):
 @click.option("--enable-chunked-prefill/--no-enable-chunked-prefill", default=None)
 @click.option("--enable-prefix-caching/--no-enable-prefix-caching", default=None)
 @click.option("--reserve-full-isl/--no-reserve-full-isl", default=None)
+@json_option
 def llmservingsim(
     cluster: Path,
     profiles: Path,
@@ -59,6 +61,7 @@ def llmservingsim(
     limit: int | None,
     router: str,
     profile_format: str,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Import an LLMServingSim cluster config with its profiles, workload and serving flags.
@@ -76,6 +79,9 @@ def llmservingsim(
     output.parent.mkdir(parents=True, exist_ok=True)
     comments = "".join(f"# {text}\n" for text in (f"Imported from {cluster.name} (LLMServingSim).", *imported.notes))
     output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False))
+    if as_json:
+        show_json({"written": [str(output)], "notes": [*imported.notes]})
+        return
     for text in imported.notes:
         click.echo(text)
     click.echo(f"wrote {output}; next: metronome run {output}")

@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from ..errors import InputError
+from .answers import json_option, written
 
 
 @click.command("new-adapter")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(["accelerator", "pim", "memory", "network"]), required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: NAME].")
-def command(name: str, kind: str, output: Path | None) -> None:
+@json_option
+def command(name: str, kind: str, output: Path | None, as_json: bool) -> None:
     """Write a package for a component model called NAME that keeps the contract before its first edit.
 
     \b
@@ -24,11 +26,9 @@ def command(name: str, kind: str, output: Path | None) -> None:
 
     folder = output or Path(name)
     try:
-        written = write_adapter(name, kind, folder)
+        made = write_adapter(name, kind, folder)
     except ValueError as error:
         raise InputError("new-adapter", "NAME", name, str(error)) from None
     except FileExistsError:
         raise InputError("new-adapter", "--output", str(folder), "is not empty; nothing is overwritten") from None
-    for path in written:
-        click.echo(str(path))
-    click.echo(f"next: cd {folder} && pip install -e '.[dev]' && pytest")
+    written(made, f"cd {folder} && pip install -e '.[dev]' && pytest", as_json)

@@ -11,6 +11,7 @@ import click
 
 from ..errors import InputError
 from ..scenario.loading import load, parse_overrides
+from ..scenario.schema import Scenario
 from ..sweep import costs
 from ..sweep.clusters import ignored
 from ..sweep.page import number
@@ -68,22 +69,26 @@ def command(
     known = {**costs.built_in(), **(costs.read(prices) if prices else {})}
     places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
-        tell = stack.enter_context(counting_bar("kinds of replica", quiet or as_json))
         runs = Runs(scenario or "quickstart", stack.enter_context(places), known, output)
-        done = 0
+        tell = stack.enter_context(counting_bar("kinds of replica", quiet or as_json))
+        done: list[Option] = []
 
         def told(option: Option) -> None:
-            nonlocal done
-            done += 1
-            tell(done, len(kinds))
+            done.append(option)
+            tell(len(done), len(kinds))
 
         options = Planner(loaded, given, promised, runs, known).plan(rate, kinds, told)
-    for text in () if quiet else (*(f"not used: {text}" for text in ignored(loaded)), *runs.warnings()):
-        click.echo(f"warning: {text}", err=True)
+    if not quiet:
+        _warn(loaded, runs)
     if as_json:
         click.echo(json.dumps([_facts(option, rate) for option in options], indent=1))
         return
     _show(options, rate, f"{rate:g} requests/s, {promised}", f"prices: {prices}" if prices else "prices are estimates")
+
+
+def _warn(loaded: Scenario, runs: Runs) -> None:
+    for text in (*(f"not used: {text}" for text in ignored(loaded)), *runs.warnings()):
+        click.echo(f"warning: {text}", err=True)
 
 
 def _devices(loaded: Any) -> list[str]:

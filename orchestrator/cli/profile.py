@@ -16,6 +16,7 @@ from ..lowering.work import Templates
 from ..placement import UnitPlan, place
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load
+from .answers import json_option, show_json
 from .progress import counting_bar
 
 
@@ -27,7 +28,8 @@ from .progress import counting_bar
 @click.option("--device", type=click.Choice(DEVICES), default="cuda", show_default=True, help="cuda: ROCm, too.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field of SCENARIO.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def command(scenario: str, output: Path, device: str, overrides: tuple[str, ...], quiet: bool) -> None:
+@json_option
+def command(scenario: str, output: Path, device: str, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Measure the operations of SCENARIO on this machine's device with PyTorch, into a bundle for `profiled`.
 
     Every layer of the first instance's plan, as one rank of its tensor-parallel group has it: at 1, 2, 4, ... tokens up
@@ -46,15 +48,20 @@ def command(scenario: str, output: Path, device: str, overrides: tuple[str, ...]
     engine = unit.options.engine
     limits = Limits(engine.max_num_batched_tokens or 0, engine.max_num_seqs or 0, unit.max_model_len)
     try:
-        with counting_bar("points", quiet) as tell:
+        with counting_bar("points", quiet or as_json) as tell:
             done, without = profile(mine, limits, output, device, tell)
         rows = collectives.measure(output, others, device) if others else []
     except ConfigError as error:
         raise InputError("profile", error.field, error.value, error.allowed) from None
+    found = collectives.link(rows) if rows else None
+    if as_json:
+        link = dict(zip(("bandwidth_gb_s", "latency_ns"), found, strict=True)) if found else None
+        show_json({"written": [str(output)], "measured": done, "did_not_fit": without, "links_as_rings": link})
+        return
     if quiet:
         return
     click.echo(f"{done} points measured; {without} did not fit into memory" if without else f"{done} points measured")
-    if rows and (found := collectives.link(rows)):
+    if found:
         bandwidth, latency = found
         click.echo(f"links as rings: bandwidth_gb_s: {bandwidth:.3g}, latency_ns: {latency:.3g}")
     click.echo(f"bundle in {output}; components: {{n0.accelerators: {{model: profiled, bundle: {output}}}}}")

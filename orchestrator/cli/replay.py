@@ -9,6 +9,7 @@ import click
 
 from ..report.results import write
 from ..simulation import Simulation
+from .answers import json_option, show_json
 from .progress import progress_bar
 from .run import settle_memory
 
@@ -24,8 +25,9 @@ from .run import settle_memory
     help="Folder for the results.",
 )
 @click.option("--trace", is_flag=True, help="Also write a Perfetto trace, trace.pftrace.")
+@json_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def command(recording: Path, output: Path, trace: bool, quiet: bool) -> None:
+def command(recording: Path, output: Path, trace: bool, as_json: bool, quiet: bool) -> None:
     """Run RECORDING (a folder made by `metronome run --record`) again without its components.
 
     Its results are those of the recorded run, byte for byte. If this program decides otherwise than the
@@ -41,14 +43,19 @@ def command(recording: Path, output: Path, trace: bool, quiet: bool) -> None:
     found = Recording(recording)
     tape = ReplayTape(found.journal)
     source = found.source(tape)
-    with progress_bar(quiet) as progress, Simulation(found.scenario, found.inputs, source, progress) as simulation:
+    with (
+        progress_bar(quiet or as_json) as progress,
+        Simulation(found.scenario, found.inputs, source, progress) as simulation,
+    ):
         settle_memory()
         startup_s = time.perf_counter() - started
         ending = replay(simulation, found.journal, tape)
         data = write(simulation, output, startup_s, ending)
     if trace:
         write_trace(found, output / "trace.pftrace")
-    if not quiet:
+    if as_json:
+        show_json({"output": str(output), "events": tape.event, **data})
+    elif not quiet:
         from rich.console import Console
 
         from ..report.table import show

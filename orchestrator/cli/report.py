@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import InputError
+from .answers import json_option, show_json
 
 
 @click.command("report")
@@ -25,7 +26,8 @@ from ..errors import InputError
     type=click.Path(path_type=Path),
     help="File to write (aiperf: folder) [default: in DIR; a page of several runs in the working directory].",
 )
-def command(folders: tuple[Path, ...], shape: str, output: Path | None) -> None:
+@json_option
+def command(folders: tuple[Path, ...], shape: str, output: Path | None, as_json: bool) -> None:
     """Write report.html of the run in DIR, or of several runs side by side.
 
     \b
@@ -42,6 +44,9 @@ def command(folders: tuple[Path, ...], shape: str, output: Path | None) -> None:
         written = {"html": _page, "aiperf": _aiperf, "prometheus": _prometheus}[shape](folders, output)
     except OSError as error:
         raise InputError(str(output or folders[0]), "output", None, f"cannot be written: {error}") from None
+    if as_json:
+        show_json({"written": [str(path) for path in written]})
+        return
     for path in written:
         click.echo(f"report in {path}")
 

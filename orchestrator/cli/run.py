@@ -16,10 +16,12 @@ from ..errors import InputError
 from ..report.underway import requests_of
 from ..scenario.loading import DEFAULT, load
 from ..scenario.schema import Scenario
+from .answers import json_option, show_json
 from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..record.recording import Recording
+    from ..report.result import Result
 
 
 @click.command("run")
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     help="Go on with a run with --record that was killed, interrupted or failed, to the result it would have had.",
 )
 @click.option("--strict", is_flag=True, help="A request that cannot be served ends the run; so do lines out of order.")
+@json_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(
     scenario: str | None,
@@ -61,6 +64,7 @@ def command(
     compare_fidelity: str | None,
     resume: Path | None,
     strict: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Run SCENARIO (a file, or the name of a bundled one) and write its results.
@@ -68,12 +72,13 @@ def command(
     Without SCENARIO the bundled quick start runs.
 
     \b
-      metronome run
       metronome run my.yaml -o out/a --set router.policy=round-robin
       metronome run my.yaml --compare-fidelity network=alpha-beta,fabric
       metronome run --resume out/my
     """
     started = time.perf_counter()
+    if as_json and compare_fidelity:
+        raise InputError("run", "--json", None, "not with --compare-fidelity; its folders have a result.json each")
     if quiet:
         warnings.simplefilter("ignore")
     recording = None
@@ -90,22 +95,28 @@ def command(
 
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
-    with progress_bar(quiet, requests_of(loaded)) as progress:
-        ways = (record, trace, settle_memory, strict, recording)
+    with progress_bar(quiet or as_json, requests_of(loaded)) as progress:
+        ways = record, trace, settle_memory, strict, recording
         result, failure = execute(loaded, folder, output, started, progress, *ways)
+    _show(result, output, quiet, as_json)
+    if failure:
+        what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
+        click.echo(f"metronome: {what}; partial results are in {output}", err=True)
+        raise failure
+
+
+def _show(result: Result, output: Path, quiet: bool, as_json: bool) -> None:
     for text in result.metrics["metronome"].get("warnings", ()):
         click.echo(f"warning: {text}", err=True)
-    if not quiet:
+    if as_json:
+        show_json({"output": str(output), **result.metrics})
+    elif not quiet:
         from rich.console import Console
 
         from ..report.table import show
 
         show(result.metrics, Console(soft_wrap=True))
         click.echo(f"results in {output}")
-    if failure:
-        what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
-        click.echo(f"metronome: {what}; partial results are in {output}", err=True)
-        raise failure
 
 
 def _to_resume(path: Path, scenario: str | None, output: Path | None) -> tuple[Recording, Scenario, Path]:

@@ -59,20 +59,11 @@ def command(
     output = output or Path("out") / path.stem
     sweep = of_axes(file, axes) if axes else load(path)
     sweep = sweep.model_copy(update={"set": {**sweep.set, **parse_overrides(overrides)}})
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(str(output), "results", None, f"cannot be written: {error}") from None
+    _make(output)
     with counting_bar("points", quiet or as_json) as tell:
         places = computing.cluster_at(cluster, certs)
         study = Study(sweep, Path() if axes else path.parent, output, workers, tell, places)
-        try:
-            table = study.run()
-        except (KeyboardInterrupt, ClusterFailure) as error:
-            _write(study.table(), output)
-            ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended early"
-            click.echo(f"metronome: {ended}; {study.computed + study.kept} points are in {output}", err=True)
-            raise
+        table = _computed(study, output)
     _write(table, output)
     for text in () if quiet else study.warnings:
         click.echo(f"warning: {text}", err=True)
@@ -81,6 +72,24 @@ def command(
     elif not quiet:
         _show(table)
         click.echo(f"{study.computed} points computed, {study.kept} were there; results in {output}")
+
+
+def _make(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(str(output), "results", None, f"cannot be written: {error}") from None
+
+
+def _computed(study: Study, output: Path) -> Table:
+    """Whoever ends it early finds the table of what was computed."""
+    try:
+        return study.run()
+    except (KeyboardInterrupt, ClusterFailure) as error:
+        _write(study.table(), output)
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended early"
+        click.echo(f"metronome: {ended}; {study.computed + study.kept} points are in {output}", err=True)
+        raise
 
 
 def _write(table: Table, output: Path) -> None:

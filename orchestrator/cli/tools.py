@@ -7,6 +7,7 @@ import subprocess
 import click
 
 from ..errors import InputError
+from .answers import json_option, show_json
 
 
 @click.group("tools")
@@ -22,10 +23,16 @@ def command() -> None:
 
 
 @command.command("list")
-def list_tools() -> None:
+@json_option
+def list_tools(as_json: bool) -> None:
     """Say which tools there are, and which are ready."""
     from metronome.adapters.tools import environment
 
+    if as_json:
+        show_json(
+            {n: {"installed": environment.installed(n), "what": tool.what} for n, tool in environment.TOOLS.items()}
+        )
+        return
     for name in environment.TOOLS:
         state = "installed" if environment.installed(name) else "not installed"
         click.echo(f"{name}  {state}: {environment.TOOLS[name].what}")
