@@ -45,7 +45,7 @@ def test_what_is_shown_is_compared_line_by_line(shown, first):
 
 def test_the_tutorial_from_the_first_line_to_the_last(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "110")  # a narrow terminal breaks the lines of tables
+    monkeypatch.setenv("COLUMNS", "80")
     played, output = [], ""
     for kind, block in BLOCK.findall(TEXT):
         if kind == "yaml":
