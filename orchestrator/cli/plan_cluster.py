@@ -21,11 +21,12 @@ from ..sweep.planner import Option, Planner
 from ..sweep.runs import Runs
 from ..sweep.slo import promise
 from . import computing, grid, under_slo
+from .complete import scenarios
 from .progress import counting_bar
 
 
 @click.command("plan")
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=scenarios)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), required=True, help="Requests a second to hold.")
 @under_slo.promised
 @click.option(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import metronome
 import pytest
+from click.shell_completion import BashComplete
+from metronome.orchestrator.cli.main import cli as cli_group
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,18 @@ def test_parts_of_a_list_are_set_by_their_names():
         path = name.replace("chat-1", str(number)).replace("nvlink1", str(number))
         by_name, by_number = (metronome.load("quickstart", {one: 7}) for one in (name, path))
         assert by_name == by_number != metronome.load("quickstart")
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "offered"),
+    [
+        ([], "swe", "sweep"),
+        (["run"], "quick", "quickstart"),
+        (["view"], "slow", "slow-link"),
+        (["sweep"], "tensor-pa", "tensor-parallel"),
+        (["run", "quickstart"], "--js", "--json"),
+    ],
+)
+def test_a_shell_is_offered(words, begun, offered):
+    shell = BashComplete(cli_group, {}, "metronome", "_METRONOME_COMPLETE")
+    assert offered in {item.value for item in shell.get_completions(words, begun)}
