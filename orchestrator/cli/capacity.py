@@ -18,13 +18,14 @@ from ..sweep.places import opened
 from ..sweep.runs import Runs
 from ..sweep.slo import Promise, promise
 from . import computing, under_slo
+from .complete import scenarios
 from .progress import counting_bar
 
 SHOWN = ("request_throughput", "output_throughput", "usd_per_million_output_tokens", "joules_per_output_token")
 
 
 @click.command("capacity")
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=scenarios)
 @under_slo.promised
 @under_slo.many_runs
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")

@@ -15,13 +15,14 @@ from ..errors import InputError, MetronomeError
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load
 from ..simulation import LiveSource
+from .complete import scenarios
 
 if TYPE_CHECKING:
     from ..debug.session import DebugSession
 
 
 @click.command("debug")
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=scenarios)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
 @click.option("--seed", type=click.IntRange(min=0), help="Replace the scenario's seed.")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..errors import MetronomeError
+from ..strict import did_you_mean
 from .signals import install
 
 #: command -> (module, what it does); the function has the command's name with _ for -.
@@ -45,6 +46,14 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], COMMANDS)
+            ctx.fail(f"No such command '{args[0]}'; {hint}known: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from metronome.hwmodels.catalog import device
 
 from ..errors import InputError
 from ..scenario.loading import load, parse_overrides
@@ -20,11 +21,12 @@ from ..sweep.planner import Option, Planner
 from ..sweep.runs import Runs
 from ..sweep.slo import promise
 from . import computing, grid, under_slo
+from .complete import scenarios
 from .progress import counting_bar
 
 
 @click.command("plan")
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=scenarios)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), required=True, help="Requests a second to hold.")
 @under_slo.promised
 @click.option(
@@ -65,7 +67,7 @@ def command(
     """
     promised, given = promise(slo, int(percentile)), parse_overrides(overrides)
     loaded, _ = load(scenario, given)
-    kinds = [(device, size) for device in devices or _devices(loaded) for size in _sizes(tp)]
+    kinds = [(kind, size) for kind in _devices(loaded, devices) for size in _sizes(tp)]
     known = {**costs.built_in(), **(costs.read(prices) if prices else {})}
     places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
@@ -91,8 +93,15 @@ def _warn(loaded: Scenario, runs: Runs) -> None:
         click.echo(f"warning: {text}", err=True)
 
 
-def _devices(loaded: Any) -> list[str]:
-    """Those of the scenario's instances."""
+def _devices(loaded: Any, asked: tuple[str, ...]) -> list[str]:
+    """Those asked for, or those of the scenario's instances. Raises InputError for one that the catalog lacks."""
+    for name in set(asked) - set(loaded.devices):
+        try:
+            device(name)
+        except KeyError as error:
+            raise InputError("plan", "--device", name, str(error.args[0])) from None
+    if asked:
+        return list(asked)
     kinds = {node.name: node.accelerators.type for node in loaded.cluster.nodes}
     return list(dict.fromkeys(kinds[node] for instance in loaded.instances for node, _ in instance.devices))
 

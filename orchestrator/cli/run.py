@@ -17,6 +17,7 @@ from ..report.underway import requests_of
 from ..scenario.loading import DEFAULT, load
 from ..scenario.schema import Scenario
 from .answers import json_option, show_json
+from .complete import scenarios
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=scenarios)
 @click.option(
     "-o",
     "--output",

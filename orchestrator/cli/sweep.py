@@ -14,11 +14,12 @@ from ..sweep.schema import load, of_axes
 from ..sweep.study import Study
 from ..sweep.table import Table
 from . import computing, grid
+from .complete import scenarios
 from .progress import counting_bar
 
 
 @click.command("sweep")
-@click.argument("file")
+@click.argument("file", shell_complete=scenarios)
 @click.option("--axis", "axes", multiple=True, metavar="PATH=V,V,...", help="An axis; FILE is then a scenario.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field in every point.")
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: out/FILE].")

@@ -14,6 +14,7 @@ from ..serving.interface import Role
 from ..serving.refusals import Refusal, refusal
 from ..simulation import Simulation
 from ..workload.request import Request
+from .complete import scenarios
 from .plan import lines, plans
 from .schema import json_schema
 
@@ -22,7 +23,7 @@ SHOWN = 5
 
 
 @click.command("validate")
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=scenarios)
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
 @click.option("--schema", is_flag=True, help="Print the scenario's JSON Schema, for editors, and stop.")
 @click.option("--strict", is_flag=True, help="A request that cannot be served is an error.")

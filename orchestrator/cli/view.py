@@ -19,6 +19,7 @@ from ..report.underway import look, requests_of
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load, of_mapping
 from ..simulation import LiveSource
+from .complete import scenarios
 
 if TYPE_CHECKING:
     from ..view.viewer import Viewer
@@ -76,7 +77,7 @@ class Opener:
 
 
 @click.command("view")
-@click.argument("scenario", required=False, metavar="[SCENARIO | RUN | RECORDING]")
+@click.argument("scenario", required=False, metavar="[SCENARIO | RUN | RECORDING]", shell_complete=scenarios)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="On loopback; 0 chooses a free one.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one field.")
 @click.option("--seed", type=click.IntRange(min=0), help="Replace the scenario's seed.")

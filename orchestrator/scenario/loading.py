@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
 from ..serving.engines import kinds
+from ..strict import did_you_mean
 from ..workload.registry import guess
 from ..workload.schema import formats_in_scenarios
 from .schema import Scenario
@@ -134,11 +135,21 @@ def _guessed(data: dict[str, Any], where: str, folder: Path, text: str = "") -> 
     found = None
     if isinstance(workload, dict) and "format" not in workload and isinstance(workload.get("path"), str):
         found = guess(folder / workload["path"])
-        if found is not None:
+        if found is None:
+            _there(folder / workload["path"])
+        else:
             data = {**data, "workload": {"format": found, **workload}}
     scenario = validate(data, where, text)
     scenario.workload.mark_guessed(found is not None)
     return scenario
+
+
+def _there(path: Path) -> None:
+    """Raises InputError for a workload that nobody could know by its looks."""
+    if not path.exists():
+        raise InputError(str(path), "workload.path", None, "no such file")
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(str(path), "workload", None, "is empty; at least one request is needed")
 
 
 def as_yaml(scenario: Scenario) -> str:
@@ -172,7 +183,8 @@ def _find(source: str) -> tuple[Path, str]:
             return Path(source + ".yaml"), files("metronome.scenarios").joinpath(source + ".yaml").read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(source, "scenario", None, f"cannot be read: {error}") from None
-    raise InputError(source, "scenario", None, f"no such file; bundled scenarios: {', '.join(bundled())}")
+    hint = did_you_mean(source, bundled())
+    raise InputError(source, "scenario", None, f"no such file; {hint}bundled scenarios: {', '.join(bundled())}")
 
 
 def _parse(where: str, text: str) -> dict[str, Any]:
@@ -206,8 +218,13 @@ def _index(spot: Any, key: str, path: str) -> Any:
         return key
     if not isinstance(spot, list):
         raise InputError("--set", path, key, "there is no mapping or list to set it in")
+    names = [str(part.get("name", "")) if isinstance(part, dict) else "" for part in spot]
+    if key in names:
+        return names.index(key)
     if not key.isdigit() or int(key) >= len(spot):
-        raise InputError("--set", path, key, f"must be an index from 0 to {len(spot) - 1}")
+        known = [name for name in names if name]
+        or_name = f", or a name: {did_you_mean(key, known)}{', '.join(known)}" if known else ""
+        raise InputError("--set", path, key, f"must be an index from 0 to {len(spot) - 1}{or_name}")
     return int(key)
 
 

@@ -98,7 +98,8 @@ def load(path: Path) -> Sweep:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), "sweep", None, f"cannot be read: {error}") from None
+        told = getattr(error, "strerror", None) or str(error)
+        raise InputError(str(path), "sweep", None, f"cannot be read: {told}") from None
     data = parse(str(path), text)
     if not isinstance(data, dict):
         raise InputError(str(path), "sweep", data, "must be a mapping with scenario and axes")

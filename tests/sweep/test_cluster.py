@@ -74,23 +74,28 @@ def cluster(tmp_path_factory):
         yield Cluster(address, folder)
 
 
-@pytest.fixture
-def folder(tmp_path):
+def written(folder):
+    """A scenario, and a sweep over it."""
     scenario = deepcopy(SMALL)
     scenario["workload"]["num_requests"] = 8
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(scenario))
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"scenario": "small.yaml", "axes": AXES}))
-    return tmp_path
+    (folder / "small.yaml").write_text(yaml.safe_dump(scenario))
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({"scenario": "small.yaml", "axes": AXES}))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return written(tmp_path)
 
 
 def study(folder, out="out", tell=None, cluster=None):
     return Study(load(folder / "sweep.yaml"), folder, folder / out, 1, tell, cluster)
 
 
-@pytest.fixture
-def table(folder):
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
     """As one process of this machine computes it."""
-    return study(folder, "here").run().as_json()
+    return study(written(tmp_path_factory.mktemp("here"))).run().as_json()
 
 
 def pids(cluster):
@@ -214,7 +219,7 @@ def test_over_tls(folder, table, cli):
         assert refused.exit_code == 2 and "no Dask scheduler answers" in refused.output
 
 
-def test_a_scheduler_that_goes_away_ends_the_sweep_with_what_is_there(folder, table):
+def test_a_scheduler_that_goes_away_ends_the_sweep_with_what_is_there(folder):
     with ExitStack() as stack:
         nodes = ExitStack()
         address = nodes.enter_context(dask(folder, nodes=1))
