@@ -260,6 +260,21 @@ def test_a_train_equals_its_operations_one_by_one(seed):
     assert {o.op_id: together[o.op_id] for o in others} == {o.op_id: apart[o.op_id] for o in others}
 
 
+@pytest.mark.parametrize("shift_ps", [-1, 0, 1])
+def test_what_joins_just_as_a_leg_of_a_train_ends_or_moves_is_as_one_by_one(shift_ps):
+    """Ties: the other's flows begin to move at the very end of a leg, or as the next one's do."""
+    gaps, sizes, laps = [0, 3 * 10**6], [400_000, 200_000], 3
+    train = Operation(2, (laps, gaps[0], sizes[0], gaps[1], sizes[1]), 99)
+    ended = sorted(one_by_one(fabric([RING, OTHER, TRAIN]), laps, gaps, sizes, []).values())
+    moves = [end - round(sizes[i % 2] / (100 * GB) * 10**12) for i, end in enumerate(ended)]
+    for when in [*ended, *moves, *(end + gaps[i % 2] for i, end in enumerate(ended, 1))]:
+        if when + shift_ps >= HOP:
+            others = [Operation(1, (10**6,), 0, at_ps=when + shift_ps - HOP)]
+            together = ends(fabric([RING, OTHER, TRAIN]), [train, *others])
+            apart = one_by_one(fabric([RING, OTHER, TRAIN]), laps, gaps, sizes, others)
+            assert together == {0: apart[0], 99: max(end for op_id, end in apart.items() if op_id >= 100)}, when
+
+
 def test_a_train_alone_costs_one_event():
     made = fabric([RING, TRAIN])
     made.advance(0, [Operation(2, (10_000, 5, 10**6, 5, 10**6), 0)])

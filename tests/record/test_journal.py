@@ -177,3 +177,26 @@ def test_any_event_is_found_by_the_index(whole):
     journal = Journal(whole)
     for n in (1, 2, BLOCK_EVENTS, BLOCK_EVENTS + 1, journal.events):
         assert journal.row(n).about == n - 1
+
+
+def test_a_last_block_whose_content_never_reached_the_disk_is_cut(whole):
+    """Its header is there and the file is as long as that says; what is in it is not."""
+    found = Journal(whole)
+    end, (last, offset) = found.end, found.index[-1]
+    data = whole.read_bytes()[:end]
+    for lost in (1, 50, end - offset - 40):
+        whole.write_bytes(data[:-lost] + bytes(lost))
+        journal = Journal(whole)
+        assert journal.truncated and journal.events == last - 1 == 3 * BLOCK_EVENTS
+        assert len(list(journal.blocks())) == 3
+
+
+def test_a_block_is_on_disk_as_soon_as_it_is_full(tmp_path):
+    """What a kill loses is less than a block: nothing waits in a buffer of the process."""
+    writer = JournalWriter(tmp_path / "journal", {"x": 1})
+    for n in range(BLOCK_EVENTS - 1):
+        writer.see(event(Row(n, 0, 0, 0, "compute", n, 0)))
+    assert (tmp_path / "journal").stat().st_size == 0  # and the header, with the first
+    writer.see(event(Row(BLOCK_EVENTS, 0, 0, 0, "compute", 0, 0)))
+    assert Journal(tmp_path / "journal").events == BLOCK_EVENTS
+    writer.close("complete", "")

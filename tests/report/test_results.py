@@ -24,3 +24,18 @@ def test_figures_that_a_component_cannot_give_lose_no_results(run, small, cli, t
     own = json.loads((tmp_path / "out/result.json").read_text())["metronome"]
     assert own["status"] == "complete"
     assert "lost my notes" in own["components"]["nvlink0"]["statistics"]["error"]
+
+
+def test_a_request_exactly_at_the_limit_is_good(small, cli, tmp_path):
+    small["workload"]["num_requests"] = 1
+
+    def run():
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+        assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet").exit_code == 0
+        return json.loads((tmp_path / "out/result.json").read_text())
+
+    ttft_ms = run()["mean_ttft_ms"]
+    for limit, good in ((ttft_ms, 1), (ttft_ms * (1 - 1e-12), 0)):
+        small["slo"] = {"ttft_ms": limit}
+        found = run()
+        assert found["mean_ttft_ms"] == ttft_ms and round(found["request_goodput"] * found["duration"]) == good
