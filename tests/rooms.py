@@ -135,6 +135,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.coupling.recovery": (
         *LEAVES,
         "hwmodels.interface",
+        "hwmodels.ports",
         "orchestrator.coupling",
         "orchestrator.coupling.launch.endpoint",
     ),
