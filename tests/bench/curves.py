@@ -53,7 +53,7 @@ def instances(rounds: int, folder: Path) -> Iterator[str]:
 
 
 def requests(rounds: int, folder: Path) -> Iterator[str]:
-    """The quick start, longer; a stream, of which memory should not tell the length."""
+    """The quick start, longer: the workload is a stream, but a row of every request is kept for the results."""
     runs = {f"{count:,}": ("quickstart", "--set", f"workload.num_requests={count}") for count in REQUESTS}
     yield from _by_request("requests", alternating(runs, rounds, folder), {f"{n:,}": n for n in REQUESTS})
 
