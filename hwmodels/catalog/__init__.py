@@ -75,6 +75,7 @@ class Interconnect:
         host_path: (bytes/s, devices) of the way from so many devices to their adapter; None if it is no limit.
         error: how far off collectives over it are: P90 where they were measured, wider where figures are assumed.
         sources: where each figure comes from.
+        host_bandwidth: bytes/s of copies between a device and its host's memory; None where they are as others.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Interconnect:
     host_path: tuple[float, int] | None
     error: float
     sources: dict[str, str]
+    host_bandwidth: float | None = None
 
 
 def interconnect_names() -> list[str]:
@@ -125,6 +127,7 @@ def interconnect(name: str) -> Interconnect:
         host_path=(path["bandwidth_gb_s"] * 1e9, path["devices"]) if path else None,
         error=found["error"],
         sources=found["sources"],
+        host_bandwidth=line * found["host_share"] if "host_share" in found else None,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ...base import Config
 from ...catalog import Interconnect, interconnect, interconnect_names
-from .topology import Tier
+from .topology import Memory, Tier
 
 ALGORITHMS = (
     "one-shot",
@@ -79,6 +79,24 @@ class DeviceGroup(Config):
     count: int = Field(ge=1)
 
 
+class MemoryConfig(Config):
+    """A memory that sends and receives: of a node (NODE.kind), or of all of them (a name without a dot)."""
+
+    name: str
+    read_gb_s: float = Field(gt=0, description="out of it, decimal")
+    write_gb_s: float = Field(gt=0, description="into it, decimal")
+    bandwidth_gb_s: float = Field(gt=0, description="both ways together, decimal")
+    latency_ns: float = Field(default=0, ge=0, description="of one access, beside its bytes")
+    loaded_latency: list[tuple[float, float, float]] = Field(
+        default=[], description="[share of reads, GB/s, ns] under load"
+    )
+
+    def memory(self) -> Memory:
+        rows = tuple((share, rate * 1e9, ns) for share, rate, ns in self.loaded_latency)
+        rates = (self.read_gb_s * 1e9, self.write_gb_s * 1e9, self.bandwidth_gb_s * 1e9)
+        return Memory(self.name, *rates, self.latency_ns, rows)
+
+
 class NetworkConfig(Level):
     """One network; the scenario fills in all of it from ``cluster.networks``."""
 
@@ -87,12 +105,15 @@ class NetworkConfig(Level):
     dims: list[int] = Field(default=[], description="torus: devices along each dimension")
     scale_out: ScaleOut | None = None
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
+    memories: list[MemoryConfig] = Field(
+        default=[], description="beside the devices; they take topology switch or pcie"
+    )
 
     def groups_as_pairs(self) -> list[tuple[str, int]]:
         return [(group.name, group.count) for group in self.groups]
 
     def group_names(self) -> str:
-        return ", ".join(group.name for group in self.groups)
+        return ", ".join([*(group.name for group in self.groups), *(memory.name for memory in self.memories)])
 
     def tiers(self) -> tuple[Tier, Tier | None]:
         """(within a node or flat, between nodes)."""

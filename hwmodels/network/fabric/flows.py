@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...interface import PS_PER_S
+from ...interface import PS_PER_NS, PS_PER_S
+from .memories import Core
 from .shapes import Shape
 from .sharing import fair_rates
 from .slow import MILLION, NEVER, Slow, what_is_left
@@ -37,10 +38,11 @@ class OperationFlows:
 
 
 class Flows:
-    """Everything in progress; ``capacity`` of each link in bytes/s, when it is not slow."""
+    """Everything in progress; ``capacity`` of each link in bytes/s, when it is not slow; ``cores`` of memories whose
+    latency rises."""
 
-    def __init__(self, capacity: Sequence[float]) -> None:
-        self._full, self._capacity = capacity, capacity
+    def __init__(self, capacity: Sequence[float], cores: Sequence[Core] = ()) -> None:
+        self._full, self._capacity, self._cores = capacity, capacity, cores
         self._slowed: frozenset[int] = frozenset()  # links that are not at their full rate
         self.slows: dict[int, Slow] = {}  # by key
         self.arriving: list[tuple[int, int, Leg | Train | Slow]] = []  # by (time, operation)
@@ -57,16 +59,33 @@ class Flows:
 
     def _begin(self, op_id: int, at_ps: int, what: Leg | Train) -> None:
         if isinstance(what, Leg):
-            self._wait(OperationFlows(op_id, what.shape, what.cap, what.work, what.join_ps(at_ps)))
+            join_ps = what.join_ps(at_ps) + (self._loaded_ps(what.shape) if self._cores else 0)
+            self._wait(OperationFlows(op_id, what.shape, what.cap, what.work, join_ps))
             return
         self.trains[op_id] = what
         for link in what.links:
             self._trains_on.setdefault(link, set()).add(op_id)
         self._proceed(what)
 
+    def _loaded_ps(self, shape: Shape) -> int:
+        """What the traffic of the memories it crosses adds to its latency now."""
+        added = 0.0
+        for core in self._cores:
+            if core.core in shape.weights and core.rises:
+                read, write = self._rate(core.read), self._rate(core.write)
+                if read + write:
+                    added = max(added, core.rises.added_ns(read / (read + write), read + write))
+        return round(added * PS_PER_NS)
+
+    def _rate(self, link: int) -> float:
+        """Bytes/s that move over a link."""
+        return sum(
+            self.moving[op_id].rate * self.moving[op_id].shape.weights[link] for op_id in sorted(self._on.get(link, ()))
+        )
+
     def clone(self) -> Flows:
         """A copy that can be played on without touching this one."""
-        twin = Flows(self._full)
+        twin = Flows(self._full, self._cores)
         twin._capacity, twin._slowed, twin.slows = self._capacity, self._slowed, dict(self.slows)
         twin.trains = {op_id: train.twin() for op_id, train in self.trains.items()}
         twin.alone = {op_id: twin.trains[op_id] for op_id in self.alone}

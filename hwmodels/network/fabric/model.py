@@ -80,13 +80,17 @@ class Fabric(Model[FabricConfig]):
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         try:
-            self._network = Topology(self.config.groups_as_pairs(), *self.config.tiers(), self.config.custom_all_reduce)
+            memories = [memory.memory() for memory in self.config.memories]
+            self._network = Topology(
+                self.config.groups_as_pairs(), *self.config.tiers(), self.config.custom_all_reduce, memories
+            )
         except ValueError as error:
             raise ConfigError("topology", self.config.topology, str(error)) from None
         self._graph, self._capacity = self._network.graph, self._network.capacity
         self._shapes: dict[int, list[Shape]] = {}
         self._now_ps = 0
-        self._flows = Flows(self._capacity)
+        self._cores = [core for core in self._network.cores.values() if core.rises]
+        self._flows = Flows(self._capacity, self._cores)
         self._future: Future | None = None
         self._open: dict[int, Open] = {}
         self._members: dict[int, list[int]] = {}  # of trains
@@ -365,5 +369,5 @@ class Fabric(Model[FabricConfig]):
                 legs[op_id] = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
             else:
                 legs[op_id] = (self._leg(template, operation.values[0]),)
-        self._flows, self._future = Flows(self._capacity), None
+        self._flows, self._future = Flows(self._capacity, self._cores), None
         self._flows.restore(state["flows"], legs, repeats, coming, self._slowable)

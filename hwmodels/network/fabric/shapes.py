@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -10,8 +11,9 @@ import numpy as np
 from ...catalog import PeerAccess
 from ...interface import PS_PER_NS
 from .collectives import Pattern, patterns, peer_reads
+from .memories import attach
 from .sharing import alone
-from .topology import NEAR, Tier, build
+from .topology import NEAR, Memory, Tier, build
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,17 @@ class Topology:
     """
 
     def __init__(
-        self, groups: list[tuple[str, int]], inner: Tier, outer: Tier | None, custom_all_reduce: bool = True
+        self,
+        groups: list[tuple[str, int]],
+        inner: Tier,
+        outer: Tier | None,
+        custom_all_reduce: bool = True,
+        memories: Sequence[Memory] = (),
     ) -> None:
         self.inner, self.outer = inner, outer
         self._peer_access = inner.link.peer_access if custom_all_reduce else None
-        self.graph = build(groups, inner, outer)
+        self.graph = build(groups, inner, outer, shared_lanes=bool(memories))
+        self.cores = {core.name: core for core in attach(self.graph, groups, memories, inner, outer)}
         self.capacity = [link.bytes_per_s for link in self.graph.links]
 
     def shapes(self, kind: str, ranks: list[str], wanted: str = "") -> list[Shape]:
@@ -55,6 +63,10 @@ class Topology:
         # A flat network has no nodes to tell apart.
         spread = [places[node] for node in nodes] if self.outer else [0] * len(ranks)
         found = [self._shape(p, ranks, len(set(spread)) > 1) for p in patterns(kind, len(ranks), spread)]
+        if not self.cores.keys().isdisjoint(ranks):
+            if kind != "send":
+                raise ValueError("memories send and receive, and take part in nothing else")
+            return [self._through_cores(shape) for shape in found]
         if kind == "all_reduce" and len(set(spread)) == 1:
             sharp = self._in_network(ranks)
             found += [sharp] if sharp else []
@@ -92,6 +104,16 @@ class Topology:
             rate=rate,
             low_rate=rate * link.low_latency_share,
             copy_s=pattern.copied / self.inner.link.local_copy if self.inner.link.local_copy else 0.0,
+        )
+
+    def _through_cores(self, shape: Shape) -> Shape:
+        """A copy from or to memories: no protocol of a collective library, and both ways share a memory's core."""
+        weights = dict(shape.weights)
+        for core in self.cores.values():
+            if load := weights.get(core.read, 0.0) + weights.get(core.write, 0.0):
+                weights[core.core] = load
+        return replace(
+            shape, weights=weights, rate=alone(weights, self.capacity), low_rate=0.0, bulk_ps=shape.low_ps, copy_s=0.0
         )
 
     def _peer_reads(self, pattern: Pattern, ranks: list[str], peers: PeerAccess) -> Shape:

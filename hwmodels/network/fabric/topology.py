@@ -31,23 +31,37 @@ class Tier:
     oversubscription: float = 1  # fat tree: bandwidth below a leaf over that above
 
 
-def build(groups: list[tuple[str, int]], inner: Tier, outer: Tier | None) -> Graph:
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory that sends and receives: bytes/s out of it, into it and both together, ns of an access; under load ns by
+    (share of reads, bytes/s). NODE.kind of a node, or a name without a dot."""
+
+    name: str
+    read: float
+    write: float
+    both: float
+    latency_ns: float
+    loaded_latency: tuple[tuple[float, float, float], ...] = ()
+
+
+def build(groups: list[tuple[str, int]], inner: Tier, outer: Tier | None, shared_lanes: bool = False) -> Graph:
     """The graph of node groups (name, devices): one flat layout, or one a node and one between nodes.
 
+    With ``shared_lanes`` all that a device on PCIe sends and receives passes the same lanes (`memories`).
     Raises ValueError with what is wrong.
     """
     graph = Graph()
     if outer is None:
         devices = [f"{name}.{i}" for name, count in groups for i in range(count)]
-        _lay_out(graph, "" if len(groups) > 1 else groups[0][0], devices, inner)
+        _lay_out(graph, "" if len(groups) > 1 else groups[0][0], devices, inner, shared_lanes)
         return graph
     for name, count in groups:
-        _lay_out(graph, name, [f"{name}.{i}" for i in range(count)], inner)
+        _lay_out(graph, name, [f"{name}.{i}" for i in range(count)], inner, shared_lanes)
     _between(graph, groups, outer)
     return graph
 
 
-def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier) -> None:
+def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier, shared_lanes: bool) -> None:
     rate, hop = tier.link.bandwidth, round(tier.link.hop_ns * PS_PER_NS)
     for device in devices:
         graph.device(device)
@@ -58,7 +72,7 @@ def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier) -> None:
         for device in devices:
             graph.connect(device, f"{prefix}switch", rate, hop // 2)
     elif tier.topology == "pcie":
-        _pcie(graph, prefix, devices, tier, hop)
+        _pcie(graph, prefix, [lanes(graph, d, tier) if shared_lanes else d for d in devices], tier, hop)
     elif tier.topology == "fully-connected":
         for i, device in enumerate(devices):
             for other in devices[i + 1 :]:
@@ -93,6 +107,14 @@ def _pcie(graph: Graph, prefix: str, devices: list[str], tier: Tier, hop: int) -
         # Each device has its own share of the bridge: many flows across it were measured to add up.
         graph.arrow(device, f"{prefix}bridge", root, hop // 2, 2)
         graph.arrow(f"{prefix}bridge", device, root, hop // 2, 2)
+
+
+def lanes(graph: Graph, device: str, tier: Tier) -> str:
+    """A device's own lanes of PCIe, between it and all it reaches."""
+    name = f"{device}.lanes"
+    if name not in graph.index:
+        graph.connect(device, name, tier.link.host_bandwidth or tier.link.bandwidth, 0)
+    return name
 
 
 def _between(graph: Graph, groups: list[tuple[str, int]], tier: Tier) -> None:
