@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metronome.hwmodels.interface import Attribute
 
 from .coupling.mover import KvRoute
@@ -13,6 +15,22 @@ from .lowering.quantity import TOKENS
 from .lowering.work import Templates, Work
 from .placement import UnitPlan, find_network
 from .scenario.schema import Scenario
+
+
+def routes_between(
+    scenario: Scenario, units: Sequence[UnitPlan], templates: Templates
+) -> dict[tuple[str, str], list[KvRoute]]:
+    """Between every prefill and every decode replica, by their names. Raises InputError."""
+    places = [(unit, member) for unit in units for member in range(len(unit.names))]
+
+    def of(role: str) -> list[tuple[UnitPlan, int]]:
+        return [(unit, member) for unit, member in places if unit.options.role == role]
+
+    return {
+        (unit.names[member], other.names[fellow]): kv_routes(scenario, unit, other, member, fellow, templates)
+        for unit, member in of("prefill")
+        for other, fellow in of("decode")
+    }
 
 
 def kv_routes(
@@ -35,7 +53,7 @@ def kv_routes(
                 "scenario", f"{spot}.{what}", shown, f"must be that of the prefill instance {source.names[member]}"
             )
     arch = source.arch
-    kv_heads, head_bytes = _heads_moved(arch, source.kv_dtype, f"{spot}.model")
+    kv_heads, head_bytes = heads_moved(arch, source.kv_dtype, f"{spot}.model")
     sends: dict[tuple[int, int, int], list[Device]] = {}
     for p, computed in enumerate(source.layout.layers(arch.layers)):
         for d, kept in enumerate(target.layout.layers(arch.layers)):
@@ -62,7 +80,7 @@ def kv_routes(
     return routes
 
 
-def _heads_moved(arch: Architecture, kv_dtype: str, spot: str) -> tuple[int, int]:
+def heads_moved(arch: Architecture, kv_dtype: str, spot: str) -> tuple[int, int]:
     """(KV heads, bytes of a head's K and V of a token in a layer); a latent vector is one head.
 
     Raises InputError for models whose layers do not all keep the same of a token.

@@ -17,8 +17,10 @@ from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
 from .lowering.work import Plan, Templates
+from .off_device import off_device
 from .scenario.inputs import Inputs
-from .scenario.schema import Instance, Node, Pim, Scenario
+from .scenario.memory import Pim
+from .scenario.schema import Instance, Node, Scenario
 from .serving.engines import costs_of, kind_of
 from .serving.kv.capacity import Kept, num_blocks
 from .serving.kv.groups import KvGroup
@@ -293,6 +295,9 @@ class _Placement:
         for stage, layers in enumerate(layout.layers(arch.layers)):
             ends = (stage == 0) + (stage == layout.pp - 1)
             weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
+            off = off_device(self.scenario, self.index, arch, layout)
+            if off is not None:
+                weights += off.buffers - off.size
             kept = self.kv.kept(layers, self._length, options.role == "both")
             working = self._working(layout, stage == 0, stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization

@@ -20,13 +20,17 @@ from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
+from .coupling.streamed import StreamedRunner
 from .errors import ExtensionFailure, InputError, MetronomeError
 from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
 from .kernel.queue import Event
-from .kv_routes import kv_routes
+from .kv_routes import routes_between
+from .kv_tiers.connect import connect
+from .kv_tiers.plan import plan_tiers
 from .lowering.work import Templates
+from .off_device import weight_streams
 from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
@@ -157,7 +161,9 @@ class Simulation:
         self.specs = source.specify(scenario, self.inputs.folder)
         templates = Templates()
         self.units = place(scenario, self.inputs, templates)
-        routes = self._routes(templates)
+        self.tiers = plan_tiers(scenario, self.units, templates)
+        self._streams = weight_streams(scenario, self.units, self.tiers.held, templates)
+        routes = routes_between(scenario, self.units, templates)
         router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
         self.reading = Reading(self.inputs.path, scenario.seed, strict)
         self.workload = read_workload(scenario, self.reading)
@@ -172,7 +178,8 @@ class Simulation:
         self.wall_s = 0.0
         try:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
-            works += [route.work for sends in routes.values() for route in sends]
+            works += [route.work for sends in (routes | self.tiers.routes).values() for route in sends]
+            works += [stream.work for stream in self._streams.values()]
             slow = availability.slowdowns(scenario, templates)
             links = self._stack.enter_context(source.open(self.specs))
             self.ports = Ports(self.kernel, self.specs, links, works, slow)
@@ -219,6 +226,7 @@ class Simulation:
             *self.specs,
             *self.units,
             *(unit.plan for unit in self.units),
+            self.tiers,
         ]
 
     def start(self) -> None:
@@ -326,6 +334,8 @@ class Simulation:
                 fold,
             )
             self.executors.append(executor)
+            if stream := self._streams.get(unit.name):
+                loop.runner = StreamedRunner(executor, stream, self.ports, self.kernel, self._coupling_hooks, unit.name)
 
     def _build_availability(self) -> None:
         self.availability = availability.make(
@@ -345,21 +355,9 @@ class Simulation:
             loop.cut()
         self.ports.slow(slowdown, times)
 
-    def _routes(self, templates: Templates) -> dict[tuple[str, str], list[KvRoute]]:
-        """Between every prefill and every decode replica, by their names."""
-        places = [(unit, member) for unit in self.units for member in range(len(unit.names))]
-
-        def of(role: str) -> list[tuple[UnitPlan, int]]:
-            return [(unit, member) for unit, member in places if unit.options.role == role]
-
-        return {
-            (unit.names[member], other.names[fellow]): kv_routes(self.scenario, unit, other, member, fellow, templates)
-            for unit, member in of("prefill")
-            for other, fellow in of("decode")
-        }
-
     def _build_connector(self, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
-        self.mover = KvMover(self.ports, routes, self._coupling_hooks)
+        self.mover = KvMover(self.ports, routes | self.tiers.routes, self._coupling_hooks)
+        self.pools = connect(self.tiers, self.replicas, self.mover, self.kernel, len(self.specs), self._serving_hooks)
         self.connector: PrefillDecodeConnector | None = None
         if routes:
             options = self.scenario.kv_transfer
@@ -387,9 +385,6 @@ def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:
     """The scenario's requests, not yet read beyond the first: a missing or empty file is found now."""
     requests = reading.read(scenario.workload, reader)
     return chain([next(requests)], requests)
-
-
-__all__ = ["MetronomeError", "Simulation"]
 
 
 def _asynchronous(unit: UnitPlan) -> bool:

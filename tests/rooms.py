@@ -11,10 +11,15 @@ from collections.abc import Iterator, Mapping
 from .imports import Source, imports, room
 
 #: All of serving that whoever looks on, reports, debugs or validates may know.
-SERVING = tuple(f"orchestrator.serving.{name}" for name in ("interface", "request_state", "replica", "batch", "hooks"))
+SERVING = tuple(
+    f"orchestrator.serving.{name}" for name in ("interface", "offloading", "request_state", "replica", "batch", "hooks")
+)
 #: What an engine is made of: nothing but its own rooms may import it. `serving/engines.py` finds it by name.
 ENGINE = (
-    *(f"orchestrator.serving.{name}" for name in ("interface", "request_state", "batch", "options", "spec")),
+    *(
+        f"orchestrator.serving.{name}"
+        for name in ("interface", "offloading", "request_state", "batch", "options", "spec")
+    ),
     "orchestrator.serving.kv",
     "orchestrator.workload.request",
     "orchestrator.workload.tokens",
@@ -99,6 +104,13 @@ RULES: dict[str, tuple[str, ...]] = {
         *LEAVES,
     ),
     "orchestrator.serving.kv": (*LEAVES, *SERVING, "orchestrator.workload"),
+    "orchestrator.serving.tiers": (
+        *LEAVES,
+        *SERVING,
+        "orchestrator.serving.own",
+        "orchestrator.serving.kv",
+        "orchestrator.workload",
+    ),
     "orchestrator.serving.vllm": (*LEAVES, *ENGINE),
     "orchestrator.serving.vllm_real": (
         *LEAVES,
@@ -116,6 +128,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving.engines",
         "orchestrator.serving.fleet.options",
         "orchestrator.serving.options",
+        "orchestrator.serving.tiers.options",
         "orchestrator.workload",
     ),
     "orchestrator.lowering": (*LEAVES, *SEAM, "orchestrator.serving.batch", "orchestrator.lowering.models"),
@@ -169,9 +182,17 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
     ),
     "orchestrator.importers": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
+    "orchestrator.off_device": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling.streamed",
+        "orchestrator.lowering",
+        "orchestrator.scenario",
+    ),
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
+        "orchestrator.off_device",
         "orchestrator.kv_layout",
         "orchestrator.lowering",
         "orchestrator.lowering.models",
@@ -206,6 +227,19 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.placement",
         "orchestrator.scenario",
     ),
+    "orchestrator.kv_tiers": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling.mover",
+        "orchestrator.kernel",
+        "orchestrator.kv_routes",
+        "orchestrator.lowering",
+        "orchestrator.off_device",
+        "orchestrator.placement",
+        "orchestrator.scenario",
+        "orchestrator.serving",
+        "orchestrator.serving.tiers",
+    ),
     "orchestrator.availability": (
         *LEAVES,
         "orchestrator.kernel",
@@ -237,6 +271,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.lowering",
         "orchestrator.availability",
         "orchestrator.kv_routes",
+        "orchestrator.kv_tiers",
+        "orchestrator.off_device",
         "orchestrator.placement",
         "orchestrator.coupling",
         "orchestrator.coupling.launch",

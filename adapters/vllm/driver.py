@@ -9,6 +9,8 @@ the number of a scheduler, a verb and its arguments.
 - ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
   was preempted, ``[id, tokens]`` of whose K and V are to be loaded now, tokens of each image encoded, then the state:
   free blocks, names that can be found, and the orders of the waiting and of the running.
+- ``["stored"]``: with ``offload``, ``[id, chunks]`` of what the last step computes and is to be stored, and how many
+  chunks have a place beside the device.
 - ``["update", number, {id: token}, [ids whose K and V have arrived], [ids whose K and V have left]]``: a step's tokens
   are out. Answers who got a token, who ended, and the state.
 - ``["abort", id]``. Answers the state.
@@ -67,6 +69,7 @@ FLAGS = {
     "max_model_len": 1 << 20,
     "role": "both",  # ours: prefill or decode, of K and V that move
     "encoder_tokens": 0,  # of images, in a step and in the cache
+    "offload": None,  # [chunks, blocks a chunk, threshold] beside the device, by vLLM's offloading connector
     "kv_groups": [[0, 0]],  # (window, chunk[, states[, ratio]]) of each group of layers; zeros keep all
 }
 
@@ -98,6 +101,56 @@ class Remote:
 
     def request_finished(self, request, block_ids):
         return self.prefill and request.status == RequestStatus.FINISHED_LENGTH_CAPPED and bool(block_ids), None
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "bind_gpu_block_pool":
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+class Offloading:
+    """The scheduler side of vLLM's offloading connector, with its manager; there are no workers, so that who drives
+    this says when copies are done."""
+
+    def __init__(self, chunks, factor, threshold, block_size, prefix_caching):
+        from vllm.distributed.kv_transfer.kv_connector.v1.offloading.scheduler import OffloadingConnectorScheduler
+        from vllm.v1.kv_offload.cpu.manager import CPUOffloadingManager
+        from vllm.v1.kv_offload.reuse_manager import FilterReusedOffloadingManager
+
+        manager = self._counted = CPUOffloadingManager(block_size * factor, chunks, "lru")
+        if threshold >= 2:
+            manager = FilterReusedOffloadingManager(manager, threshold)
+        self._side = OffloadingConnectorScheduler(
+            SimpleNamespace(
+                gpu_block_size=(block_size,),
+                block_size_factor=factor,
+                get_manager=lambda: manager,
+                vllm_config=SimpleNamespace(cache_config=SimpleNamespace(enable_prefix_caching=prefix_caching)),
+            )
+        )
+        self.loading, self.storing = [], []
+
+    def get_num_new_matched_tokens(self, request, computed):
+        return self._side.get_num_new_matched_tokens(request, computed)
+
+    def update_state_after_alloc(self, request, blocks, tokens):
+        self._side.update_state_after_alloc(request, blocks, tokens)
+        if tokens:
+            self.loading.append([int(request.request_id), tokens])
+
+    def build_connector_meta(self, output):
+        meta = self._side.build_connector_meta(output)
+        self.storing = [[int(name), len(target.block_ids)] for name, (_, target) in meta.reqs_to_store.items()]
+        return meta
+
+    def update_connector_output(self, output):
+        self._side.update_connector_output(output)
+
+    def request_finished(self, request, block_ids):
+        return self._side.request_finished(request, block_ids)
+
+    def used(self):
+        return len(self._counted._policy.blocks)
 
     def __getattr__(self, name):
         if name.startswith("__") or name == "bind_gpu_block_pool":
@@ -151,6 +204,9 @@ class Driver:
         self.remote = Remote(f["role"] == "prefill")
         if f["role"] != "both":
             self.scheduler.connector = self.remote
+        if f["offload"]:
+            kept = f["block_size"], f["enable_prefix_caching"]
+            self.remote = self.scheduler.connector = Offloading(*f["offload"], *kept)
         self.hasher = get_request_block_hasher(f["block_size"], _hash) if f["enable_prefix_caching"] else None
         self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
         return sorted(set(scheduling) - set(known))
@@ -209,6 +265,9 @@ class Driver:
         ended = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.finish_reason is not None]
         gave = [int(o.request_id) for group in outputs.values() for o in group.outputs if o.new_token_ids]
         return [sorted(gave), sorted(ended), *self._state()]
+
+    def stored(self):
+        return [sorted(self.remote.storing), self.remote.used()]
 
     def abort(self, name):
         self.scheduler.finish_requests(str(name), RequestStatus.FINISHED_ABORTED)

@@ -6,7 +6,13 @@ from typing import Any
 
 from metronome.hwmodels.catalog import facts, model_names, names
 
-KINDS = {"devices": "Devices", "interconnects": "Interconnects", "drams": "DRAM parts", "pims": "PIM parts"}
+KINDS = {
+    "devices": "Devices",
+    "interconnects": "Interconnects",
+    "memories": "Memories",
+    "drams": "DRAM parts",
+    "pims": "PIM parts",
+}
 
 
 def page() -> str:

@@ -11,6 +11,7 @@ PARTS: dict[str, dict[str, str]] = {
         "Components that ask one another": "ports",
         "Engines": "engines",
         "Networks": "network",
+        "Memory beside the devices": "memory",
         "Memory that computes": "pim",
         "Failures and scaling": "availability",
         "Glossary": "glossary",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from metronome.hwmodels import catalog
+from metronome.hwmodels.catalog.memory_parts import memory_names
 
 from ..coupling import registry
 from ..scenario.schema import Scenario
@@ -36,6 +37,10 @@ def json_schema() -> dict[str, Any]:
     _engines(parts)
     for field in ("devices", "calibration"):
         schema["properties"][field] = _or_text(schema["properties"][field], "path of a YAML file of it")
+    for name in ("Memory", "ClusterMemory"):
+        _complete(parts[name], "type", memory_names())
+        curve = parts[name]["properties"]
+        curve["loaded_latency"] = _or_text(curve["loaded_latency"], "path of a CSV file of it")
     budget = parts["SurrogateOptions"]["properties"]["budget"]
     budget["anyOf"].append({"type": "string", "pattern": r"^\s*\d+\s*calls\s*$"})
     for one in _nodes(schema):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Container, Mapping, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from metronome.hwmodels.interface import ConfigError
 
 from ..errors import InputError, NoEffectWarning
 from ..scenario.components import ComponentOptions
+from ..scenario.memory import Memory
 from ..scenario.schema import Scenario
 from ..strict import Strict, did_you_mean
 from . import registry
@@ -66,6 +67,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     model has no field for is warned about.
     """
     hardware = _hardware(scenario)
+    _warn_of_unreached(scenario)
     for name in scenario.components:
         if name not in hardware:
             raise InputError(
@@ -87,6 +89,9 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
             continue
         fields = _fields(f"components.{name}.model", model, kind)
         warn_of_unread(name, model, stated, fields)
+        if facts.get("memories") and "memories" not in fields:
+            allowed = f"does not know memories as endpoints ({facts['memories'][0]['name']}): fabric does"
+            raise InputError("scenario", f"components.{name}.model", model, allowed)
         known = facts | _limits(options)
         config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
@@ -151,7 +156,9 @@ def _elsewhere(options: ComponentOptions) -> bool:
 
 def _default_model(kind: str, facts: Mapping[str, Any]) -> str:
     """``alpha-beta`` knows one kind of link by two figures; what says more is a ``fabric``."""
-    if kind == "network" and (facts.get("type") or facts.get("scale_out") or facts["topology"] in ("torus", "pcie")):
+    if kind == "network" and (
+        facts.get("type") or facts.get("scale_out") or facts["topology"] in ("torus", "pcie") or facts.get("memories")
+    ):
         return "fabric"
     return DEFAULT_MODEL[kind]
 
@@ -171,8 +178,7 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
         if node.name + HBM in {*scenario.components, *(wire["to"] for wire in scenario.wires)}:
             found[node.name + HBM] = ("memory", _hbm(scenario, node.accelerators.type, node.name), {})
         if node.memory.dram:
-            dram = node.memory.dram
-            found[f"{node.name}.dram"] = ("memory", dram.model_dump(), _stated(f"nodes.{node.name}.memory.dram", dram))
+            found[f"{node.name}.dram"] = ("memory", *_host_memory(scenario, node.name, node.memory.dram))
         if node.memory.pim:
             pim, read = node.memory.pim, {"devices_per_accelerator", "size_gib"}
             facts = {**pim.model_dump(exclude=read), "devices": pim.devices_per_accelerator}
@@ -180,8 +186,49 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
     counts = {f"{node.name}.accelerators": (node.name, node.accelerators.count) for node in scenario.cluster.nodes}
     for network in scenario.cluster.networks:
         facts = network.model_dump(exclude_none=True)
-        facts["groups"] = [dict(zip(("name", "count"), counts[group], strict=True)) for group in network.connects]
+        groups = [group for group in network.connects if group in counts]
+        facts["groups"] = [dict(zip(("name", "count"), counts[group], strict=True)) for group in groups]
+        if endpoints := _endpoints(scenario, network.connects):
+            facts["memories"] = endpoints
         found[network.name] = ("network", facts, _stated(f"networks.{network.name}", network, {"name", "connects"}))
+    return found
+
+
+def _host_memory(scenario: Scenario, node: str, dram: Memory) -> tuple[dict[str, Any], dict[str, str]]:
+    """(facts, where they stand) of a host memory that a model answers for; networks read the rest themselves."""
+    figures = dram.figures()
+    facts = {
+        "bandwidth_gb_s": figures.bandwidth_gb_s,
+        "latency_ns": figures.latency_ns,
+        "size_gib": dram.size_gib,
+        "energy_pj_per_bit": dram.energy_pj_per_bit,
+    }
+    read = {"type", "channels", "read_gb_s", "write_gb_s", "loaded_latency"}
+    if any(f"{node}.dram" in network.connects for network in scenario.cluster.networks):
+        read.add("size_gib")
+    return facts, _stated(f"nodes.{node}.memory.dram", dram, read)
+
+
+def _warn_of_unreached(scenario: Scenario) -> None:
+    """Memories that nothing reaches, and what networks do not read of those they connect."""
+    reached = {name for network in scenario.cluster.networks for name in network.connects}
+    for name, memory in scenario.cluster.memory().items():
+        if name.endswith(".dram"):
+            continue  # a component of its own
+        why = "" if name in reached else "no network connects it"
+        if memory.energy_pj_per_bit is not None and name in reached:
+            why = "energy_pj_per_bit: a network counts the energy of its links only"
+        if why:
+            warnings.warn(f"memory {name} has no effect: {why}", NoEffectWarning, stacklevel=3)
+
+
+def _endpoints(scenario: Scenario, connects: Sequence[str]) -> list[dict[str, Any]]:
+    """The memories that a network connects, as its model takes them."""
+    found = []
+    for name, memory in scenario.cluster.memory().items():
+        if name in connects:
+            curve = {"loaded_latency": memory.loaded_latency} if memory.loaded_latency else {}
+            found.append({"name": name, **asdict(memory.figures()), **curve})
     return found
 
 

@@ -52,6 +52,14 @@ class KvMover:
             self._hooks.operation_began(work.component, since_ps)
             self._ports.start(work, (size,), partial(self._one_done, move, work, since_ps))
 
+    def alone_ps(self, source: str, target: str, tokens: int) -> int:
+        """What such a move of all layers takes if nothing else is on its way. Raises ComponentFailure."""
+        found = 0
+        for route in self._routes[source, target]:
+            size = round(tokens * len(route.layers) * route.layer_bytes)
+            found = max(found, self._ports.alone_ps(route.work, (size,)))
+        return found
+
     def _one_done(self, move: _Move, work: Work, since_ps: int, energy_pj: int) -> None:
         move.left -= 1
         self._hooks.operation_ended(work.component, self._ports.now_ps)

@@ -17,9 +17,11 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Section, Work
 from ..strict import did_you_mean
+from ..units import MAX_PS
 from .components import ComponentSpec
 from .figures import sound
 from .link import Link
+from .oracle import oracle
 from .port import AskedPort, SteppedPort, Tally, Usage
 from .sharing import stepped
 
@@ -144,6 +146,12 @@ class Ports:
             work.template.id,
             partial(done, cost.energy_pj),
         )
+
+    def alone_ps(self, work: Work, values: tuple[int, ...]) -> int:
+        """What an operation takes if nothing else goes on; asked of a session that takes no part in the run."""
+        aside = oracle(self._another(work.component))
+        done = aside.advance(MAX_PS, [Operation(work.template.id, values, 0, 0)], True).completions[0]
+        return done.finish_ps - done.start_ps
 
     def modes(self, name: str) -> str:
         """``asked``, ``stepped``, or both, for people."""

@@ -18,7 +18,9 @@ from ..serving.engines import kinds
 from ..strict import did_you_mean
 from ..workload.registry import guess
 from ..workload.schema import formats_in_scenarios
+from .memory_files import include_curves
 from .schema import Scenario
+from .unset import leave_out_unset
 from .yaml import parse, parse_value
 
 DEFAULT = "quickstart"
@@ -47,6 +49,7 @@ def load(source: str | None = None, overrides: Overrides = (), seed: int | None 
         data["devices"] = _included(path.parent / data["devices"], "devices")
     if isinstance(data.get("calibration"), str):
         data["calibration"] = _included(path.parent / data["calibration"], "calibration")
+    include_curves(data, path.parent)
     return _guessed(data, str(path), path.parent, text), path.parent
 
 
@@ -161,14 +164,13 @@ def as_yaml(scenario: Scenario) -> str:
 def digest(scenario: Scenario) -> str:
     """SHA-256 of what determines the result: all but where components run, and what if they are slow or fail."""
     data = scenario.model_dump(mode="json")
+    leave_out_unset(data)
     placement = ("run", "timeout_s", "answer_timeout_s", "start_timeout_s", "on_failure", "container", "address")
     components = {
         name: {key: value for key, value in options.items() if key not in placement and value is not None}
         for name, options in data["components"].items()
     }
     data["components"] = {name: options for name, options in components.items() if options}
-    if data["calibration"] is None:  # a scenario without one is what it was before there were any
-        del data["calibration"]
     if not data["wires"]:  # nor one without wires
         del data["wires"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -13,15 +13,18 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from ..serving import engines
 from ..serving.fleet.options import Autoscaling, Failure, OnFailure, StartUp
 from ..serving.options import EngineOptions
+from ..serving.tiers.options import KvOffloading
 from ..strict import Strict, did_you_mean
 from ..workload.options import WorkloadOptions
 from ..workload.schema import workload_type
 from ..workload.slo import Slo
 from .calibration import Calibration
 from .components import ComponentOptions, Wire
+from .memory import OWN, ClusterMemory, Memory, NodeMemory
+from .names import Name, unique
+from .weights import WeightOffloading
 
 MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
 
 
 if TYPE_CHECKING:
@@ -36,35 +39,6 @@ class Accelerators(Strict):
     type: str = Field(description="a catalog device, or one of `devices`")
     count: int = Field(ge=1, le=MOST_DEVICES, description="accelerators of the node")
     memory_gib: float | None = Field(default=None, gt=0, description="of one device; default: the catalog's")
-
-
-class Dram(Strict):
-    """Host memory of a node."""
-
-    size_gib: float | None = Field(default=None, gt=0, description="for models that ask; none of ours does")
-    bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
-    latency_ns: float = Field(default=0, ge=0, description="of one access, beside its bytes")
-    energy_pj_per_bit: float | None = Field(default=None, ge=0, description="of bytes moved; default: not known")
-
-
-class Pim(Strict):
-    """Memory that computes, beside each accelerator of a node; what is not given is the model's default."""
-
-    devices_per_accelerator: int = Field(ge=1, le=MOST_DEVICES, description="of equal ones beside each accelerator")
-    size_gib: float = Field(default=1, gt=0, description="of one device, for K and V")
-    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device, decimal")
-    tflops: float | None = Field(default=None, gt=0, description="of one device")
-    link_gb_s: float | None = Field(default=None, gt=0, description="in and out of one device, decimal")
-    latency_ns: float | None = Field(default=None, ge=0, description="of one operation, beside its bytes")
-
-
-class NodeMemory(Strict):
-    """Memories of a node beside its accelerators' own."""
-
-    dram: Dram | None = Field(
-        default=None, description="read for token ids, written for sampled tokens; absent: not simulated"
-    )
-    pim: Pim | None = Field(default=None, description="for `decode_attention: pim`")
 
 
 class NodePower(Strict):
@@ -112,7 +86,7 @@ class Network(Links):
     """One interconnect; bandwidth is per device and direction."""
 
     name: Name = Field(description="unique among networks")
-    connects: list[str] = Field(min_length=1, description="accelerator groups, e.g. n0.accelerators")
+    connects: list[str] = Field(min_length=1, description="accelerators and memories, e.g. n0.accelerators, n0.dram")
     topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = Field(
         default="switch", description="between the accelerators it connects"
     )
@@ -128,18 +102,39 @@ class Cluster(Strict):
     networks: list[Network] = Field(
         default=[], description="between accelerators; needed where an instance has several"
     )
+    memories: list[ClusterMemory] = Field(default=[], description="that several nodes reach: pools, stores")
+
+    def memory(self) -> dict[str, Memory]:
+        """Every memory that networks can connect, by name: of nodes, then of the cluster."""
+        found = {f"{node.name}.{kind}": one for node in self.nodes for kind, one in node.memory.tiers().items()}
+        return found | {memory.name: memory for memory in self.memories}
+
+    def find_memory(self, name: str, node: str) -> tuple[str, Memory]:
+        """(name, figures) of a memory as an instance on that node says it: dram, cxl or nvme are the node's own.
+
+        KeyError says what there is.
+        """
+        known = self.memory()
+        found = f"{node}.{name}" if name in OWN else name
+        if found not in known:
+            hint = did_you_mean(found, known)
+            there = f"there is {', '.join(known)}" if known else "there is none: cluster.nodes.0.memory.dram makes one"
+            raise KeyError(f"no memory {found}; {hint}{there}")
+        return found, known[found]
 
     @model_validator(mode="after")
     def _names(self) -> Cluster:
-        _unique("node", [node.name for node in self.nodes])
-        _unique("network", [network.name for network in self.networks])
-        groups = {f"{node.name}.accelerators" for node in self.nodes}
+        unique("node", [node.name for node in self.nodes])
+        unique("network", [network.name for network in self.networks])
+        unique("memory", [memory.name for memory in self.memories] + [network.name for network in self.networks])
+        known = [*(f"{node.name}.accelerators" for node in self.nodes), *self.memory()]
         for network in self.networks:
             for group in network.connects:
-                if group not in groups:
-                    raise ValueError(
-                        f"network {network.name} connects '{group}'; there are {', '.join(sorted(groups))}"
-                    )
+                if group not in known:
+                    hint = did_you_mean(group, known)
+                    raise ValueError(f"network {network.name} connects '{group}'; {hint}there are {', '.join(known)}")
+            if not any(group.endswith(".accelerators") for group in network.connects):
+                raise ValueError(f"network {network.name} connects no accelerators")
         return self
 
 
@@ -228,6 +223,9 @@ class Instance(Devices):
     decode_attention: Literal["accelerator", "pim"] = Field(
         default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
     )
+    weight_offloading: WeightOffloading | None = Field(
+        default=None, description="weights that come from a memory in every step"
+    )
     dtype: Literal["auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "half", "float32", "float"] = Field(
         default="auto", description="of weights and activations; auto: the checkpoint as vLLM takes it"
     )
@@ -298,6 +296,9 @@ class Scenario(Strict):
     instances: list[Instance] = Field(min_length=1, description="what serves")
     router: RouterOptions = Field(default=RouterOptions(), description="who gets a request")
     kv_transfer: KvTransfer = Field(default=KvTransfer(), description="with prefill and decode apart")
+    kv_offloading: KvOffloading | None = Field(
+        default=None, description="K and V beside the devices: in host memory, expanders, pools, stores"
+    )
     components: dict[str, ComponentOptions] = Field(
         default={}, description="who answers for a piece of hardware, by its name: n0.accelerators, n0.dram, a network"
     )
@@ -327,7 +328,7 @@ class Scenario(Strict):
 
     @model_validator(mode="after")
     def _references(self) -> Scenario:
-        _unique("instance", [instance.name for instance in self.instances])
+        unique("instance", [instance.name for instance in self.instances])
         nodes = {node.name: node for node in self.cluster.nodes}
         taken: dict[tuple[str, int], str] = {}
         for i, instance in enumerate(self.instances):
@@ -383,9 +384,3 @@ def _shares(instance: Instance, field: str, devices: list[tuple[str, int]]) -> l
         raise ValueError(f"{instance.name}: {instance.replicas} replicas cannot share {len(devices)} {field} evenly")
     parts = [devices[first : first + size] for first in range(0, len(devices), size)]
     return [[f"{node}[{number}]" for node, number in part] for part in parts]
-
-
-def _unique(what: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{what} name '{name}' is used twice; names must be unique")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..kernel.instrument import Hook, Hooks
 from .interface import Step
+from .offloading import TierCopy
 from .replica import Replica
 from .request_state import RequestState
 
@@ -49,6 +50,7 @@ class ServingHooks(Hooks):
         instance_changed: (instance, what it does from now on, now): `fleet.State`, of one that does not always serve.
         transfer_began: (request, source, target, now): K and V of it begin to move between two replicas.
         transfer_ended: (request, now): nothing of it moves any more.
+        tier_copy_began, tier_copy_ended: (the copy): K and V between devices and a pool off them.
     """
 
     request_arrived: Hook[[RequestState, int]]
@@ -65,6 +67,8 @@ class ServingHooks(Hooks):
     instance_changed: Hook[[str, str, int]]
     transfer_began: Hook[[int, str, str, int]]
     transfer_ended: Hook[[int, int]]
+    tier_copy_began: Hook[[TierCopy]]
+    tier_copy_ended: Hook[[TierCopy]]
 
     def in_columns(self) -> bool:
         """Whether nobody wants to be told of every step for itself."""

@@ -36,6 +36,28 @@ class PromptChunk(NamedTuple):
     end: int
 
 
+class StepMoves(Protocol):
+    """K and V that move for a step, where engines keep some off their devices.
+
+    Attributes:
+        waits: the step cannot begin, or not end, before some of them are there.
+    """
+
+    waits: bool
+
+    def begin(self, run: Callable[[], None]) -> None:
+        """The step is to begin: ``run`` when it can."""
+        ...
+
+    def end(self, done: Callable[[int], None], energy_pj: int) -> None:
+        """Its operations are done: ``done(energy_pj)`` when what they waited for is, too."""
+        ...
+
+    def computed(self) -> None:
+        """Its tokens are out: what it computed may leave."""
+        ...
+
+
 @dataclass(slots=True)
 class Step:
     """One step of one engine, from `Engine.schedule` to `Engine.finish`; engines may add fields of their own.
@@ -48,6 +70,7 @@ class Step:
         first: requests whose first token it gives, or whose token counts though they were preempted meanwhile.
         ended: requests whose last token it gives.
         handed: requests whose prompt it completes for another engine to decode.
+        moves: K and V that move for it, if any do.
     """
 
     batch: Batch
@@ -56,6 +79,7 @@ class Step:
     first: Sequence[RequestState] = ()
     ended: Sequence[RequestState] = ()
     handed: Sequence[RequestState] = ()
+    moves: StepMoves | None = None
 
     def members(self) -> list[RequestState]:
         """Requests computed in it; only until it is settled."""

@@ -153,8 +153,13 @@ class StepLoop:
             told(self.name, self.launched, self._kernel.now_ps, starts, members)
         if self.leaps and hook is None and starts == self._kernel.now_ps and self._begin_leap(lane, flights, full[0]):
             return
-        done = partial(self._step_ended, lane, self.launched, flights)
-        run = partial(self.runner.run, self.launched, full, done, hook, upcoming)
+        done: Callable[[int], None] = partial(self._step_ended, lane, self.launched, flights)
+        moves = [step.moves for _, step in flights if step.moves is not None and step.moves.waits]
+        for waiting in moves:
+            done = partial(waiting.end, done)
+        run: Callable[[], None] = partial(self.runner.run, self.launched, full, done, hook, upcoming)
+        for waiting in moves:
+            run = partial(waiting.begin, run)
         if starts > self._kernel.now_ps:
             self._kernel.at(starts, Priority.DECISION, self._rank, "inputs", lane, run)
         else:

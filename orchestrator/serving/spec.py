@@ -84,7 +84,7 @@ class EngineKind:
     """One kind of engine: its flags, how one is made, its host work where no file of ours has it, what it takes where
     flags are left open (``resolve``), and which flag keeps it from starting, its value and what is allowed
     (``refuse_start``; None if nothing does). ``hybrid_kv_cache``: it heeds `EngineSpec.kv_groups`, ``encodes_images``:
-    `EngineSpec.encoder_tokens`."""
+    `EngineSpec.encoder_tokens`. ``recalls``: its connector may be a `RecallingConnector`."""
 
     options: type[EngineOptions]
     make: Callable[[EngineSpec], Engine]
@@ -93,3 +93,4 @@ class EngineKind:
     refuse_start: StartRule = lambda options, start: None
     hybrid_kv_cache: bool = False
     encodes_images: bool = False
+    recalls: bool = False

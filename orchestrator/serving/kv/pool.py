@@ -7,8 +7,8 @@ until it is taken, so that what preempted or finished requests left behind can s
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from copy import copy
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy, deepcopy
 from typing import Any
 
 
@@ -16,11 +16,12 @@ class BlockPool:
     """``size`` blocks, identified by 0 .. size-1.
 
     Blocks never used so far head the queue; they are kept as a count, so that a pool of any size
-    costs nothing to make.
+    costs nothing to make. ``evicted`` is told the names that nothing is found by any more.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.evicted: Callable[[bytes], None] | None = None
         self._fresh = 0  # first block never used
         self._freed: OrderedDict[int, None] = OrderedDict()
         self._references: dict[int, int] = {}
@@ -32,6 +33,7 @@ class BlockPool:
         copied = memo[id(self)] = copy(self)
         copied._freed, copied._references = self._freed.copy(), self._references.copy()
         copied._hash_of = self._hash_of.copy()
+        copied.evicted = deepcopy(self.evicted, memo)
         copied._by_hash = {
             name: blocks if isinstance(blocks, int) else blocks.copy() for name, blocks in self._by_hash.items()
         }
@@ -41,6 +43,11 @@ class BlockPool:
     def free(self) -> int:
         """Blocks nobody holds."""
         return self.size - self._fresh + len(self._freed)
+
+    @property
+    def untouched(self) -> int:
+        """Blocks never used: taking these, nothing is forgotten."""
+        return self.size - self._fresh
 
     @property
     def used(self) -> int:
@@ -137,5 +144,7 @@ class BlockPool:
         same = self._by_hash[name]
         if isinstance(same, int) or len(same) == 1:
             del self._by_hash[name]
+            if self.evicted is not None:
+                self.evicted(name)
         else:
             del same[block]

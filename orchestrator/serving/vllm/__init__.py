@@ -15,4 +15,5 @@ KIND = EngineKind(
     refuse_start=refuse_start,
     hybrid_kv_cache=True,
     encodes_images=True,
+    recalls=True,
 )

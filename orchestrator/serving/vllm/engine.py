@@ -9,11 +9,13 @@ from ...errors import InputError
 from ...workload.request import Request
 from ..interface import EngineView, KvConnector, KvView, Leapt, RequestView, Role, Step
 from ..kv.hashing import hash_blocks
+from ..offloading import RecallingConnector
 from ..request_state import RequestState
 from ..spec import EngineSpec
 from . import leaping
 from .config import SchedulerConfig
 from .lanes import VllmStep
+from .recalls import RecallingScheduler
 from .request_state import VllmRequestState
 from .scheduler import Scheduler
 from .start import refuse_request
@@ -37,6 +39,7 @@ class VllmEngine:
         self._config = SchedulerConfig(**options, async_scheduling=spec.async_scheduling)
         self.block_size, self.num_blocks = self._config.block_size, spec.num_blocks
         self._life = 0  # how often it has failed
+        self._recalls: RecallingConnector | None = None
         self.scheduler = self._new_scheduler()
         self.counts = self.scheduler.counts
         self._arrived: list[VllmRequestState] = []  # not looked at yet
@@ -45,16 +48,12 @@ class VllmEngine:
         spec = self._spec
         hand_over = self.role is Role.PREFILL
         policies = spec.admission, spec.victims
-        return Scheduler(
-            self._config,
-            spec.num_blocks,
-            spec.slots,
-            spec.first_log,
-            hand_over,
-            *policies,
-            spec.kv_groups,
-            spec.encoder_tokens,
-        )
+        kind = Scheduler if self._recalls is None else RecallingScheduler
+        sizes = spec.num_blocks, spec.slots, spec.first_log
+        made = kind(self._config, *sizes, hand_over, *policies, spec.kv_groups, spec.encoder_tokens)
+        if self._recalls is not None and isinstance(made, RecallingScheduler):
+            made.attach(self._recalls)
+        return made
 
     @property
     def connector(self) -> KvConnector | None:
@@ -62,6 +61,10 @@ class VllmEngine:
 
     @connector.setter
     def connector(self, connector: KvConnector | None) -> None:
+        if isinstance(connector, RecallingConnector):
+            self._recalls = connector
+            self.scheduler = self._new_scheduler()
+            self.scheduler.counts = self.counts
         self.scheduler.remote_kvs.connector = connector
 
     # A request's way ------------------------------------------------------------------------------
@@ -88,6 +91,8 @@ class VllmEngine:
             self.scheduler.waiting.append(state)
         self._arrived.clear()
         step = self.scheduler.schedule(now_ps)
+        if step is None and isinstance(self.scheduler, RecallingScheduler) and self.scheduler.empty_step():
+            step = self.scheduler.schedule(now_ps)
         if step is not None:
             step.life = self._life
         return step
@@ -109,6 +114,8 @@ class VllmEngine:
     def certain_steps(self, flight: Step, most: int) -> int:
         if self._arrived or not isinstance(flight, VllmStep) or flight.life != self._life:
             return 0
+        if isinstance(self.scheduler, RecallingScheduler) and not self.scheduler.quiet(flight, most):
+            return 0  # what is recalled, stored or let go happens step by step
         return leaping.certain_steps(self.scheduler, flight, most)
 
     def leap(self, flight: Step, upcoming: Step | None, steps: int) -> Leapt:

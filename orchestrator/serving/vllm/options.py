@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,8 +12,6 @@ from ..options import EngineOptions
 ELSEWHERE = {
     "enforce_eager": "kernels launched one by one have not been measured",
     "speculative_config": "a step would give several tokens of a draft, and how many are accepted is not known",
-    "cpu_offload_gb": "weights in host memory would come over PCIe in every step",
-    "kv_offloading_size": "K and V would have a second tier in host memory",
     "enable_lora": "adapters take memory, and kernels of their own in every step",
     "max_loras": "adapters take memory, and kernels of their own in every step",
     "quantization": "it is a field of the instance, beside engine",
@@ -35,6 +33,18 @@ class VllmOptions(EngineOptions):
     )
     max_cudagraph_capture_size: int | None = Field(
         default=None, ge=1, description="the largest, in place of the version's"
+    )
+
+    cpu_offload_gb: float = Field(
+        default=0, ge=0, description="GiB of weights a device in its node's host memory; more by weight_offloading"
+    )
+    kv_offloading_size: float | None = Field(
+        default=None,
+        gt=0,
+        description="GiB of its node's host memory for K and V; more by kv_offloading of the scenario",
+    )
+    kv_offloading_backend: Literal["native", "lmcache"] = Field(
+        default="native", description="whose rules hold for kv_offloading_size"
     )
 
     @model_validator(mode="before")

@@ -82,3 +82,18 @@ class WaitingForRemoteKvs:
         del self._waiting[sequence.request.id]
         self._cache.cache_blocks(sequence, sequence.request.input_tokens)
         return True
+
+    # Recalled from off the device: see `recalls` ---------------------------------------------------
+
+    def hold(self, sequence: VllmRequestState) -> None:
+        """It has blocks for what is recalled, or is to be looked at again; it keeps its place."""
+        self._waiting[sequence.request.id] = sequence
+
+    def is_here(self, sequence: VllmRequestState) -> bool:
+        """Whether what it waited for has come."""
+        return sequence.request.id in self._here
+
+    def let_go(self, sequence: VllmRequestState) -> None:
+        """It waits no more."""
+        self._here.discard(sequence.request.id)
+        self._waiting.pop(sequence.request.id, None)

@@ -1,0 +1,128 @@
+"""Weights off the devices: how many of an instance, in which memory, and over which network they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from metronome.hwmodels.interface import Attribute
+
+from .coupling.streamed import Stream
+from .errors import InputError
+from .lowering.architecture import Architecture
+from .lowering.layout import Device, Layout, address
+from .lowering.quantity import TOKENS
+from .lowering.work import Templates, Work
+from .scenario.schema import Scenario
+from .scenario.weights import WeightOffloading
+from .units import GIB
+
+
+@dataclass(frozen=True, slots=True)
+class OffDevice:
+    """Of each device ``size`` bytes of weights, those of ``layers`` layers (not always whole), lie in ``memory``.
+
+    ``layer``: bytes of one of its layers, the largest; ``buffers``: bytes on the device for layers fetched ahead.
+    """
+
+    memory: str
+    size: int
+    layer: int
+    layers: float
+    prefetch_step: int
+    where: str
+
+    @property
+    def buffers(self) -> int:
+        return self.prefetch_step * self.layer
+
+
+class Placed(Protocol):
+    """Whose weights: a unit of the placement, of the instance numbered ``rank``."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def arch(self) -> Architecture: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+
+def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layout) -> OffDevice | None:
+    """What the scenario puts off the devices of an instance; None if nothing. Raises InputError."""
+    instance = scenario.instances[index]
+    options, where = instance.weight_offloading, f"instances.{index}.weight_offloading"
+    asked = getattr(instance.engine, "cpu_offload_gb", 0)
+    if asked:
+        if options is not None:
+            raise _refused(
+                f"instances.{index}.engine.cpu_offload_gb", asked, "weight_offloading says it: give one of them"
+            )
+        options = WeightOffloading(gib=asked, prefetch_step=0)
+        where = f"instances.{index}.engine.cpu_offload_gb"
+    if options is None:
+        return None
+    if layout.pp > 1 or layout.ffn:
+        raise _refused(where, None, "goes without pipeline stages and without ffn: which of them wait is not modelled")
+    node = layout.devices[0][0]
+    try:
+        memory, _ = scenario.cluster.find_memory(options.memory, node)
+    except KeyError as error:
+        raise _refused(where if asked else f"{where}.memory", options.memory, error.args[0]) from None
+    sizes = [arch.weight_bytes(layout.tp, layout.expert_ranks, range(i, i + 1), ends=0) for i in range(arch.layers)]
+    total = sum(sizes)
+    size = total if options.gib is None else min(total, round(options.gib * GIB))
+    layers = arch.layers * size / total
+    return OffDevice(memory, size, max(sizes), layers, min(options.prefetch_step, arch.layers), where)
+
+
+def _refused(field: str, value: object, allowed: str) -> InputError:
+    return InputError("scenario", field, value, allowed)
+
+
+def weight_streams(
+    scenario: Scenario, units: Sequence[Placed], held: Mapping[str, int], templates: Templates
+) -> dict[str, Stream]:
+    """By unit what streams in each of its steps. ``held``: bytes that lie in memories already.
+
+    Raises InputError for a memory that no link reaches, or that has no room.
+    """
+    found, full = {}, dict(held)
+    for unit in units:
+        name, arch, layout = unit.name, unit.arch, unit.layout
+        off = off_device(scenario, unit.rank, arch, layout)
+        if off is None:
+            continue
+        full[off.memory] = full.get(off.memory, 0) + off.size * len(layout.devices)
+        room = scenario.cluster.memory()[off.memory].size_gib
+        if room is not None and full[off.memory] > room * GIB:
+            allowed = f"{full[off.memory] / GIB:.1f} GiB would lie in {off.memory}, which has {room:g} GiB"
+            raise _refused(off.where, None, allowed)
+        work = _send(scenario, name, layout, off, templates)
+        found[name] = Stream(work, off.size, off.layer, arch.layers, off.layers, off.prefetch_step)
+    return found
+
+
+def _send(scenario: Scenario, name: str, layout: Layout, off: OffDevice, templates: Templates) -> Work:
+    """What brings weights to all devices at once; its value is the bytes of each."""
+    network = network_to(scenario, off.memory, layout.devices, off.where)
+    pairs = [part for device in layout.devices for part in (off.memory, address(device))]
+    attributes: dict[str, Attribute] = {"participants": len(pairs), "ranks": ",".join(pairs), "owner": name}
+    template = templates.declare("send", "weights", attributes)
+    return Work(network, template, TOKENS, len(pairs), f"{name}>weights*")
+
+
+def network_to(scenario: Scenario, memory: str, devices: Sequence[Device], where: str) -> str:
+    """The smallest network that connects a memory with these devices. Raises InputError if none does."""
+    wanted = {f"{node}.accelerators" for node, _ in devices} | {memory}
+    networks = [network for network in scenario.cluster.networks if wanted <= set(network.connects)]
+    if not networks:
+        allowed = f"no link reaches it: no network connects {' and '.join(sorted(wanted))}"
+        raise _refused(f"{where}.memory", memory, allowed)
+    return min(networks, key=lambda network: len(network.connects)).name

@@ -1,0 +1,157 @@
+"""One pool of K and V off the devices: chunks by name, who writes and reads them, and what goes when it is full.
+
+A chunk has its place from the moment it is to be written, and can be found once it is whole. Who is written or read
+stays. The rules are those of vLLM's manager (`v1/kv_offload/cpu/manager.py`, 0.19); so is the threshold
+(`reuse_manager.py`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .eviction import EvictionPolicy, Owner
+
+REMEMBERED = 64_000  # names whose askings are counted, as in vLLM
+
+
+@dataclass(slots=True)
+class PoolCounts:
+    """Of a run, in chunks, bytes and ps. ``allocated`` = ``freed`` + what is there; ``refused`` found no room; ``hits``
+    were recalled. ``stall_ps``: how long requests, or whole steps, waited for copies from here or to here."""
+
+    allocated: int = 0
+    freed: int = 0
+    hits: int = 0
+    refused: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    stall_ps: int = 0
+
+
+@dataclass(slots=True)
+class Chunk:
+    """``whole``: its bytes are there; ``readers`` copy from it."""
+
+    whole: bool = False
+    readers: int = 0
+
+
+class TierPool:
+    """``size`` chunks of ``chunk_bytes`` bytes. ``name``: what routes and figures call it."""
+
+    def __init__(self, name: str, size: int, chunk_bytes: int, policy: EvictionPolicy, threshold: int = 0) -> None:
+        self.name, self.size, self.chunk_bytes = name, size, chunk_bytes
+        self._policy, self._threshold = policy, threshold
+        self._chunks: dict[bytes, Chunk] = {}
+        self._asked: OrderedDict[bytes, int] = OrderedDict()
+        self.counts = PoolCounts()
+
+    @property
+    def used(self) -> int:
+        """Chunks that have a place, whole or not."""
+        return len(self._chunks)
+
+    @property
+    def indifferent(self) -> bool:
+        """Nothing is there, and it is not counted who is asked for."""
+        return not self._chunks and self._threshold < 2
+
+    @property
+    def whole(self) -> int:
+        """Chunks that can be found."""
+        return sum(chunk.whole for chunk in self._chunks.values())
+
+    def has(self, name: bytes) -> bool:
+        """Whether it can be found: its bytes are there."""
+        chunk = self._chunks.get(name)
+        return chunk is not None and chunk.whole
+
+    def leading(self, names: Sequence[bytes]) -> int:
+        """How many of the first of these can be found, up to one that cannot."""
+        chunks, found = self._chunks, 0
+        for name in names:
+            chunk = chunks.get(name)
+            if chunk is None or not chunk.whole:
+                break
+            found += 1
+        return found
+
+    def asked(self, names: Sequence[bytes]) -> None:
+        """A request looks for these: counted, where only what is asked for often is kept."""
+        if self._threshold < 2:
+            return
+        for name in names:
+            if name not in self._asked and len(self._asked) >= REMEMBERED:
+                self._asked.popitem(last=False)
+            self._asked[name] = self._asked.pop(name, 0) + 1
+
+    def touch(self, names: Sequence[bytes]) -> None:
+        """A request begins with these, in this order."""
+        self._policy.touched(names)
+
+    def prepare(self, names: Sequence[bytes], owner: Owner) -> list[bytes] | None:
+        """A place for each of these that is not there; returns whose bytes are to be written. None, and nothing has
+        changed, if what would have to go is in use."""
+        if self._threshold >= 2:
+            names = [name for name in names if self._asked.get(name, 0) >= self._threshold]
+        new = [name for name in dict.fromkeys(names) if name not in self._chunks]
+        short = len(new) + len(self._chunks) - self.size
+        if short > 0 and not self._evict(short, set(names)):
+            self.counts.refused += len(new)
+            return None
+        for name in new:
+            self._chunks[name] = Chunk()
+            self._policy.inserted(name, owner)
+        self.counts.allocated += len(new)
+        return new
+
+    def _evict(self, count: int, kept: set[bytes]) -> bool:
+        """Let so many go; False, and none has gone, if there are not as many that nobody writes or reads."""
+        going: list[bytes] = []
+        for name in self._policy.victims():
+            chunk = self._chunks[name]
+            if chunk.whole and not chunk.readers and name not in kept:
+                going.append(name)
+                if len(going) == count:
+                    break
+        if len(going) < count:
+            return False
+        for name in going:
+            self._drop(name)
+        return True
+
+    def _drop(self, name: bytes) -> None:
+        self._policy.removed(name)
+        del self._chunks[name]
+        self.counts.freed += 1
+
+    def written(self, names: Sequence[bytes]) -> None:
+        """Their bytes are there: they can be found."""
+        for name in names:
+            self._chunks[name].whole = True
+
+    def lost(self, names: Sequence[bytes]) -> None:
+        """They will not be written after all."""
+        for name in names:
+            self._drop(name)
+
+    def read(self, names: Sequence[bytes]) -> None:
+        """Somebody begins to copy these, which are whole."""
+        self.counts.hits += len(names)
+        for name in names:
+            if not self.has(name):
+                raise AssertionError(f"{self.name}: a chunk is read that is not whole")
+            self._chunks[name].readers += 1
+
+    def done_reading(self, names: Sequence[bytes]) -> None:
+        for name in names:
+            chunk = self._chunks[name]
+            if chunk.readers < 1:
+                raise AssertionError(f"{self.name}: more readers have left than came")
+            chunk.readers -= 1
+
+    def internals(self) -> list[object]:
+        """Everything that decides what happens next, for a fingerprint."""
+        return [[name.hex(), chunk.whole, chunk.readers] for name, chunk in self._chunks.items()]

@@ -1,0 +1,209 @@
+"""vLLM's scheduler with a connector that keeps K and V off the device: its offloading connector, or LMCache's.
+
+`v1/core/sched/scheduler.py`, schedule, and `distributed/kv_transfer/kv_connector/v1/offloading/scheduler.py`, 0.19:
+what the prefix cache lacks may be recalled. Asynchronously: the request has blocks and waits (WAITING_FOR_REMOTE_KVS),
+and when its K and V are there it is looked at before all that never waited. Within a step: it is computed at once, and
+the step waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..kv.cache import Hit
+from ..offloading import RecallingConnector
+from .lanes import VllmStep
+from .request_state import VllmRequestState
+from .scheduler import Scheduler
+
+
+class RecallingScheduler(Scheduler):
+    """As `Scheduler`; `attach` gives it its connector, before anything is scheduled."""
+
+    connector: RecallingConnector
+
+    def attach(self, connector: RecallingConnector) -> None:
+        self.connector = self.remote_kvs.connector = connector
+        self._leaving_blocks: dict[int, list[int]] = {}  # by request: it has ended, and they are still copied from
+        self._full: list[tuple[VllmRequestState, int]] = []  # decoders that fill a block in the step put together
+        self._again: list[VllmRequestState] = []  # whose blocks found no room
+        if connector.watches_evictions:
+            self.pool.evicted = connector.evicted
+
+    def schedule(self, now_ps: int) -> VllmStep | None:
+        self._full.clear()
+        self._first_order = self._order
+        step = super().schedule(now_ps)
+        if step is not None:
+            rows = self._computed(step) if self.connector.keeps_computed else []
+            self._again = [sequence for sequence, tokens in rows if not self.connector.computed(sequence, tokens)]
+            step.moves = self.connector.moves()
+        return step
+
+    def _computed(self, step: VllmStep) -> list[tuple[VllmRequestState, int]]:
+        """Who has how many tokens with the step: who is new, then the running in their order, then the resumed."""
+        rows: list[tuple[int, int, VllmRequestState, int]] = []
+        for sequence, tokens in self._full:
+            if sequence in step.lane.decoders:
+                rows.append((1, sequence.order, sequence, tokens))
+        filled = {sequence.order for _, _, sequence, _ in rows}
+        for sequence in self._again:
+            if sequence in step.lane.decoders and sequence.order not in filled:
+                rows.append((1, sequence.order, sequence, self._known_tokens(sequence)))
+        for chunk in step.lane.chunks:
+            begins = chunk.state.order >= self._first_order
+            kind = 1 if not begins else 2 if chunk.state.num_preemptions else 0
+            rows.append((kind, chunk.state.order, chunk.state, chunk.end))
+        return [(sequence, tokens) for _, _, sequence, tokens in sorted(rows, key=lambda row: row[:2])]
+
+    def _grow_decoder(self, sequence: VllmRequestState) -> bool:
+        """A block is offered when the ids of all its tokens are known: see `Scheduler._grow_decoder`."""
+        grown = super()._grow_decoder(sequence)
+        if (
+            grown
+            and self.connector.keeps_computed
+            and not (known := self._known_tokens(sequence)) % self.config.block_size
+        ):
+            self._full.append((sequence, known))
+        return grown
+
+    def _known_tokens(self, sequence: VllmRequestState) -> int:
+        """Of a decoder: computed with the step, and no more than have been sampled."""
+        late = self.config.async_scheduling and sequence.order not in self._known
+        return self._lane.decoders.context(sequence) + (0 if late else 1)
+
+    def quiet(self, flight: VllmStep, steps: int) -> bool:
+        """Whether nothing moves in so many decode steps after the one in flight: nothing is kept as it is computed, and
+        there are blocks that nothing has to leave."""
+        if self.connector.keeps_computed or self._leaving_blocks or flight.moves is not None:
+            return False
+        return self.pool.untouched >= flight.lane.decoders.count * (steps // self.config.block_size + 2)
+
+    # Phase B --------------------------------------------------------------------------------------
+
+    def _admit(self, budget: int, now_ps: int) -> None:
+        remote = self.remote_kvs
+        skipped = deque(self.waiting.ordered(remote.sequences()) if len(remote) else ())
+        while (self.waiting or skipped) and budget > 0 and len(self.running) < self.config.max_num_seqs:
+            if skipped and not self.waiting.precedes(skipped[0]):
+                sequence = skipped[0]
+                if sequence.block_ids and not remote.is_here(sequence):
+                    skipped.popleft()
+                    continue
+                used = self._admit_one(sequence, budget, now_ps)
+                if used is None:
+                    return
+                skipped.popleft()
+            else:
+                sequence = self.waiting.peek()
+                used = None if sequence.num_in_flight else self._admit_one(sequence, budget, now_ps)
+                if used is None:
+                    return
+                self.waiting.pop_first()
+            budget -= used
+
+    def _admit_one(self, sequence: VllmRequestState, budget: int, now_ps: int) -> int | None:
+        """Start it, or have its K and V recalled: the tokens computed of it; None if there is no room."""
+        remote, size = self.remote_kvs, self.config.block_size
+        if remote.is_here(sequence):
+            return self._resume(sequence, budget, now_ps)
+        hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
+        local = len(hit[0]) * size
+        more = self.connector.matched(sequence, local)
+        if more is None:
+            remote.hold(sequence)
+            return 0
+        if more and self.connector.asynchronous:
+            whole = sequence.num_tokens if self.config.scheduler_reserve_full_isl else local + more
+            if not self.cache.fits(whole, hit):
+                return None
+            self.cache.allocate_slots(sequence, hit, local + more)
+            sequence.num_computed_tokens = local + more
+            self.counts.prefix_hit_tokens += local
+            remote.hold(sequence)
+            self.connector.recall(sequence, local, more)
+            return 0
+        sequence.num_computed_tokens = min(local + more, sequence.num_tokens - 1)
+        tokens = self._fitting(sequence, budget, hit)
+        if tokens is not None:
+            if (within := sequence.num_computed_tokens - local) > 0:
+                self.connector.recall(sequence, local, within)
+                self.counts.prefix_hit_tokens -= within
+            remote.let_go(sequence)
+            self._start(sequence, hit, tokens, now_ps)
+        return tokens
+
+    def _resume(self, sequence: VllmRequestState, budget: int, now_ps: int) -> int | None:
+        """What it waited for is here, and can be found; it goes on from there."""
+        self.cache.cache_blocks(sequence, sequence.num_computed_tokens)
+        sequence.num_computed_tokens = min(sequence.num_computed_tokens, sequence.num_tokens - 1)
+        held: Hit = [sequence.block_ids]
+        self.cache.free(sequence)
+        tokens = self._fitting(sequence, budget, held)
+        if tokens is None:
+            self.cache.allocate_slots(sequence, held, len(held[0]) * self.config.block_size)
+            return None
+        self.remote_kvs.let_go(sequence)
+        self.counts.prefix_hit_tokens -= sequence.num_computed_tokens  # counted when it began to wait
+        self._start(sequence, held, tokens, now_ps)
+        return tokens
+
+    def _fitting(self, sequence: VllmRequestState, budget: int, hit: Hit) -> int | None:
+        """Tokens of it that can be computed now; None if its blocks, or an unbroken prompt, do not fit."""
+        wanted = self.config.wanted(sequence)
+        if not self.config.enable_chunked_prefill and wanted > budget:
+            return None
+        if not (tokens := self.encoder.reach(sequence, min(wanted, budget))):
+            return None
+        reserves = self.config.scheduler_reserve_full_isl
+        whole = sequence.num_tokens if reserves else sequence.num_computed_tokens + tokens
+        if self.cache.fits(whole, hit):
+            return tokens
+        self.encoder.release(sequence)
+        return None
+
+    # Blocks that go -------------------------------------------------------------------------------
+
+    def finish(self, done: VllmStep) -> None:
+        if done.moves is not None:
+            done.moves.computed()
+        for sequence, computed, life in done.filled:  # before blocks go
+            if sequence.num_preemptions == life and not sequence.aborted:
+                self.cache.cache_blocks(sequence, computed)
+        for sequence in done.ended:
+            self._keep(sequence)
+        super().finish(done)
+        self.connector.step_ended()
+
+    def empty_step(self) -> bool:
+        """There is nothing to compute: as a step without anybody in vLLM, after which blocks may be free. Whether any
+        are."""
+        before = self.pool.free
+        self.connector.step_ended()
+        return self.pool.free > before
+
+    def _keep(self, sequence: VllmRequestState) -> None:
+        """It has ended: blocks that are still copied from stay (vLLM's request_finished)."""
+        if self.connector.ended(sequence):
+            self._leaving_blocks[sequence.request.id] = sequence.block_ids
+            sequence.block_ids = []
+
+    def release(self, sequence: VllmRequestState) -> None:
+        """Nothing is copied from the blocks of a request that has ended any more."""
+        self.pool.free_blocks(self._leaving_blocks.pop(sequence.request.id, []))
+
+    def abort(self, sequence: VllmRequestState) -> None:
+        if not self.remote_kvs.has(sequence):
+            self._keep(sequence)
+            super().abort(sequence)
+            return
+        if sequence.block_ids:
+            super().abort(sequence)  # they are free when what is on its way to them is there
+        else:  # it waits to be looked at again, and has nothing
+            sequence.aborted = self.has_aborted = True
+            self.remote_kvs.let_go(sequence)
+        self.connector.ended(sequence)
+
+    def _preempt(self, sequence: VllmRequestState) -> None:
+        self.connector.preempted(sequence)
+        super()._preempt(sequence)

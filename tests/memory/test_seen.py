@@ -1,0 +1,96 @@
+"""What a run with K and V off the devices shows of it: results, series, table, trace, and `why`."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import metronome
+import pytest
+
+from .small import TIERED
+
+
+def write(tmp_path, content, name="tiered.yaml"):
+    path = tmp_path / name
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory, request):
+    from tests.conftest import Cli
+
+    folder = tmp_path_factory.mktemp("seen")
+    ran = Cli()("run", write(folder, TIERED), "-o", folder / "out", "--trace")
+    assert ran.exit_code == 0, ran.output
+    return folder / "out", ran.output
+
+
+def test_results_and_table_tell_of_each_tier(result):
+    folder, printed = result
+    own = json.loads((folder / "result.json").read_text())["metronome"]
+    tier = own["kv_tiers"]["host"]
+    assert tier["memory"] == ["n0.dram"] and tier["pools"] == 2 and 3.9 < tier["size_gib"] <= 4
+    assert tier["bytes_in"] == tier["stored_chunks"] * tier["chunk_bytes"] == tier["stored_chunks"] * 16 * 131072
+    assert tier["bytes_out"] == tier["hit_chunks"] * tier["chunk_bytes"] > 0 and tier["stall_ms"] > 0
+    held = tier["stored_chunks"] - tier["evicted_chunks"]
+    assert tier["used_gib"] == pytest.approx(held * tier["chunk_bytes"] / 2**30)
+    assert "KV tier host" in printed and f"{tier['hit_chunks']} chunks recalled" in printed
+
+
+def test_the_series_adds_up_to_the_totals(result):
+    folder, _ = result
+    rows = list(csv.DictReader((folder / "timeseries.csv").open()))
+    tier = json.loads((folder / "result.json").read_text())["metronome"]["kv_tiers"]["host"]
+    assert sum(float(row["tier_host_in_gb"]) for row in rows) == pytest.approx(tier["bytes_in"] / 1e9, rel=1e-3)
+    assert sum(float(row["tier_host_out_gb"]) for row in rows) == pytest.approx(tier["bytes_out"] / 1e9, rel=1e-3)
+    assert float(rows[-1]["tier_host_used"]) == pytest.approx(tier["used_gib"] / tier["size_gib"], abs=0.02)
+
+
+def test_without_tiers_nothing_is_said_of_them(tmp_path, cli):
+    plain = {key: value for key, value in TIERED.items() if key != "kv_offloading"}
+    cli("run", write(tmp_path, plain), "-o", tmp_path / "out")
+    assert "kv_tiers" not in json.loads((tmp_path / "out/result.json").read_text())["metronome"]
+    assert "tier" not in (tmp_path / "out/timeseries.csv").read_text()
+
+
+def test_the_trace_has_copies_and_counts(result):
+    folder, _ = result
+    data = (folder / "trace.pftrace").read_bytes()
+    assert b"tier host" in data and b"recall of " in data and b"store of " in data
+
+
+def together(tmp_path, **offloading):
+    """Two instances recall one prompt at once from one expander."""
+    prompts = {"A": list(range(3200)), "B": list(range(10**6, 10**6 + 3200))}
+    lines = [
+        {"input_toks": 3200, "output_toks": 2, "arrival_time_ns": at * 10**9, "input_tok_ids": prompts[which]}
+        for at, which in ((0, "A"), (5, "B"), (10, "A"))
+        for _ in range(2)
+    ]
+    (tmp_path / "w.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    changed = json.loads(json.dumps(TIERED))
+    changed["workload"] = {"format": "llmservingsim", "path": "w.jsonl"}
+    changed["instances"][0]["engine"]["num_gpu_blocks_override"] = 203
+    changed["kv_offloading"] = {"tiers": [{"name": "cxl", "memory": "cxl", "size_gib": 8}], **offloading}
+    return write(tmp_path, changed)
+
+
+def test_why_names_the_recall_and_behind_whom_it_was_slower(tmp_path):
+    answer = metronome.why(together(tmp_path), 5)
+    words = {who: took / 1e9 for (what, who), took in answer.before.items() if what == "memory"}
+    recall = next(who for who in words if who.startswith("recall of ") and who.endswith(" tokens from cxl"))
+    tokens = int(recall.split()[2].replace(",", ""))
+    alone = tokens * 131072 / 17.8e9 * 1e3
+    assert words[recall] == pytest.approx(alone, rel=0.01)
+    assert words["recall from cxl behind a-0's recall"] == pytest.approx(alone, rel=0.02)
+    assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
+
+
+@pytest.mark.parametrize("recall", ["blocking", "layer"])
+def test_why_of_a_step_that_waits(tmp_path, recall):
+    answer = metronome.why(together(tmp_path, recall=recall), 5)
+    assert answer.before["memory", "recalls that the step waits for"] > 0
+    assert not any(what == "waiting" for what, _ in answer.before)
+    assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
