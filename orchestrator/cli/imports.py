@@ -50,6 +50,12 @@ for _server in (vllm, sglang, trtllm):
 @click.option("--kv-cache-dtype", type=click.Choice(["auto", "fp8"]))
 @click.option("--enable-chunked-prefill/--no-enable-chunked-prefill", default=None)
 @click.option("--enable-prefix-caching/--no-enable-prefix-caching", default=None)
+@click.option(
+    "--prefix-storage",
+    type=click.Choice(["None", "CPU", "CXL"]),
+    help="Keep what devices' prefix caches hold a second time there.",
+)
+@click.option("--enable-prefix-sharing", is_flag=True, default=None, help="One such store for all on a node.")
 @click.option("--reserve-full-isl/--no-reserve-full-isl", default=None)
 @json_option
 def llmservingsim(

@@ -10,7 +10,7 @@ that time counts for the token.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from ..serving.request_state import RequestState
 from ..simulation import Simulation
 from . import state
 from .blame import TURN, Reason
+from .recalls import Piece, pieces
 from .session import DebugSession
 from .witness import Step, Witness
 
@@ -127,7 +128,8 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
         log, _, until = sequence.token_steps[-1]
         steps = [step for step in steps if step.end_ps <= logs[log].end_ps[until - 1]]
     kinds = {spec.name: spec.kind for spec in simulation.specs}
-    timeline = _timeline(sequence, finish, steps, witness, kinds)
+    moved = pieces(witness.copies, request, simulation.mover)
+    timeline = _timeline(sequence, finish, steps, witness, kinds, moved)
     if sequence.first_token_ps >= 0:
         log, step, _ = sequence.token_steps[0]
         out = logs[log].end_ps[step]
@@ -163,11 +165,19 @@ def _delivered(timeline: Shares, out_ps: int, there_ps: int) -> Shares:
 
 
 def _timeline(
-    sequence: RequestState, finish: int, steps: list[Step], witness: Witness, kinds: Mapping[str, str]
+    sequence: RequestState,
+    finish: int,
+    steps: list[Step],
+    witness: Witness,
+    kinds: Mapping[str, str],
+    recalled: Sequence[Piece],
 ) -> Shares:
     """What the engine's clock says, from arrival to finish."""
     found: Shares = []
     request = sequence.request.id
+    over = f"K and V over {', '.join(sorted(witness.networks.get(request, ())))}"
+    moves = [Piece(*move, "network", over) for move in witness.moves.get(request, ())]
+    moved = sorted([*moves, *recalled])
     reached, queued = sequence.request.arrival_ps, sequence.queued_ps
     received = sequence.received_ps if sequence.received_ps >= 0 else finish
     if received > reached:
@@ -181,7 +191,7 @@ def _timeline(
                 early = min(queued, until)
                 found.append(_waiting(reached, early, LOOKED_AT))
                 reached = early
-            found += _gap(request, reached, until, engine, witness, running=before > 0)
+            found += _gap(request, reached, until, engine, witness, moved, running=before > 0)
         if step is None:
             break
         at = step.start_ps
@@ -203,16 +213,17 @@ def _waiting(start_ps: int, end_ps: int, reason: Reason) -> Share:
     return Share(start_ps, "waiting", reason.text, end_ps - start_ps, reason.holders)
 
 
-def _gap(request: int, start: int, end: int, engine: str, witness: Witness, running: bool) -> Shares:
+def _gap(
+    request: int, start: int, end: int, engine: str, witness: Witness, moved: Sequence[Piece], running: bool
+) -> Shares:
     """The time between two of its steps: its K and V move, or it is left out of others' steps, or the host works."""
-    over = f"K and V over {', '.join(sorted(witness.networks.get(request, ())))}"
     found: Shares = []
     reached = start
-    for began, ended in sorted(witness.moves.get(request, ())):
+    for began, ended, what, who in moved:
         begin, stop = max(began, reached), min(ended, end)
         if begin < stop:
             found += _left_out(request, reached, begin, engine, witness, running)
-            found.append(Share(begin, "network", over, stop - begin))
+            found.append(Share(begin, what, who, stop - begin))
             reached = stop
     return found + _left_out(request, reached, end, engine, witness, running)
 

@@ -10,11 +10,14 @@ from typing import NamedTuple
 from ..coupling.port import layers
 from ..lowering.work import Work
 from ..serving.interface import Step as EngineStep
+from ..serving.offloading import TierCopy
 from ..serving.replica import Replica
 from .blame import UNSEEN, Decision, Reason, decision
+from .recalls import Copies
 
 STAGE = "for a pipeline stage, or another member"
 INPUTS = "inputs of the prompts"
+RECALLS = "recalls that the step waits for"
 
 
 class Slice(NamedTuple):
@@ -36,6 +39,7 @@ class Step:
     requests: frozenset[int]
     decided: Decision | None  # None: before anybody looked
     end_ps: int = -1
+    recalled_ps: list[int] = field(default_factory=list)  # when K and V were there that it waited for
     chains: list[tuple[int, int, int, list[Slice]]] = field(default_factory=list)  # start, -end, member, parts
     folded: list[Slice] = field(default_factory=list)
 
@@ -54,12 +58,18 @@ class Step:
             if start < reached:
                 continue  # a member that had to wait for a slower one
             if start > reached:
-                found.append(Slice("waiting", STAGE, start - reached))
+                found.append(self._gap(reached, start))
             found += parts
             reached = -minus_end
         if self.end_ps > reached:
-            found.append(Slice("waiting", STAGE, self.end_ps - reached))
+            found.append(self._gap(reached, self.end_ps))
         return found
+
+    def _gap(self, start_ps: int, end_ps: int) -> Slice:
+        """Between two operations, or after the last."""
+        if any(start_ps < at <= end_ps for at in self.recalled_ps):
+            return Slice("memory", RECALLS, end_ps - start_ps)
+        return Slice("waiting", STAGE, end_ps - start_ps)
 
     def reason(self, request: int) -> Reason:
         """Why a request is not in it."""
@@ -80,6 +90,7 @@ class Witness:
         self._numbered: dict[tuple[str, int], Decision] = {}
         self.ways: dict[int, list[tuple[str, str, int]]] = {}  # of K and V: source, target, how long
         self._moving: dict[int, tuple[int, str, str]] = {}
+        self.copies = Copies()
         self._of: dict[int, list[Step]] = {}  # by request
         self._at: dict[str, list[Step]] = {}  # by instance
         self._longest_ps = 0
@@ -167,8 +178,18 @@ class Witness:
         if source:
             self.ways.setdefault(request, []).append((source, target, now_ps - began))
 
+    def tier_copy_began(self, copy: TierCopy) -> None:
+        self.copies.began(copy)
+
+    def tier_copy_ended(self, copy: TierCopy) -> None:
+        self.copies.ended(copy)
+        for step in self._of.get(copy.request, ())[-1:] if copy.recall else ():
+            if step.end_ps < 0:
+                step.recalled_ps.append(copy.ended_ps)
+
     def close(self, now_ps: int) -> None:
         """What is on its way has been so until now."""
+        self.copies.close(now_ps)
         for request in list(self._moving):
             self.transfer_ended(request, now_ps)
         open_ps = [now_ps - step.start_ps for step in self.steps.values() if step.end_ps < 0]

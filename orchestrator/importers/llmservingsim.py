@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import InputError
 from .llmservingsim_cluster import check
 from .llmservingsim_links import networks
+from .llmservingsim_memory import beside_devices
 from .llmservingsim_power import base_watts, device_watts, note
 
 #: their hardware names -> ours, for watts and memory; others keep their name.
@@ -110,6 +111,7 @@ def convert(
         "router": {"policy": router},
         "components": components,
     }
+    notes += beside_devices(where, cluster, scenario, flags, instances.names)
     return Imported(scenario, list(dict.fromkeys(notes)))
 
 
@@ -121,16 +123,19 @@ class _Instances:
         self._groups: dict[str, dict[str, Any]] = {}  # data-parallel group, or an instance's own name -> instance
         self._experts: list[tuple[str, int, dict[str, Any]]] = []  # where an ep_size stands, it, of which instance
         self.made: list[dict[str, Any]] = []
+        self.names: list[list[str]] = []  # of the instances of each node
         self.splits: list[list[tuple[int, int]]] = []  # (tp, pp) of the instances of each node
 
     def on(self, node: str, i: int, parts: list[dict[str, Any]]) -> int:
         """Take in those of node ``i``; how many devices they take."""
         count = 0
         self.splits.append([])
+        self.names.append([])
         for j, part in enumerate(parts):
             spot = f"nodes[{i}].instances[{j}]"
             tp, pp = _parallel(self._where, spot, part)
             self.splits[-1].append((tp, pp))
+            self.names[-1].append(f"i{len(self.made)}")
             name, devices = f"i{len(self.made)}", f"{node}[{count}:{count + tp * pp}]"
             made = _instance(self._sources, self._where, spot, part, name, devices, (tp, pp), self._flags)
             first = self._groups.setdefault(part.get("dp_group") or name, made)

@@ -15,9 +15,7 @@ Text = Annotated[str, Field(min_length=1, max_length=200)]
 Flag = bool | None
 #: keys, theirs and their forks', of what is not simulated -> what would be wrong without it; false and null are none
 REFUSED = {
-    "cxl_mem": "CXL memory holds weights or prefixes that devices fetch",
     "pim_config": "attention's time would be from a table of theirs; `memory.pim` of a scenario has a model",
-    "placement": "weights, or K and V, are elsewhere than on the device",
     "enable_local_offloading": "weights come from host memory in every step",
     "enable_attn_offloading": "attention of decodes is done by memory that computes",
     "enable_sub_batch_interleaving": "a step is two that overlap",
@@ -51,6 +49,29 @@ class DeviceMemory(_Typed):
     mem_util: Amount | None = None
 
 
+class Where(_Typed):
+    """npu, cpu, or cxl:N. Evicted K and V are computed again here, as in vLLM, wherever they go there."""
+
+    weights: str | None = None
+    kv_loc: str | None = None
+    kv_evict_loc: str | None = None
+
+
+class Placement(_Typed):
+    default: Where = Where()
+    blocks: list[dict[str, Any]] | None = None
+    layers: dict[str, Any] | None = None
+
+
+class CxlMemory(_Typed):
+    """``mem_size`` is of one device."""
+
+    mem_size: Annotated[float, Field(gt=0)]
+    mem_bw: Annotated[float, Field(gt=0)]
+    mem_latency: Amount
+    num_devices: Count = 1
+
+
 class Instance(_Typed):
     """``enable_block_copy`` is how their traces are written."""
 
@@ -75,6 +96,7 @@ class Instance(_Typed):
     enable_prefix_caching: Flag = None
     reserve_full_isl: Flag = None
     enable_block_copy: Flag = None
+    placement: Placement | None = None
 
 
 class HostMemory(_Typed):
@@ -145,6 +167,7 @@ class Cluster(_Typed):
     nodes: list[Node] = Field(min_length=1)
     link_bw: Amount | list[Amount]
     link_latency: Amount | list[Amount]
+    cxl_mem: CxlMemory | None = None
 
     @model_validator(mode="after")
     def _counted(self) -> Cluster:

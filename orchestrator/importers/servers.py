@@ -19,6 +19,8 @@ from .vllm import TOOL as VLLM
 
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (VLLM, SGLANG, TRTLLM)}
 DEVICE, PER_NODE, SCALE_OUT = "h100-sxm", 8, "infiniband-ndr"
+HOST = {"type": "ddr5-4800", "channels": 8}  # memory of a node, where it is used
+HOST_LINK = "pcie5-x16"  # the way to it
 #: what devices of a node are joined by, where there is one usual way; h100-nvl and others are joined in several
 INTERCONNECTS = {
     "nvlink3": ("a100-80g-sxm",),
@@ -174,14 +176,34 @@ class _Builder:
         workload = self._beside.workload
         if workload is None:
             self.assumed.append("what `vllm bench serve` sends by default (--workload)")
+        networks = [self._network()] if sum(self._nodes) > 1 else []
+        networks += self._with_host_memory(nodes)
         return {
             "name": self._beside.target.stem,
             "workload": WORKLOAD if workload is None else workload,
-            "cluster": {"nodes": nodes, **({"networks": [self._network()]} if sum(self._nodes) > 1 else {})},
+            "cluster": {"nodes": nodes, **({"networks": networks} if networks else {})},
             "instances": self.instances,
             **({"router": {"policy": policies.pop()}} if policies else {}),
             **({"kv_transfer": transfer} if transfer else {}),
         }
+
+    def _with_host_memory(self, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Where K and V, or weights, lie in host memory: each node has some, and a way to it; returns these ways."""
+        engines = [instance.get("engine", {}) for instance in self.instances]
+        if not any(engine.get("kv_offloading_size") or engine.get("cpu_offload_gb") for engine in engines):
+            return []
+        self.assumed.append(f"host memory of {HOST['channels']} channels of {HOST['type']} a node, over {HOST_LINK}")
+        for node in nodes:
+            node["memory"] = {"dram": HOST}
+        return [
+            {
+                "name": f"host{i}",
+                "connects": [f"n{i}.accelerators", f"n{i}.dram"],
+                "topology": "pcie",
+                "type": HOST_LINK,
+            }
+            for i in range(len(nodes))
+        ]
 
     def _network(self) -> dict[str, Any]:
         kind = self._beside.interconnect

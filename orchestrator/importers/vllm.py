@@ -103,6 +103,14 @@ def _kv_transfer(server: Server, value: Any) -> None:
             raise InputError(server.where, f"{spot}.{key}", given, f"is refused; known: {known}")
 
 
+def _cpu_offload(server: Server, value: Any) -> None:
+    """--cpu-offload-gb: weights in host memory, if any."""
+    if value:
+        put(server.instance, "engine.cpu_offload_gb", value)
+    else:
+        server.notes["--cpu-offload-gb"] = "is what is simulated anyway"
+
+
 def _compilation(server: Server, value: Any) -> None:
     """--compilation-config: capture sizes are the engine's; what is compiled to what is the device model's."""
     spot = "--compilation-config"
@@ -179,6 +187,7 @@ TOOL = Tool(
         "headless": _headless,
         "kv_transfer": _kv_transfer,
         "compilation": _compilation,
+        "cpu_offload": _cpu_offload,
     },
     expand=_expand,
     finish=_finish,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..lowering.work import Work
     from ..serving.hooks import LeaptSteps
     from ..serving.interface import Step
+    from ..serving.offloading import TierCopy
     from ..serving.replica import Replica
     from ..serving.request_state import RequestState
 
@@ -71,6 +72,12 @@ class Instrument:
 
     def transfer_ended(self, request: int, now_ps: int) -> None:
         """Nothing of it moves any more."""
+
+    def tier_copy_began(self, copy: TierCopy) -> None:
+        """K and V begin to move between an engine's devices and a pool off them."""
+
+    def tier_copy_ended(self, copy: TierCopy) -> None:
+        """They are there."""
 
     def operation_began(self, component: str, now_ps: int) -> None:
         """An operation has been handed to a component that shares the clock."""

@@ -17,6 +17,7 @@ from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
 from ..coupling.port import layers
 from ..lowering.work import Work
+from ..serving.offloading import TierCopy
 from ..serving.replica import Replica
 from ..serving.request_state import RequestState
 from ..units import PS_PER_NS
@@ -229,6 +230,17 @@ class Watcher:
     def transfer_ended(self, request: int, now_ps: int) -> None:
         moves = self._moving[request]
         moves[-1] = (moves[-1][0], now_ps)
+
+    def tier_copy_began(self, copy: TierCopy) -> None:
+        self.trace.count(copy.began_ps, copy.used, "chunks", f"tier {copy.tier}", copy.pool)
+
+    def tier_copy_ended(self, copy: TierCopy) -> None:
+        name = f"{'recall' if copy.recall else 'store'} of {copy.tokens} tokens"
+        whose = f", request {copy.request}" if copy.request >= 0 else ""
+        track = self.trace.row(copy.began_ps, copy.ended_ps, f"tier {copy.tier}", copy.engine)
+        self.trace.begin(track, copy.began_ps, name + whose, bytes=copy.bytes, pool=copy.pool)
+        self.trace.end(track, copy.ended_ps)
+        self.trace.count(copy.ended_ps, copy.used, "chunks", f"tier {copy.tier}", copy.pool)
 
     def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
         self._slice(work.component, "transfers", work.template.layer, start_ps, took_ps, [], work.template.kind)

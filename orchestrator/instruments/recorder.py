@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..serving.hooks import LeaptSteps
 from ..serving.interface import Step
+from ..serving.offloading import TierCopy
 from ..serving.replica import Replica
 from ..serving.request_state import RequestState
 
@@ -58,6 +59,18 @@ class Change(NamedTuple):
     time_ps: int
 
 
+@dataclass(slots=True)
+class TierLog:
+    """Columns of the copies of one tier, as they end: bytes one way, and chunks used in its pool, by its number."""
+
+    end_ps: array[int] = field(default_factory=lambda: array("q"))
+    size: array[int] = field(default_factory=lambda: array("q"))
+    recall: array[int] = field(default_factory=lambda: array("q"))
+    used: array[int] = field(default_factory=lambda: array("q"))
+    pool: array[int] = field(default_factory=lambda: array("q"))
+    pools: list[str] = field(default_factory=list)
+
+
 class Recorder:
     """Keeps what the report needs.
 
@@ -72,6 +85,7 @@ class Recorder:
         self.done: list[RequestState] = []  # as they end
         self.failed: list[Failure] = []
         self.changes: list[Change] = []
+        self.tiers: dict[str, TierLog] = {}  # by name
 
     def add_engine(self, lanes: int) -> int:
         """Make the logs of one more engine; returns the number of the first."""
@@ -113,6 +127,16 @@ class Recorder:
 
     def instance_changed(self, instance: str, state: str, now_ps: int) -> None:
         self.changes.append(Change(instance, state, now_ps))
+
+    def tier_copy_ended(self, copy: TierCopy) -> None:
+        log = self.tiers.setdefault(copy.tier, TierLog())
+        if copy.pool not in log.pools:
+            log.pools.append(copy.pool)
+        log.end_ps.append(copy.ended_ps)
+        log.size.append(copy.bytes)
+        log.recall.append(copy.recall)
+        log.used.append(copy.used)
+        log.pool.append(log.pools.index(copy.pool))
 
     @property
     def steps(self) -> int:

@@ -27,6 +27,8 @@ from . import html, requests
 from .availability import availability, serving
 from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
+from .tiers import series as tier_series
+from .tiers import tiers
 from .uncertainty import error_bars, relative_error
 
 
@@ -118,6 +120,7 @@ def _own(
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
+        **tiers(simulation),
         **_availability(simulation),
         "components": components,
         "error_bars": error_bars(
@@ -303,6 +306,7 @@ def _series(simulation: Simulation) -> Table:
     if simulation.availability.fleet is not None:
         names = [one.name for one in simulation.scenario.instances]
         more = [serving(names, simulation.recorder.changes, edges)]
-    rows = list(zip(range(1, bins + 1), *counts, columns["kv_used"].tolist(), power, *more, strict=True))
     titles = (*SERIES_COLUMNS, *("instances",)[: len(more)])
-    return Table(titles, rows, {"kv_used": ".6f", "power_w": ".3f"})
+    off = tier_series(simulation, edges)
+    rows = list(zip(range(1, bins + 1), *counts, columns["kv_used"].tolist(), power, *more, *off.values(), strict=True))
+    return Table((*titles, *off), rows, {"kv_used": ".6f", "power_w": ".3f", **dict.fromkeys(off, ".6f")})

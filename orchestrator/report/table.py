@@ -60,6 +60,17 @@ def _outcome(data: dict[str, Any]) -> list[Fact]:
             f"{own['preemptions']} preemptions, {own['recomputed_tokens']} tokens recomputed",
         )
     )
+    for name, tier in own.get("kv_tiers", {}).items():
+        full = tier["used_gib"] / tier["size_gib"]
+        facts.append(
+            (
+                f"KV tier {name}",
+                f"{tier['size_gib']:.1f} GiB in {', '.join(tier['memory'])}, {full:.0%} full; "
+                f"{tier['hit_chunks']} chunks recalled, {tier['bytes_in'] / 1e9:.2f} GB in, "
+                f"{tier['bytes_out'] / 1e9:.2f} GB out, "
+                f"{tier['stall_ms']:,.1f} ms waited for",
+            )
+        )
     if own["energy_j"] is not None and own["joules_per_output_token"] is not None:
         facts.append(
             (

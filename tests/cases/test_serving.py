@@ -68,7 +68,7 @@ def test_flags_of_recipes_that_are_taken(cli, cases, tmp_path, flag):
     ("flag", "message"),
     [
         ("all2all_backend", "all2all_backend = 'deepep_low_latency': Input should be 'allgather_reducescatter' or"),
-        ("cpu_offload_gb", "cpu_offload_gb is no flag of the simulated engine: weights in host memory"),
+        ("cpu_offload_gb", "no memory n0.dram; there is none: cluster.nodes.0.memory.dram makes one"),
         ("enforce_eager", "enforce_eager is no flag of the simulated engine: kernels launched one by one"),
         ("max_loras", "max_loras is no flag of the simulated engine: adapters take memory"),
         ("quantization", "quantization is no flag of the simulated engine: it is a field of the instance"),

@@ -8,6 +8,7 @@ import json
 import pytest
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.importers.llmservingsim import Sources, convert
+from metronome.orchestrator.scenario.schema import Scenario
 
 INSTANCE = {
     "model_name": "org/dense",
@@ -43,12 +44,12 @@ def imported(tmp_path):
         (tmp_path / "org" / f"{name}.json").write_text(json.dumps(config))
     (tmp_path / "w.jsonl").write_text('{"input_toks": 10, "output_toks": 5, "arrival_time_ns": 0}\n')
 
-    def make(*nodes, bandwidth=100, latency=500, **more):
+    def make(*nodes, bandwidth=100, latency=500, flags=(), **more):
         nodes = nodes or (node(),)
         cluster = {"num_nodes": len(nodes), "link_bw": bandwidth, "link_latency": latency, "nodes": list(nodes), **more}
         (tmp_path / "c.json").write_text(json.dumps(cluster))
         sources = Sources(tmp_path / "c.json", tmp_path / "perf", tmp_path, tmp_path / "w.jsonl", tmp_path / "s.yaml")
-        return convert(sources, {}, None, "round-robin")
+        return convert(sources, dict(flags), None, "round-robin")
 
     return make
 
@@ -66,7 +67,9 @@ def imported(tmp_path):
             "tp_hardware is refused: ranks of one instance are on unlike devices",
         ),
         ([node({"hbf_mem": {"mem_size": 1}})], "hbf_mem is refused: flash beside the device's memory"),
-        ([node({"placement": {"default": {"weights": "cpu"}}})], "placement is refused"),
+        ([node({"placement": {"default": {"weights": "cxl:1"}}})], "below cxl_mem.num_devices (0)"),
+        ([node({"placement": {"default": {"kv_loc": "cpu"}}})], "K and V of running requests are on the device"),
+        ([node({"placement": {"blocks": [{"blocks": "0-3"}]}})], "layers are placed alike"),
         ([node({"enable_attn_offloading": True})], "enable_attn_offloading is refused"),
         ([node(cpu_mem={**CPU, "pim_config": "HBM2"})], "nodes.0.cpu_mem: pim_config is refused"),
         ([node({}, {"npu_mem": {"mem_size": 40}})], "devices of a node are alike"),
@@ -90,7 +93,7 @@ def test_what_is_refused(imported, nodes, message):
     ("more", "message"),
     [
         ({"num_nodes": 3}, "num_nodes = 3: there are 1"),
-        ({"cxl_mem": {"mem_size": 1024, "mem_bw": 60, "mem_latency": 250}}, "cxl_mem is refused: CXL memory holds"),
+        ({"cxl_mem": {"mem_size": 1024, "mem_bw": 60}}, "cxl_mem.mem_latency"),
         ({"link_bandwidth": 3}, "unknown key 'link_bandwidth'; did you mean 'link_bw'?"),
         ({"bandwidth": [1, 2, 3]}, "must have one figure for each dimension of the devices' grid, [2]"),
         ({"bandwidth": 0}, "link_bw = 0.0: must be above 0"),
@@ -175,3 +178,37 @@ def test_experts_are_whole_unless_it_says_otherwise(imported):
     for part, whole in (({}, True), ({"ep_size": 1}, False), ({"model_name": "org/dense"}, False)):
         (instance,) = imported(node({"model_name": "org/experts", **part})).scenario["instances"]
         assert instance.get("enable_expert_parallel", False) is whole
+
+
+def test_cxl_memory_and_weights_that_lie_there(imported):
+    cxl = {"mem_size": 1024, "mem_bw": 60, "mem_latency": 250, "num_devices": 2}
+    found = imported(node({"placement": {"default": {"weights": "cxl:1"}}}), cxl_mem=cxl).scenario
+    assert [memory["name"] for memory in found["cluster"]["memories"]] == ["cxl0", "cxl1"]
+    assert found["cluster"]["networks"][-1]["connects"] == ["n0.accelerators", "cxl0", "cxl1"]
+    assert found["instances"][0]["weight_offloading"] == {"memory": "cxl1"}
+    host = imported(node({"placement": {"default": {"weights": "cpu"}}})).scenario
+    assert host["instances"][0]["weight_offloading"] == {"memory": "dram"}
+    assert host["cluster"]["networks"][-1]["connects"] == ["n0.accelerators", "n0.dram"]
+    Scenario.model_validate(host)
+    Scenario.model_validate(found)
+
+
+@pytest.mark.parametrize(
+    ("flags", "memory", "shared_by"),
+    [
+        ({"prefix_storage": "CPU"}, "dram", "instance"),
+        ({"prefix_storage": "CPU", "enable_prefix_sharing": True}, "dram", "node"),
+        ({"prefix_storage": "CXL", "enable_prefix_sharing": True}, "cxl0", "cluster"),
+    ],
+)
+def test_a_second_tier_of_prefixes(imported, flags, memory, shared_by):
+    cxl = {"mem_size": 1024, "mem_bw": 60, "mem_latency": 250}
+    found = imported(node({}, {}), cxl_mem=cxl, flags=flags.items()).scenario
+    (tier,) = found["kv_offloading"]["tiers"]
+    assert (tier["memory"], tier["shared_by"]) == (memory, shared_by)
+    Scenario.model_validate(found)
+    assert "kv_offloading" not in imported(node({}, {}), flags={"prefix_storage": "None"}.items()).scenario
+    with pytest.raises(InputError, match="needs cxl_mem"):
+        imported(flags={"prefix_storage": "CXL"}.items())
+    with pytest.raises(InputError, match="needs --prefix-storage"):
+        imported(flags={"enable_prefix_sharing": True}.items())

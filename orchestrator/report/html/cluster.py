@@ -144,9 +144,13 @@ def _node(
 
 def _memories(node: dict[str, Any]) -> list[str]:
     memory, found = node.get("memory") or {}, []
-    if dram := memory.get("dram"):
-        size = f"{dram['size_gib']:g} GiB, " if dram.get("size_gib") else ""
-        found.append(f"DRAM {size}{dram['bandwidth_gb_s']:g} GB/s")
+    for kind, name in (("dram", "DRAM"), ("cxl", "CXL"), ("nvme", "NVMe")):
+        if one := memory.get(kind):
+            size = f"{one['size_gib']:g} GiB" if one.get("size_gib") else ""
+            count = f"{one['channels']} x " if one.get("channels") else ""
+            rate = f"{one['bandwidth_gb_s']:g} GB/s" if one.get("bandwidth_gb_s") else ""
+            figures = [size, f"{count}{one['type']}" if one.get("type") else "", rate]
+            found.append(f"{name} {', '.join(filter(None, figures))}")
     if pim := memory.get("pim"):
         found.append(f"PIM: {pim['devices_per_accelerator']} devices an accelerator")
     if base := (node.get("power") or {}).get("base_w"):
