@@ -67,7 +67,7 @@ class ReactiveModel(Model[C]):
 
     def _want(self, port: str, template: int, values: tuple[int, ...], what: Any) -> None:
         self._free[port] -= 1
-        number = self._next_request
+        number = self._next_request if self._asked else 0  # at rest it is as new
         self._asked[number] = (port, what)
         self._wanted.append(Request(port, template, values, number, self.now_ps + self._latency[port]))
         self._next_request = number + 1

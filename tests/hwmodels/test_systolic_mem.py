@@ -8,8 +8,6 @@ from math import ceil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metronome.adapters.conformance import CHECKS
-from metronome.adapters.conformance.sessions import local
 from metronome.hwmodels.accelerator.systolic import Gemm, Systolic
 from metronome.hwmodels.accelerator.systolic_mem import SystolicMem
 from metronome.hwmodels.accelerator.tiles import OUTPUT, Bytes, Cut, folds
@@ -129,8 +127,3 @@ def test_other_operations_are_tiles_too(template, values):
     model.declare([template])
     assert took == pytest.approx(model.estimate(template, values).duration_ps, rel=0.05, abs=50_000)
     assert figures["loaded_bytes"] > 0
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_it_keeps_the_contract(check):
-    check(local(SystolicMem, {"request_bytes": 65_536}))
