@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from .base import Config, Model
-from .interface import Advanced, Completion, LateOperation, Operation, Provenance, check_operation
+from .interface import Advanced, Completion, LateOperation, Operation, Provenance, check_operation, in_order
 from .ports import Request
 
 C = TypeVar("C", bound=Config)
@@ -78,7 +78,7 @@ class ReactiveModel(Model[C]):
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
     ) -> Advanced:
-        coming = deque(sorted(operations, key=_order))
+        coming = deque(sorted(operations, key=in_order))
         for operation in coming:
             check_operation(operation, self.templates)
             if operation.at_ps < self.now_ps:
@@ -133,7 +133,3 @@ class ReactiveModel(Model[C]):
         for operation in coming:
             self._order += 1
             heappush(self._timers, (operation.at_ps, self._order, operation))
-
-
-def _order(operation: Operation) -> tuple[int, int, int]:
-    return operation.at_ps, operation.microstep, operation.op_id
