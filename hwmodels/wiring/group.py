@@ -89,8 +89,8 @@ class Group:
         if operation.at_ps < self.reached_ps:
             raise LateOperation(operation, self.reached_ps)
         kind = self._kinds[member].get(operation.template, "")
-        origin = Origin(None, operation.op_id, kind, operation.at_ps, operation.values)
-        place.take((operation.at_ps, OUTSIDE, operation.microstep, operation.op_id, operation.template, origin))
+        template, values, op_id, at_ps, microstep, _ = operation
+        place.take(Origin(at_ps, OUTSIDE, microstep, op_id, template, None, kind, values))
         place.outside += 1
 
     # Windows --------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class Group:
             if origin is None:
                 raise self._never_asked(place, op_id)
             remembered[op_id] = origin
-            wire, asked_id, _, at_ps, _ = origin
+            at_ps, source, way, asked_id, _, wire, _, _ = origin
             if not at_ps < finish_ps <= reached_ps or start_ps > finish_ps or finish_ps < acted_ps:
                 raise self._cannot_be(place, origin, completion, reached_ps)
             given = Completion(asked_id, start_ps, finish_ps, how, energy_pj)
@@ -183,8 +183,8 @@ class Group:
                 place.outside -= 1
                 done.append(given)
                 continue
-            asker = places[wire[0]]
-            asker.back.append((finish_ps, wire[4], asked_id, given))
+            asker = places[source]
+            asker.back.append((finish_ps, way, asked_id, given))
             if finish_ps < asker.due_ps:
                 asker.due_ps = finish_ps
             if told is not None:
@@ -220,8 +220,7 @@ class Group:
             used[port] = count
             asked[op_id] = wire
             other = places[target]
-            origin = Origin(wire, op_id, kind, at_ps, values)
-            other.due.append((at_ps, source, number, op_id, first_template + template, origin))
+            other.due.append(Origin(at_ps, source, number, op_id, first_template + template, wire, kind, values))
             if at_ps < other.due_ps:
                 other.due_ps = at_ps
 
