@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from .ports import Port, Request
@@ -111,6 +112,9 @@ class Operation(NamedTuple):  # a frozen dataclass takes three times as long to 
     microstep: int = 0
     after: tuple[int, ...] = ()
 
+
+#: Key of the order in which operations are taken: when, microstep, id.
+in_order = itemgetter(3, 4, 2)
 
 #: kind -> names of the numbers in ``Operation.values``. ``attention`` is followed by one pair (new tokens, tokens
 #: already in the KV cache) for every prompt in the batch; ``train`` by one pair (gap before it in ps, bytes) for each

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from .base import Config, Model
-from .interface import Advanced, Completion, LateOperation, Operation, Provenance, check_operation
+from .interface import Advanced, Completion, LateOperation, Operation, Provenance, check_operation, in_order
 from .ports import Request
 
 C = TypeVar("C", bound=Config)
@@ -67,7 +67,7 @@ class ReactiveModel(Model[C]):
 
     def _want(self, port: str, template: int, values: tuple[int, ...], what: Any) -> None:
         self._free[port] -= 1
-        number = self._next_request
+        number = self._next_request if self._asked else 0  # at rest it is as new
         self._asked[number] = (port, what)
         self._wanted.append(Request(port, template, values, number, self.now_ps + self._latency[port]))
         self._next_request = number + 1
@@ -78,25 +78,30 @@ class ReactiveModel(Model[C]):
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
     ) -> Advanced:
-        coming = deque(sorted(operations, key=_order))
+        coming = deque(sorted(operations, key=in_order))
         for operation in coming:
             check_operation(operation, self.templates)
             if operation.at_ps < self.now_ps:
                 raise LateOperation(operation, self.now_ps)
-        timers, back, reached = self._timers, self._back, grant_ps
+        timers, back, reached, after = self._timers, self._back, grant_ps, grant_ps + 1
         while True:
-            at = min(
-                timers[0][0] if timers else grant_ps + 1,
-                back[0].finish_ps if back else grant_ps + 1,
-                coming[0].at_ps if coming else grant_ps + 1,
-            )
+            at = timers[0][0] if timers else after
+            if coming and coming[0].at_ps < at:
+                at = coming[0].at_ps
+            if back and back[0].finish_ps < at:
+                at = back[0].finish_ps
             if at > grant_ps:
                 break
-            if self._done and stop_at_first_completion and at > self.now_ps:
+            if stop_at_first_completion and self._done and at > self.now_ps:
                 reached = self.now_ps
                 break
             self.now_ps = at
-            self._moment(coming)
+            if timers and timers[0][0] == at:
+                self._fire()
+            while back and back[0].finish_ps == at:
+                self._return(back.popleft())
+            while coming and coming[0].at_ps == at:
+                self.started(coming.popleft())
         if coming:
             self._keep(coming)
         self.now_ps = max(self.now_ps, reached)
@@ -104,10 +109,10 @@ class ReactiveModel(Model[C]):
         self._done, self._wanted = [], []
         return Advanced(self.now_ps, done, timers[0][0] if timers else None, wanted)
 
-    def _moment(self, coming: deque[Operation]) -> None:
-        """Everything of now, each in its turn."""
-        now, timers, back = self.now_ps, self._timers, self._back
-        while timers and timers[0][0] == now:
+    def _fire(self) -> None:
+        """All timers of now."""
+        timers = self._timers
+        while timers and timers[0][0] == self.now_ps:
             what = heappop(timers)[2]
             if isinstance(what, Completion):
                 self._done.append(what)
@@ -115,22 +120,16 @@ class ReactiveModel(Model[C]):
                 self.started(what)
             else:
                 self.fired(what)
-        while back and back[0].finish_ps == now:
-            answer = back.popleft()
-            port, what = self._asked.pop(answer.op_id)
-            self._free[port] += 1
-            self.returned(what, answer)
-            if self._held[port] and self._free[port]:
-                self._want(port, *self._held[port].popleft())
-        while coming and coming[0].at_ps == now:
-            self.started(coming.popleft())
+
+    def _return(self, answer: Completion) -> None:
+        port, what = self._asked.pop(answer.op_id)
+        self._free[port] += 1
+        self.returned(what, answer)
+        if self._held[port] and self._free[port]:
+            self._want(port, *self._held[port].popleft())
 
     def _keep(self, coming: deque[Operation]) -> None:
         """Operations of after the grant, or after where it has stopped: as timers."""
         for operation in coming:
             self._order += 1
             heappush(self._timers, (operation.at_ps, self._order, operation))
-
-
-def _order(operation: Operation) -> tuple[int, int, int]:
-    return operation.at_ps, operation.microstep, operation.op_id

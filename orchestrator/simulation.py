@@ -11,10 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from metronome.hwmodels.interface import Feature
-
 from . import availability
-from .coupling.components import HBM, ComponentSpec, open_local, specify
+from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
@@ -107,19 +105,9 @@ class LiveSource:
 
                 links |= stack.enter_context(open_processes(started, self._logs))
             links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
-            behind: dict[str, list[tuple[ComponentSpec, Link]]] = {}
-            if any(spec.wires or Feature.PORTS in links[spec.name].description.features for spec in specs):
-                from .coupling.wired import behind_wires, wired
+            from .coupling.wired import joined
 
-                behind = behind_wires(specs, links)
-                links |= wired(specs, links)
-            for spec in specs:
-                if spec.name.endswith(HBM) and spec.name not in wired_to:
-                    from .coupling.traffic import TrafficLink
-
-                    accelerator = spec.name.removesuffix(HBM) + ".accelerators"
-                    behind[accelerator] = [(spec, links[spec.name])]
-                    links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
+            behind = joined(specs, links, wired_to)
             for spec in specs:
                 if spec.options.surrogate:
                     from .coupling.surrogate import open_surrogate

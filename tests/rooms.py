@@ -261,7 +261,6 @@ RULES: dict[str, tuple[str, ...]] = {
     # puts all of it together: everything but who reads its results, and no engine
     "orchestrator.simulation": (
         *LEAVES,
-        "hwmodels.interface",
         "orchestrator.kernel",
         "orchestrator.workload",
         "orchestrator.serving",

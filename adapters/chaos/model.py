@@ -96,7 +96,7 @@ class Chaotic:
             done.append(done[-1])
         if self._comes("garbage", bool(done)):
             done[-1] = self._garbled(done[-1])
-        return Advanced(answer.reached_ps, tuple(done), answer.next_event_ps)
+        return Advanced(answer.reached_ps, tuple(done), answer.next_event_ps, answer.requests)
 
     def _comes(self, kind: str, possible: bool = True) -> bool:
         return self._moments[kind].come(self._message, possible)

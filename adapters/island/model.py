@@ -5,7 +5,7 @@
       n0.hbm: {model: banked-dram, part: hbm3-5600, count: 5}
     wires: [{from: n0.accelerators.mem, to: n0.hbm}]
 
-`metronome serve-island FILE` hosts one. The first member is asked from outside; what passes among them stays within.
+`metronome serve-island FILE` hosts one. Whom nobody asks over a wire is asked from outside; the rest stays within.
 All are memoryless, and an operation is played alone, from rest to rest.
 """
 
@@ -40,7 +40,8 @@ class IslandConfig(Config):
 
     server_side: ClassVar[frozenset[str]] = frozenset({"members", "wires"})
     members: dict[str, dict[str, Any]] = Field(
-        min_length=1, description="a model each, with its configuration; the first is asked from outside"
+        min_length=1,
+        description="a model each, with its configuration; whom nobody asks over a wire is asked from outside",
     )
     wires: list[dict[str, str]] = Field(default=[], description="from: MEMBER.PORT, to: MEMBER")
 
@@ -71,22 +72,35 @@ class Island(Model[IslandConfig]):
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset(KINDS),
         features=frozenset({Feature.PROGRESS}),
-        max_batch_ops=5000,
+        max_batch_ops=500,
         summary="components wired to one another, as one accelerator",
     )
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
-        self._members = [LocalMember(name, self._made(name, part)) for name, part in self.config.members.items()]
+        wires = [(wire["from"], wire["to"]) for wire in self.config.wires]
+        made = {name: LocalMember(name, self._made(name, part)) for name, part in sorted(self.config.members.items())}
+        resolve(list(made.values()), wires)
+        self._members = [made[name] for name in self._order(sorted(made))]
         first = self._members[0].component.description
         if first.kind != self.description.kind:
-            kind, field = first.kind, f"members.{self._members[0].name}.model"
-            why = f"models a piece of {kind}; the first is asked, and has to be an accelerator"
+            field = f"members.{self._members[0].name}.model"
+            why = f"models a piece of {first.kind}; nobody asks it over a wire, so it has to be an accelerator"
             raise ConfigError(field, first.name, why)
-        wires = [(wire["from"], wire["to"]) for wire in self.config.wires]
-        resolve(self._members, wires)
         self._wires = wires
         self._alone: Alone | None = None
+
+    def _order(self, names: Sequence[str]) -> list[str]:
+        """Who is asked from outside, as nobody asks it over a wire; then whom it asks, and whom they ask."""
+        asked = {wire["to"] for wire in self.config.wires}
+        first = [name for name in names if name not in asked]
+        if len(first) != 1:
+            why = "all but one are asked over wires; that one is asked from outside"
+            raise ConfigError("wires", ", ".join(first) or "all of them", why)
+        for one in first:
+            wires = [wire for wire in self.config.wires if wire["from"].rpartition(".")[0] == one]
+            first += [to for to in dict.fromkeys(wire["to"] for wire in wires) if to not in first]
+        return first
 
     @staticmethod
     def models(config: Mapping[str, Any]) -> list[Any]:

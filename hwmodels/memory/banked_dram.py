@@ -31,6 +31,7 @@ from ..interface import (
     TimePolicy,
     UnsupportedOperation,
     check_operation,
+    in_order,
 )
 from . import dram_parts
 from .dram_load import clocks_a_burst
@@ -97,7 +98,7 @@ class BankedDram(Fifo[BankedDramConfig]):
             check_operation(operation, self.templates)
             if operation.at_ps < self._now_ps:
                 raise LateOperation(operation, self._now_ps)
-        for operation in sorted(operations, key=lambda o: (o.at_ps, o.microstep, o.op_id)):
+        for operation in sorted(operations, key=in_order):
             requests.take(operation, self.kind(operation) == "store")
         done: list[Completion] = []
         reached = grant_ps

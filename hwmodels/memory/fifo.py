@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from ..base import Config, Model
-from ..interface import Advanced, Completion, LateOperation, Operation, Provenance, check_operation
+from ..interface import Advanced, Completion, LateOperation, Operation, Provenance, check_operation, in_order
 
 C = TypeVar("C", bound=Config)
 
@@ -51,7 +51,7 @@ class Fifo(Model[C]):
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
     ) -> Advanced:
-        for operation in sorted(operations, key=lambda o: (o.at_ps, o.microstep, o.op_id)):
+        for operation in sorted(operations, key=in_order):
             check_operation(operation, self.templates)
             if operation.at_ps < self._now_ps:
                 raise LateOperation(operation, self._now_ps)

@@ -89,8 +89,8 @@ class Group:
         if operation.at_ps < self.reached_ps:
             raise LateOperation(operation, self.reached_ps)
         kind = self._kinds[member].get(operation.template, "")
-        origin = Origin(None, operation.op_id, kind, operation.at_ps, operation.values)
-        place.take((operation.at_ps, OUTSIDE, operation.microstep, operation.op_id, operation.template, origin))
+        template, values, op_id, at_ps, microstep, _ = operation
+        place.take(Origin(at_ps, OUTSIDE, microstep, op_id, template, None, kind, values))
         place.outside += 1
 
     # Windows --------------------------------------------------------------------------------------
@@ -158,36 +158,37 @@ class Group:
             raise
         place.check(answer, limit)
         outside = len(done)
-        for completion in answer.completions:
-            self._complete(place, completion, answer.reached_ps, done)
-        for request in answer.requests:
-            self._ask(place, request, answer.reached_ps)
+        self._complete(place, answer, done)
+        self._ask(place, answer)
         self.messages += len(answer.completions) + len(answer.requests) - (len(done) - outside)
         place.forget()
         place.reached_ps = answer.reached_ps
         place.next_ps = NEVER if answer.next_event_ps is None else answer.next_event_ps
         self._check_promise(place, before, told, limit, answer)
 
-    def _complete(self, place: Place, completion: Completion, reached_ps: int, done: list[Completion]) -> None:
-        op_id, start_ps, finish_ps, how, energy_pj = completion
-        origin = place.open.pop(op_id, None)
-        if origin is None:
-            raise self._never_asked(place, op_id)
-        place.remembered[op_id] = origin
-        wire, asked_id, _, at_ps, _ = origin
-        if not at_ps < finish_ps <= reached_ps or start_ps > finish_ps or finish_ps < place.acted_ps:
-            raise self._cannot_be(place, origin, completion, reached_ps)
-        answer = Completion(asked_id, start_ps, finish_ps, how, energy_pj)
-        if wire is None:
-            place.outside -= 1
-            done.append(answer)
-            return
-        asker = self._places[wire[0]]
-        asker.back.append((finish_ps, wire[4], asked_id, answer))
-        if finish_ps < asker.due_ps:
-            asker.due_ps = finish_ps
-        if self.told is not None:
-            self.told(asker.member.name, wire.port.name, place.member.name, origin, completion)
+    def _complete(self, place: Place, answer: Advanced, done: list[Completion]) -> None:
+        owed, remembered, places, told = place.open, place.remembered, self._places, self.told
+        reached_ps, acted_ps = answer.reached_ps, place.acted_ps
+        for completion in answer.completions:
+            op_id, start_ps, finish_ps, how, energy_pj = completion
+            origin = owed.pop(op_id, None)
+            if origin is None:
+                raise self._never_asked(place, op_id)
+            remembered[op_id] = origin
+            at_ps, source, way, asked_id, _, wire, _, _ = origin
+            if not at_ps < finish_ps <= reached_ps or start_ps > finish_ps or finish_ps < acted_ps:
+                raise self._cannot_be(place, origin, completion, reached_ps)
+            given = Completion(asked_id, start_ps, finish_ps, how, energy_pj)
+            if wire is None:
+                place.outside -= 1
+                done.append(given)
+                continue
+            asker = places[source]
+            asker.back.append((finish_ps, way, asked_id, given))
+            if finish_ps < asker.due_ps:
+                asker.due_ps = finish_ps
+            if told is not None:
+                told(asker.member.name, wire.port.name, place.member.name, origin, completion)
 
     def _cannot_be(self, place: Place, origin: Origin, completion: Completion, reached_ps: int) -> PortFault:
         text = f"completed {origin.text(self._names)} at {completion.finish_ps} ps"
@@ -202,24 +203,26 @@ class Group:
             return PortFault(place.member.name, f"answered {known.text(self._names)} twice")
         return PortFault(place.member.name, f"answered operation {op_id}, which it was not asked")
 
-    def _ask(self, place: Place, request: Request, reached_ps: int) -> None:
-        port, template, values, op_id, at_ps = request
-        wire = place.wires.get(port)
-        kind = place.kinds[port].get(template) if wire is not None else None
-        if wire is None or kind is None:
-            raise self._nothing_there(place, port, template)
-        source, its_port, target, first_template, number = wire
-        used = place.used[port] + 1
-        wrong = at_ps < reached_ps or at_ps < place.asks_ps + its_port.latency_ps
-        if wrong or op_id in place.asked or used > its_port.credits:
-            raise self._not_so(place, wire, request, kind, reached_ps)
-        place.used[port] = used
-        place.asked[op_id] = wire
-        asked = self._places[target]
-        origin = Origin(wire, op_id, kind, at_ps, values)
-        asked.due.append((at_ps, source, number, op_id, first_template + template, origin))
-        if at_ps < asked.due_ps:
-            asked.due_ps = at_ps
+    def _ask(self, place: Place, answer: Advanced) -> None:
+        wires, kinds, asked, used, places = place.wires, place.kinds, place.asked, place.used, self._places
+        reached_ps, asks_ps = answer.reached_ps, place.asks_ps
+        for request in answer.requests:
+            port, template, values, op_id, at_ps = request
+            wire = wires.get(port)
+            kind = None if wire is None else kinds[port].get(template)
+            if wire is None or kind is None:
+                raise self._nothing_there(place, port, template)
+            source, its_port, target, first_template, number = wire
+            count = used[port] + 1
+            late = at_ps < reached_ps or at_ps < asks_ps + its_port.latency_ps
+            if late or op_id in asked or count > its_port.credits:
+                raise self._not_so(place, wire, request, kind, reached_ps)
+            used[port] = count
+            asked[op_id] = wire
+            other = places[target]
+            other.due.append(Origin(at_ps, source, number, op_id, first_template + template, wire, kind, values))
+            if at_ps < other.due_ps:
+                other.due_ps = at_ps
 
     @staticmethod
     def _nothing_there(place: Place, port: str, template: int) -> PortFault:

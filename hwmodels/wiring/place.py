@@ -22,12 +22,19 @@ class PortFault(ComponentError):
 
 
 class Origin(NamedTuple):
-    """Who asked for an operation. ``wire`` is None of one from outside, ``op_id`` the asker's own."""
+    """An operation that somebody asked of a member. In the order of the first four it is handed over.
 
-    wire: Wire | None
-    op_id: int
-    kind: str
+    ``source`` is who asks, OUTSIDE from outside, where ``way`` is the microstep; else it is the number of the ``wire``.
+    ``op_id`` is the asker's own, ``template`` that of the member's session.
+    """
+
     at_ps: int
+    source: int
+    way: int
+    op_id: int
+    template: int
+    wire: Wire | None
+    kind: str
     values: tuple[int, ...]
 
     def text(self, names: Sequence[str]) -> str:
@@ -36,8 +43,6 @@ class Origin(NamedTuple):
         return f"{self.kind} {self.op_id} of {names[self.wire.source]}, port {self.wire.port.name}"
 
 
-#: At, rank of who asks (OUTSIDE: from outside), wire, id of the operation; its template in the member's session.
-Due = tuple[int, int, int, int, int, Origin]
 Back = tuple[int, int, int, Completion]  # at, number of the wire, id of the request; the answer
 
 
@@ -75,7 +80,7 @@ class Place:
         self.reached_ps = self.asks_ps = self.acted_ps = 0
         self.next_ps = self.due_ps = NEVER
         self.first_id = self.next_id = 0  # of operations in its session: of this window's first, of the next
-        self.due: list[Due] = []
+        self.due: list[Origin] = []
         self.back: list[Back] = []
         self.open: dict[int, Origin] = {}  # what it owes, by id in its session
         self.outside = 0  # of these, from outside
@@ -83,9 +88,9 @@ class Place:
         self.used = dict.fromkeys(self.wires, 0)  # credits, by port
         self.remembered: dict[int, Origin] = {}  # answered lately
 
-    def take(self, due: Due) -> None:
-        self.due.append(due)
-        self.due_ps = min(self.due_ps, due[0])
+    def take(self, asked: Origin) -> None:
+        self.due.append(asked)
+        self.due_ps = min(self.due_ps, asked.at_ps)
 
     def send(self, grant_ps: int, bound_ps: int) -> None:
         """Grant it time, with all that is due by then; what comes at ``bound_ps`` may not be all there yet."""
@@ -100,9 +105,10 @@ class Place:
         count = _until(self.due, upto)
         operations, number = [], self.next_id
         self.first_id = number
-        for at, _, _, _, template, origin in self.due[:count]:
-            self.open[number] = origin
-            operations.append(Operation(template, origin[4], number, at))
+        owed = self.open
+        for asked in self.due[:count]:
+            owed[number] = asked
+            operations.append(Operation(asked[4], asked[7], number, asked[0]))
             number += 1
         self.next_id = number
         del self.due[:count]
@@ -138,7 +144,7 @@ class Place:
             self.remembered.clear()
 
 
-def _until(waiting: Sequence[Due] | Sequence[Back], upto: int) -> int:
+def _until(waiting: Sequence[Origin] | Sequence[Back], upto: int) -> int:
     """How many of them, in order, are due by then."""
     if not waiting or waiting[-1][0] <= upto:
         return len(waiting)

@@ -18,8 +18,8 @@ LEFT_OUT = ("name", "config", "settings")  # of serve-component: the file says t
 def command(context: click.Context, /, file: Path, **options: Any) -> None:
     """Host the components of FILE together, wired to one another, as one process.
 
-    FILE (YAML) has members, a model each with its configuration, and wires, as a scenario has them. The first member is
-    asked from outside: name this process where a scenario has its accelerators (run: address).
+    FILE (YAML) has members, a model each with its configuration, and wires, as a scenario has them. Whom nobody asks
+    over a wire is asked from outside: name this process where a scenario has its accelerators (run: address).
     """
     context.invoke(serve_component, name="island", config=file, settings=(), **options)
 

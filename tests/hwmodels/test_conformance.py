@@ -26,6 +26,7 @@ CONFIGS = {
     "bank-gemv": {"devices": 4},
     "dram-pim": {"devices": 1},
     "systolic": {"dataflow": "os"},
+    "systolic-mem": {"request_bytes": 65_536},
 }
 
 
@@ -62,6 +63,7 @@ def test_every_registered_model_is_covered():
         "attacc",
         "aim",
         "composite",
+        "island",
         "verilator",
     }  # below; tests/adapters
     assert {*CONFIGS, *elsewhere} == set(registry.names())

@@ -8,8 +8,6 @@ from math import ceil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metronome.adapters.conformance import CHECKS
-from metronome.adapters.conformance.sessions import local
 from metronome.hwmodels.accelerator.systolic import Gemm, Systolic
 from metronome.hwmodels.accelerator.systolic_mem import SystolicMem
 from metronome.hwmodels.accelerator.tiles import OUTPUT, Bytes, Cut, folds
@@ -52,16 +50,18 @@ def closed(template, values, **config):
     st.sampled_from([700, 1000, 940.5]),
 )
 def test_where_memory_keeps_up_it_is_the_closed_form(dataflow, shape, size, clock_mhz):
-    """The first loads, the cycles, the last store: to the picosecond. Memory takes 3 ps a request, whatever its size."""
+    """The first loads, the cycles, the last store: to the picosecond. Memory takes 3 ps a request, whatever its size, and
+    a nanosecond there: a tile is longer, so two stores on their way are never in the way."""
     m, n, k = shape
     config = {"dataflow": dataflow, "rows": size, "columns": size, "clock_mhz": clock_mhz, "request_bytes": 1 << 20}
+    config["port_latency_ns"] = 1
     took, figures, _ = played(
         BandwidthLatency({"bandwidth_gb_s": 1e9, "latency_ns": 0.003}), gemm(n, k), (m,), **config
     )
     alone, loads, _ = closed(gemm(n, k), (m,), rows=size, columns=size, dataflow=dataflow, clock_mhz=clock_mhz)
     there = sum(piece.size > 0 for piece in loads)
-    assert took == (LATENCY_PS + 3 * there) + alone + (LATENCY_PS + 3) + 1
-    assert figures["stalled_s"] == (LATENCY_PS + 3 * there) / 1e12
+    assert took == (1000 + 3 * there) + alone + (1000 + 3) + 1
+    assert figures["stalled_s"] == (1000 + 3 * there) / 1e12
 
 
 @pytest.mark.parametrize(("part", "count"), [("hbm2-2000", 1), ("ddr5-4800", 4)])
@@ -129,8 +129,3 @@ def test_other_operations_are_tiles_too(template, values):
     model.declare([template])
     assert took == pytest.approx(model.estimate(template, values).duration_ps, rel=0.05, abs=50_000)
     assert figures["loaded_bytes"] > 0
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_it_keeps_the_contract(check):
-    check(local(SystolicMem, {"request_bytes": 65_536}))

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import yaml
+from metronome.adapters.conformance import CHECKS
+from metronome.adapters.conformance.sessions import local
+from metronome.adapters.island import Island
+from metronome.hwmodels.interface import ConfigError
 
 WIRES = [{"from": "n0.accelerators.mem", "to": "n0.hbm"}]
 ARRAY = {"model": "systolic-mem", "most_tiles": 4}
@@ -82,8 +89,8 @@ def test_a_surrogate_stands_before_an_island(cli, tmp_path, wired, monkeypatch):
         figures.append((found["statistics"], (out / "requests.csv").read_bytes()))
     (cold, first), (warm, second) = figures
     assert first == second
-    assert cold["island"]["played"] > 20 and warm["island"]["played"] == 0  # what is on disk is not played again
-    assert cold["surrogate"]["checked"] >= 0
+    assert cold["surrogate"]["wall_calls"] > 20 and warm["surrogate"]["wall_calls"] == 0  # played once, then on disk
+    assert cold["surrogate"]["checked_error"] <= 0.05
 
 
 def test_another_memory_is_another_answer_to_a_surrogate(cli, tmp_path, wired, monkeypatch):
@@ -147,9 +154,8 @@ def test_the_debugger_looks_inside(cli, tmp_path, wired):
     done = cli("debug", path, "--batch", "-x", script)
     said = done.output
     assert "gemm 'gate_up_proj' [3] on n0.accelerators" in said
-    # 256 x 512 weights of a rank (two of them), four tiles played, 8 requests each; 3 rows of inputs and outputs
     assert re.search(r"n0\.accelerators\.mem -> n0\.hbm: \d+ load, \d+ bytes, [\d.]+ GB/s; answered after", said)
-    assert re.search(r"n0\.accelerators\.mem -> n0\.hbm: 1 store, ", said) or "store" in said
+    assert re.search(r"n0\.accelerators\.mem -> n0\.hbm: \d+ store, ", said)
     assert "did you mean 'gate_up_proj'?" in said and "gemm takes m" in said
     assert trace.stat().st_size > 500
 
@@ -159,3 +165,70 @@ def test_there_is_nothing_inside_what_is_not_wired(cli, tmp_path, small):
     path.write_text(yaml.safe_dump(small))
     script.write_text("inside gate_up_proj 3\n")
     assert "nothing passes here" in cli("debug", path, "--batch", "-x", script).output
+
+
+class Few(Island):
+    """The same, of fewer operations at once: each is played."""
+
+    description = replace(Island.description, max_batch_ops=60)
+
+
+ISLAND = {"members": {"n0.hbm": FAST, "n0.accelerators": ARRAY}, "wires": WIRES}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_an_island_keeps_the_contract(check):
+    check(local(Few, ISLAND))
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "text"),
+    [
+        ({"wires": []}, "wires", "is wired to nothing"),
+        ({"wires": [{"from": "n0.accelerators.mem"}]}, "wires", "a wire has a from"),
+        ({"members": {"a": {}}}, "members", "which model?"),
+        ({"members": {"a": {"model": "nobody"}}}, "members.a.model", "no model of that name"),
+        ({"members": {**ISLAND["members"], "a": {**FAST, "bandwidth_gb_s": 0}}}, "members.a.bandwidth_gb_s", "greater"),
+        ({"members": {**ISLAND["members"], "a": FAST}}, "wires", "all but one are asked over wires"),
+        ({"members": {"a": FAST}, "wires": []}, "members.a.model", "it has to be an accelerator"),
+    ],
+)
+def test_what_is_no_island_is_refused(change, field, text):
+    with pytest.raises(ConfigError) as found:
+        Island(ISLAND | change)
+    assert found.value.field == field and text in f"{found.value.value} {found.value.allowed}"
+
+
+def test_an_island_is_served(cli, tmp_path, wired):
+    """`metronome serve-island` at an address gives what the same wires give in this process."""
+    (tmp_path / "island.yaml").write_text(yaml.safe_dump(ISLAND))
+    folder = tmp_path / "s"
+    folder.mkdir(mode=0o700)
+    socket = f"unix:{folder}/island.sock"
+    command = [sys.executable, "-m", "metronome", "serve-island", tmp_path / "island.yaml", "--listen", socket]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert "serves on" in server.stdout.readline()
+            there = wired() | {
+                "wires": [],
+                "components": {"n0.accelerators": {"run": "address", "address": {"target": socket}}},
+            }
+            rows = [
+                (run(cli, tmp_path, s, n) / "requests.csv").read_bytes() for n, s in (("at", there), ("in", wired()))
+            ]
+            assert rows[0] == rows[1]
+        finally:
+            server.terminate()
+
+
+def test_a_member_that_dies_is_brought_back_to_the_same_bytes(cli, tmp_path, wired):
+    """Each member dies in turn, in the middle of what it plays."""
+    quiet = run(cli, tmp_path, wired(), "quiet")
+    for name in ("n0.accelerators", "n0.hbm"):
+        parts = {"n0.accelerators": ARRAY, "n0.hbm": FAST}
+        model = parts[name]["model"]
+        parts[name] = {**parts[name], "model": f"chaos/{model}", "run": "process", "chaos": {"crash": [40]}}
+        out = run(cli, tmp_path, wired(parts["n0.accelerators"], parts["n0.hbm"]), f"{name}-dies")
+        assert (out / "requests.csv").read_bytes() == (quiet / "requests.csv").read_bytes()
+        found = json.loads((out / "result.json").read_text())["metronome"]["components"]["n0.accelerators"]
+        assert found["recoveries"] == 1

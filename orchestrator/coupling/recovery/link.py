@@ -124,7 +124,7 @@ class RecoveringLink:
             self._mark(failure)
             self._hand_over()
             return self._by_substitute()
-        self._log.add(Message(*self._asked, digest(answer)), self._conduct.idle)
+        self._log.add(Message(*self._asked[:3], digest(answer), self._asked[3]), self._conduct.idle)
         if self._log.snapshot_due:
             self._take_snapshot()
         return answer
@@ -231,7 +231,7 @@ class RecoveringLink:
             if log.state_digest and found != log.state_digest:
                 raise self._otherwise("is in another state after its snapshot was restored: it states its digest")
         for message in log.messages:
-            live.send(*message[:4])
+            live.send(message.grant_ps, message.operations, message.stop_at_first, message.answered)
             if digest(live.receive()) != message.answer:
                 raise self._otherwise(f"answers what it was asked before (up to {message.grant_ps} ps)")
         if resend:

@@ -14,13 +14,13 @@ CLOCKED = (TimePolicy.CONSERVATIVE, TimePolicy.FORWARD_ONLY)
 
 
 class Message(NamedTuple):
-    """One `advance` that was answered; ``answer`` is a digest."""
+    """One `advance` that was answered; ``answer`` is a digest, ``answered`` what it was told of its own requests."""
 
     grant_ps: int
     operations: Sequence[Operation]
     stop_at_first: bool
-    answered: Sequence[Completion]
     answer: int
+    answered: Sequence[Completion] = ()
 
 
 def digest(answer: Advanced) -> int:

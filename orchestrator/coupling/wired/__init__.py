@@ -1,5 +1,5 @@
 """Components of a scenario that are wired to one another (docs/ports.md)."""
 
-from .links import behind_wires, hosted, wired
+from .links import hosted, joined
 
-__all__ = ["behind_wires", "hosted", "wired"]
+__all__ = ["hosted", "joined"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+
+from metronome.hwmodels.interface import Feature
 
 from ...errors import InputError
 from ..components import HBM, ComponentSpec
@@ -33,6 +35,25 @@ def behind_wires(
     if circle:
         raise InputError("scenario", "wires", ", ".join(circle), "ask only one another: nobody is asked from outside")
     return found
+
+
+def joined(
+    specs: Sequence[ComponentSpec], links: dict[str, Link], wired_to: Container[str]
+) -> dict[str, list[tuple[ComponentSpec, Link]]]:
+    """Accelerators with their memories: ``links`` of what is wired become islands, those of memories that nobody is
+    wired to stand behind their accelerator's. What is behind each is returned. Raises InputError."""
+    behind: dict[str, list[tuple[ComponentSpec, Link]]] = {}
+    if any(spec.wires or Feature.PORTS in links[spec.name].description.features for spec in specs):
+        behind = behind_wires(specs, links)
+        links |= wired(specs, links)
+    for spec in specs:
+        if spec.name.endswith(HBM) and spec.name not in wired_to:
+            from ..traffic import TrafficLink
+
+            accelerator = spec.name.removesuffix(HBM) + ".accelerators"
+            behind[accelerator] = [(spec, links[spec.name])]
+            links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
+    return behind
 
 
 def _check_own(asker: str, name: str, taken: dict[str, str]) -> None:
