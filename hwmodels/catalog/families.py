@@ -19,9 +19,9 @@ class Chip(Facts):
     """A GPU's insides by its datasheet."""
 
     generation: str = Field(description="kernels that run on it: a file of catalog/kernels")
-    multiprocessors: int = Field(gt=0)
+    multiprocessors: int = Field(gt=0, description="streaming multiprocessors that are enabled")
     clock_ghz: float = Field(gt=0, description="boost clock")
-    l2_mib: float = Field(gt=0)
+    l2_mib: float = Field(gt=0, description="L2 cache")
     shared_kib: int = Field(gt=0, description="shared memory of a multiprocessor")
 
 
