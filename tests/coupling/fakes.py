@@ -219,7 +219,7 @@ class _Beyond(_After):
 
     def advance(self, grant_ps, operations, stop_at_first_completion=False):
         kinds = [self.templates[operation.template].kind for operation in operations]
-        long = any(kind == "attention" and o.values[1] > 2000 for kind, o in zip(kinds, operations, strict=True))
+        long = any(kind == "attention" and o.values[1] > 1200 for kind, o in zip(kinds, operations, strict=True))
         self.calls = 100 if long else 0
         return super().advance(grant_ps, operations, stop_at_first_completion)
 
