@@ -21,6 +21,10 @@ def processor(name):
 H100, RTX, A100 = map(processor, ("h100-sxm", "rtx-pro-6000", "a100-80g-sxm"))
 
 
+def decode(on, by, shape, *rest):
+    return attention.Decodes(on, by, shape).seconds(*rest)
+
+
 def test_a_product_of_few_rows_takes_its_weights_bytes_and_a_start():
     by, m, n, k = catalog.kernels("hopper").gemm, 1, 8192, 8192
     spent = gemm.seconds(H100, by, m, n, k)
@@ -43,25 +47,24 @@ def test_the_inner_dimension_is_split_where_outputs_are_few():
 
 def test_decodes_run_in_turns_of_their_blocks():
     shape = attention.Shape(8, 1, 128, 128)
-    took = {n: attention.decode(RTX, FA2, shape, n, 16, 0.0) for n in (188, 189, 376, 377)}  # one block a sequence
+    took = {n: decode(RTX, FA2, shape, n, 16, 0.0) for n in (188, 189, 376, 377)}  # one block a sequence
     assert took[188] < took[189] == took[376] < took[377]
     assert took[377] - took[376] == pytest.approx(took[189] - took[188])
 
 
 def test_keys_are_split_over_idle_multiprocessors_and_the_parts_cost_a_kernel():
     shared, alone = attention.Shape(8, 1, 128, 128), attention.Shape(1, 1, 128, 128)
-    short, long = (attention.decode(RTX, FA2, shared, 1, context, 0.0) for context in (128, 129))
+    short, long = (decode(RTX, FA2, shared, 1, context, 0.0) for context in (128, 129))
     assert long - short > FA2.extra_cycles / RTX.clock
     # FlashAttention 2 does not split the keys of a head of its own.
-    assert attention.decode(RTX, FA2, alone, 1, 65536, 0.0) > 10 * attention.decode(RTX, FA2, shared, 1, 65536, 0.0)
+    assert decode(RTX, FA2, alone, 1, 65536, 0.0) > 10 * decode(RTX, FA2, shared, 1, 65536, 0.0)
 
 
 def test_flash_attention_2_copies_queries_that_share_keys_and_3_does_not():
     shape = attention.Shape(32, 8, 128, 128)
     none = attention.Shape(8, 8, 128, 128)
     two, three = (
-        attention.decode(on, by, shape, 4, 64, 0.0) - attention.decode(on, by, none, 4, 64, 0.0)
-        for on, by in ((RTX, FA2), (H100, FA3))
+        decode(on, by, shape, 4, 64, 0.0) - decode(on, by, none, 4, 64, 0.0) for on, by in ((RTX, FA2), (H100, FA3))
     )
     assert two > FA2.extra_cycles / RTX.clock and abs(three) < 0.1e-6
 
