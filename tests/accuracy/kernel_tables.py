@@ -75,10 +75,14 @@ def seconds(on: Processor, by: Any, family: str, row: Measured) -> float:
     return float(FUNCTIONS[family](on, by, *row.arguments))
 
 
+def _decoded(on: Processor, by: Any, shape: attention.Shape, *rest: Any) -> float:
+    return attention.Decodes(on, by, shape).seconds(*rest)
+
+
 FUNCTIONS: dict[str, Any] = {
     "gemm": gemm.seconds,
     "prefill_attention": attention.prefill,
-    "decode_attention": attention.decode,
+    "decode_attention": _decoded,
     "experts": experts.seconds,
 }
 

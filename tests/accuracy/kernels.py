@@ -100,7 +100,8 @@ def bars(data: Path) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
         others = [each for each in scored(data) if each.left_out and each.family == one.family]
         for name in ("short", "long"):
             guessed = np.concatenate([_which(each, name) for each in others])
-            family[name] = {"measured": _needed(_which(one, name)), "guessed": _needed(guessed)}
+            own = _needed(_which(one, name))
+            family[name] = {"measured": own, "guessed": max(own, _needed(guessed))}
     return found
 
 
