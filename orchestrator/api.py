@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError, MetronomeError
 from .report import reference, underway
 from .report.html import write as write_report
+from .report.patience import Patience
 from .report.requests import Spool
 from .report.result import Ending, Result
 from .report.results import collect
@@ -201,8 +202,9 @@ def execute(
         if trace:
             check_trace()
         source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
+    patience = Patience()
     with underway.under_way(out, scenario):
-        with Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
+        with patience.watching(), Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
             prepared()
             startup_s = time.perf_counter() - started
             spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None
@@ -210,7 +212,7 @@ def execute(
             keeping: list[object] = [spool] if spool else []
             if writer and not tape:
                 keeping.append(EventsRecorded(writer))
-            ending, failure = _run(simulation, keeping, tape)
+            ending, failure = _run(simulation, keeping, tape, patience)
             result = collect(simulation, startup_s, ending)
             if out and spool:
                 _write(result, scenario, out, spool, writer, ending)
@@ -220,17 +222,20 @@ def execute(
 
 
 def _run(
-    simulation: Simulation, instruments: Sequence[object], tape: ResumeTape | None
+    simulation: Simulation, instruments: Sequence[object], tape: ResumeTape | None, patience: Patience
 ) -> tuple[Ending, MetronomeError | KeyboardInterrupt | None]:
-    """To its end, or to what ends it early; along a ``tape``, if it is a run gone on with."""
+    """To its end, or to what ends it early, from then on with ``patience``; one gone on with goes along a ``tape``."""
     try:
         for instrument in instruments:
             simulation.instruments.add(instrument)
         simulation.run(tape.check if tape else None)
+        patience.held = True
     except KeyboardInterrupt as error:
         return Ending("interrupted"), error
     except MetronomeError as error:
         return Ending("failed", str(error)), error
+    finally:
+        patience.held = True
     return Ending(), None
 
 

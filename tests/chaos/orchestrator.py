@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import metronome
 import yaml
 from metronome.orchestrator.coupling.launch import owner
+from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.report.result import Result
 from metronome.orchestrator.scenario.loading import bundled
 from metronome.orchestrator.scenario.schema import Scenario
@@ -90,18 +91,19 @@ class Victims:
         out, events = folder / "out", whole["metronome"]["events"]
         done = self._struck(Moment.drawn(seed, events), number, "run", folder / "s.yaml", "-o", out, "--record")
         how, problems, rows = number.name, [done.problem], 0
-        if number == signal.SIGTERM and done.code == 143:
-            rows, why = marked_so_far(out, whole)
-            problems.append(why)
         if done.code == 0:
             how = "missed"
-        elif number == signal.SIGKILL and seed % 5 == 0:
+        elif is_complete(out):  # it came when the results were written already
+            how = f"{number.name} at the end"
+        elif number == signal.SIGTERM:
+            rows, why = marked_so_far(out, whole)
+            problems.append(why)
+        elif seed % 5 == 0:
             how = "SIGKILL twice"
             again = self._struck(Moment.drawn(-seed, max(1, events // 4)), number, "run", "--resume", out)
             problems.append(again.problem)
-            done = again if again.code == 0 else done
         began = time.monotonic()
-        if done.code != 0:
+        if not is_complete(out):
             problems.append(self._struck(Moment(0, 0, BLOCKS[1]), number, "run", "--resume", out, code=0).problem)
         resume_s = time.monotonic() - began
         if not any(problems):
@@ -127,8 +129,6 @@ class Victims:
         problems = remains_of_a_killed_one(owned_by)
         if process.returncode not in allowed:
             problems.insert(0, f"exit code {process.returncode}: {said.strip()[-300:]}")
-        if number == signal.SIGTERM and process.returncode == 143 and "partial results are in" not in said:
-            problems.insert(0, f"did not say where its results are: {said.strip()[-300:]}")
         return Struck(process.returncode, "; ".join(problems))
 
 
@@ -139,9 +139,20 @@ class Struck(NamedTuple):
     problem: str
 
 
+def is_complete(out: Path) -> bool:
+    """Whether there are results of a whole run."""
+    try:
+        return Result.read(out).status == "complete"
+    except InputError:
+        return False
+
+
 def marked_so_far(out: Path, whole: Result) -> tuple[int, str]:
     """(requests in the results of a run that was told to end, what is wrong with them)."""
-    found = Result.read(out)
+    try:
+        found = Result.read(out)
+    except InputError as error:
+        return 0, str(error)
     rows = found.requests.rows
     if found.status != "interrupted":
         return len(rows), f"its status is {found.status}"
@@ -154,7 +165,7 @@ def table(ends: list[Ended]) -> str:
     lines.append("|---|---|---|---|---|")
     for how, where in sorted({(one.how, one.where) for one in ends}):
         mine = [one for one in ends if (one.how, one.where) == (how, where)]
-        times = [one.resume_s for one in mine if one.how != "missed"]
+        times = [one.resume_s for one in mine if one.how in ("SIGKILL", "SIGKILL twice", "SIGTERM")]
         median = f"{statistics.median(times):.1f}" if times else ""
         lines.append(f"| {how} | {where} | {len(mine)} | {sum(1 for one in mine if one.problem)} | {median} |")
     told = [one for one in ends if one.how == "SIGTERM"]
