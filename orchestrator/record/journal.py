@@ -93,6 +93,7 @@ class JournalWriter:
         self._prepare(path.open("wb"), 0)
         self._file.write(MAGIC + _START.pack(VERSION))
         self._frame(b"H", json.dumps(header).encode(), 0)
+        self._file.flush()  # a run that is killed before its first block can be gone on with, too
 
     @classmethod
     def onto(cls, journal: Journal) -> JournalWriter:

@@ -88,6 +88,20 @@ def test_killed_twice_and_gone_on_with_elsewhere(small, tmp_path, cli):
     assert not (tmp_path / "else" / Spool.NAME).exists()
 
 
+def test_killed_before_its_first_block(small, tmp_path, cli):
+    """What there is of its recording is the header."""
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    command = [sys.executable, "-m", "tests.chaos.victim", "3", "0", str(int(signal.SIGKILL)), "1024"]
+    done = subprocess.run(
+        [*command, "run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--record"], cwd=ROOT, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL
+    done = cli("run", "--resume", tmp_path / "out", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "whole", "--quiet").exit_code == 0
+    assert finished(tmp_path / "out") == finished(tmp_path / "whole")
+
+
 def kill(arguments, out, size):
     """Start it, and kill it when its recording has that many bytes."""
     process = subprocess.Popen([sys.executable, "-m", "metronome", *arguments, "--quiet"], cwd=ROOT)
