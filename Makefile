@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz chaos soak day explanations docs schema tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test fuzz guided mutants chaos soak day explanations docs schema tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -46,8 +46,18 @@ stubs: $(VENV)/.installed  ## regenerate the gRPC stubs from proto/
 fuzz: $(VENV)/.installed  ## 20,000 bad inputs over every reader (10 minutes)
 	$(BIN)/python -m tests.fuzz 20000
 
-chaos: $(VENV)/.installed  ## 200 kills and freezes of components; every run ends as if undisturbed (20 minutes; WRITE=1)
-	$(BIN)/python -m tests.chaos $(if $(COUNT),--count $(COUNT)) $(if $(WRITE),--write)
+guided: $(VENV)/.installed  ## ten minutes each of the wire's decoder and the reader of recordings, guided by coverage
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.guided wire -max_total_time=600 -rss_limit_mb=2048 -timeout=10
+	$(BIN)/python -m tests.fuzz.guided journal -max_total_time=600 -rss_limit_mb=2048 -timeout=10
+
+mutants: $(VENV)/.installed  ## does a test fail when a line of scheduler, pool, flows, journal or metrics is wrong? (COUNT= a file)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutants]'
+	$(BIN)/python -m tests.mutants $(if $(COUNT),--count $(COUNT))
+
+chaos: $(VENV)/.installed  ## 200 kills and freezes of components, 70 of the orchestrator; runs end as if undisturbed (an hour; WRITE=1)
+	$(BIN)/python -m tests.chaos --count $(or $(COUNT),200) --requests 6 $(if $(WRITE),--write)
+	$(BIN)/python -m tests.chaos.orchestrator --requests 6 $(if $(WRITE),--write)
 
 soak: $(VENV)/.installed  ## a million operations through a process of each reference model; memory stays flat (COUNT=)
 	$(BIN)/python -m tests.soak $(COUNT)

@@ -1,9 +1,9 @@
-"""Coverage-guided: `make fuzz-guided`, ten minutes each of the wire's decoder and of the reader of recordings.
+"""Coverage-guided: `make guided`, ten minutes each of the wire's decoder and of the reader of recordings.
 
     python -m tests.fuzz.guided {wire|journal} [libFuzzer's options, e.g. -max_total_time=600]
 
-Needs atheris (`pip install atheris`). What is found is a file ``crash-...`` in the working directory; put it into
-``corpus/``, which both begin from and `test_guided` tries.
+Needs atheris (the extra ``fuzz``). Inputs that reach new branches are kept in out/guided, and so is what is found
+(``crash-...``, ``timeout-...``): put it into ``corpus/``, which both begin from and `test_guided` tries.
 """
 
 from __future__ import annotations
@@ -102,7 +102,11 @@ def main() -> None:
     target, *options = sys.argv[1:]
     for function in _functions(codec, exchange, journal):
         atheris.instrument_func(function)
-    atheris.Setup([sys.argv[0], *options, str(CORPUS / target)], TARGETS[target])
+    kept = Path("out/guided") / target
+    kept.mkdir(parents=True, exist_ok=True)
+    atheris.Setup(
+        [sys.argv[0], *options, f"-artifact_prefix={kept}/", str(kept), str(CORPUS / target)], TARGETS[target]
+    )
     atheris.Fuzz()
 
 
