@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -43,6 +44,16 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """Knows its commands by name only."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Whoever reads may close the pipe, having all it wants: neither click's way to end then (1) nor rich's."""
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, SystemExit) as end:
+            if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still has to write
+            raise click.exceptions.Exit(0) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -97,8 +108,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt as error:
         sys.exit(getattr(error, "exit_code", 130))
-    except BrokenPipeError:
-        sys.exit(0)
     except OSError as error:  # a file of the user's that no reader or writer has a word of its own for
         if error.filename is None:
             raise

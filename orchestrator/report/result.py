@@ -92,13 +92,19 @@ class Result:
         return str(self.metrics["metronome"]["status"])
 
     def write(self, folder: Path) -> None:
-        """result.json, requests.csv and timeseries.csv in ``folder``, which is made if need be; failed.csv if any."""
+        """result.json, requests.csv and timeseries.csv in ``folder``, which is made if need be; failed.csv if any.
+
+        result.json is there when all the others are: without it they may be cut.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(json.dumps(self.metrics, indent=1) + "\n")
+        (folder / "result.json").unlink(missing_ok=True)
         self.requests.write(folder / "requests.csv")
         self.series.write(folder / "timeseries.csv")
         if len(self.failures):
             self.failures.write(folder / "failed.csv")
+        part = folder / "result.json.part"
+        part.write_text(json.dumps(self.metrics, indent=1) + "\n")
+        part.replace(folder / "result.json")
 
     @classmethod
     def read(cls, folder: Path) -> Result:

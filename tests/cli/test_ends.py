@@ -62,6 +62,36 @@ def test_a_folder_that_cannot_be_written_to_is_found_before_the_run(tmp_path, cl
     assert done.exit_code == 2 and "cannot be written to" in done.output, done.output
 
 
+@pytest.mark.parametrize("what", [["components"], ["run", "--set", "workload.num_requests=2", "-o", "{out}"]])
+def test_whoever_reads_may_close_the_pipe(what, tmp_path):
+    """As `| head -1` does: no message, no traceback, and a run's results are written."""
+    command = [sys.executable, "-m", "metronome", *(word.format(out=tmp_path / "out") for word in what)]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert what[0] != "run" or json.loads((tmp_path / "out/result.json").read_text())
+
+
+def test_where_a_table_does_not_fit_there_is_no_result(tmp_path, cli, monkeypatch):
+    """A whole result.json beside tables that are cut would pose as one."""
+    from metronome.orchestrator.report.result import Table
+
+    write, written = Table.write, []
+
+    def full(self, path):
+        write(self, path)
+        written.append(path.name)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Table, "write", full)
+    done = cli("run", "--set", "workload.num_requests=2", "-o", tmp_path / "out", "--quiet")
+    assert done.exit_code == 2 and "No space left on device" in done.output
+    assert not list((tmp_path / "out").glob("result.json*"))
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_a_full_disk_is_one_message(tmp_path, cli, monkeypatch):
     from metronome.orchestrator.report.result import Table
