@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,25 +50,30 @@ class Mutant(NamedTuple):
     text: str
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """All that are other programs: annotations may say what they like."""
+#: Fails on `except (A, B)` (cosmic-ray 8.7).
+BROKEN = "core/ExceptionReplacer"
+
+
+def mutants(path: Path, draw: random.Random) -> Iterator[Mutant]:
+    """All that are other programs (annotations may say what they like), in an order that is drawn."""
     from cosmic_ray.ast import ast_nodes, get_ast_from_path
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
-    text = path.read_text()
+    text, nodes = path.read_text(), list(ast_nodes(get_ast_from_path(path)))
     program = _program(text)
-    for name in operator_names():
-        kind = get_operator(name)
-        if kind.arguments():
-            continue
-        operator = kind()
-        positions = [spot for node in ast_nodes(get_ast_from_path(path)) for spot in operator.mutation_positions(node)]
-        for occurrence, ((line, _), _) in enumerate(positions):
-            changed = mutate_code(text, operator, occurrence)
-            if changed is not None and _program(changed) not in ("", program):
-                was, now = (each.splitlines()[line - 1].strip() for each in (text, changed))
-                yield Mutant(name.removeprefix("core/"), line, was, now, changed)
+    kinds = {name: get_operator(name) for name in operator_names() if name != BROKEN}
+    operators = {name: kind() for name, kind in kinds.items() if not kind.arguments()}
+    places = []
+    for name, operator in operators.items():
+        spots = [spot for node in nodes for spot in operator.mutation_positions(node)]
+        places += [(name, occurrence, line) for occurrence, ((line, _), _) in enumerate(spots)]
+    draw.shuffle(places)
+    for name, occurrence, line in places:
+        changed = mutate_code(text, operators[name], occurrence)
+        if changed is not None and _program(changed) not in ("", program):
+            was, now = (each.splitlines()[line - 1].strip() for each in (text, changed))
+            yield Mutant(name.removeprefix("core/"), line, was, now, changed)
 
 
 def _program(text: str) -> str:
@@ -146,13 +152,12 @@ def main() -> None:
         copy = Copy(Path(folder))
         for name in given.names or FILES:
             path, tests = FILES[name]
-            everything = list(mutants(ROOT / path))
             if not copy.learn(tests):
                 sys.exit(f"{name}: its tests fail without a mutant")
-            drawn = random.Random(f"{given.seed} {name}").sample(everything, min(given.count, len(everything)))
+            drawn = list(islice(mutants(ROOT / path, random.Random(f"{given.seed} {name}")), given.count))
             alive = [mutant for mutant in drawn if copy.survives(path, mutant, tests)]
             survivors += len(alive)
-            print(f"{name}: {len(everything)} mutants, {len(drawn)} tried, {len(alive)} survived", flush=True)
+            print(f"{name}: {len(drawn)} mutants, {len(alive)} survived", flush=True)
             for mutant in sorted(alive, key=lambda one: one.line):
                 print(f"  {path}:{mutant.line} {mutant.operator}\n    - {mutant.was}\n    + {mutant.now}", flush=True)
     sys.exit(bool(survivors))
