@@ -203,8 +203,8 @@ def execute(
             check_trace()
         source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
     patience = Patience()
-    with underway.under_way(out, scenario), patience.watching():
-        with Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
+    with underway.under_way(out, scenario):
+        with patience.watching(), Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
             prepared()
             startup_s = time.perf_counter() - started
             spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None

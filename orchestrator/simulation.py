@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from . import availability
+from .coupling.calibrated import check_calibration
 from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
@@ -19,7 +20,7 @@ from .coupling.link import Link
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
 from .coupling.streamed import StreamedRunner
-from .errors import ExtensionFailure, InputError, MetronomeError
+from .errors import ExtensionFailure, MetronomeError
 from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
@@ -172,7 +173,7 @@ class Simulation:
             links = self._stack.enter_context(source.open(self.specs))
             self.ports = Ports(self.kernel, self.specs, links, works, slow)
             availability.check_slowdowns(scenario, self.ports.slows_links)
-            self._check_calibration()
+            check_calibration(self.specs, self.ports.modes)
             self.recorder = Recorder()
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
@@ -282,14 +283,6 @@ class Simulation:
         costs = costs_of(options.version, options.cold_start)
         factors = {} if calibration is None else calibration.factors
         return costs.times(factors.get("host", 1), factors.get("api_server", 1))
-
-    def _check_calibration(self) -> None:
-        """Raises InputError where a component cannot be calibrated."""
-        for spec in self.specs:
-            if spec.factors and "stepped" in self.ports.modes(spec.name):
-                part, factor = next(iter(spec.factors.items()))
-                why = f"{spec.name} shares the clock with several users: change its own figures in the scenario"
-                raise InputError("scenario", f"calibration.factors.{part}", factor, why)
 
     def _engine(self, version: str, spec: EngineSpec) -> Engine:
         """One that has something outside (a process) is a context manager, left when the run is over."""

@@ -6,10 +6,12 @@ is asked about operations alone can be calibrated: one that shares the clock ans
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from metronome.hwmodels.interface import Advanced, Completion, Operation, Provenance, Template
 
+from ..errors import InputError
+from .components import ComponentSpec
 from .link import Link, split
 from .wrapped import WrappedLink
 
@@ -32,6 +34,15 @@ def part_of(kind: str, values: Sequence[int], component: str) -> str:
     if kind == "attention":
         return "prompt_attention" if len(values) > DECODES_ALONE else "decode_attention"
     return KINDS.get(kind, "")
+
+
+def check_calibration(specs: Sequence[ComponentSpec], modes: Callable[[str], str]) -> None:
+    """Raises InputError for a component that cannot be calibrated. ``modes``: `Ports.modes`."""
+    for spec in specs:
+        if spec.factors and "stepped" in modes(spec.name):
+            part, factor = next(iter(spec.factors.items()))
+            why = f"{spec.name} shares the clock with several users: change its own figures in the scenario"
+            raise InputError("scenario", f"calibration.factors.{part}", factor, why)
 
 
 class CalibratedLink(WrappedLink):

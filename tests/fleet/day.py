@@ -23,6 +23,7 @@ from metronome.orchestrator.report.result import Result
 SHAPE = (2, 1, 1, 1, 1, 2, 4, 7, 11, 14, 15, 15, 13, 14, 15, 15, 14, 12, 10, 8, 7, 6, 4, 3)
 BUSIEST = 0.8  # requests a second in the busiest hour: most of the instances, at 40 s a request
 INSTANCES = 100
+SLO_MS = 120_000  # to the first token: three times what a request takes alone
 
 
 def scenario(hours: float = 24, instances: int = INSTANCES, failures: bool = True) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def scenario(hours: float = 24, instances: int = INSTANCES, failures: bool = Tru
         "on_failure": {"retry_s": 2},
         "start_up": {"base_s": 20, "weights_gb_s": 1},
         "autoscaling": [{"instance": "chat", "min_replicas": 4, "policy": "queue", "target": 0.5, "period_s": 15}],
-        "slo": {"ttft_ms": 120_000},
+        "slo": {"ttft_ms": SLO_MS},
     }
     if failures:
         made["failures"] = [

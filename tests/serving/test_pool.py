@@ -94,6 +94,11 @@ def test_the_pool_is_the_queue_written_plainly(seed):
         assert [pool.get_cached_block(bytes([i])) for i in range(4)] == [plain.find(bytes([i])) for i in range(4)]
 
 
+def test_none_is_none():
+    pool = BlockPool(2)
+    assert pool.get_new_blocks(0) == [] and pool.free == 2
+
+
 def test_a_fingerprint_has_all_that_decides():
     """References, names (one block, and several of one name), the queue, and how many were never used."""
     pool = BlockPool(5)
