@@ -59,6 +59,13 @@ def interruptible(command: list[Any], **options: Any) -> subprocess.Popen[Any]:
     return subprocess.Popen(command, preexec_fn=reached, **options)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _a_model_that_hangs_can_be_interrupted() -> None:
+    """Also in a suite that was started in the background, where SIGINT is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back() -> Iterator[None]:
     """A command that ran in this process and was ended there ignores signals from then on, and whatever it starts."""

@@ -28,7 +28,7 @@ def test_it_passes_its_own_tests_and_runs_in_a_scenario(kind, cli, tmp_path, sma
         capture_output=True,
         text=True,
     )
-    assert tests.returncode == 0 and "14 passed" in tests.stdout, tests.stdout
+    assert tests.returncode == 0 and "15 passed" in tests.stdout, tests.stdout
     checked = subprocess.run(
         [sys.executable, "-m", "metronome", "conformance", "my_device:MyDevice", "--config", folder / "config.yaml"],
         env=env,

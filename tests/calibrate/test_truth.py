@@ -40,11 +40,11 @@ def test_host_and_decode_attention_are_recovered(cli, tmp_path):
 
 
 def test_parts_that_look_alike_are_not_told_apart(cli, tmp_path):
-    log, scenario = served(alike(), {"decode_attention": 1.5}, tmp_path)
+    log, scenario = served(alike(), {"host": 1.5}, tmp_path)
     found, verdicts = calibrated(cli, log, scenario, tmp_path / "factors.yaml")
     assert all(one["factor"] is None for one in verdicts.values())
     assert any("cannot tell" in one["why"] for one in verdicts.values())
-    assert any("decode_attention" in rival for rival in found["rivals"])  # the truth is among what it might be
+    assert any("host" in rival for rival in found["rivals"])  # the truth is among what it might be
     assert len(found["rivals"]) > 1 and len({tuple(sorted(rival)) for rival in found["rivals"]}) > 1
     assert not (tmp_path / "factors.yaml").exists()
     said = cli("calibrate", log, scenario, "-o", tmp_path / "factors.yaml")  # and the same twice

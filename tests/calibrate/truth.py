@@ -34,11 +34,11 @@ VARIED: dict[str, Any] = {
 
 
 def alike() -> dict[str, Any]:
-    """Requests of one length, one after another mostly: whatever is longer in a step, it looks the same."""
+    """Requests of one length, one after another: whatever is longer in a step, it looks the same."""
     scenario = deepcopy(VARIED)
     scenario["workload"] |= {
         "num_requests": 40,
-        "request_rate": 2,
+        "request_rate": 0.2,
         "input_tokens": {"mean": 512, "sigma": 0},
         "output_tokens": {"mean": 24, "sigma": 0},
     }
