@@ -66,7 +66,7 @@ def test_the_tutorial_from_the_first_line_to_the_last(cli, tmp_path, monkeypatch
         else:
             assert unlike(block, output) is None, output
     assert played == ["import", "validate", "run", "report", "debug", "sweep", "capacity", "capacity", "plan"]
-    assert slowest_first_token(tmp_path / "out/server/requests.csv") == 95  # step 4 says so
+    assert slowest_first_token(tmp_path / "out/server/requests.csv") == 37  # step 4 says so
 
 
 def slowest_first_token(path):

@@ -53,7 +53,7 @@ CASES = {
     "network to nowhere": (
         "cluster/networks/0/connects",
         ["n5.accelerators"],
-        "connects 'n5.accelerators'; there are n0",
+        "connects 'n5.accelerators'; did you mean 'n0.accelerators'.*there are n0",
     ),
     "unknown model": ("instances/0/model", "gpt-9", "model = 'gpt-9': a bundled model .*Qwen/Qwen3-32B"),
     "unknown device": ("cluster/nodes/0/accelerators/type", "h900", "h900.*h100-sxm"),
@@ -308,7 +308,7 @@ CLUSTER = {
     ("path", "value", "message"),
     [
         ("nodes", DROP, "nodes: Field required"),
-        ("cxl_mem", {}, "cxl_mem is refused: CXL memory"),
+        ("cxl_mem", {}, "cxl_mem.mem_size: Field required"),
         ("nodes/0/instances/0/pd_type", "prefill", "a prefill instance but no decode instance"),
         ("nodes/0/instances/0/tp_size", 2, "num_npus = 1: must equal tp_size x pp_size"),
         ("nodes/0/instances/0/model_name", "q/r", "model_name = 'q/r'"),
