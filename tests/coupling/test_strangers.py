@@ -30,6 +30,7 @@ EXPECTED = {
     "booksim2": {"config", "keep_scratch", "program"},
     "composite": {"parts"},
     "dramsim3": {"config", "keep_scratch", "program"},
+    "island": {"members", "wires"},
     "ns3": {"program"},
     "profiled": {"bundle"},
     "ramulator2": {"arguments", "keep_scratch", "program"},

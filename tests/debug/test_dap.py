@@ -134,7 +134,7 @@ def test_data_breakpoints_are_watches(client):
     started(client)
     client.request("continue", threadId=1)
     stopped = client.event("stopped")
-    assert stopped["reason"] == "data breakpoint" and "134 -> 84" in stopped["description"]
+    assert stopped["reason"] == "data breakpoint" and "134 -> 98" in stopped["description"]
     client.request("disconnect")
 
 
@@ -167,7 +167,7 @@ def test_a_variable_is_set_and_the_run_goes_another_way(client):
     assert client.request("setVariable", variablesReference=config, name="max_num_seqs", value="1")["value"] == "1"
     client.request("continue", threadId=1)
     client.event("stopped")
-    assert client.request("evaluate", expression="print event", context="repl")["result"] == "1127"
+    assert client.request("evaluate", expression="print event", context="repl")["result"] == "1124"
     client.request("disconnect")
 
 

@@ -68,7 +68,7 @@ def test_fewer_only_when_fewer_were_enough_for_a_while():
 
 
 def test_bounds_hold_and_no_request_is_lost_by_scaling(tmp_path):
-    for policy, target in (("queue", 1), ("kv", 0.002), ("slo", 0.9)):
+    for policy, target in (("queue", 1), ("kv", 0.001), ("slo", 0.9)):
         scenario = scaled(busy(), policy=policy, target=target, min_replicas=2) | {"slo": {"ttft_ms": 100}}
         simulation = served(scenario, tmp_path)
         assert not simulation.recorder.failed

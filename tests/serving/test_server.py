@@ -103,10 +103,11 @@ def test_a_slow_server_holds_back_its_clients_and_not_the_engine():
         lag = [
             there - end for log in done.recorder.logs for end, there in zip(log.end_ps, log.delivered_ps, strict=True)
         ]
-        ends.append((max(lag), max(s.end_ps for s in done.recorder.done), done.kernel.now_ps))
+        ended = [state.end_ps for state in done.recorder.done]
+        ends.append((max(lag), sum(ended), max(ended) - done.kernel.now_ps))
     assert ends[0][0] > 2 * ends[1][0]
     assert ends[0][1] > ends[1][1]
-    assert ends[0][2] < ends[0][1]  # the engine is done before the last client is
+    assert ends[0][2] > 0  # the engine is done before the last client is
 
 
 def test_it_fits_what_was_measured():

@@ -183,7 +183,7 @@ def test_looks_are_of_the_moment(ended):
     assert next(one for one in cluster["components"] if one["name"] == "uplink-1")["doing"]
     assert [node["name"] for node in cluster["picture"]["nodes"]] == ["n0", "n1", "n2"]
     computing = {one["name"]: one["steps"] for one in cluster["instances"]}
-    assert computing == {"prefill-0": [6], "prefill-1": [], "decode": [201]}
+    assert computing == {"prefill-0": [6], "prefill-1": [], "decode": [200]}
     assert served.get("messages", component="uplink-1")["messages"][0]["event"] < 474
     assert {"name": "blocks", "below": False, "value": "312"} in served.get("state", path="requests/3")["nodes"]
     paths = [one["path"] for one in served.get("settable")["settable"]]
@@ -201,7 +201,7 @@ def test_why_adds_up_and_says_what_the_console_says(ended):
     first = sum(int(part["before_ps"]) for part in answer["parts"])
     assert first == int(answer["first_ps"])
     assert answer["parts"][0]["who"] == "K and V over uplink-1"
-    assert answer["words"][0].startswith("request 3: 2045.203492 ms")
+    assert answer["words"][0].startswith("request 3: 2032.512156 ms")
 
 
 def test_the_time_line_can_be_looked_at_to_the_picosecond(ended):
