@@ -23,7 +23,7 @@ def test_the_session_that_asks_what_if(tmp_path):
     _, shown = BLOCK.findall(PAGE.read_text())
     (tmp_path / "session").write_text(shown)
     assert transcript(tmp_path / "session") == shown
-    assert re.search(r"bandwidth_gb_s = 400: .* -1330\.\d+ ms\n.*: so it is", shown)
+    assert re.search(r"bandwidth_gb_s = 400: .* -1323\.\d+ ms\n.*: so it is", shown)
     assert re.search(r"request 35 without request 33: .*\n.*: it is not so .*\n  it is served by prefill-0", shown)
 
 

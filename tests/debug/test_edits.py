@@ -125,11 +125,11 @@ def test_engines_and_the_router_by_their_paths_in_the_scenario():
 @pytest.mark.parametrize(
     ("at", "path", "value", "message"),
     [
-        (300, "requests/4", "dropped", "changes the past: it arrived at event 130; seek 130"),
+        (300, "requests/4", "dropped", "changes the past: it arrived at event 125; seek 125"),
         (100, "requests/11", "late", "dropped"),
         (300, "kv_transfer.mode", "pull", "changes the past: it was decided before event 1"),
         (300, "workload.num_requests", "3", "changes the past: it was decided before event 1"),
-        (300, "cluster.nodes.0.accelerators.type", "h200", "changes the past: p has had 63960 KV blocks since event 1"),
+        (300, "cluster.nodes.0.accelerators.type", "h200", "changes the past: p has had 61242 KV blocks since event 1"),
         (300, BANDWIDTH, "-3", "greater than 0"),
         (300, "cluster.networks.0.bandwith", "3", "did you mean 'bandwidth_gb_s'"),
         (300, "instances.x.engine.max_num_seqs", "3", "there is no instance x; there is p, q, d"),

@@ -76,9 +76,9 @@ def test_killed_twice_and_gone_on_with_elsewhere(small, tmp_path, cli):
     small["workload"]["num_requests"] = 300
     small["components"] = PROCESSES
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
-    kill(["run", str(tmp_path / "s.yaml"), "-o", str(tmp_path / "out"), "--record"], tmp_path / "out", 3_000)
+    kill(["run", str(tmp_path / "s.yaml"), "-o", str(tmp_path / "out"), "--record"], tmp_path / "out", 30_000)
     part = (tmp_path / "out" / Spool.NAME).read_text().splitlines()
-    kill(["run", "--resume", str(tmp_path / "out")], tmp_path / "out", 6_000)
+    kill(["run", "--resume", str(tmp_path / "out")], tmp_path / "out", 60_000)
     done = cli("run", "--resume", tmp_path / "out", "-o", tmp_path / "else", "--quiet")
     assert done.exit_code == 0, done.output
     assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "whole", "--quiet").exit_code == 0
