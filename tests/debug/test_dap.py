@@ -102,7 +102,7 @@ def test_a_whole_session(client):
     client.request("continue", threadId=1)
     assert client.event("stopped")["description"] == "the run is complete"
     client.request("stepBack", threadId=1)
-    assert frames(client, client.event("stopped")["threadId"])[0]["line"] == 505
+    assert frames(client, client.event("stopped")["threadId"])[0]["line"] == 522
     client.request("continue", threadId=1)
     client.event("stopped")
     client.request("continue", threadId=1)
