@@ -66,14 +66,18 @@ class EventQueue:
     def withdraw(self, order: int) -> None:
         """An event that is in the queue will not be."""
         self._withdrawn.add(order)
-        while self._heap and self._heap[0].order in self._withdrawn:
-            self._withdrawn.discard(heappop(self._heap).order)
+        self._drop_withdrawn()
 
     def pop(self) -> Event:
         event = heappop(self._heap)
-        while self._withdrawn and self._heap and self._heap[0].order in self._withdrawn:
-            self._withdrawn.discard(heappop(self._heap).order)
+        if self._withdrawn:
+            self._drop_withdrawn()
         return event
+
+    def _drop_withdrawn(self) -> None:
+        """Such events leave the heap when they come to its head: the head is always one that will be."""
+        while self._heap and self._heap[0].order in self._withdrawn:
+            self._withdrawn.discard(heappop(self._heap).order)
 
     @property
     def head_ps(self) -> int | None:
