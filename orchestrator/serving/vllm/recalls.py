@@ -12,6 +12,7 @@ from collections import deque
 
 from ..kv.cache import Hit
 from ..offloading import RecallingConnector
+from .admission import fitting
 from .lanes import VllmStep
 from .request_state import VllmRequestState
 from .scheduler import Scheduler
@@ -104,11 +105,11 @@ class RecallingScheduler(Scheduler):
 
     def _admit_one(self, sequence: VllmRequestState, budget: int, now_ps: int) -> int | None:
         """Start it, or have its K and V recalled: the tokens computed of it; None if there is no room."""
-        remote, size = self.remote_kvs, self.config.block_size
+        remote = self.remote_kvs
         if remote.is_here(sequence):
             return self._resume(sequence, budget, now_ps)
         hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
-        local = len(hit[0]) * size
+        local = self.cache.hit_tokens(hit)
         more = self.connector.matched(sequence, local)
         if more is None:
             remote.hold(sequence)
@@ -124,7 +125,7 @@ class RecallingScheduler(Scheduler):
             self.connector.recall(sequence, local, more)
             return 0
         sequence.num_computed_tokens = min(local + more, sequence.num_tokens - 1)
-        tokens = self._fitting(sequence, budget, hit)
+        tokens = fitting(self.config, self.cache, self.encoder, sequence, budget, hit)
         if tokens is not None:
             if (within := sequence.num_computed_tokens - local) > 0:
                 self.connector.recall(sequence, local, within)
@@ -139,41 +140,26 @@ class RecallingScheduler(Scheduler):
         sequence.num_computed_tokens = min(sequence.num_computed_tokens, sequence.num_tokens - 1)
         held: Hit = [sequence.block_ids]
         self.cache.free(sequence)
-        tokens = self._fitting(sequence, budget, held)
+        tokens = fitting(self.config, self.cache, self.encoder, sequence, budget, held)
         if tokens is None:
-            self.cache.allocate_slots(sequence, held, len(held[0]) * self.config.block_size)
+            self.cache.allocate_slots(sequence, held, self.cache.hit_tokens(held))
             return None
         self.remote_kvs.let_go(sequence)
         self.counts.prefix_hit_tokens -= sequence.num_computed_tokens  # counted when it began to wait
         self._start(sequence, held, tokens, now_ps)
         return tokens
 
-    def _fitting(self, sequence: VllmRequestState, budget: int, hit: Hit) -> int | None:
-        """Tokens of it that can be computed now; None if its blocks, or an unbroken prompt, do not fit."""
-        wanted = self.config.wanted(sequence)
-        if not self.config.enable_chunked_prefill and wanted > budget:
-            return None
-        if not (tokens := self.encoder.reach(sequence, min(wanted, budget))):
-            return None
-        reserves = self.config.scheduler_reserve_full_isl
-        whole = sequence.num_tokens if reserves else sequence.num_computed_tokens + tokens
-        if self.cache.fits(whole, hit):
-            return tokens
-        self.encoder.release(sequence)
-        return None
-
     # Blocks that go -------------------------------------------------------------------------------
 
     def finish(self, done: VllmStep) -> None:
         if done.moves is not None:
             done.moves.computed()
-        for sequence, computed, life in done.filled:  # before blocks go
-            if sequence.num_preemptions == life and not sequence.aborted:
-                self.cache.cache_blocks(sequence, computed)
-        for sequence in done.ended:
-            self._keep(sequence)
         super().finish(done)
         self.connector.step_ended()
+
+    def _free_ended(self, sequence: VllmRequestState) -> None:
+        self._keep(sequence)
+        super()._free_ended(sequence)
 
     def empty_step(self) -> bool:
         """There is nothing to compute: as a step without anybody in vLLM, after which blocks may be free. Whether any

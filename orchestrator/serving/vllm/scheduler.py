@@ -21,6 +21,7 @@ from ..interface import AdmissionPolicy, EngineCounts, VictimPolicy
 from ..kv.cache import Hit
 from ..kv.groups import KvGroup
 from ..kv.hybrid import kv_cache
+from .admission import fitting
 from .config import SchedulerConfig
 from .decoders import Decoders
 from .encoder_cache import EncoderCache
@@ -153,8 +154,11 @@ class Scheduler:
         for sequence in done.ended:
             if self.running.pop(sequence.order, None) is None and sequence in self.waiting:
                 self.waiting.remove(sequence)  # preempted with its last token on its way
-            self.cache.free(sequence)
+            self._free_ended(sequence)
             sequence.block_hashes = []
+
+    def _free_ended(self, sequence: VllmRequestState) -> None:
+        self.cache.free(sequence)
 
     def _produce(self, sequence: VllmRequestState, step: int) -> None:
         sequence.num_output_tokens += 1
@@ -369,12 +373,7 @@ class Scheduler:
             # One token is always left to compute.
             hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)
             sequence.num_computed_tokens = self.cache.hit_tokens(hit)
-            whole_only, wanted = not config.enable_chunked_prefill, config.wanted(sequence)
-            if (whole_only and wanted > budget) or not (tokens := self.encoder.reach(sequence, min(wanted, budget))):
-                break
-            whole = sequence.num_tokens if config.scheduler_reserve_full_isl else sequence.num_computed_tokens + tokens
-            if not self.cache.fits(whole, hit):
-                self.encoder.release(sequence)
+            if (tokens := fitting(config, self.cache, self.encoder, sequence, budget, hit)) is None:
                 break
             self.waiting.pop_first()
             self._start(sequence, hit, tokens, now_ps)

@@ -76,10 +76,9 @@ class WaitingForRemoteKvs:
 
     def take(self, sequence: VllmRequestState) -> bool:
         """It starts, if its K and V are here: from now on they can be found."""
-        if sequence.request.id not in self._here:
+        if not self.is_here(sequence):
             return False
-        self._here.remove(sequence.request.id)
-        del self._waiting[sequence.request.id]
+        self.let_go(sequence)
         self._cache.cache_blocks(sequence, sequence.request.input_tokens)
         return True
 
