@@ -75,7 +75,7 @@ class Dispatcher:
         self._left_out: set[int] = set()  # requests that are not sent when they are due
 
     @property
-    def replicas(self) -> int:
+    def replica_count(self) -> int:
         """How many there are, in whatever role."""
         return len(self._replicas)
 

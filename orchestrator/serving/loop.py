@@ -229,7 +229,7 @@ class StepLoop:
         coming, pace = self._dispatcher.next_arrival_ps - self._kernel.now_ps, self._pace_ps
         if coming <= 0 or not pace:
             return self._reach
-        return min(self._reach, 1 + coming * self._dispatcher.replicas // pace)
+        return min(self._reach, 1 + coming * self._dispatcher.replica_count // pace)
 
     def catch_up(self) -> None:
         """Do what steps of a leap have done up to now."""
