@@ -105,6 +105,7 @@ def flat(node: Any) -> Any:
 def digest(simulation: Simulation) -> str:
     """A fingerprint of everything but the components: equal digests go on equally, given equal answers."""
     pools = [replica.engine.internals() for replica in simulation.replicas]
+    pools += [pool.internals() for pool in simulation.pools.values()]
     rows = [event[:8] for event in simulation.kernel.queue.pending()]
     done = [(s.request.id, s.end_ps, s.token_steps) for s in simulation.recorder.done]
     logs = [

@@ -132,11 +132,6 @@ class TierPool:
         for name in names:
             self._chunks[name].whole = True
 
-    def lost(self, names: Sequence[bytes]) -> None:
-        """They will not be written after all."""
-        for name in names:
-            self._drop(name)
-
     def read(self, names: Sequence[bytes]) -> None:
         """Somebody begins to copy these, which are whole."""
         self.counts.hits += len(names)
@@ -153,5 +148,6 @@ class TierPool:
             chunk.readers -= 1
 
     def internals(self) -> list[object]:
-        """Everything that decides what happens next, for a fingerprint."""
-        return [[name.hex(), chunk.whole, chunk.readers] for name, chunk in self._chunks.items()]
+        """Its chunks in the order in which they would go, for a fingerprint."""
+        rows = ((name, self._chunks[name]) for name in self._policy.victims())
+        return [[name.hex(), chunk.whole, chunk.readers] for name, chunk in rows]
