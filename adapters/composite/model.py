@@ -98,11 +98,8 @@ class Composite(Model[CompositeConfig]):
         found = model_of(kind, part)
         fields = found.config_schema().get("properties", {})
         handed = {name: getattr(self.config, name) for name in HANDED_ON if name in fields}
-        own = {name: value for name, value in part.items() if name != "model"}
-        try:
-            return found({name: value for name, value in (handed | own).items() if value is not None}, self.seed)
-        except ConfigError as error:
-            raise ConfigError(f"parts.{kind}.{error.field}", error.value, error.allowed) from None
+        config = {name: value for name, value in (handed | dict(part)).items() if value is not None}
+        return made(f"parts.{kind}", found, config, self.seed)
 
     def _part(self, template: Template) -> Any:
         part = self._parts.get(template.kind, self._parts.get(ELSE))
@@ -159,6 +156,14 @@ def named(field: str, name: str) -> Any:
         why = "no model of that name" if isinstance(error, ValueError) else str(error)
         raise ConfigError(field, name, f"{why}; `metronome components` lists them") from None
     return found
+
+
+def made(where: str, model: Any, config: Mapping[str, Any], seed: int) -> Any:
+    """One of that class; of ``config`` all but the model's name. Raises ConfigError, of a field under ``where``."""
+    try:
+        return model({name: value for name, value in config.items() if name != "model"}, seed)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error.field}", error.value, error.allowed) from None
 
 
 def model_of(kind: str, part: Mapping[str, Any]) -> Any:

@@ -32,7 +32,7 @@ from metronome.hwmodels.wiring.local import LocalMember
 from metronome.hwmodels.wiring.wires import resolve
 from pydantic import Field, field_validator
 
-from ..composite.model import KINDS, named
+from ..composite.model import KINDS, made, named
 
 
 class IslandConfig(Config):
@@ -113,10 +113,7 @@ class Island(Model[IslandConfig]):
         if not model.description.memoryless:
             why = "remembers: operations are played alone, from rest"
             raise ConfigError(f"members.{name}.model", part["model"], why)
-        try:
-            return model({key: value for key, value in part.items() if key != "model"}, self.seed)
-        except ConfigError as error:
-            raise ConfigError(f"members.{name}.{error.field}", error.value, error.allowed) from None
+        return made(f"members.{name}", model, part, self.seed)
 
     def declare(self, templates: Sequence[Template]) -> None:
         def tell(number: int, known: list[Template]) -> None:

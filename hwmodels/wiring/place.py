@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..interface import Advanced, Completion, ComponentError, Operation
@@ -148,11 +150,4 @@ def _until(waiting: Sequence[Origin] | Sequence[Back], upto: int) -> int:
     """How many of them, in order, are due by then."""
     if not waiting or waiting[-1][0] <= upto:
         return len(waiting)
-    low, high = 0, len(waiting)
-    while low < high:
-        middle = (low + high) // 2
-        if waiting[middle][0] <= upto:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    return bisect_right(waiting, upto, key=itemgetter(0))
