@@ -16,9 +16,10 @@ from ..kernel.queue import Priority
 from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
 from .hooks import CouplingHooks
-from .port import Asked, AskedPort, Cost, SteppedPort, Values
+from .port import Asked, AskedPort, Cost, SteppedPort
 from .ports import Ports
 from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
+from .uses import Values
 
 AHEAD = 16  # steps a remote oracle is asked about in advance
 

@@ -24,9 +24,7 @@ from ..units import MAX_PS
 from .conduct import Conduct
 from .link import Link, SplitLink, split
 from .oracle import OneByOne, answered, oracle
-from .uses import Uses, uses_of
-
-Values = tuple[int, ...]  # the numbers of an operation
+from .uses import Uses, Values, uses_of
 
 CACHE_ENTRIES = 200_000  # answers a port keeps; then its memory is emptied and filled anew
 RECENT = 4_096  # different numbers of a set of operations that an instance has counted one by one

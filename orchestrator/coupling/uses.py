@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from metronome.hwmodels.interface import OPERATION_VALUES, Feature, Template, Use
 
-Values = tuple[int, ...]
+Values = tuple[int, ...]  # the numbers of an operation
 
 
 class Uses:

@@ -114,8 +114,5 @@ class IslandLink(WrappedLink):
         figures = self._alone.figures if self._alone else {}
         return {**first.link.statistics(uses), "island": {**figures, "members": told}}
 
-    def inspect(self) -> dict[str, Any]:
-        return self._link.inspect()
-
     def close(self) -> None:
         """Links belong to who opened them; sessions of the others end with theirs."""

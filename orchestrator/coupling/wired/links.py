@@ -10,7 +10,6 @@ from metronome.hwmodels.interface import Feature
 from ...errors import InputError
 from ..components import HBM, ComponentSpec
 from ..link import Link
-from .island import IslandLink
 
 
 def behind_wires(
@@ -67,6 +66,8 @@ def _check_own(asker: str, name: str, taken: dict[str, str]) -> None:
 
 def wired(specs: Sequence[ComponentSpec], links: Mapping[str, Link]) -> dict[str, Link]:
     """The links that take the place of those: each an island's, of who is asked from outside. Raises InputError."""
+    from .island import IslandLink
+
     by_name = {spec.name: spec for spec in specs}
     found: dict[str, Link] = {}
     for name, others in behind_wires(specs, links).items():
