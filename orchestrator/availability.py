@@ -11,7 +11,7 @@ from .kernel.loop import Kernel
 from .lowering.quantity import Operands
 from .lowering.work import Templates, Work
 from .placement import UnitPlan
-from .scenario.schema import SELECTION, Instance, Scenario
+from .scenario.schema import SELECTION, Scenario
 from .serving.dispatcher import Dispatcher
 from .serving.fleet.autoscaler import Autoscaler
 from .serving.fleet.failures import Failing, Failures
@@ -135,15 +135,11 @@ def _members(
                 instance.name,
                 [replica for i in mine for replica in replicas[i]],
                 [loops[i] for i in mine],
-                _devices(instance),
+                instance.all_devices,
                 round(start_s * PS_PER_S),
             )
         )
     return members
-
-
-def _devices(instance: Instance) -> list[tuple[str, int]]:
-    return [*instance.devices, *(instance.ffn.devices if instance.ffn else ())]
 
 
 def _pool(scenario: Scenario, number: int, members: Sequence[Member]) -> list[Member]:

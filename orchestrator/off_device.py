@@ -121,8 +121,8 @@ def _send(scenario: Scenario, name: str, layout: Layout, off: OffDevice, templat
 def network_to(scenario: Scenario, memory: str, devices: Sequence[Device], where: str) -> str:
     """The smallest network that connects a memory with these devices. Raises InputError if none does."""
     wanted = {f"{node}.accelerators" for node, _ in devices} | {memory}
-    networks = [network for network in scenario.cluster.networks if wanted <= set(network.connects)]
-    if not networks:
+    found = scenario.cluster.network_between(wanted)
+    if found is None:
         allowed = f"no link reaches it: no network connects {' and '.join(sorted(wanted))}"
         raise _refused(f"{where}.memory", memory, allowed)
-    return min(networks, key=lambda network: len(network.connects)).name
+    return found

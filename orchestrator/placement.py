@@ -354,10 +354,10 @@ class _Placement:
 def find_network(scenario: Scenario, where: str, value: object, devices: Sequence[Device]) -> str:
     """The name of the network that connects these devices: the smallest of those that do."""
     groups = {f"{node}.accelerators" for node, _ in devices}
-    found = [network for network in scenario.cluster.networks if groups <= set(network.connects)]
-    if not found:
+    found = scenario.cluster.network_between(groups)
+    if found is None:
         raise InputError("scenario", where, value, f"needs a network that connects {' and '.join(sorted(groups))}")
-    return min(found, key=lambda network: len(network.connects)).name
+    return found
 
 
 def device_memory(scenario: Scenario, where: str, node: Node) -> int:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scenario.schema import Instance, Node, Scenario
+from ..scenario.schema import Node, Scenario
 from ..units import PS_PER_S
 
 OFF = "off"  # an instance's state; in every other its accelerators are powered
@@ -49,7 +49,7 @@ def static_steps(scenario: Scenario, changes: Iterable[tuple[str, str, int]]) ->
     if watts is None:
         return [(0, 0.0)]
     saved_w = {node.name: (_idle_w(scenario, node) or 0.0) - node.power.off_w for node in scenario.cluster.nodes}
-    saved = {one.name: sum(saved_w[node] for node, _ in _devices(one)) for one in scenario.instances}
+    saved = {one.name: sum(saved_w[node] for node, _ in one.all_devices) for one in scenario.instances}
     steps: list[Step] = [(0, watts)]
     off: set[str] = set()
     for instance, state, time_ps in changes:
@@ -57,10 +57,6 @@ def static_steps(scenario: Scenario, changes: Iterable[tuple[str, str, int]]) ->
             off ^= {instance}
             steps.append((time_ps, watts - sum(saved[name] for name in sorted(off))))
     return steps
-
-
-def _devices(instance: Instance) -> list[tuple[str, int]]:
-    return [*instance.devices, *(instance.ffn.devices if instance.ffn else ())]
 
 
 def joules(steps: Sequence[Step], end_ps: int) -> float:

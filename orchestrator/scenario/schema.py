@@ -4,6 +4,7 @@ prints it as JSON Schema for editors. Field names are vLLM's and Hugging Face's 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from metronome.hwmodels import catalog
@@ -121,6 +122,11 @@ class Cluster(Strict):
             there = f"there is {', '.join(known)}" if known else "there is none: cluster.nodes.0.memory.dram makes one"
             raise KeyError(f"no memory {found}; {hint}{there}")
         return found, known[found]
+
+    def network_between(self, ends: Collection[str]) -> str | None:
+        """The smallest network that connects all of these, accelerators and memories; None if there is none."""
+        found = [network for network in self.networks if set(ends) <= set(network.connects)]
+        return min(found, key=lambda network: len(network.connects)).name if found else None
 
     @model_validator(mode="after")
     def _names(self) -> Cluster:
@@ -247,6 +253,11 @@ class Instance(Devices):
             hint = did_you_mean(str(version), known)
             raise ValueError(f"version: there is no engine '{version}'; {hint}known: {', '.join(known)}")
         return value
+
+    @property
+    def all_devices(self) -> list[tuple[str, int]]:
+        """Those of its experts, too."""
+        return [*self.devices, *(self.ffn.devices if self.ffn else ())]
 
 
 class RouterOptions(Strict):
