@@ -126,7 +126,39 @@ class _Placement:
         return Layout(devices, dp, pp, tp, options.enable_expert_parallel, ffn)
 
     def _check(self) -> None:
+        """Raises InputError for the first combination that cannot be."""
         arch, layout, options = self.arch, self.layout, self.options
+        self._check_slices()
+        longest = self._length
+        if longest > arch.max_positions:
+            raise self._refuse(
+                "engine.max_model_len",
+                longest,
+                f"the model's own limit is {arch.max_positions} tokens (vLLM refuses more)",
+            )
+        if layout.pp > arch.layers:
+            raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
+        self._check_experts()
+        if options.decode_attention == "pim":
+            self._pims(layout.devices)
+            if options.role != "both" or layout.ffn:
+                raise self._refuse("decode_attention", "pim", "goes with role both and without ffn")
+        if options.role == "prefill" and layout.dp > 1 and layout.expert_parallel and self._by_layer:
+            raise self._refuse(
+                "data_parallel_size", layout.dp, "kv_transfer.granularity layer needs engines that step alone"
+            )
+        for group in [layout.all_ranks(stage) for stage in range(layout.pp)] + ([layout.ffn] if layout.ffn else []):
+            kinds = {self.nodes[node].accelerators.type for node, _ in group}
+            if len(kinds) > 1:
+                raise self._refuse(
+                    "accelerators",
+                    self.options.accelerators,
+                    f"ranks that work in step are of one kind, not {sorted(kinds)}",
+                )
+
+    def _check_slices(self) -> None:
+        """Each rank's part of the model is whole heads, columns, and blocks of quantised weights."""
+        arch, layout = self.arch, self.layout
         tp = layout.tp
         sliced = [("attention heads", heads) for heads in arch.heads]
         sliced += [("intermediate size", width) for width in arch.widths]
@@ -144,15 +176,10 @@ class _Placement:
         if arch.tower and self.scenario.workload.has_images and arch.tower.heads % tp:
             allowed = f"must divide the heads of the encoder of images ({arch.tower.heads})"
             raise self._refuse("tensor_parallel_size", tp, allowed)
-        longest = self._length
-        if longest > arch.max_positions:
-            raise self._refuse(
-                "engine.max_model_len",
-                longest,
-                f"the model's own limit is {arch.max_positions} tokens (vLLM refuses more)",
-            )
-        if layout.pp > arch.layers:
-            raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
+
+    def _check_experts(self) -> None:
+        """Where they are, and who has them."""
+        arch, layout = self.arch, self.layout
         if not arch.experts:
             for field, given in (("enable_expert_parallel", layout.expert_parallel), ("ffn", bool(layout.ffn))):
                 if given:
@@ -171,22 +198,6 @@ class _Placement:
             raise self._refuse(
                 "ffn", None, "goes with tensor parallelism only: the experts are spread over its devices"
             )
-        if options.decode_attention == "pim":
-            self._pims(layout.devices)
-            if options.role != "both" or layout.ffn:
-                raise self._refuse("decode_attention", "pim", "goes with role both and without ffn")
-        if options.role == "prefill" and layout.dp > 1 and layout.expert_parallel and self._by_layer:
-            raise self._refuse(
-                "data_parallel_size", layout.dp, "kv_transfer.granularity layer needs engines that step alone"
-            )
-        for group in [layout.all_ranks(stage) for stage in range(layout.pp)] + ([layout.ffn] if layout.ffn else []):
-            kinds = {self.nodes[node].accelerators.type for node, _ in group}
-            if len(kinds) > 1:
-                raise self._refuse(
-                    "accelerators",
-                    self.options.accelerators,
-                    f"ranks that work in step are of one kind, not {sorted(kinds)}",
-                )
 
     def _check_blocks(self) -> None:
         """Each rank's part of a matrix is whole scaling blocks, as vLLM asks of checkpoints quantised by block.
