@@ -194,8 +194,8 @@ DTYPE_BYTES: Mapping[str, float] = {
 class Completion(NamedTuple):
     """An operation done: when it started and finished, what it cost, where the figure comes from.
 
-    ``energy_pj`` is the energy above idle, of one device or, of a network operation, of one
-    participant's share; None where the component does not know it.
+    ``energy_pj`` is the energy above what the device draws awake with nothing to do, of one device or, of a
+    network operation, of one participant's share; None where the component does not know it.
     """
 
     op_id: int

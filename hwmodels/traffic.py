@@ -39,7 +39,7 @@ class Moved(NamedTuple):
 class Traffic(NamedTuple):
     """An operation less the time of its memory: its ``parts``, one after another, and ``fixed_ps`` beside them.
 
-    ``power_w`` is the device's above idle, its memory included, for as long as the operation takes in the end; None
+    ``power_w`` is the device's above standby, its memory included, for as long as the operation takes in the end; None
     where that is not known.
     """
 

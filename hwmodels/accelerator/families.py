@@ -39,17 +39,23 @@ class ByFamily:
         name = _family(template.kind, values)
         if name not in self.kernels.errors:
             return UNMEASURED
-        start = getattr(self.kernels, name).start_s(self.on.clock)
+        start = self.start_s(template, values)
         errors = self.kernels.errors[name]
         of = errors.short if 2 * start >= self.seconds(template, values, dtype) else errors.long
         return of.measured if device in self.kernels.measured_on else of.guessed
+
+    def start_s(self, template: Template, values: tuple[int, ...]) -> float:
+        """Of that time, what passes before and after the work."""
+        kernel = getattr(self.kernels, _family(template.kind, values) or "small")
+        found: float = kernel.start_s(self.on.clock)
+        return found
 
     @property
     def _bandwidth(self) -> float:
         return self.on.bandwidth * self.kernels.small.memory_efficiency
 
     def _small(self, busy_s: float) -> float:
-        return self.kernels.small.start_cycles / self.on.clock + busy_s
+        return self.kernels.small.start_s(self.on.clock) + busy_s
 
     def _gemm(self, template: Template, m: int, dtype: str) -> float:
         at = template.attributes
@@ -65,7 +71,7 @@ class ByFamily:
         spent = experts.seconds(self.on, self.kernels.experts, to, expert)
         router = 2.0 * tokens * expert.hidden * count / self.on.flops[dtype]
         more = int(at.get("routing_kernels", 1)) - 1
-        return spent + router + more * self.kernels.small.start_cycles / self.on.clock
+        return spent + router + more * self.kernels.small.start_s(self.on.clock)
 
     def _attention(self, template: Template, values: tuple[int, ...], dtype: str) -> float:
         """Prompts and decodes of a batch are one kernel: the longer start, both works."""

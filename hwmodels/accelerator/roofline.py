@@ -37,6 +37,7 @@ from ..interface import (
     check_operation,
 )
 from .counting import converted, work, written
+from .draw import Draw
 from .families import ByFamily
 from .kernels.processor import Processor
 
@@ -93,7 +94,7 @@ class Roofline(OracleModel[RooflineConfig]):
         overhead = self.config.launch_overhead_ns
         self._overhead_ps = (self._device.launch_overhead_ns if overhead is None else overhead) * PS_PER_NS
         self._families = _families(self._device, self.config)
-        self._dynamic_w = self._device.active_w - self._device.idle_w
+        self._draw = Draw.of(self._device)
 
     def check_template(self, template: Template) -> None:
         dtype = self._computes_in(template)
@@ -131,8 +132,16 @@ class Roofline(OracleModel[RooflineConfig]):
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         duration = max(1, round(self._duration_ps(template, values)))
-        # W x ps = pJ.
-        return Estimate(duration, Provenance.MODELLED, round(duration * self._dynamic_w))
+        flops, size = work(template, values)
+        size += converted(template, values)
+        busy_ps = max(0.0, duration - self._starts_ps(template, values))
+        return Estimate(duration, Provenance.MODELLED, self._draw.pj(busy_ps, flops, size, self._computes_in(template)))
+
+    def _starts_ps(self, template: Template, values: tuple[int, ...]) -> float:
+        """Of its duration, what passes before and after anything is computed."""
+        if self._families:
+            return self._families.start_s(template, values) * PS_PER_S
+        return self._launches_ps(template)
 
     def _duration_ps(self, template: Template, values: tuple[int, ...]) -> float:
         converting_ps = converted(template, values) / self._bytes_per_s * PS_PER_S
@@ -160,7 +169,9 @@ class Roofline(OracleModel[RooflineConfig]):
         parts = [Moved(round(size) - out, out, busy_ps, pattern)]
         if extra := round(converted(template, values)):  # read twice, and written as `compute`
             parts.append(Moved(extra, 0, 0.0))
-        return Traffic(tuple(parts), self._launches_ps(template), Provenance.MODELLED, self._dynamic_w)
+        alone = self.estimate(template, values)
+        watts = (alone.energy_pj or 0) / alone.duration_ps
+        return Traffic(tuple(parts), self._launches_ps(template), Provenance.MODELLED, watts)
 
 
 def _families(of: Device, config: RooflineConfig) -> ByFamily | None:

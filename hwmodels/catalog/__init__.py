@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..interface import DTYPE_BYTES
 from .families import Chip, Kernels
@@ -25,7 +25,10 @@ class Device:
         memory_bandwidth: bytes/s. memory_bytes: device memory in bytes.
         compute_efficiency, memory_efficiency: share of the peaks large kernels reach.
         launch_overhead_ns: the shortest a kernel takes.
-        idle_w, active_w: watts of one device.
+        idle_w, standby_w, active_w: watts of one device that nobody uses, that is awake with nothing to do, and the
+            most it may draw. standby_s: how long it stays awake after work; None as long as somebody has it.
+        busy_w, pj_per_byte, pj_per_flop: what a kernel draws, before the bytes of memory it moves and the FLOPs of 16
+            bits it does, and what each of these takes; without ``busy_w`` all kernels draw ``active_w``.
         sources: where each figure comes from.
         chip: its insides, if it is a GPU whose kernels are known by family.
     """
@@ -41,6 +44,11 @@ class Device:
     active_w: float
     sources: dict[str, str]
     chip: Chip | None = None
+    standby_w: float = 0
+    standby_s: float | None = None
+    busy_w: float | None = None
+    pj_per_byte: float = 0
+    pj_per_flop: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +173,15 @@ class DeviceFacts(BaseModel):
     compute_efficiency: float = Field(default=0.7, gt=0, le=1, description="share of the peak large kernels reach")
     memory_efficiency: float = Field(default=0.8, gt=0, le=1, description="share of the bandwidth they reach")
     launch_overhead_ns: float = Field(default=5000, ge=0, description="the shortest a kernel takes")
-    idle_w: float = Field(default=0, ge=0, description="of one device that does nothing")
-    active_w: float = Field(default=0, ge=0, description="of one device that is busy")
+    idle_w: float = Field(default=0, ge=0, description="of one device that nobody uses")
+    standby_w: float | None = Field(default=None, ge=0, description="awake with nothing to do; default: idle_w")
+    standby_s: float | None = Field(default=None, ge=0, description="awake after work for; default: while in use")
+    busy_w: float | None = Field(
+        default=None, ge=0, description="of any kernel, before bytes and FLOPs; default: active_w"
+    )
+    pj_per_byte: float = Field(default=0, ge=0, description="of memory, moved by a kernel; above busy_w")
+    pj_per_flop: float = Field(default=0, ge=0, description="in 16 bits; in others by their width; above busy_w")
+    active_w: float = Field(default=0, ge=0, description="the most one device draws: the board's limit")
     chip: Chip | None = Field(default=None, description="insides of a GPU whose kernels are known by family")
     sources: dict[str, str] = Field(default={}, description="where figures are from, by field")
 
@@ -177,6 +192,16 @@ class DeviceFacts(BaseModel):
             if dtype not in DTYPE_BYTES:
                 raise ValueError(f"'{dtype}' is none of {', '.join(DTYPE_BYTES)}")
         return value
+
+    @model_validator(mode="after")
+    def _watts(self) -> DeviceFacts:
+        states = [self.idle_w, self.standby_w, self.busy_w, self.active_w]
+        known = [watts for watts in states if watts is not None]
+        if known != sorted(known):
+            raise ValueError("idle_w, standby_w, busy_w, active_w: none may be below the one before it")
+        if self.busy_w is None and (self.pj_per_byte or self.pj_per_flop):
+            raise ValueError("pj_per_byte and pj_per_flop come on top of busy_w, which is missing")
+        return self
 
     @field_validator("chip")
     @classmethod
@@ -198,6 +223,11 @@ class DeviceFacts(BaseModel):
             active_w=self.active_w,
             sources=self.sources,
             chip=self.chip,
+            standby_w=self.idle_w if self.standby_w is None else self.standby_w,
+            standby_s=self.standby_s,
+            busy_w=self.busy_w,
+            pj_per_byte=self.pj_per_byte,
+            pj_per_flop=self.pj_per_flop,
         )
 
 

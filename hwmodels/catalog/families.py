@@ -128,6 +128,9 @@ class Small(Facts):
     memory_efficiency: float = Field(gt=0, le=1)
     start_cycles: float = Field(ge=0)
 
+    def start_s(self, clock: float) -> float:
+        return self.start_cycles / clock
+
 
 class Off(Facts):
     """How far off a family is, P90 of the absolute error: on the devices that its figures are of, and on one that had

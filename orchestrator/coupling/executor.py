@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
+from operator import add, sub
 
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
@@ -19,6 +21,7 @@ from .hooks import CouplingHooks
 from .port import Asked, AskedPort, Cost, SteppedPort
 from .ports import Ports
 from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
+from .spent import Spent
 from .uses import Values
 
 AHEAD = 16  # steps a remote oracle is asked about in advance
@@ -29,6 +32,7 @@ class InFlight:
 
     __slots__ = (
         "batches",
+        "began_ps",
         "done",
         "energy_pj",
         "layer_done",
@@ -38,6 +42,7 @@ class InFlight:
         "open",
         "program",
         "since_ps",
+        "spent_pj",
         "together",
     )
 
@@ -48,16 +53,22 @@ class InFlight:
         batches: Sequence[Batch],
         done: Callable[[int], None],
         layer_done: Callable[[int], None] | None,
+        began_ps: int,
     ) -> None:
-        self.number = number
+        self.number, self.began_ps = number, began_ps
         self.program, self.batches, self.done, self.layer_done = steps, batches, done, layer_done
         self.together = joined(batches)
         self.next = self.energy_pj = self.open = self.layers = self.since_ps = 0
+        self.spent_pj: dict[str, int] = {}  # by components that are asked
 
     @property
     def segment(self) -> Segment:
         """What it is doing."""
         return self.program[self.next - 1]
+
+    def spend(self, component: str, energy_pj: int) -> None:
+        self.energy_pj += energy_pj
+        self.spent_pj[component] = self.spent_pj.get(component, 0) + energy_pj
 
 
 class StepCosts:
@@ -66,23 +77,37 @@ class StepCosts:
     Of every portion the numbers and the cost of each step; one pair is of all steps.
     """
 
-    def __init__(self, portions: Sequence[tuple[Portion, list[tuple[Values, Cost]]]], count: int) -> None:
-        self._portions = portions
-        fixed = [steps[0][1] for _, steps in portions if len(steps) == 1]
-        self.durations_ps = [sum(cost.duration_ps for cost in fixed)] * count
-        self.energies_pj = [sum(cost.energy_pj for cost in fixed)] * count
-        for _, steps in portions:
-            for step, (_, cost) in enumerate(steps if len(steps) > 1 else ()):
-                self.durations_ps[step] += cost.duration_ps
-                self.energies_pj[step] += cost.energy_pj
+    def __init__(
+        self, portions: Sequence[tuple[Portion, list[tuple[Values, Cost]]]], count: int, name: str, spent: Spent
+    ) -> None:
+        self._portions, self._name, self._spent = portions, name, spent
+        self._spent_pj: dict[str, list[int]] = {}  # by component
+        self.durations_ps = [0] * count
+        for portion, steps in portions:
+            _add(self.durations_ps, [cost.duration_ps for _, cost in steps])
+            energies = self._spent_pj.setdefault(portion.port.name, [0] * count)
+            _add(energies, [cost.energy_pj for _, cost in steps])
+        self.energies_pj = [sum(each) for each in zip(*self._spent_pj.values(), strict=True)] or [0] * count
 
-    def use(self, first: int, count: int) -> None:
+    def use(self, first: int, ends_ps: Sequence[int]) -> None:
+        last = first + len(ends_ps)
         for portion, steps in self._portions:
             if len(steps) == 1:
-                portion.tally.add(*steps[0], count)
+                portion.tally.add(*steps[0], len(ends_ps))
                 continue
-            for values, cost in steps[first : first + count]:
+            for values, cost in steps[first:last]:
                 portion.tally.add(values, cost)
+        for component, energies in self._spent_pj.items():
+            entries = self._spent.entries(component, self._name)
+            entries.since_ps.extend(map(sub, ends_ps, self.durations_ps[first:last]))
+            entries.until_ps.extend(ends_ps)
+            entries.energy_pj.extend(energies[first:last])
+
+
+def _add(to: list[int], steps: Sequence[int]) -> None:
+    """One number is of all steps."""
+    more = repeat(steps[0], len(to)) if len(steps) == 1 else steps
+    to[:] = map(add, to, more)
 
 
 class Executor:
@@ -105,7 +130,7 @@ class Executor:
         fold: bool = True,
     ) -> None:
         self._kernel, self.rank, self._steady = kernel, rank, steady
-        self._name, self._hooks = name, hooks
+        self._name, self._hooks, self._spent = name, hooks, ports.spent
         self._whole = program(plan, ports, "step" if fold else "operation")
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
         self._layered: list[Segment] | None = None  # made when first needed
@@ -126,7 +151,7 @@ class Executor:
         if layer_done is not None and self._layered is None:
             self._layered = self._by_layer()
         steps = self._whole if layer_done is None or self._layered is None else self._layered
-        self._advance(InFlight(number, steps, batches, done, layer_done))
+        self._advance(InFlight(number, steps, batches, done, layer_done, self._kernel.now_ps))
 
     def ahead(self, first: Batch, count: int) -> StepCosts | None:
         """What a step like ``first`` and those after it take, where a step is one stretch of one member."""
@@ -151,7 +176,7 @@ class Executor:
         costs = [(portion, [(one, _now(portion, one)) for one in values]) for portion, values in wanted]
         for portion, _ in missing:
             portion.port.trim()
-        return StepCosts(costs, count)
+        return StepCosts(costs, count, self._name, self._spent)
 
     def _advance(self, step: InFlight) -> None:
         """Go on until something takes time."""
@@ -179,6 +204,7 @@ class Executor:
             elif step.layer_done is not None:
                 step.layers += segment.count
                 step.layer_done(step.layers)
+        self._spent.step(self._name, step.began_ps, self._kernel.now_ps, step.spent_pj.items())
         step.done(step.energy_pj)
 
     def _leave(self, stage: str) -> None:
@@ -225,7 +251,7 @@ class Executor:
             gap = 0
             for portion, numbers, cost in self._costs((portions,), False, step.batches)[0]:
                 gap += cost.duration_ps
-                step.energy_pj += cost.energy_pj * chain.repeat
+                step.spend(portion.port.name, cost.energy_pj * chain.repeat)
                 portion.tally.add(numbers, cost, chain.repeat)
                 if folded.listeners:
                     self._tell_parts(portion, cost, chain.repeat)
@@ -250,7 +276,7 @@ class Executor:
                     name, start = portion.port.name, step.since_ps + duration
                     told(self._name, step.number, member, name, portion.operations.works, start, cost.duration_ps)
                 duration += cost.duration_ps
-                step.energy_pj += cost.energy_pj
+                step.spend(portion.port.name, cost.energy_pj)
                 portion.tally.add(values, cost)
             longest = max(longest, duration)
         self._resume(self._kernel.now_ps + longest, "compute", step)

@@ -30,7 +30,6 @@ class KvMover:
     def __init__(self, ports: Ports, routes: dict[tuple[str, str], list[KvRoute]], hooks: CouplingHooks) -> None:
         self._ports, self._routes, self._hooks = ports, routes, hooks
         self.bytes = 0
-        self.energy_pj = 0
 
     def networks(self, source: str, target: str) -> set[str]:
         """Over which K and V go between the two."""
@@ -64,7 +63,6 @@ class KvMover:
         move.left -= 1
         self._hooks.operation_ended(work.component, self._ports.now_ps)
         self._hooks.sent(work, since_ps, self._ports.now_ps - since_ps)
-        self.energy_pj += energy_pj
         if not move.left:
             move.done()
 

@@ -24,6 +24,7 @@ from ..units import MAX_PS
 from .conduct import Conduct
 from .link import Link, SplitLink, split
 from .oracle import OneByOne, answered, oracle
+from .spent import Spent
 from .uses import Uses, Values, uses_of
 
 CACHE_ENTRIES = 200_000  # answers a port keeps; then its memory is emptied and filled anew
@@ -293,8 +294,9 @@ class SteppedPort:
 
     asked = False
 
-    def __init__(self, link: Link, kernel: Kernel, rank: int) -> None:
+    def __init__(self, link: Link, kernel: Kernel, rank: int, spent: Spent) -> None:
         self.link, self._kernel, self._rank = link, kernel, rank
+        self._spent = spent.entries(link.name)
         self._usage = Usage()
         self._next_id = 0
         self._unsent: list[Operation] = []
@@ -331,6 +333,7 @@ class SteppedPort:
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.work.copies
             self._usage.add(self._cost(done, energy), 1)
+            self._spent.add(done.start_ps, done.finish_ps, energy)
             self._kernel.at(
                 done.finish_ps,
                 Priority.COMPLETION,

@@ -24,6 +24,7 @@ from .link import Link
 from .oracle import oracle
 from .port import AskedPort, SteppedPort, Tally, Usage
 from .sharing import stepped
+from .spent import Spent
 
 OPTIONAL = ("train", "slowdown")  # a model that does not do one is never sent it
 MILLION = 10**6
@@ -32,7 +33,7 @@ MILLION = 10**6
 class Ports:
     """Declares every operation to its component; raises InputError for what one cannot do.
 
-    ``slowdowns`` of components, by a number of the caller's (`slow`).
+    ``slowdowns`` of components, by a number of the caller's (`slow`). ``spent`` is the energy of all operations.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Ports:
         slowdowns: Mapping[int, Work] | None = None,
     ) -> None:
         self._kernel = kernel
+        self.spent = Spent()
         self._links = dict(links)
         self._asked: dict[str, AskedPort] = {}
         self._stepped: dict[str, SteppedPort] = {}
@@ -69,7 +71,7 @@ class Ports:
         resources = link.declare(self._templates[spec.name])
         shared = self._shared[spec.name] = stepped(link.description, uses, resources)
         if shared:
-            self._stepped[spec.name] = SteppedPort(link, self._kernel, spec.rank)
+            self._stepped[spec.name] = SteppedPort(link, self._kernel, spec.rank, self.spent)
         if not shared or len(shared) < len(templates):
             self._asked[spec.name] = AskedPort(self._another(spec.name) if shared else link)
 
@@ -138,8 +140,10 @@ class Ports:
         cost = tally.operations.known[values]
         port.trim()
         tally.add(values, cost)
+        ends_ps = self._kernel.now_ps + cost.duration_ps
+        self.spent.entries(work.component).add(self._kernel.now_ps, ends_ps, cost.energy_pj)
         self._kernel.at(
-            self._kernel.now_ps + cost.duration_ps,
+            ends_ps,
             Priority.COMPLETION,
             self._rank[work.component],
             work.template.kind,

@@ -109,11 +109,12 @@ def digest(simulation: Simulation) -> str:
     rows = [event[:8] for event in simulation.kernel.queue.pending()]
     done = [(s.request.id, s.end_ps, s.token_steps) for s in simulation.recorder.done]
     logs = [
-        [list(getattr(log, name)) for name in ("end_ps", "delivered_ps", "output_tokens", "energy_pj")]
+        [list(getattr(log, name)) for name in ("end_ps", "delivered_ps", "output_tokens")]
         for log in simulation.recorder.logs
     ]
+    spent = [[of, list(map(list, entries.columns))] for of, entries in sorted(simulation.ports.spent.of.items())]
     state = flat(tree(simulation, lambda name: None))
-    data = json.dumps([state, pools, rows, done, logs], sort_keys=True, default=str)
+    data = json.dumps([state, pools, rows, done, logs, spent], sort_keys=True, default=str)
     return blake2b(data.encode(), digest_size=16).hexdigest()
 
 

@@ -19,7 +19,7 @@ from ..errors import InputError
 from .llmservingsim_cluster import check
 from .llmservingsim_links import networks
 from .llmservingsim_memory import beside_devices
-from .llmservingsim_power import base_watts, device_watts, note
+from .llmservingsim_power import device_watts, node_power
 
 #: their hardware names -> ours, for watts and memory; others keep their name.
 DEVICES = {
@@ -89,7 +89,7 @@ def convert(
                     "memory_gib": _device_memory(where, spot, node["instances"]),
                 },
                 "memory": {"dram": _dram(where, f"{spot}.cpu_mem", node)},
-                **({"power": {"base_w": base_watts(typed)}} if typed.power else {}),
+                **({"power": node_power(typed, kind)} if typed.power else {}),
             }
         )
         components[f"{name}.accelerators"] = {
@@ -101,7 +101,6 @@ def convert(
         }
     instances.check_experts()
     links, notes = networks(where, cluster, kinds, instances.splits)
-    notes += [text for node, kind in zip(cluster.nodes, kinds, strict=True) if (text := note(node, kind))]
     workload = {"format": "llmservingsim", "path": sources.relative(sources.workload)}
     scenario = {
         "name": sources.target.stem,

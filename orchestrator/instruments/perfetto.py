@@ -106,8 +106,8 @@ class Trace:
 class Watcher:
     """Instrument that writes a trace; `finish` closes what the end of the run has left open."""
 
-    def __init__(self, trace: Trace, members: Mapping[str, Sequence[Replica]], static_w: float) -> None:
-        """``members`` are the replicas of every instance; ``static_w`` is drawn whatever they do."""
+    def __init__(self, trace: Trace, members: Mapping[str, Sequence[Replica]]) -> None:
+        """``members`` are the replicas of every instance."""
         self.trace, self._members = trace, members
         self._seen: set[int] = set()  # requests that have been computed in a step
         self._moving: dict[int, list[tuple[int, int]]] = {}  # K and V of a request on their way
@@ -115,7 +115,6 @@ class Watcher:
         self._flying: dict[tuple[str, int], tuple[int, int]] = {}  # (instance, step) -> track, launched at
         self._folded_ps: dict[tuple[str, int], int] = {}
         self._numbers = {instance: number for number, instance in enumerate(members)}
-        trace.count(0, static_w, "W", "power", "static")
 
     def finish(self, now_ps: int) -> None:
         """Close what is open at the end of the run."""

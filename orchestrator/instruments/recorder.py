@@ -19,7 +19,7 @@ from ..serving.request_state import RequestState
 
 @dataclass(slots=True)
 class StepLog:
-    """Columns of the steps of one lane of an engine; ``energy_pj`` as far as it is known.
+    """Columns of the steps of one lane of an engine.
 
     A step's tokens come out of the engine at ``end_ps`` and are with their clients at ``delivered_ps``.
     """
@@ -31,7 +31,6 @@ class StepLog:
     running: array[int] = field(default_factory=lambda: array("q"))
     waiting: array[int] = field(default_factory=lambda: array("q"))
     kv_used: array[int] = field(default_factory=lambda: array("q"))
-    energy_pj: array[int] = field(default_factory=lambda: array("q"))
 
     def trim(self) -> None:
         """Drop a last row that Ctrl-C has cut short."""
@@ -104,7 +103,6 @@ class Recorder:
         log.running.append(running)
         log.waiting.append(waiting)
         log.kv_used.append(replica.engine.used_blocks)
-        log.energy_pj.append(energy_pj)
 
     def engine_leapt(self, replica: Replica, steps: LeaptSteps) -> None:
         log = self.logs[self.lanes_of[replica.number].start + steps.slot]
@@ -117,7 +115,6 @@ class Recorder:
         log.running.extend((running,) * count)
         log.waiting.extend((waiting,) * count)
         log.kv_used.extend(steps.used_blocks)
-        log.energy_pj.extend(steps.energies_pj)
 
     def request_ended(self, state: RequestState) -> None:
         self.done.append(state)

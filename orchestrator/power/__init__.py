@@ -1,1 +1,1 @@
-"""Energy over the clock."""
+"""What the cluster draws, by part and over the clock."""

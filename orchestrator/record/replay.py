@@ -11,6 +11,7 @@ from ..errors import ComponentFailure, DivergenceError, InputError, RecordingEnd
 from ..kernel.queue import Event
 from ..report.result import Ending
 from ..simulation import Simulation
+from ..units import PS_PER_S
 from .exchange import Exchange
 from .journal import Journal, Row
 from .recording import Recording
@@ -76,7 +77,8 @@ def write_trace(recording: Recording, path: Path) -> None:
     Raises InputError, DivergenceError.
     """
     from ..instruments.perfetto import Trace, Watcher
-    from ..power.energy import static_steps, static_watts
+    from ..power import devices
+    from ..power.ledger import Ledger
 
     tape = ReplayTape(recording.journal)
     with (
@@ -84,12 +86,15 @@ def write_trace(recording: Recording, path: Path) -> None:
         Trace(path) as trace,
     ):
         members = {loop.name: loop.members for loop in simulation.loops}
-        watcher = Watcher(trace, members, static_watts(recording.scenario) or 0)
+        watcher = Watcher(trace, members)
         simulation.instruments.add(watcher)
         replay(simulation, recording.journal, tape)
         watcher.finish(simulation.kernel.now_ps)
-        for since_ps, watts in static_steps(recording.scenario, simulation.recorder.changes)[1:]:
-            trace.count(since_ps, watts, "W", "power", "static")
+        if devices.known(recording.scenario):
+            changes, now_ps = simulation.recorder.changes, simulation.kernel.now_ps
+            ledger = Ledger(recording.scenario, simulation.ports.spent, changes, now_ps)
+            for second, watts in enumerate(ledger.watts().tolist()):
+                trace.count(second * PS_PER_S, watts, "W", "power", "cluster")
 
 
 def check_trace() -> None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from ..coupling.components import ComponentSpec
 from ..errors import ComponentFailure, RecordingEndsError
 from ..instruments.recorder import StepLog
-from ..power.energy import joules, static_steps, static_watts, watts_by_second
+from ..power import devices
+from ..power.ledger import Ledger
 from ..scenario.loading import digest
 from ..simulation import Simulation
-from ..units import PJ_PER_J, PS_PER_MS, PS_PER_NS, PS_PER_S
+from ..units import PS_PER_MS, PS_PER_NS, PS_PER_S
 from ..workload.slo import Slo
 from . import html, requests
 from .availability import availability, serving
@@ -36,9 +37,9 @@ def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
     """The result of a run as far as it has come."""
     for log in simulation.recorder.logs:
         log.trim()
-    return Result(
-        _metrics(simulation, startup_s, ending), _requests(simulation), _series(simulation), _failures(simulation)
-    )
+    ledger = ledger_of(simulation)
+    metrics = _metrics(simulation, startup_s, ending, ledger)
+    return Result(metrics, _requests(simulation), _series(simulation, ledger), _failures(simulation))
 
 
 def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending
     return result.metrics
 
 
-def _metrics(simulation: Simulation, startup_s: float, ending: Ending) -> dict[str, Any]:
+def _metrics(simulation: Simulation, startup_s: float, ending: Ending, ledger: Ledger | None) -> dict[str, Any]:
     """The content of result.json: the keys of `vllm bench serve --save-result`, and ours."""
     scenario, recorder = simulation.scenario, simulation.recorder
     done = recorder.done
@@ -79,16 +80,21 @@ def _metrics(simulation: Simulation, startup_s: float, ending: Ending) -> dict[s
     }
     data |= summary("ttft_ms", times.ttft) | summary("tpot_ms", times.tpot)
     data |= summary("itl_ms", times.itl, times.itl_weights) | summary("e2el_ms", times.e2el)
-    data["metronome"] = _own(simulation, startup_s, ending, data, _classes(simulation, times, good))
+    data["metronome"] = _own(simulation, startup_s, ending, data, _classes(simulation, times, good), ledger)
     return data
 
 
 def _own(
-    simulation: Simulation, startup_s: float, ending: Ending, data: dict[str, Any], classes: dict[str, Any]
+    simulation: Simulation,
+    startup_s: float,
+    ending: Ending,
+    data: dict[str, Any],
+    classes: dict[str, Any],
+    ledger: Ledger | None,
 ) -> dict[str, Any]:
     """What a real server would not say: how the run went, its hardware, how far off the figures in ``data`` may be."""
     scenario, recorder = simulation.scenario, simulation.recorder
-    energy, outputs = energy_j(simulation), data["total_output_tokens"]
+    energy, outputs = ledger.total_j if ledger else None, data["total_output_tokens"]
     counts = [replica.engine.counts for replica in simulation.replicas]
     complete = ending.status == "complete"
     components = {}
@@ -117,6 +123,7 @@ def _own(
         "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
         "kv_blocks": {name: unit.blocks for unit in simulation.units for name in unit.names},
         "energy_j": energy,
+        **({"energy_by_part_j": ledger.by_part()} if ledger else {}),
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
@@ -198,16 +205,15 @@ def power_known(simulation: Simulation) -> bool:
     """Whether every accelerator's watts are known: without them a sum would mislead."""
     without = without_energy(simulation)
     accelerators = [spec.name for spec in simulation.specs if spec.kind == "accelerator"]
-    return static_watts(simulation.scenario) is not None and not set(without) & set(accelerators)
+    return devices.known(simulation.scenario) and not set(without) & set(accelerators)
 
 
-def energy_j(simulation: Simulation) -> float | None:
-    """Joules of the whole cluster over the run; None where an accelerator's figures are unknown."""
+def ledger_of(simulation: Simulation) -> Ledger | None:
+    """Where the energy of the run so far went; None where an accelerator's figures are unknown."""
     if not power_known(simulation):
         return None
-    dynamic = sum(sum(log.energy_pj) for log in simulation.recorder.logs) + simulation.mover.energy_pj
-    steps = static_steps(simulation.scenario, simulation.recorder.changes)
-    return dynamic / PJ_PER_J + joules(steps, simulation.kernel.now_ps)
+    changes, now_ps = simulation.recorder.changes, simulation.kernel.now_ps
+    return Ledger(simulation.scenario, simulation.ports.spent, changes, now_ps)
 
 
 def _slo_of(simulation: Simulation) -> dict[str, Slo]:
@@ -271,16 +277,14 @@ def _requests(simulation: Simulation) -> Table:
 SERIES_COLUMNS = ("t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w")
 
 
-def _series(simulation: Simulation) -> Table:
+def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
     """1 s bins, all instances together: tokens of the steps that ended in a bin, states at its end.
 
-    ``kv_used`` is the share of all KV blocks; power is the bin's static draw and its steps' energy.
+    ``kv_used`` is the share of all KV blocks; power the mean of the bin, which ends with the run if that ends in it.
     """
     bins = -(-simulation.kernel.now_ps // PS_PER_S)
     edges = np.arange(1, bins + 1, dtype=np.int64) * PS_PER_S
     columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
-    steps = static_steps(simulation.scenario, simulation.recorder.changes)
-    static = watts_by_second(steps, bins)
     for lanes in simulation.recorder.lanes_of:
         logs = [simulation.recorder.logs[lane] for lane in lanes]
         ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])
@@ -298,10 +302,9 @@ def _series(simulation: Simulation) -> Table:
             columns[name] += np.bincount(which, column(source), minlength=bins)
         for name in ("running", "waiting", "kv_used"):
             columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
-        columns["power_w"] += np.bincount(which, column("energy_pj") / PJ_PER_J, minlength=bins)
     columns["kv_used"] /= sum(replica.engine.num_blocks for replica in simulation.replicas)
     counts = [columns[name].astype(np.int64).tolist() for name in SERIES_COLUMNS[1:5]]
-    power = (columns["power_w"] + static).tolist() if power_known(simulation) else [None] * bins
+    power = ledger.watts().tolist() if ledger else [None] * bins
     more: list[Sequence[Cell]] = []
     if simulation.availability.fleet is not None:
         names = [one.name for one in simulation.scenario.instances]

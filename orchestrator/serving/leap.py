@@ -27,8 +27,8 @@ class StepCosts(Protocol):
     @property
     def energies_pj(self) -> Sequence[int]: ...
 
-    def use(self, first: int, count: int) -> None:
-        """So many of the steps, from ``first`` on, have been launched: their operations count as done."""
+    def use(self, first: int, ends_ps: Sequence[int]) -> None:
+        """Steps from ``first`` on have been launched, which end then: their operations count as done."""
         ...
 
 

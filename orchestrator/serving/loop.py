@@ -276,7 +276,7 @@ class StepLoop:
         leap.done = done
         ends = leap.ends_ps[first:done]
         delivered = [member.servers.deliver(tokens, end) for end in ends]
-        leap.costs.use(first, count)
+        leap.costs.use(first, ends)
         energies = leap.costs.energies_pj[first:done]
         self._hooks.engine_leapt(member, LeaptSteps(slot, tokens, ends, delivered, used, energies))
         self.launched += count
@@ -291,6 +291,6 @@ class StepLoop:
 
     def _come_back(self, leap: Leap) -> None:
         """The step in flight is one like any other."""
-        leap.costs.use(leap.done, 1)
+        leap.costs.use(leap.done, leap.ends_ps[leap.done : leap.done + 1])
         if leap.upcoming is not None:
             self._next = [leap.upcoming], self._model.together([leap.upcoming.batch])

@@ -188,7 +188,7 @@ def old_import(data: Path, figure: str, workload: str, scenario: Path, *flags: o
     command(
         "import",
         "llmservingsim",
-        old / f"refs/{figure}_config.json",
+        next((old / "refs").glob(f"{figure}*config*.json")),
         "--profile-format",
         "v0",
         "--profiles",

@@ -93,7 +93,7 @@ def look(folder, *kinds):
     """A run of its own with a trace, a `why` of request 3, or both; returns what each has, and how requests ended."""
     scenario, where = load("prefill-decode", SMALL)
     with Simulation(scenario, where) as simulation, Trace(folder / "trace") as trace:
-        watcher = Watcher(trace, {replica.name: [replica] for replica in simulation.replicas}, 0)
+        watcher = Watcher(trace, {replica.name: [replica] for replica in simulation.replicas})
         witness = Witness(simulation.mover.networks, 3)
         for kind, instrument in (("trace", watcher), ("why", witness)):
             if kind in kinds:

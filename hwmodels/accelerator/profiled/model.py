@@ -36,6 +36,7 @@ class ProfiledConfig(Config):
         description="v0: FlashAttention of the engine (3 on Hopper); it decides what decodes beside prompts take",
     )
     idle_w: float | None = Field(default=None, ge=0)
+    standby_w: float | None = Field(default=None, ge=0, description="awake with nothing to do; default: idle_w")
     active_w: float | None = Field(default=None, ge=0)
 
 
@@ -77,8 +78,9 @@ class Profiled(OracleModel[ProfiledConfig]):
         super().__init__(config, seed)
         self._bundles: dict[tuple[str, str, int], _Layers] = {}
         self._by_template: dict[int, _Layers] = {}
-        idle, active = self.config.idle_w, self.config.active_w
-        self._dynamic_w = None if idle is None or active is None else active - idle
+        awake, active = self.config.standby_w, self.config.active_w
+        awake = self.config.idle_w if awake is None else awake
+        self._dynamic_w = None if awake is None or active is None else active - awake
 
     def check_template(self, template: Template) -> None:
         layers = self._layers(template)

@@ -1,0 +1,37 @@
+"""What a device draws while a kernel runs: its multiprocessors being busy, the bytes it moves, the FLOPs it does.
+
+    joules = busy x seconds + energy of a byte x bytes + energy of a FLOP x FLOPs
+
+A device without figures for this draws its limit whenever it is busy. All is above what it draws awake with nothing to
+do, which is counted for as long as it is (`metronome.orchestrator.power`). A kernel may draw more than the board's
+limit: what the board holds to it is the mean of some tenths of a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..catalog import Device
+from ..interface import DTYPE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Above standby: W of a busy device, pJ of a byte to or from memory, pJ of a FLOP in 16 bits."""
+
+    busy_w: float
+    byte_pj: float
+    flop_pj: float
+
+    @classmethod
+    def of(cls, device: Device) -> Draw:
+        busy = device.active_w if device.busy_w is None else device.busy_w
+        return cls(busy - device.standby_w, device.pj_per_byte, device.pj_per_flop)
+
+    def pj(self, busy_ps: float, flops: float, moved: float, dtype: str) -> int:
+        """Of one operation that keeps the device busy so long, does so many FLOPs in ``dtype``, moves so many bytes.
+
+        W x ps = pJ. A FLOP's energy follows the width of its operands: at the same limit boards do twice as many in
+        8 bits.
+        """
+        return round(self.busy_w * busy_ps + self.byte_pj * moved + self.flop_pj * flops * DTYPE_BYTES[dtype] / 2)

@@ -1,0 +1,142 @@
+"""Where the energy of a run went: an account of every part of every node, and of what is of no node.
+
+The total is the sum of the accounts, and so is the series: each stretch of each account is in the seconds it was drawn
+in. Of a run that was cut short, what had not ended is in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..coupling.spent import Entries, Spent
+from ..scenario.schema import Node, Scenario
+from ..units import PJ_PER_J, PS_PER_S
+from .account import Account, Times, merged, without
+from .devices import off_stretches, states
+
+Change = tuple[str, str, int]  # an instance, its state from then on, ps
+
+
+class Ledger:
+    """Of a run up to ``end_ps``, by the energies that components said; ``changes`` of instances, by time."""
+
+    def __init__(self, scenario: Scenario, spent: Spent, changes: Iterable[Change], end_ps: int) -> None:
+        self._scenario, self.end_ps = scenario, end_ps
+        self._off = off_stretches(changes, end_ps)
+        self._entries = {of: _ended(entries, end_ps) for of, entries in sorted(spent.of.items())}
+
+    @cached_property
+    def accounts(self) -> list[Account]:
+        found = [account for node in self._scenario.cluster.nodes for account in self._node(node)]
+        at = {node.name for node in self._scenario.cluster.nodes}
+        for component in dict.fromkeys(component for component, _ in self._entries):
+            if component.partition(".")[0] not in at:
+                found.append(self._operations("", component))
+        return [account for account in found if account.total_j]
+
+    @property
+    def total_j(self) -> float:
+        return sum(account.total_j for account in self.accounts)
+
+    @property
+    def seconds(self) -> int:
+        """That have begun."""
+        return -(-self.end_ps // PS_PER_S)
+
+    def watts(self) -> NDArray[np.float64]:
+        """Of the cluster, the mean of each second; the last one may be shorter."""
+        joules = sum((account.by_second(self.seconds) for account in self.accounts), np.zeros(self.seconds))
+        lengths = np.ones(self.seconds)
+        if self.end_ps % PS_PER_S:
+            lengths[-1] = self.end_ps % PS_PER_S / PS_PER_S
+        return joules / lengths
+
+    def by_part(self) -> dict[str, dict[str, float]]:
+        """J of every part, by node; "" is of none."""
+        found: dict[str, dict[str, float]] = {}
+        for account in self.accounts:
+            parts = found.setdefault(account.node, {})
+            parts[account.part] = parts.get(account.part, 0.0) + account.total_j
+        return found
+
+    def _node(self, node: Node) -> Iterable[Account]:
+        name, power, all_along = node.name, node.power, [(0, self.end_ps)]
+        work = f"{name}.accelerators"
+        users = [one.name for one in self._scenario.instances if any(on == name for on, _ in one.all_devices)]
+        busy = {user: self._times(work, user) for user in users}
+        accounts = [Account.steady(name, "base", power.base_w, all_along)]
+        working = merged(*_joined(busy.values()))
+        for part, drawn in power.parts.items():
+            idle = Account.steady(name, part, drawn.idle_w, all_along)
+            more = (drawn.busy_w or drawn.idle_w) - drawn.idle_w
+            accounts.append(_together(name, part, [idle, Account.steady(name, part, more, working)]))
+        accounts += self._states(node, busy)
+        accounts += [
+            self._operations(name, component)
+            for component in dict.fromkeys(component for component, _ in self._entries)
+            if component.partition(".")[0] == name
+        ]
+        if power.psu_efficiency < 1:
+            lost = _together(name, "psu", accounts)
+            share = 1 / power.psu_efficiency - 1
+            accounts.append(Account(name, "psu", lost.since_ps, lost.until_ps, lost.joules * share))
+        return accounts
+
+    def _states(self, node: Node, busy: Mapping[str, tuple[Times, Times]]) -> list[Account]:
+        """Accelerators that nobody uses, that are awake, and that are off with their instance."""
+        drawn = states(self._scenario, node)
+        if drawn is None:
+            return []
+        all_along, idle_w = [(0, self.end_ps)], drawn.idle_w
+        idle = [Account.steady(node.name, "accelerators idle", idle_w * node.accelerators.count, all_along)]
+        awake = []
+        for user, times in busy.items():
+            instance = next(one for one in self._scenario.instances if one.name == user)
+            devices = sum(on == node.name for on, _ in instance.all_devices)
+            off = self._off.get(user, [])
+            idle.append(Account.steady(node.name, "", devices * (node.power.off_w - idle_w), off))
+            up = all_along
+            if drawn.hold_ps is not None:
+                held = merged(*times, drawn.hold_ps)
+                up = [(since, min(until, self.end_ps)) for since, until in held if since < self.end_ps]
+            more = devices * (drawn.standby_w - idle_w)
+            awake.append(Account.steady(node.name, "", more, without(up, off)))
+        return [
+            _together(node.name, "accelerators idle", idle),
+            _together(node.name, "accelerators awake", awake),
+        ]
+
+    def _times(self, component: str, instance: str) -> tuple[Times, Times]:
+        none = np.empty(0, dtype=np.int64)
+        since, until, _ = self._entries.get((component, instance), (none, none, none))
+        return since, until
+
+    def _operations(self, node: str, component: str) -> Account:
+        """What a component said of all its operations, whosever they were."""
+        mine = [entries for (of, _), entries in self._entries.items() if of == component]
+        since, until, energies = (np.concatenate(columns) for columns in zip(*mine, strict=True))
+        return Account(node, component.removeprefix(f"{node}."), since, until, energies / PJ_PER_J)
+
+
+def _ended(entries: Entries, end_ps: int) -> tuple[Times, Times, Times]:
+    """Those that have ended; a last one may be torn by Ctrl-C."""
+    rows = min(map(len, entries.columns))
+    since, until, energy = (np.array(column[:rows], dtype=np.int64) for column in entries.columns)
+    ended = until <= end_ps
+    return since[ended], until[ended], energy[ended]
+
+
+def _joined(times: Iterable[tuple[Times, Times]]) -> tuple[Times, Times]:
+    pairs = list(times) or [(np.empty(0, dtype=np.int64),) * 2]
+    return np.concatenate([since for since, _ in pairs]), np.concatenate([until for _, until in pairs])
+
+
+def _together(node: str, part: str, accounts: Sequence[Account]) -> Account:
+    """One account of all their stretches."""
+    since, until = _joined((one.since_ps, one.until_ps) for one in accounts)
+    joules = [one.joules for one in accounts] or [np.empty(0)]
+    return Account(node, part, since, until, np.concatenate(joules))

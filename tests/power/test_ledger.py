@@ -1,0 +1,117 @@
+"""Where a run's joules went: every part has an account, and they add up."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import metronome
+import pytest
+from metronome.hwmodels.catalog import device
+from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.scenario.schema import Scenario
+
+H100 = device("h100-sxm")
+PARTS = {"cpu": {"idle_w": 100, "busy_w": 250}, "nics": {"idle_w": 20}}
+SCENARIO = {
+    "workload": {
+        "format": "synthetic",
+        "num_requests": 12,
+        "request_rate": 4,
+        "input_tokens": {"distribution": "fixed", "mean": 500},
+        "output_tokens": {"distribution": "fixed", "mean": 40},
+    },
+    "cluster": {
+        "nodes": [
+            {
+                "name": "n0",
+                "accelerators": {"type": "h100-sxm", "count": 3},
+                "power": {"base_w": 300, "parts": PARTS, "psu_efficiency": 0.8},
+            }
+        ],
+        "networks": [
+            {"name": "link", "connects": ["n0.accelerators"], "type": "nvlink4", "energy_pj_per_bit": 5}
+        ],
+    },
+    "instances": [
+        {
+            "name": "chat",
+            "model": "meta-llama/Llama-3.1-8B",
+            "accelerators": "n0[0:2]",
+            "tensor_parallel_size": 2,
+        }
+    ],
+}
+
+
+def power(**changes):
+    scenario = deepcopy(SCENARIO)
+    scenario["cluster"]["nodes"][0]["power"] |= changes
+    return scenario
+
+
+def integral(result):
+    """Of the series: each second's watts, the last second as long as the run was in it."""
+    series = result.series
+    watts = [dict(zip(series.columns, row, strict=True))["power_w"] for row in series.rows]
+    end = result["metronome"]["simulated_s"]
+    return sum(w * min(1.0, end - second) for second, w in enumerate(watts))
+
+
+def adds_up(result):
+    own = result["metronome"]
+    parts = sum(sum(parts.values()) for parts in own["energy_by_part_j"].values())
+    assert parts == pytest.approx(own["energy_j"], rel=1e-9)
+    assert integral(result) == pytest.approx(own["energy_j"], rel=1e-9)
+
+
+def test_parts_of_a_node():
+    result = metronome.run(SCENARIO)
+    own = result["metronome"]
+    seconds, parts = own["simulated_s"], own["energy_by_part_j"]["n0"]
+    assert set(parts) == {"base", "cpu", "nics", "accelerators idle", "accelerators awake", "accelerators", "psu"}
+    assert parts["base"] == pytest.approx(300 * seconds) and parts["nics"] == pytest.approx(20 * seconds)
+    assert parts["accelerators idle"] == pytest.approx(3 * H100.idle_w * seconds)
+    assert parts["accelerators awake"] == pytest.approx(2 * (H100.standby_w - H100.idle_w) * seconds)
+    busy_s = (parts["cpu"] - 100 * seconds) / 150
+    assert 0 < busy_s < seconds
+    assert parts["psu"] == pytest.approx(0.25 * sum(value for part, value in parts.items() if part != "psu"))
+    assert own["energy_by_part_j"][""]["link"] > 0
+    adds_up(result)
+
+
+@pytest.mark.parametrize("held_s", [0, 0.05, 1000])
+def test_accelerators_stay_awake_after_work(held_s):
+    own = metronome.run(power(standby_s=held_s))["metronome"]
+    awake = own["energy_by_part_j"]["n0"]["accelerators awake"] / 2 / (H100.standby_w - H100.idle_w)
+    whole = own["simulated_s"]
+    first = metronome.run(power(standby_s=0))["metronome"]["energy_by_part_j"]["n0"]["accelerators awake"]
+    if held_s == 1000:  # from its first work on
+        assert 0.5 * whole < awake < whole
+    else:
+        assert first / 2 / (H100.standby_w - H100.idle_w) <= awake < whole
+
+
+def test_idle_and_failed_runs_add_up():
+    nobody = deepcopy(SCENARIO)
+    nobody["workload"] |= {"num_requests": 1, "input_tokens": {"distribution": "fixed", "mean": 10**6}}
+    result = metronome.run(nobody)  # its only request is refused
+    assert result["completed"] == 0
+    adds_up(result)
+    failing = deepcopy(SCENARIO) | {"failures": [{"at_s": 1, "instance": "chat", "repair_s": 0.5}]}
+    failing["start_up"] = {"base_s": 1, "weights_gb_s": 10}
+    adds_up(metronome.run(failing))
+
+
+def test_a_part_that_draws_less_when_busy_is_refused():
+    with pytest.raises(ValueError, match=r"parts.cpu.busy_w = 5 is below its idle_w, 10"):
+        Scenario.model_validate(power(parts={"cpu": {"idle_w": 10, "busy_w": 5}}))
+    with pytest.raises(ValueError, match=r"parts.base: has an account of its own"):
+        Scenario.model_validate(power(parts={"base": {"idle_w": 10}}))
+
+
+def test_states_out_of_order_are_refused():
+    facts = {"tflops": {"bf16": 100}, "memory_bandwidth_gb_s": 1000, "memory_gib": 80, "idle_w": 50, "active_w": 40}
+    scenario = deepcopy(SCENARIO) | {"devices": {"mine": facts}}
+    scenario["cluster"]["nodes"][0]["accelerators"]["type"] = "mine"
+    with pytest.raises((InputError, ValueError), match="none may be below the one before it"):
+        metronome.run(scenario)
