@@ -173,7 +173,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "hwmodels.wiring",
         "orchestrator.coupling",
     ),
-    "orchestrator.power": (*LEAVES, "hwmodels.catalog", "orchestrator.scenario"),
+    "orchestrator.power": (*LEAVES, "hwmodels.catalog", "orchestrator.coupling.spent", "orchestrator.scenario"),
     "orchestrator.deployment": (
         *LEAVES,
         "component.v1",

@@ -48,5 +48,5 @@ def device_watts(where: str, spot: str, node: Node, hardware: str) -> dict[str, 
         )
     # What is drawn for no time after work is no state of a device.
     held = device.standby_power if device.standby_power is not None and device.standby_duration > 0 else None
-    standby = {} if held is None else {"standby_w": held}
-    return {"idle_w": device.idle_power, **standby, "active_w": device.active_power}
+    idle_w = device.idle_power
+    return {"idle_w": idle_w, "standby_w": idle_w if held is None else held, "active_w": device.active_power}

@@ -40,7 +40,8 @@ class Account:
         """J of each of the first so many seconds; all of it, if that many have been."""
         first = self.since_ps // PS_PER_S
         last = np.maximum(first, (self.until_ps - 1) // PS_PER_S)
-        found = np.bincount(first[first == last], self.joules[first == last], seconds)
+        found = np.zeros(seconds)
+        found += np.bincount(first[first == last], self.joules[first == last], seconds)
         longer = np.flatnonzero(first != last)
         if not len(longer):
             return found
@@ -50,7 +51,8 @@ class Account:
         begins = np.maximum(self.since_ps[which], second * PS_PER_S)
         share = np.minimum(self.until_ps[which], (second + 1) * PS_PER_S) - begins
         took = self.until_ps[which] - self.since_ps[which]
-        return found + np.bincount(second, self.joules[which] * share / took, seconds)
+        found += np.bincount(second, self.joules[which] * share / took, seconds)
+        return found
 
 
 def merged(since_ps: Times, until_ps: Times, hold_ps: int = 0) -> list[tuple[int, int]]:

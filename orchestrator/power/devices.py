@@ -28,10 +28,11 @@ def states(scenario: Scenario, node: Node) -> States | None:
     except KeyError:
         device = None
     idle, standby = said.get("idle_w"), said.get("standby_w")
+    if device is not None:
+        idle = device.idle_w if idle is None else idle
+        standby = device.standby_w if standby is None else standby
     if idle is None:
-        if device is None:
-            return None
-        idle, standby = device.idle_w, device.standby_w if standby is None else standby
+        return None
     hold_s = node.power.standby_s
     if hold_s is None and device is not None:
         hold_s = device.standby_s

@@ -23,6 +23,7 @@ from .calibration import Calibration
 from .components import ComponentOptions, Wire
 from .memory import OWN, ClusterMemory, Memory, NodeMemory
 from .names import Name, unique
+from .power import NodePower
 from .weights import WeightOffloading
 
 MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
@@ -40,40 +41,6 @@ class Accelerators(Strict):
     type: str = Field(description="a catalog device, or one of `devices`")
     count: int = Field(ge=1, le=MOST_DEVICES, description="accelerators of the node")
     memory_gib: float | None = Field(default=None, gt=0, description="of one device; default: the catalog's")
-
-
-class PowerPart(Strict):
-    """A part of a node that draws power beside its accelerators."""
-
-    idle_w: float = Field(ge=0, description="whatever happens")
-    busy_w: float | None = Field(
-        default=None, ge=0, description="while an accelerator of the node computes; default: idle_w"
-    )
-
-
-class NodePower(Strict):
-    """What a node draws: all that stands here, and its accelerators."""
-
-    base_w: float = Field(default=0, ge=0, description="fans, boards and all that is not named apart")
-    parts: dict[Name, PowerPart] = Field(default={}, description="cpu, dram, nic, storage ...: by any name")
-    off_w: float = Field(default=0, ge=0, description="an accelerator whose instance is off: 0, or its standby power")
-    standby_s: float | None = Field(
-        default=None, ge=0, description="accelerators stay awake after work for; default: as their device"
-    )
-    psu_efficiency: float = Field(default=1, gt=0, le=1, description="what is drawn over what is taken from the wall")
-
-    @model_validator(mode="after")
-    def _busier(self) -> NodePower:
-        for name, part in self.parts.items():
-            if part.busy_w is not None and part.busy_w < part.idle_w:
-                raise ValueError(f"parts.{name}.busy_w = {part.busy_w:g} is below its idle_w, {part.idle_w:g}")
-            if name in OWN_PARTS:
-                raise ValueError(f"parts.{name}: has an account of its own; other names: cpu, dram, nic, storage ...")
-        return self
-
-
-#: accounts of a node that are not parts of it
-OWN_PARTS = ("base", "accelerators", "psu", "pim")
 
 
 class Node(Strict):

@@ -1,6 +1,7 @@
 import pytest
 from metronome.hwmodels import catalog
 from metronome.hwmodels.accelerator.counting import work
+from metronome.hwmodels.accelerator.draw import Draw
 from metronome.hwmodels.accelerator.roofline import Roofline
 from metronome.hwmodels.interface import ConfigError, Template
 
@@ -34,11 +35,32 @@ def test_a_prompt_in_chunks_costs_the_flops_of_the_whole():
     assert parts == whole
 
 
-def test_energy_is_power_above_idle_times_time():
-    model = Roofline({"device": "h100-sxm"})
+def drawn(watts, values):
+    """(pJ, ps) of a product on a device that draws so much."""
+    facts = {"tflops": {"bf16": 100}, "memory_bandwidth_gb_s": 1000, "memory_gib": 80, "launch_overhead_ns": 1000}
+    model = Roofline({"device": facts | watts})
     model.declare([GEMM])
-    estimate = model.estimate(GEMM, (100,))
-    assert estimate.energy_pj == estimate.duration_ps * 630
+    estimate = model.estimate(GEMM, values)
+    return estimate.energy_pj, estimate.duration_ps
+
+
+def test_a_device_without_figures_draws_its_limit_above_standby_while_it_computes():
+    energy, duration = drawn({"idle_w": 20, "standby_w": 50, "active_w": 300}, (100,))
+    assert energy == pytest.approx((duration - 10**6) * 250)
+
+
+def test_energy_follows_bytes_and_flops():
+    watts = {"idle_w": 20, "busy_w": 100, "active_w": 300}
+    energy, duration = drawn(watts | {"pj_per_byte": 40, "pj_per_flop": 0.5}, (100,))
+    plain, _ = drawn(watts, (100,))
+    assert plain == pytest.approx((duration - 10**6) * 80)
+    flops, moved = work(GEMM, (100,))
+    assert energy - plain == pytest.approx(40 * moved + 0.5 * flops, abs=1)
+
+
+def test_a_product_in_half_the_bits_takes_half_the_energy_of_its_flops():
+    draw = Draw(0, 0, 1)
+    assert draw.pj(0, 1000, 0, "fp8") == draw.pj(0, 1000, 0, "bf16") / 2 == 500
 
 
 def test_choosing_experts_in_many_kernels_launches_each():

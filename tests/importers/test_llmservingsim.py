@@ -157,20 +157,29 @@ def test_dimensions_within_one_node_are_refused(imported, parts):
         imported(node(*parts), bandwidth=[128, 16], latency=[500, 20000])
 
 
-def test_what_a_node_draws_is_summed(imported):
+def test_what_a_node_draws(imported):
     found = imported(node(power=POWER))
     (made,) = found.scenario["cluster"]["nodes"]
-    # base 60, CPU 10 + 200 x 0.15, four DIMMs of 2, three links of 5, two NICs of 20, two disks of 5
-    assert made["power"]["base_w"] == pytest.approx(60 + 40 + 8 + 15 + 40 + 10)
+    assert made["power"] == {
+        "base_w": 60,
+        "parts": {
+            "cpu": {"idle_w": 10 + 200 * 0.15, "busy_w": 10 + 200 * 0.7},  # their code's use while a device works
+            "dram": {"idle_w": 4 * 2},
+            "links": {"idle_w": 3 * 5},
+            "nics": {"idle_w": 2 * 20},
+            "storage": {"idle_w": 2 * 5},
+        },
+        "standby_s": 18,
+    }
     assert made["memory"]["dram"]["energy_pj_per_bit"] == 6
     component = found.scenario["components"]["n0.accelerators"]
-    assert (component["idle_w"], component["active_w"]) == (300, 600)
+    assert (component["idle_w"], component["standby_w"], component["active_w"]) == (35, 300, 600)
     assert found.scenario["cluster"]["networks"][0]["energy_pj_per_bit"] == 4
-    assert "standby_power of 300 W whenever it does not work" in found.notes[0]
+    assert not found.notes
     never = copy.deepcopy(POWER)
     never["npu"]["H100"]["standby_duration"] = 0
     calm = imported(node(power=never))
-    assert calm.scenario["components"]["n0.accelerators"]["idle_w"] == 35 and not calm.notes
+    assert calm.scenario["components"]["n0.accelerators"]["standby_w"] == 35
 
 
 def test_experts_are_whole_unless_it_says_otherwise(imported):

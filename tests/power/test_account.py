@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,7 +43,7 @@ def test_steady_watts():
 def test_merged_covers_what_the_stretches_cover(stretches, hold):
     times = np.array(stretches, dtype=np.int64)
     found = merged(times[:, 0], times[:, 1], hold)
-    assert all(a[1] < b[0] for a, b in zip(found, found[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(found))
     for since, until in stretches:
         assert any(a <= since and until + hold <= b for a, b in found)
     points = {end for stretch in stretches for end in (stretch[0], stretch[1] + hold)}

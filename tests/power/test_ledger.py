@@ -28,9 +28,7 @@ SCENARIO = {
                 "power": {"base_w": 300, "parts": PARTS, "psu_efficiency": 0.8},
             }
         ],
-        "networks": [
-            {"name": "link", "connects": ["n0.accelerators"], "type": "nvlink4", "energy_pj_per_bit": 5}
-        ],
+        "networks": [{"name": "link", "connects": ["n0.accelerators"], "type": "nvlink4", "energy_pj_per_bit": 5}],
     },
     "instances": [
         {

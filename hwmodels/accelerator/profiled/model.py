@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ...base import Config, Estimate, OracleModel
 from ...interface import (
+    ConfigError,
     Description,
     Provenance,
     Template,
@@ -81,6 +82,8 @@ class Profiled(OracleModel[ProfiledConfig]):
         awake, active = self.config.standby_w, self.config.active_w
         awake = self.config.idle_w if awake is None else awake
         self._dynamic_w = None if awake is None or active is None else active - awake
+        if self._dynamic_w is not None and self._dynamic_w < 0:
+            raise ConfigError("active_w", active, f"is below what it draws with nothing to do, {awake:g}")
 
     def check_template(self, template: Template) -> None:
         layers = self._layers(template)
