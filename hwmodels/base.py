@@ -44,6 +44,7 @@ ALTERATIONS: Mapping[str, str] = {
     "shared_kv": "values that are part of the keys",
     "prompt_head_size": "prompts computed with other heads than decodes",
     "gated": "experts without a gate",
+    "sorts": "tokens chosen by top-p, which sorts the vocabulary",
 }
 
 

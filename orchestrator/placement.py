@@ -250,6 +250,7 @@ class _Placement:
             options.ffn.micro_batches if options.ffn else 1,
             self._routing(),
             self.scenario.workload.has_images,
+            engine.sampled() == "top-p",
         )
         fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
         length = self._length

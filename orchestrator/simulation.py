@@ -280,7 +280,7 @@ class Simulation:
     def _host_costs(self, unit: UnitPlan) -> HostCosts:
         """Of the engine's version, calibrated."""
         options, calibration = unit.options.engine, self.scenario.calibration
-        costs = costs_of(options.version, options.cold_start)
+        costs = costs_of(options.version, options.cold_start).sampling(options.sampled())
         factors = {} if calibration is None else calibration.factors
         return costs.times(factors.get("host", 1), factors.get("api_server", 1))
 

@@ -68,7 +68,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "adapters.kit": (),
     "adapters.tools": ("hwmodels.interface",),
-    "adapters.aiconfigurator": ADAPTER,
+    "adapters.aiconfigurator": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.chaos": MODEL,
     "adapters.command": ADAPTER,
     "adapters.composite": ("hwmodels",),

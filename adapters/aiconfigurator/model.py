@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from metronome.hwmodels.accelerator.counting import sorting
 from metronome.hwmodels.base import Config, Estimate, OracleModel
 from metronome.hwmodels.interface import (
     Description,
@@ -109,6 +110,8 @@ class AiConfigurator(_Asked):
         summary="NVIDIA's measured kernels (metronome tools install aiconfigurator)",
     )
 
+    heeds = frozenset({"sorts"})
+
     def check_template(self, template: Template) -> None:
         self._try(template, _TRIAL.get(template.kind, (16,)))
 
@@ -128,7 +131,9 @@ class AiConfigurator(_Asked):
                 return Estimate(1, Provenance.MODELLED)
             context = round(total / decodes) + 1 if decodes else 0
             return self._ask(what, kind=kind, decodes=decodes, context=context, prompts=prompts, **own)
-        return self._ask(what, kind="vector", tokens=max(1, values[0]), width=at["width"])
+        rows = max(1, values[0])
+        more = round(sorting(template, values) / (ELEMENT_BYTES * rows))
+        return self._ask(what, kind="vector", tokens=rows, width=int(at["width"]) + more)
 
 
 class AiConfiguratorNetwork(_Asked):

@@ -31,7 +31,26 @@ def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
     if template.kind == "state":
         return _state(at, values)
     elements = values[0] * int(at["width"])
+    if "sorts" in at:
+        return elements, elements * width + sorting(template, values)
     return elements, elements * width
+
+
+#: Bytes that choosing by top-p moves for each number of the vocabulary (vllm/v1/sample, PyTorch's `SortStable.cu`):
+#: logits to fp32 and their temperature 14, softmax, cumulative sum, mask and scatter of what is sorted 58, softmax,
+#: exponential noise, quotient and argmax 32; and the sort, with its indices, of fewer than 128 rows as one (four radix
+#: passes over value, row and place; one over rows; 156) or of each for itself (six passes; 176).
+CHOOSING_BYTES = 104
+SORT_BYTES, SORT_APART_BYTES, APART = 156, 176, 128
+
+
+def sorting(template: Template, values: tuple[int, ...]) -> float:
+    """Bytes that choosing by top-p moves, beside reading the logits; 0 where the likeliest token is taken."""
+    if "sorts" not in template.attributes:
+        return 0.0
+    rows = values[0]
+    a_number = CHOOSING_BYTES + (SORT_BYTES if rows < APART else SORT_APART_BYTES)
+    return float(rows * int(template.attributes["width"]) * a_number)
 
 
 def written(template: Template, values: tuple[int, ...]) -> float:

@@ -174,6 +174,7 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
         if name in scenario.devices or catalog.canonical(name):
             device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "standby_w": device.standby_w, "active_w": device.active_w}
+            facts["reached_gb_s"] = device.memory_bandwidth * device.memory_efficiency / 1e9
         found[f"{node.name}.accelerators"] = ("accelerator", facts, {})
         if node.name + HBM in {*scenario.components, *(wire["to"] for wire in scenario.wires)}:
             found[node.name + HBM] = ("memory", _hbm(scenario, node.accelerators.type, node.name), {})

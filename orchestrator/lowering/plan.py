@@ -37,14 +37,16 @@ def lower(
     micro_batches: int = 1,
     experts: Routing | None = None,
     images: bool = False,
+    sorts: bool = False,
 ) -> Plan:
     """The plan of an instance named ``owner``.
 
     ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter;
-    ``experts`` says how tokens pick theirs (default: uniformly); ``images`` may be in prompts: they are encoded first.
+    ``experts`` says how tokens pick theirs (default: uniformly); ``images`` may be in prompts: they are encoded first;
+    sampling ``sorts`` the vocabulary.
     """
     build = Builder(owner, arch, layout, kv_dtype, templates, hardware)
-    build.routing = experts or build.routing
+    build.routing, build.sorts = experts or build.routing, sorts
     if layout.ffn:
         sections = _apart(build, micro_batches)
         return Plan((*_encoder(build, "attention", images), *sections), layout.dp, micro_batches)
@@ -89,10 +91,14 @@ def _prologue(build: Builder) -> list[PlannedOperation]:
 def _epilogue(build: Builder) -> list[PlannedOperation]:
     arch = build.arch
     vocab = arch.vocab // build.layout.tp
+    if build.sorts:  # every tensor-parallel rank gathers all logits, and sorts for itself
+        sampler = build.compute("sampler", "sampler", SEQUENCES, width=arch.vocab, sorts=True)
+    else:
+        sampler = build.light("sampler", "sampler", vocab, SEQUENCES)
     return [
         build.light("norm", "final_layernorm", 2 * arch.hidden),
         build.gemm("lm_head", vocab, [arch.head], SEQUENCES),
-        build.light("sampler", "sampler", vocab, SEQUENCES),
+        sampler,
         *build.host("write", "sampled_ids", one("sequences", TOKEN_ID_BYTES)),
     ]
 

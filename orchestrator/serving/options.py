@@ -46,6 +46,10 @@ class EngineOptions(Strict):
         description="order of admission: fcfs, priority, shortest-job-first, deadline, or module:Class",
     )
 
+    def sampled(self) -> str:
+        """How tokens are chosen, where that is said; else "", as in the runs that the version's costs are of."""
+        return ""
+
     def graph_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Tokens of the graphs that are captured for decode steps, ascending; ``sizes`` are the version's."""
         return sizes

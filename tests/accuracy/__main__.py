@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from ..conftest import ROOT, SHARED
-from . import api_server, collectives, coverage, kernels, serving, steps
+from . import api_server, collectives, coverage, kernels, power, serving, steps
 from .rows import Row, parse, render
 
 TABLE = ROOT / "docs/accuracy.md"
@@ -39,6 +39,7 @@ def main() -> int:
             ("vLLM 0.19, 300 ShareGPT requests on RTX PRO 6000", recent),
             ("Older profiles: fp16 runs on A6000 and H100", older),
             ("Median time between tokens on H100, by roofline", steps.rows(SHARED, folder)),
+            ("Power", [*power.pulse_rows(SHARED, folder), *power.batch_rows(SHARED, folder)]),
             ("API server, measured with a model that sleeps", api_server.rows()),
             ("Collectives", collective_rows()),
             ("Kernels by roofline", kernels.rows(SHARED)),

@@ -75,6 +75,7 @@ def simulated_run(model: str, run: dict[str, Any], folder: Path) -> dict[str, An
     tp, sequences = run["tensor_parallel"], run["max_num_seqs"]
     network = {"name": "nvlink", "connects": ["n0.accelerators"], "type": "nvlink4"}
     engine = {"version": "vllm-0.11", "max_num_seqs": sequences, "max_num_batched_tokens": 8192, "max_model_len": 8192}
+    engine["sampling"] = "top-p"  # as the models' generation configs say, which the server follows
     scenario = {
         "workload": {
             "format": "synthetic",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ...base import Config, Estimate, OracleModel
 from ...interface import (
+    PS_PER_S,
     ConfigError,
     Description,
     Provenance,
@@ -20,6 +21,7 @@ from ...interface import (
     UnsupportedOperation,
     Use,
 )
+from ..counting import sorting
 from .bundle import Bundle
 from .mixed import Prompts, attention_time
 from .tables import AttentionTable, SkewTable, Surface
@@ -39,6 +41,9 @@ class ProfiledConfig(Config):
     idle_w: float | None = Field(default=None, ge=0)
     standby_w: float | None = Field(default=None, ge=0, description="awake with nothing to do; default: idle_w")
     active_w: float | None = Field(default=None, ge=0)
+    reached_gb_s: float | None = Field(
+        default=None, gt=0, description="bandwidth that large kernels reach: sorting for top-p is in no profile"
+    )
 
 
 @dataclass
@@ -73,12 +78,13 @@ class Profiled(OracleModel[ProfiledConfig]):
     )
 
     #: A profile is of one model, measured with that model's own attention, its window included.
-    heeds = frozenset({"sees"})
+    heeds = frozenset({"sees", "sorts"})
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         self._bundles: dict[tuple[str, str, int], _Layers] = {}
         self._by_template: dict[int, _Layers] = {}
+        self._reached = (self.config.reached_gb_s or 0.0) * 1e9
         awake, active = self.config.standby_w, self.config.active_w
         awake = self.config.idle_w if awake is None else awake
         self._dynamic_w = None if awake is None or active is None else active - awake
@@ -88,6 +94,7 @@ class Profiled(OracleModel[ProfiledConfig]):
     def check_template(self, template: Template) -> None:
         layers = self._layers(template)
         self._by_template[template.id] = layers
+        self.check_sampling(template)
         layers.bundle.learn(template)
         if template.kind == "attention":
             layers.attention  # noqa: B018  read now: a missing file is found before time 0
@@ -101,6 +108,13 @@ class Profiled(OracleModel[ProfiledConfig]):
             raise UnsupportedOperation(
                 "profiled", template, f"{layers.bundle.folder} has no rows for layer '{template.layer}'"
             )
+
+    def check_sampling(self, template: Template) -> None:
+        if "sorts" in template.attributes and self.config.reached_gb_s is None:
+            what = (
+                "sorting for top-p is in no profile: needs reached_gb_s (a catalog device has it), or greedy sampling"
+            )
+            raise UnsupportedOperation("profiled", template, what)
 
     def _layers(self, template: Template) -> _Layers:
         at = template.attributes
@@ -143,5 +157,7 @@ class Profiled(OracleModel[ProfiledConfig]):
             bundle = layers.bundle
             curve = bundle.per_sequence.get(template.layer) or bundle.dense[template.layer]
             time, how = bundle.as_run(template, values[0], *curve(values[0]))
+            if moved := sorting(template, values):
+                time, how = time + moved / self._reached * PS_PER_S, Provenance.MODELLED
         duration = int(time) if how is Provenance.MODELLED else max(1, int(time))
         return Estimate(duration, how, None if self._dynamic_w is None else round(duration * self._dynamic_w))

@@ -35,6 +35,9 @@ class VllmOptions(EngineOptions):
         default=None, ge=1, description="the largest, in place of the version's"
     )
 
+    sampling: Literal["greedy", "top-p"] | None = Field(
+        default=None, description="of all requests; top-p sorts the vocabulary. Default: as in the version's own runs"
+    )
     cpu_offload_gb: float = Field(
         default=0, ge=0, description="GiB of weights a device in its node's host memory; more by weight_offloading"
     )
@@ -64,6 +67,9 @@ class VllmOptions(EngineOptions):
                 f"max_cudagraph_capture_size = {most}: must be the largest of cudagraph_capture_sizes, {max(sizes)}"
             )
         return self
+
+    def sampled(self) -> str:
+        return self.sampling or ""
 
     def graph_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """As ``VllmConfig._set_cudagraph_sizes`` (vllm/config/vllm.py, 0.19) finds them."""
