@@ -5,6 +5,8 @@ each ceiling scaled by the share of it that large kernels reach (catalog, with i
 the catalog has, each family of kernels (matrix products, attention of prompts and of decodes, experts, small ones) has
 its own: tiles over multiprocessors, start, bandwidth (`kernels/`). Where the memory is a component of its own, what is
 left here is the plain roofline's arithmetic and launches.
+With a cap on its power each kernel is done at the highest clock at which it draws no more (`draw`): arithmetic slows
+down, memory does not. A board holds the mean of some tenths of a second; here each kernel is held for itself.
 FLOPs and bytes of each kind are counted in `counting`. Weights may be stored in fewer bits than activations:
 their bytes then follow the format, and the FLOP/s are those of the type the products are computed in. A
 device without units for fp8 or fp4 computes such products in the activations' type, as vLLM's Marlin kernels do.
@@ -12,6 +14,7 @@ device without units for fp8 or fp4 computes such products in the activations' t
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +40,7 @@ from ..interface import (
     check_operation,
 )
 from .counting import converted, work, written
-from .draw import Draw
+from .draw import CLOCKS, Draw
 from .families import ByFamily
 from .kernels.processor import Processor
 
@@ -64,6 +67,7 @@ class RooflineConfig(Config):
     compute_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
     memory_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
     launch_overhead_ns: float | None = Field(default=None, ge=0, description=PLAIN)
+    power_cap_w: float | None = Field(default=None, gt=0, description="no kernel draws more; default: no cap")
 
 
 class Roofline(OracleModel[RooflineConfig]):
@@ -93,8 +97,11 @@ class Roofline(OracleModel[RooflineConfig]):
         self._bytes_per_s = bandwidth * (self.config.memory_efficiency or self._device.memory_efficiency)
         overhead = self.config.launch_overhead_ns
         self._overhead_ps = (self._device.launch_overhead_ns if overhead is None else overhead) * PS_PER_NS
-        self._families = _families(self._device, self.config)
         self._draw = Draw.of(self._device)
+        self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
+        cap, awake = self.config.power_cap_w, self._device.standby_w
+        if cap is not None and cap <= awake:
+            raise ConfigError("power_cap_w", cap, f"must be above what it draws with nothing to do, {awake:g}")
 
     def check_template(self, template: Template) -> None:
         dtype = self._computes_in(template)
@@ -115,9 +122,11 @@ class Roofline(OracleModel[RooflineConfig]):
             spent = times * self.estimate(self.templates[number], values).duration_ps
             total += spent
             off += spent * self._error(self.templates[number], values)
-        found: dict[str, Any] = {"relative_error": {"modelled": off / total if total else RELATIVE_ERROR}}
-        if self._families:
-            of = self._families.kernels.measured_on
+        found: dict[str, Any] = self._capped(uses) | {
+            "relative_error": {"modelled": off / total if total else RELATIVE_ERROR}
+        }
+        if families := self._families(1):
+            of = families.kernels.measured_on
             guessed = "" if self._device.name in of else "guessed: "
             found["kernels"] = f"{guessed}as measured on {', '.join(of)}"
         return found
@@ -126,31 +135,62 @@ class Roofline(OracleModel[RooflineConfig]):
         at = template.attributes
         if "weight_dtype" in at:
             return BLOCK_ERROR if "weight_block" in at else QUANTISED_ERROR
-        if not self._families:
+        families = self._families(1)
+        if not families:
             return RELATIVE_ERROR
-        return self._families.error(template, values, self._computes_in(template), self._device.name)
+        return families.error(template, values, self._computes_in(template), self._device.name)
+
+    def _capped(self, uses: Sequence[Use]) -> dict[str, Any]:
+        """The mean clock of its kernels, by their number; nothing without a cap."""
+        if self.config.power_cap_w is None or not uses:
+            return {}
+        clocks = [times * self._clock(self.templates[number], values) for number, values, times in uses]
+        return {"mean_clock": sum(clocks) / sum(use.times for use in uses)}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
-        duration = max(1, round(self._duration_ps(template, values)))
+        return self._at_clock(template, values, self._clock(template, values))
+
+    def _clock(self, template: Template, values: tuple[int, ...]) -> float:
+        """The highest at which an operation keeps to the cap; the lowest there is if none does."""
+        cap = self.config.power_cap_w
+        if cap is None:
+            return 1.0
+        dynamic_w = cap - self._device.standby_w
+
+        def keeps(clock: float) -> bool:
+            done = self._at_clock(template, values, clock)
+            return (done.energy_pj or 0) <= dynamic_w * done.duration_ps
+
+        return CLOCKS[min(bisect_left(CLOCKS, True, key=keeps), len(CLOCKS) - 1)]
+
+    def _at_clock(self, template: Template, values: tuple[int, ...], clock: float) -> Estimate:
+        duration = max(1, round(self._duration_ps(template, values, clock)))
         flops, size = work(template, values)
         size += converted(template, values)
-        busy_ps = max(0.0, duration - self._starts_ps(template, values))
-        return Estimate(duration, Provenance.MODELLED, self._draw.pj(busy_ps, flops, size, self._computes_in(template)))
+        busy_ps = max(0.0, duration - self._starts_ps(template, values, clock))
+        energy = self._draw.pj(busy_ps, flops, size, self._computes_in(template), clock)
+        return Estimate(duration, Provenance.MODELLED, energy)
 
-    def _starts_ps(self, template: Template, values: tuple[int, ...]) -> float:
+    def _families(self, clock: float) -> ByFamily | None:
+        """Kernels by family at a share of the full clock; None where all are alike."""
+        if clock not in self._at:
+            self._at[clock] = _families(self._device, self.config, clock)
+        return self._at[clock]
+
+    def _starts_ps(self, template: Template, values: tuple[int, ...], clock: float) -> float:
         """Of its duration, what passes before and after anything is computed."""
-        if self._families:
-            return self._families.start_s(template, values) * PS_PER_S
+        if families := self._families(clock):
+            return families.start_s(template, values) * PS_PER_S
         return self._launches_ps(template)
 
-    def _duration_ps(self, template: Template, values: tuple[int, ...]) -> float:
+    def _duration_ps(self, template: Template, values: tuple[int, ...], clock: float) -> float:
         converting_ps = converted(template, values) / self._bytes_per_s * PS_PER_S
-        if self._families:
+        if families := self._families(clock):
             if "compute" in template.attributes:
                 converting_ps += self._overhead_ps
-            return self._families.seconds(template, values, self._computes_in(template)) * PS_PER_S + converting_ps
+            return families.seconds(template, values, self._computes_in(template)) * PS_PER_S + converting_ps
         flops, size = work(template, values)
-        peak = self._device.flops[self._computes_in(template)] * self._compute
+        peak = self._device.flops[self._computes_in(template)] * self._compute * clock
         busy_ps = max(flops / peak, size / self._bytes_per_s) * PS_PER_S
         return busy_ps + converting_ps + self._launches_ps(template)
 
@@ -174,9 +214,11 @@ class Roofline(OracleModel[RooflineConfig]):
         return Traffic(tuple(parts), self._launches_ps(template), Provenance.MODELLED, watts)
 
 
-def _families(of: Device, config: RooflineConfig) -> ByFamily | None:
+def _families(of: Device, config: RooflineConfig, clock: float) -> ByFamily | None:
     """Kernels by family, unless the catalog does not have the device's insides, or the user states plain shares."""
     plain = (config.compute_efficiency, config.memory_efficiency, config.launch_overhead_ns)
     if of.chip is None or any(figure is not None for figure in plain):
         return None
-    return ByFamily(Processor.of(of.chip, of.flops, of.memory_bandwidth), kernels(of.chip.generation))
+    flops = {dtype: rate * clock for dtype, rate in of.flops.items()}
+    chip = of.chip.model_copy(update={"clock_ghz": of.chip.clock_ghz * clock})
+    return ByFamily(Processor.of(chip, flops, of.memory_bandwidth), kernels(chip.generation))

@@ -29,6 +29,12 @@ class NodePower(Strict):
     standby_s: float | None = Field(
         default=None, ge=0, description="accelerators stay awake after work for; default: as their device"
     )
+    accelerator_cap_w: float | None = Field(default=None, gt=0, description="no accelerator draws more")
+    cap_w: float | None = Field(
+        default=None,
+        gt=0,
+        description="the node draws no more, its supplies' losses apart: accelerators share the rest",
+    )
     psu_efficiency: float = Field(default=1, gt=0, le=1, description="what is drawn over what is taken from the wall")
 
     @model_validator(mode="after")
@@ -39,3 +45,11 @@ class NodePower(Strict):
             if name in OWN_PARTS:
                 raise ValueError(f"parts.{name}: has an account of its own; other names: cpu, dram, nic, storage ...")
         return self
+
+    def accelerators_cap_w(self, count: int) -> tuple[float | None, str]:
+        """(what each of so many accelerators may draw, the field that says so); None without a cap."""
+        caps = [] if self.accelerator_cap_w is None else [(self.accelerator_cap_w, "accelerator_cap_w")]
+        if self.cap_w is not None:
+            others = sum(part.idle_w if part.busy_w is None else part.busy_w for part in self.parts.values())
+            caps.append(((self.cap_w - self.base_w - others) / count, "cap_w"))
+        return min(caps, default=(None, ""))

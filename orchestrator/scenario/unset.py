@@ -25,7 +25,13 @@ def leave_out_unset(data: dict[str, Any]) -> None:
     if not data["cluster"]["memories"]:
         del data["cluster"]["memories"]
     for node in data["cluster"]["nodes"]:
-        for key, default in (("parts", {}), ("standby_s", None), ("psu_efficiency", 1)):
+        for key, default in (
+            ("parts", {}),
+            ("standby_s", None),
+            ("accelerator_cap_w", None),
+            ("cap_w", None),
+            ("psu_efficiency", 1),
+        ):
             if node["power"][key] == default:
                 del node["power"][key]
         memory = node["memory"]
