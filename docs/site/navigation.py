@@ -13,6 +13,7 @@ PARTS: dict[str, dict[str, str]] = {
         "Networks": "network",
         "Memory beside the devices": "memory",
         "Memory that computes": "pim",
+        "Power and energy": "power",
         "Failures and scaling": "availability",
         "Glossary": "glossary",
         "Decisions": "decisions/README",
