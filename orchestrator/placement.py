@@ -348,7 +348,7 @@ class _Placement:
 
     def _pim(self, devices: Sequence[Device]) -> int:
         """Bytes for K and V in the PIM devices of one accelerator."""
-        return min(int(p.size_gib * 2**30) * p.devices_per_accelerator for p in self._pims(devices))
+        return min(pim.size_bytes() for pim in self._pims(devices))
 
     def _pims(self, devices: Sequence[Device]) -> list[Pim]:
         found = []
@@ -356,6 +356,11 @@ class _Placement:
             pim = self.nodes[node].memory.pim
             if pim is None:
                 raise self._refuse("decode_attention", "pim", f"node {node} has no memory.pim")
+            given = self.scenario.components.get(f"{node}.pim")
+            if pim.size_gib is None and given and given.config.keys() & {"part", "ini"}:
+                where = f"cluster.nodes.{node}.memory.pim.size_gib"
+                how = f"needed where components.{node}.pim names the part; or name it as memory.pim.part"
+                raise InputError("scenario", where, None, how)
             found.append(pim)
         return found
 

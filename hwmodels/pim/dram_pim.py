@@ -1,7 +1,8 @@
 """``dram-pim``: attention of decodes by multiply-accumulate units in DRAM, from the part's timing.
 
-Queries of one head are in one channel: its score is a product with K, its result one with V. Of each product a unit
-takes a burst of one operand a command, so a head of ``size`` numbers over ``context`` tokens needs, of each product,
+K and V of one KV head of a sequence are in one channel, and so are the query heads that share them: a head's score is a
+product with K, its result one with V. Of each product a unit takes a burst of one operand a command, so a head of
+``size`` numbers over ``context`` tokens needs, of each product,
 
     ceil(context / parallel) x ceil(size / (together x lanes))    commands,
 
@@ -10,30 +11,55 @@ for batched transformer-based generative model inference", ASPLOS 2024):
 
 - *bank*: a unit a bank; a group's banks share a head's numbers, everything above shares its tokens; commands go to all
   banks, ``tccd_all_banks`` apart. Every ``columns`` commands all banks change their row: tRTP + tRP + tRCD.
+- *bank-pair*: the same with a unit for two banks that are opened together, so a row lasts twice as long.
 - *bank-group*: a unit a group, whose banks take turns, so that a row is opened while the others are read.
-- *buffer*: a unit a pseudo-channel on the buffer die; bank groups take turns, ``tccd_s`` apart.
+- *rank*: a unit a rank, in a buffer chip; all its banks take turns, ``tccd_s`` apart.
+- *buffer*: a unit a pseudo-channel on the buffer die; the banks of all its ranks take turns, ``tccd_s`` apart.
 
-Channels refresh for tRFC of every tREFI. Heads of all sequences are dealt evenly over the channels of all devices;
-their contexts are taken as their mean. Softmax, and vectors on their way between buffers, are hidden behind another
-head's products. Each query head reads K and V anew: units multiply one vector at a time, whoever else shares them.
-Queries, new K and V, results, and K and V of prompts go over the pins before that. Not modelled: the limit on
-activations (tFAW), and the accelerator's own accesses to the same banks.
+Where a part opens four banks of a rank in tFAW, the last bank is open ceil(banks / 4) - 1 such windows after the first;
+units whose banks take turns wait where rows are read faster than they may be opened.
+
+Channels refresh for tRFC of every tREFI. KV heads of all sequences are dealt evenly over the channels of all devices;
+their contexts are taken as their mean. Each query head reads K and V anew: units multiply one vector at a time. With
+``gqa_reuse`` those that share K and V take turns in each open row, so that it is opened once. Where the part does
+softmax, it is hidden behind another head's products, as are vectors on their way between buffers; where the host does
+it, scores go over the pins, and come back. The host's own time for it is not counted.
+
+Queries, new K and V, results, K and V of prompts, and of their cached tokens, which the accelerator reads back, go over
+the pins before that. Not modelled: tRAS, which is over before a row has been read, and other accesses by the
+accelerator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from ..base import Config, Estimate, OracleModel
-from ..interface import DTYPE_BYTES, PS_PER_NS, PS_PER_S, Description, Provenance, Template, TimePolicy, Use
-from .part import Part, part, read_ini
+from ..catalog.pim_parts import PimPart, Units, pim_part
+from ..interface import (
+    DTYPE_BYTES,
+    PS_PER_NS,
+    PS_PER_S,
+    ConfigError,
+    Description,
+    Provenance,
+    Template,
+    TimePolicy,
+    Use,
+)
+from .ini import read_ini
 
-#: the worst P90 of the error against AttAcc's cycle-level simulator (docs/pim.md); real parts were not compared
+COMPARED = "hbm3-pim"
+#: the worst P90 of its error against AttAcc's cycle-level simulator (docs/pim.md); real parts were not compared
 RELATIVE_ERROR = 0.09
+#: of every other part: a guess
+NOT_COMPARED = 0.3
+#: banks that may be opened in tFAW
+ACTIVATES = 4
 
 
 class DramPimConfig(Config):
@@ -42,13 +68,16 @@ class DramPimConfig(Config):
     server_side: ClassVar[frozenset[str]] = frozenset({"ini"})
 
     devices: int = Field(ge=1)
-    part: str = Field(default="hbm3-pim", description="a part of the catalog")
+    part: str = Field(default="gddr6-aim", description="a part of the catalog")
     ini: Path | None = Field(default=None, description="a DRAMsim3 configuration in place of a part")
     channels: int | None = Field(default=None, ge=1, description="of a device, if other than the part says")
-    units: Literal["bank", "bank-group", "buffer"] = "bank"
-    power_constraint: bool = Field(default=True, description="all banks at once only as often as their power allows")
-    host_link_gb_s: float | None = Field(default=None, gt=0, description="to each device; default: its pins")
-    operation_ns: float = Field(default=0, ge=0, description="of one operation, beside its data")
+    units: Units | None = Field(default=None, description="where they are, if other than the part says")
+    power_constraint: bool = Field(default=True, description="all units at once only as often as their power allows")
+    gqa_reuse: bool = Field(default=False, description="query heads that share K and V take turns in each open row")
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="of all units of a device at most, decimal")
+    tflops: float | None = Field(default=None, gt=0, description="of all units of a device at most")
+    link_gb_s: float | None = Field(default=None, gt=0, description="to each device, decimal; default: its pins")
+    latency_ns: float = Field(default=1000, ge=0, description="of one operation, beside its data; a guess")
 
 
 class DramPim(OracleModel[DramPimConfig]):
@@ -60,49 +89,110 @@ class DramPim(OracleModel[DramPimConfig]):
         version="1",
         time_policy=TimePolicy.ORACLE,
         op_kinds=frozenset({"attention"}),
-        summary="decode attention by units in DRAM, from its timing: bank, bank group or buffer",
+        summary="decode attention by units in DRAM, from its timing: bank, bank group, rank or buffer",
     )
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
         given = self.config
-        self._part = read_ini(given.ini) if given.ini else part(given.part)
-        self._channels = (given.channels or self._part.channels) * given.devices
-        pins = self._part.pins_gb_s * (given.channels or self._part.channels) / self._part.channels
-        self._link = (given.host_link_gb_s or pins) * 1e9 * given.devices
+        self._part = _part(given)
+        per_device = given.channels or self._part.channels
+        self._channels = per_device * given.devices
+        self._units = Arrangement(self._part, given)
+        pins = self._part.pins_gb_s * per_device / self._part.channels
+        self._link = (given.link_gb_s or pins) * 1e9 * given.devices
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
-        return {"relative_error": {"modelled": RELATIVE_ERROR}}
+        compared = self.config.part == COMPARED and not self.config.ini
+        return {"relative_error": {"modelled": RELATIVE_ERROR if compared else NOT_COMPARED}}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         at = template.attributes
         heads, kv_heads, size = int(at["heads"]), int(at["kv_heads"]), int(at["head_size"])
         width, kv_width = DTYPE_BYTES[str(at["dtype"])], DTYPE_BYTES[str(at["kv_dtype"])]
-        decodes, context_sum = values[0], values[1]
+        decodes, context_sum = values[0], values[1] + values[0]  # each new token also attends to itself
         over_pins = decodes * 2 * heads * size * width
-        over_pins += (decodes + sum(values[4::2])) * 2 * kv_heads * size * kv_width
-        busy_ps = over_pins / self._link * PS_PER_S + self.config.operation_ns * PS_PER_NS
+        over_pins += (decodes + sum(values[4:])) * 2 * kv_heads * size * kv_width
+        if self._part.softmax == "host":
+            over_pins += 2 * heads * context_sum * width if decodes else 0
+        busy_ps = over_pins / self._link * PS_PER_S + self.config.latency_ns * PS_PER_NS
         if decodes:
-            turns = -(-decodes * heads // self._channels)
-            context = -(-context_sum // decodes) + 1  # each new token also attends to itself
-            busy_ps += turns * head_cycles(self._part, self.config, context, size, kv_width) * self._part.tck_ps
+            turns = -(-decodes * kv_heads // self._channels)
+            context, queries = -(-context_sum // decodes), -(-heads // kv_heads)
+            busy_ps += turns * self._units.cycles(context, size, kv_width, queries) * self._part.tck_ps
         return Estimate(max(1, round(busy_ps)), Provenance.MODELLED)
 
 
-def head_cycles(of: Part, config: DramPimConfig, context: int, size: int, kv_width: float) -> float:
-    """Cycles a channel takes for one head: both products, its rows, and its share of refresh."""
-    lanes = max(1, int(of.burst_bytes / kv_width))
-    apart = of.tccd_all_banks if config.power_constraint else of.tccd_l
-    parallel, together, in_turn = of.pseudo_channels * of.ranks * of.bank_groups, 1, of.banks_per_group
-    if config.units == "bank":
-        together, in_turn = of.banks_per_group, 1
-    elif config.units == "buffer":
-        parallel, apart = of.pseudo_channels, of.tccd_s
-        in_turn = of.ranks * of.bank_groups * of.banks_per_group
-    commands = -(-context // parallel) * -(-size // (together * lanes))
-    rows = -(-commands // of.columns)
-    change = max(0, of.trtp + of.trp + of.trcd - (in_turn - 1) * of.columns * apart)
-    return 2 * (commands * apart + rows * change) * of.trefi / (of.trefi - of.trfc)
+class Arrangement:
+    """The units of one channel of a part, and how long they take.
+
+    Attributes:
+        apart: cycles between two commands to all of them.
+        units: how many there are.
+    """
+
+    def __init__(self, of: PimPart, config: DramPimConfig) -> None:
+        self._of, self._config = of, config
+        at, in_rank = config.units or of.units, of.bank_groups * of.banks_per_group
+        #: units that share a context's tokens, units that share a head's numbers
+        self._parallel, self._together = of.pseudo_channels * of.ranks * of.bank_groups, 1
+        self._in_turn, self._columns = 1, of.columns
+        self.apart = float(of.tccd_all_banks if config.power_constraint else of.tccd_l)
+        opened: float = in_rank  # banks of a rank that change their rows at the same time
+        if at == "bank":
+            self._together = of.banks_per_group
+        elif at == "bank-pair":
+            self._together, self._columns = max(1, of.banks_per_group // 2), 2 * of.columns
+        elif at == "bank-group":
+            self._in_turn, opened = of.banks_per_group, of.bank_groups
+        elif at == "rank":
+            self._parallel, self._in_turn, self.apart = of.pseudo_channels * of.ranks, in_rank, of.tccd_s
+            opened = 1
+        else:
+            self._parallel, self._in_turn, self.apart = of.pseudo_channels, of.ranks * in_rank, of.tccd_s
+            opened = 1 / of.ranks
+        self._opened = opened
+        self.units = self._parallel * self._together
+
+    def cycles(self, context: int, size: int, kv_width: float, queries: int = 1) -> float:
+        """Cycles a channel takes for ``queries`` heads that share one K and V: both products of each, their rows, and
+        their share of refresh."""
+        of = self._of
+        lanes = max(1, int(of.burst_bytes / kv_width))
+        apart = max(self.apart, self._at_most(kv_width))
+        commands = -(-context // self._parallel) * -(-size // (self._together * lanes))
+        passes, sharing = (1, queries) if self._config.gqa_reuse else (queries, 1)  # over all rows, of an open one
+        apart *= sharing
+        rows = -(-commands // self._columns)
+        busy = commands * apart + rows * self._row_change(self._columns * apart)
+        return 2 * passes * busy * of.trefi / (of.trefi - of.trfc)
+
+    def _row_change(self, reading: float) -> float:
+        """Cycles that changing a row adds to those of ``reading`` one."""
+        of = self._of
+        windows = max(0, -(-self._opened // ACTIVATES) - 1)
+        change = max(0.0, of.trtp + of.trp + of.trcd + windows * of.tfaw - (self._in_turn - 1) * reading)
+        if self._in_turn == 1:
+            return change
+        return max(change, self._opened * of.tfaw / ACTIVATES - reading)  # no faster than rows may be opened
+
+    def _at_most(self, kv_width: float) -> float:
+        """Cycles between two commands by ``bandwidth_gb_s`` and ``tflops``: two FLOPs a number."""
+        of, config = self._of, self._config
+        read = (config.channels or of.channels) * self.units * of.burst_bytes
+        seconds = read / (config.bandwidth_gb_s * 1e9) if config.bandwidth_gb_s else 0.0
+        if config.tflops:
+            seconds = max(seconds, 2 * read / kv_width / (config.tflops * 1e12))
+        return seconds * PS_PER_S / of.tck_ps
 
 
-__all__: Sequence[str] = ("DramPim", "DramPimConfig")
+def _part(config: DramPimConfig) -> PimPart:
+    if config.ini:
+        return read_ini(config.ini)
+    try:
+        return pim_part(config.part)
+    except KeyError as error:
+        raise ConfigError("part", config.part, f"{error.args[0]}; or give a DRAMsim3 file as ini") from None
+
+
+__all__: Sequence[str] = ("Arrangement", "DramPim", "DramPimConfig")

@@ -22,7 +22,7 @@ from .link import Link, LocalLink, raised, refused
 from .watch import WatchedLink
 
 HBM = ".hbm"  # of a node: the memory of each of its accelerators
-DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency", "pim": "bank-gemv"}
+DEFAULT_MODEL = {"accelerator": "roofline", "network": "alpha-beta", "memory": "bandwidth-latency", "pim": "dram-pim"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
         if node.memory.pim:
             pim, read = node.memory.pim, {"devices_per_accelerator", "size_gib"}
             facts = {**pim.model_dump(exclude=read), "devices": pim.devices_per_accelerator}
-            found[f"{node.name}.pim"] = ("pim", facts, _stated(f"nodes.{node.name}.memory.pim", pim, read))
+            found[f"{node.name}.pim"] = ("pim", facts, _stated(f"nodes.{node.name}.memory.pim", pim, {*read, "part"}))
     counts = {f"{node.name}.accelerators": (node.name, node.accelerators.count) for node in scenario.cluster.nodes}
     for network in scenario.cluster.networks:
         facts = network.model_dump(exclude_none=True)

@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 from typing import Annotated
 
 from metronome.hwmodels.catalog.memory_parts import memory_names, memory_part
+from metronome.hwmodels.catalog.pim_parts import pim_names, pim_part
 from pydantic import Field, field_validator, model_validator
 
 from ..strict import Strict, did_you_mean
@@ -110,14 +111,28 @@ class ClusterMemory(Memory):
 
 
 class Pim(Strict):
-    """Memory that computes, beside each accelerator of a node; what is not given is the model's default."""
+    """Memory that computes, beside each accelerator of a node; what is not given is the part's or the model's."""
 
     devices_per_accelerator: int = Field(ge=1, le=MOST_PIM, description="of equal ones beside each accelerator")
-    size_gib: float = Field(default=1, gt=0, description="of one device, for K and V")
-    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device, decimal")
-    tflops: float | None = Field(default=None, gt=0, description="of one device")
+    part: str = Field(default="gddr6-aim", description="catalog PIM part: its timing, its size")
+    size_gib: float | None = Field(default=None, gt=0, description="of one device, for K and V; default: the part's")
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device at most, decimal")
+    tflops: float | None = Field(default=None, gt=0, description="of one device at most")
     link_gb_s: float | None = Field(default=None, gt=0, description="in and out of one device, decimal")
     latency_ns: float | None = Field(default=None, ge=0, description="of one operation, beside its bytes")
+
+    @field_validator("part")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in pim_names():
+            hint = did_you_mean(name, pim_names())
+            raise ValueError(f"{hint}the catalog's PIM parts: {', '.join(pim_names())}")
+        return name
+
+    def size_bytes(self) -> int:
+        """Of all devices beside one accelerator."""
+        size = self.size_gib or pim_part(self.part).size_gib or 0
+        return int(size * 2**30) * self.devices_per_accelerator
 
 
 class NodeMemory(Strict):

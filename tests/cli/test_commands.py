@@ -149,7 +149,6 @@ def test_components_names_what_the_contract_asks(cli):
         "alpha-beta",
         "fabric",
         "bandwidth-latency",
-        "bank-gemv",
         "dram-pim",
     }
     tools = {"scalesim", "aiconfigurator", "aiconfigurator-network", "ns3", "verilator"}

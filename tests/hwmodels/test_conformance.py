@@ -23,7 +23,6 @@ CONFIGS = {
     },
     "bandwidth-latency": {"bandwidth_gb_s": 100, "latency_ns": 50, "energy_pj_per_bit": 3},
     "banked-dram": {"part": "ddr5-4800", "energy_pj_per_bit": 3},
-    "bank-gemv": {"devices": 4},
     "dram-pim": {"devices": 1},
     "systolic": {"dataflow": "os"},
     "systolic-mem": {"request_bytes": 65_536},

@@ -7,37 +7,119 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-import yaml
+from metronome.hwmodels.catalog.pim_parts import pim_names, pim_part
 from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Template
-from metronome.hwmodels.pim.dram_pim import DramPim, DramPimConfig, head_cycles
-from metronome.hwmodels.pim.part import names, part, read_ini
+from metronome.hwmodels.pim.dram_pim import Arrangement, DramPim, DramPimConfig
+from metronome.hwmodels.pim.ini import read_ini
 from metronome.orchestrator.api import run
 
 SHAPE = {"heads": 32, "kv_heads": 8, "head_size": 128, "dtype": "bf16", "kv_dtype": "bf16"}
 UNITS = {"BA": "bank", "BG": "bank-group", "BUFFER": "buffer"}
 
 
-def took(values, **config):
-    model = DramPim({"devices": 1, **config})
-    model.declare([Template(0, "attention", "attention", SHAPE)])
+def cycles(context, size=128, width=2, queries=1, part="hbm3-pim", **config):
+    return Arrangement(pim_part(part), DramPimConfig(devices=1, **config)).cycles(context, size, width, queries)
+
+
+def took(values, shape=SHAPE, **config):
+    model = DramPim({"devices": 1, "part": "hbm3-pim", "latency_ns": 0, **config})
+    model.declare([Template(0, "attention", "attention", shape)])
     (done,) = model.advance(MAX_PS, [Operation(0, values, 0)]).completions
     return done.finish_ps - done.start_ps
 
 
 def test_by_hand():
     """1,000 tokens over 16 parallel banks and 128 numbers over 4 x 16: 126 commands in 4 rows, for K and for V."""
-    config, refresh = DramPimConfig(devices=1), 5070 / (5070 - 456)
-    assert head_cycles(part("hbm3-pim"), config, 1000, 128, 2) == pytest.approx(
-        2 * (126 * 6 + 4 * (8 + 19 + 19)) * refresh
-    )
-    unlimited = config.model_copy(update={"power_constraint": False})
-    assert head_cycles(part("hbm3-pim"), unlimited, 1000, 128, 2) == pytest.approx(
-        2 * (126 * 4 + 4 * (8 + 19 + 19)) * refresh
-    )
-    groups = config.model_copy(update={"units": "bank-group"})
-    assert head_cycles(part("hbm3-pim"), groups, 1000, 128, 2) == pytest.approx(2 * (63 * 8) * 6 * refresh)
-    buffer = config.model_copy(update={"units": "buffer"})
-    assert head_cycles(part("hbm3-pim"), buffer, 1000, 128, 2) == pytest.approx(2 * (500 * 8) * 2 * refresh)
+    refresh = 5070 / (5070 - 456)
+    assert cycles(1000) == pytest.approx(2 * (126 * 6 + 4 * (8 + 19 + 19)) * refresh)
+    assert cycles(1000, power_constraint=False) == pytest.approx(2 * (126 * 4 + 4 * (8 + 19 + 19)) * refresh)
+    assert cycles(1000, units="bank-group") == pytest.approx(2 * (63 * 8) * 6 * refresh)
+    assert cycles(1000, units="buffer") == pytest.approx(2 * (500 * 8) * 2 * refresh)
+
+
+def test_a_unit_for_two_banks_by_hand():
+    """HBM-PIM: 1,000 tokens over 4 groups, 128 numbers over 2 x 16: 1,000 commands, 64 to a pair of rows."""
+    found = cycles(1000, part="hbm2-pim")
+    assert found == pytest.approx(2 * (1000 * 4 + 16 * (5 + 14 + 14)) * 3900 / (3900 - 350))
+
+
+def test_units_in_a_buffer_chip_read_a_rank_at_the_rate_of_its_pins():
+    """DDR4: two ranks side by side, 4 bursts of a head's 128 numbers, 4 cycles apart; rows are opened meanwhile."""
+    assert cycles(1000, part="ddr4-pim") == pytest.approx(2 * 500 * 4 * 4 * 12480 / (12480 - 560))
+
+
+def test_four_banks_in_tfaw_where_the_part_does_not_open_all_at_once():
+    part = pim_part("gddr6-aim")
+    slow = part.model_copy(update={"tfaw": 42})
+    config = DramPimConfig(devices=1)
+    rows, refresh = 2 * 8, 3333 / (3333 - 210)  # 250 tokens, 128 numbers over 4 banks: 500 commands of 64 a row, twice
+    more = Arrangement(slow, config).cycles(1000, 128, 2) - Arrangement(part, config).cycles(1000, 128, 2)
+    assert more == pytest.approx(rows * 3 * 42 * refresh)
+    # A unit a bank group reads 64 bursts in 128 cycles, while four rows of the next banks are opened in tFAW.
+    groups = DramPimConfig(devices=1, units="bank-group")
+    assert Arrangement(slow, groups).cycles(1000, 128, 2) == Arrangement(part, groups).cycles(1000, 128, 2)
+    slower = part.model_copy(update={"tfaw": 200})
+    assert Arrangement(slower, groups).cycles(1000, 128, 2) == pytest.approx(2 * 32 * 200 * refresh, rel=0.03)
+
+
+def test_query_heads_that_share_k_and_v_may_share_its_open_rows():
+    alone, reused = (cycles(1000, queries=4, part="gddr6-aim", gqa_reuse=reuse) for reuse in (False, True))
+    refresh = 3333 / (3333 - 210)
+    assert alone == 4 * cycles(1000, part="gddr6-aim")
+    assert alone - reused == pytest.approx(3 * 2 * 8 * (12 + 32 + 56) * refresh)
+    assert cycles(1000, part="gddr6-aim", gqa_reuse=True) == cycles(1000, part="gddr6-aim")
+    one_query = {**SHAPE, "heads": 8}
+    assert took((32, 32_000, 1000, 1000), one_query) < took((32, 32_000, 1000, 1000), gqa_reuse=True)
+
+
+def test_query_heads_are_where_their_k_and_v_are():
+    """One sequence of 8 KV heads uses 8 of 16 channels, each for four query heads in turn."""
+    alone = took((1, 1000, 1000, 1000), channels=8)
+    assert took((1, 1000, 1000, 1000), link_gb_s=332.8) == pytest.approx(alone, rel=1e-6)
+
+
+#: Peak inside one device and over its pins in GB/s as its makers state them, and its size in GiB
+PEAKS = {
+    "hbm3-pim": (10_651, 665.6, 16),  # 16 x the pins, without the limit of power
+    "hbm2-pim": (1024, 256, 2),  # four times the pins
+    "gddr6-aim": (1024, 64, 1),  # 1 TFLOPS of bf16
+    "lpddr5-pim": (102.4, 12.8, 1),
+    "ddr4-pim": (51.2, 25.6, 16),
+}
+
+
+@pytest.mark.parametrize("name", pim_names())
+def test_parts_reach_what_their_makers_state(name):
+    part = pim_part(name)
+    inside, pins, size = PEAKS[name]
+    of, at = Arrangement(part, DramPimConfig(devices=1, power_constraint=False)), part
+    read = at.channels * of.units * at.burst_bytes
+    assert read / (of.apart * at.tck_ps) * 1000 == pytest.approx(inside, rel=0.01)
+    assert (at.pins_gb_s, at.size_gib) == (pins, size)
+    beats = at.channels * at.pseudo_channels * at.burst_bytes / (at.tccd_s * at.tck_ps) * 1000
+    assert beats == pytest.approx(pins, rel=0.01)
+    assert {"timing", "units", "size_gib", "pins_gb_s"} <= set(at.sources)
+
+
+@pytest.mark.parametrize("name", pim_names())
+def test_longer_contexts_and_more_sequences_take_longer_on_every_part(name):
+    contexts = [took((32, 32 * c, c, c), part=name) for c in (100, 1000, 4000, 16_000)]
+    sequences = [took((n, n * 1000, 1000, 1000), part=name) for n in (32, 64, 128, 256)]
+    assert contexts == sorted(set(contexts)) and sequences == sorted(set(sequences))
+
+
+@pytest.mark.parametrize("limit", [{"bandwidth_gb_s": 100}, {"tflops": 0.1}])
+def test_a_tenth_of_the_peak_takes_nearly_ten_times_as_long(limit):
+    values = (64, 640_000, 10_000, 10_000)
+    slow, fast = (took(values, part="gddr6-aim", link_gb_s=1e6, **more) for more in (limit, {}))
+    assert 5 < slow / fast <= 10.3
+
+
+def test_scores_go_to_a_host_that_does_softmax():
+    """8 heads of 1,001 tokens there and back, 2 bytes each, beside queries, results and the new K and V."""
+    slow, fast = (took((1, 1000, 1000, 1000), part="gddr6-aim", link_gb_s=rate) for rate in (1, 2))
+    moved = 2 * 32 * 1001 * 2 + 2 * 32 * 128 * 2 + 4096
+    assert slow - fast == pytest.approx(moved / 2e9 * 1e12, abs=2)
 
 
 def test_against_attacc_cycle_by_cycle(shared):
@@ -45,12 +127,10 @@ def test_against_attacc_cycle_by_cycle(shared):
     errors = defaultdict(list)
     with (shared / "pim_attacc" / "ramulator_visible30pct.csv").open() as file:
         for row in csv.DictReader(file):
-            config = DramPimConfig(
-                devices=1, units=UNITS[row["pim_type"]], power_constraint=row["power_constraint"] == "True"
-            )
-            cycles = head_cycles(part("hbm3-pim"), config, int(row["L"]), int(row["dhead"]), int(row["dbyte"]))
+            config = {"units": UNITS[row["pim_type"]], "power_constraint": row["power_constraint"] == "True"}
+            head = cycles(int(row["L"]), int(row["dhead"]), int(row["dbyte"]), **config)
             turns = -(-int(row["nhead"]) // 16)
-            errors[row["pim_type"]].append(abs(turns * cycles / int(row["cycle"]) - 1))
+            errors[row["pim_type"]].append(abs(turns * head / int(row["cycle"]) - 1))
     assert len(errors) == 3
     for kind, found in errors.items():
         print(kind, len(found), np.median(found), np.percentile(found, 90))
@@ -64,13 +144,9 @@ def test_longer_contexts_and_more_sequences_take_longer():
     assert took((64, 64_000, 1000, 1000), devices=2) == pytest.approx(took((32, 32_000, 1000, 1000)), rel=0.01)
 
 
-def test_prompts_only_send_their_k_and_v():
-    assert took((0, 0, 0, 0, 500, 100)) == round(500 * 4096 / 665.6e9 * 1e12)
-
-
-@pytest.mark.parametrize("name", names())
-def test_parts_name_their_sources(name):
-    assert {"timing", "pins_gb_s"} <= set(part(name).sources)
+def test_prompts_send_their_k_and_v_and_read_back_what_is_cached():
+    assert took((0, 0, 0, 0, 500, 100)) == round(600 * 4096 / 665.6e9 * 1e12)
+    assert took((0, 0, 0, 0, 500, 0), latency_ns=1000) == round(500 * 4096 / 665.6e9 * 1e12) + 1_000_000
 
 
 INI = """[dram_structure]
@@ -86,6 +162,7 @@ tRAS = 34  # cycles
 tRTP_L = 6
 tCCD_S = 1
 tCCD_L = 2
+tFAW = 30
 tRFC = 260
 tREFI = 3900
 [system]
@@ -100,6 +177,7 @@ def test_a_dramsim3_file_is_a_part(tmp_path):
     (tmp_path / "p.ini").write_text(INI)
     found = read_ini(tmp_path / "p.ini")
     assert (found.tck_ps, found.columns, found.burst_bytes, found.tccd_all_banks) == (666, 16, 64, 2)
+    assert found.tfaw == 30
     assert found.pins_gb_s == 256
     assert took((8, 8000, 1000, 1000), ini=str(tmp_path / "p.ini"))
 
@@ -117,26 +195,19 @@ def test_a_file_that_says_too_little_is_refused(tmp_path, change, why):
     (tmp_path / "p.ini").write_text(INI.replace(*change))
     with pytest.raises(ConfigError, match=why):
         DramPim({"devices": 1, "ini": str(tmp_path / "p.ini")})
-    with pytest.raises(ConfigError, match="one of hbm3-pim"):
-        DramPim({"devices": 1, "part": "hbm9"})
+    with pytest.raises(ConfigError, match="did you mean hbm3-pim"):
+        DramPim({"devices": 1, "part": "hbm3pim"})
 
 
 def test_the_peers_files_are_read(shared):
     files = sorted((shared / "llmss_main/configs/pim").glob("*.ini"))
     assert len(files) >= 4
     for file in files:
-        assert head_cycles(read_ini(file), DramPimConfig(devices=1), 1000, 128, 2) > 0
+        assert Arrangement(read_ini(file), DramPimConfig(devices=1)).cycles(1000, 128, 2) > 0
 
 
-def test_in_a_run(tmp_path):
-    change = {"components": {"n0.pim": {"model": "dram-pim"}}, "workload.num_requests": 20}
-    result = run("pim-attention", overrides=change)
-    assert result["metronome"]["components"]["n0.pim"]["model"] == "dram-pim" and result["completed"] == 20
-
-
-def test_parts_are_what_the_schema_says():
-    from importlib.resources import files
-
-    for name in names():
-        text = files("metronome.hwmodels.catalog").joinpath("pims", f"{name}.yaml").read_text()
-        assert yaml.safe_load(text)["sources"]
+def test_in_a_run():
+    result = run(
+        "pim-attention", overrides={"workload.num_requests": 5, "cluster.nodes.n0.memory.pim.part": "hbm3-pim"}
+    )
+    assert result["metronome"]["components"]["n0.pim"]["model"] == "dram-pim" and result["completed"] == 5

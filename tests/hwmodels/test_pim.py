@@ -1,40 +1,11 @@
-"""Decode attention in memory: by hand, and as part of a plan."""
+"""Decode attention in memory as part of a plan."""
 
 from __future__ import annotations
 
 import pytest
-from metronome.hwmodels.interface import MAX_PS, Operation, Template
-from metronome.hwmodels.pim.bank_gemv import BankGemv
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import Simulation
-
-SHAPE = {"heads": 32, "kv_heads": 8, "head_size": 128, "dtype": "bf16", "kv_dtype": "bf16"}
-
-
-def took(values, **config):
-    model = BankGemv({"devices": 16, **config})
-    model.declare([Template(0, "attention", "attention", SHAPE)])
-    (done,) = model.advance(MAX_PS, [Operation(0, values, 0)]).completions
-    return done.finish_ps - done.start_ps
-
-
-def test_by_hand():
-    """32 decodes of 1000 tokens: 4096 B of K and V a token, 4 x 32 x 128 FLOPs; four queries share a K and V."""
-    pins = (32 * 2 * 32 * 128 * 2 + 32 * 4096) / (64e9 * 16)
-    reading, computing = 32 * 1001 * 4096 / (1000e9 * 16), 4 * 32 * 1001 * 32 * 128 / (1e12 * 16)
-    assert computing > reading
-    assert took((32, 32_000, 1000, 1000)) == round((pins + computing + 1e-6) * 1e12)
-    assert took((32, 32_000, 1000, 1000), tflops=100) == round((pins + reading + 1e-6) * 1e12)
-
-
-def test_prompts_only_send_their_k_and_v():
-    assert took((0, 0, 0, 0, 500, 100)) == round((500 * 4096 / (64e9 * 16) + 1e-6) * 1e12)
-
-
-def test_twice_the_devices_take_half_the_time():
-    one, two = (took((64, 64_000, 1000, 1000), devices=n, latency_ns=0) for n in (8, 16))
-    assert one == pytest.approx(2 * two, rel=1e-6)
 
 
 @pytest.fixture
@@ -90,6 +61,14 @@ def test_folded_and_unfolded_agree(with_pim, tmp_path):
         (
             lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(devices_per_accelerator=0),
             "greater than or equal to 1",
+        ),
+        (lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(part="hbm3"), "did you mean 'hbm3-pim'"),
+        (
+            lambda s: (
+                s["cluster"]["nodes"][0]["memory"]["pim"].pop("size_gib"),
+                s.update(components={"n0.pim": {"part": "hbm3-pim"}}),
+            ),
+            "size_gib.*needed where components.n0.pim names the part",
         ),
     ],
 )

@@ -1,16 +1,15 @@
-"""A PIM part as data: how its banks are organised, and its DRAM timing in cycles."""
+"""A PIM part from a DRAMsim3 configuration."""
 
 from __future__ import annotations
 
 import re
 from configparser import ConfigParser, Error
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from .. import catalog
+from ..catalog.pim_parts import PimPart
 from ..interface import ConfigError
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
@@ -21,60 +20,17 @@ TIMING = {
     "trtp": ("tRTP_L", "tRTP"),
     "tccd_s": ("tCCD_S",),
     "tccd_l": ("tCCD_L",),
+    "tfaw": ("tFAW",),
     "trfc": ("tRFC",),
     "trefi": ("tREFI",),
 }
 
 
-class Part(BaseModel):
-    """Figures of one device; times in cycles of ``tck_ps``.
-
-    Attributes:
-        columns: bursts of ``burst_bytes`` in an open row of one bank.
-        tccd_all_banks: cycles between two reads of all banks at once, which their power decides; without that limit
-            it is ``tccd_l``.
-        pins_gb_s: of the whole device, decimal.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    tck_ps: float = Field(gt=0)
-    channels: int = Field(ge=1)
-    pseudo_channels: int = Field(default=1, ge=1)
-    ranks: int = Field(default=1, ge=1)
-    bank_groups: int = Field(ge=1)
-    banks_per_group: int = Field(ge=1)
-    columns: int = Field(ge=1)
-    burst_bytes: int = Field(ge=1)
-    trcd: int = Field(ge=1)
-    trp: int = Field(ge=1)
-    trtp: int = Field(ge=1)
-    tccd_s: int = Field(ge=1)
-    tccd_l: int = Field(ge=1)
-    tccd_all_banks: int = Field(ge=1)
-    trfc: int = Field(ge=0)
-    trefi: int = Field(ge=1)
-    pins_gb_s: float = Field(gt=0)
-    sources: dict[str, str] = {}
-
-
-def names() -> list[str]:
-    """Parts of the catalog."""
-    return catalog.names("pims")
-
-
-@cache
-def part(name: str) -> Part:
-    """The catalog's part of that name. Raises ConfigError."""
-    if name not in names():
-        raise ConfigError("part", name, f"one of {', '.join(names())}; or give a DRAMsim3 file as ini")
-    return Part.model_validate(catalog.facts("pims", name))
-
-
-def read_ini(path: Path) -> Part:
+def read_ini(path: Path) -> PimPart:
     """A part of a DRAMsim3 configuration file: one device of its channels. Raises ConfigError.
 
-    Such a file says nothing of reads of all banks at once: they are as far apart as reads of one bank group.
+    Such a file says nothing of units, and describes DRAM that opens four banks in tFAW: a unit is taken to be at every
+    bank, reads of all banks as far apart as those of one bank group, and softmax to be the host's.
     """
     reader = ConfigParser(inline_comment_prefixes=("#", ";"), interpolation=None)
     reader.optionxform = str  # type: ignore[method-assign,assignment]
@@ -105,7 +61,7 @@ def read_ini(path: Path) -> Part:
         "sources": {"timing": path.name},
     }
     try:
-        return Part.model_validate(facts)
+        return PimPart.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError("ini", str(path), f"{first['loc'][0]}: {first['msg']}") from None
