@@ -1,8 +1,9 @@
 """Running an engine step's operations over the ports.
 
-Operations on asked components between two operations on shared (stepped) ones are one *stretch*: their
-durations add up, and the kernel sees one event. Members of a data-parallel group run side by side; a
-stretch lasts as long as its slowest member. Where several steps are in flight, a stage does one at a time.
+Operations on asked components between two operations on shared (stepped) ones are one *stretch*: their durations add
+up, those of a pair are done at the same time (`overlap`), and the kernel sees one event. Members of a data-parallel
+group run side by side; a stretch lasts as long as its slowest member. Where several steps are in flight, a stage does
+one at a time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..kernel.queue import Priority
 from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
 from .hooks import CouplingHooks
+from .overlap import Costs, spans, took_ps
 from .port import Asked, AskedPort, Cost, SteppedPort
 from .ports import Ports
 from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
@@ -74,7 +76,8 @@ class InFlight:
 class StepCosts:
     """What consecutive steps take on one member, as `metronome.orchestrator.serving.leap.StepCosts`.
 
-    Of every portion the numbers and the cost of each step; one pair is of all steps.
+    Of every portion the numbers and the cost of each step; one pair is of all steps. Nothing is done beside anything
+    else: there are no prompts.
     """
 
     def __init__(
@@ -248,15 +251,15 @@ class Executor:
         """One operation for all repetitions: how often, then the gap before and the bytes of each."""
         values, folded = [chain.repeat], self._hooks.operations_folded
         for portions, operands in zip(chain.gaps, chain.operands, strict=True):
-            gap = 0
-            for portion, numbers, cost in self._costs((portions,), False, step.batches)[0]:
-                gap += cost.duration_ps
+            costs = self._costs((portions,), False, step.batches)[0]
+            for portion, numbers, cost in costs:
                 step.spend(portion.port.name, cost.energy_pj * chain.repeat)
                 portion.tally.add(numbers, cost, chain.repeat)
-                if folded.listeners:
-                    self._tell_parts(portion, cost, chain.repeat)
-                    name, took = portion.port.name, cost.duration_ps * chain.repeat
-                    folded(self._name, step.number, name, portion.operations.works, step.since_ps, took)
+            for portion, cost, _ in spans(costs)[0] if folded.listeners else ():
+                self._tell_parts(portion, cost, chain.repeat)
+                name, took = portion.port.name, cost.duration_ps * chain.repeat
+                folded(self._name, step.number, name, portion.operations.works, step.since_ps, took)
+            gap = took_ps(costs)
             values += (gap, *operands.of(step.batches[0]))
         step.open = 1
         self._submit(step, 0, chain.port, chain.work, tuple(values))
@@ -267,23 +270,27 @@ class Executor:
 
     def _stretch(self, step: InFlight, stretch: Stretch) -> None:
         batches = (step.together,) if stretch.joint else step.batches
-        longest, told = 0, self._hooks.operations
+        longest = 0
         for member, costs in enumerate(self._costs(stretch.members, stretch.joint, batches)):
-            duration = 0
+            self._tell(step, member, costs)
             for portion, values, cost in costs:
-                if told.listeners:
-                    self._tell_parts(portion, cost)
-                    name, start = portion.port.name, step.since_ps + duration
-                    told(self._name, step.number, member, name, portion.operations.works, start, cost.duration_ps)
-                duration += cost.duration_ps
                 step.spend(portion.port.name, cost.energy_pj)
                 portion.tally.add(values, cost)
-            longest = max(longest, duration)
+            longest = max(longest, took_ps(costs))
         self._resume(self._kernel.now_ps + longest, "compute", step)
 
-    def _costs(
-        self, members: Sequence[Sequence[Portion]], joint: bool, batches: Sequence[Batch]
-    ) -> list[list[tuple[Portion, tuple[int, ...], Cost]]]:
+    def _tell(self, step: InFlight, member: int, costs: Costs) -> None:
+        """Of a stretch first what takes its time, one after another, then what is hidden behind that."""
+        told = self._hooks.operations
+        if not told.listeners:
+            return
+        in_turn, hidden = spans(costs)
+        for portion, cost, start in (*in_turn, *hidden):
+            self._tell_parts(portion, cost)
+            works, since = portion.operations.works, step.since_ps + start
+            told(self._name, step.number, member, portion.port.name, works, since, cost.duration_ps)
+
+    def _costs(self, members: Sequence[Sequence[Portion]], joint: bool, batches: Sequence[Batch]) -> list[Costs]:
         """Of each member every portion with its numbers and cost; what is not known is asked first.
 
         Portions whose numbers are all zero are left out: there is nothing to do.
@@ -300,7 +307,7 @@ class Executor:
             wanted.append(mine)
         if missing:
             self._ask(missing, batches[0] if len(batches) == 1 and not joint else None)
-        costs = [[(portion, values, _now(portion, values)) for portion, values in mine] for mine in wanted]
+        costs: list[Costs] = [[(portion, values, _now(portion, values)) for portion, values in mine] for mine in wanted]
         for portion, _ in missing:
             portion.port.trim()
         return costs

@@ -16,9 +16,11 @@ class CouplingHooks(Hooks):
         operation_ended: (component, now): such an operation is done.
         operation_parts: (operations, took): of those that are told of next, what each takes; they add up.
         operations: (instance, step, member, component, operations, start, took): what a component does for a step,
-            one operation after another; told as soon as it is known, which may be before it has happened.
+            one operation after another, then what is done beside them; told as soon as it is known, which may be before
+            it has happened.
         operations_folded: (instance, step, component, operations, start, took): all repetitions of operations that
-            alternate with chained collectives; their sum, from the start of the first.
+            alternate with chained collectives; their sum, from the start of the first. What is done
+            beside others is left out.
         sent: (send, start, took): K and V have gone one way.
     """
 

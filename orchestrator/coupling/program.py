@@ -20,11 +20,16 @@ Granularity = Literal["step", "layer", "operation"]
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Operations of one stretch on one component that take the same numbers."""
+    """Operations of one stretch on one component that take the same numbers.
+
+    ``pair``: they are done while the one beside them in the stretch, which has the same pair, is done: the templates of
+    the two.
+    """
 
     port: AskedPort
     tally: Tally
     operands: Operands
+    pair: tuple[int, int] | None = None
 
     @property
     def operations(self) -> OperationSet:
@@ -172,9 +177,9 @@ class _Writer:
             return
         if self._pending and self._pending[-1][0].joint != operation.joint:
             self.flush()
-        self._pending.append((operation, repeat))
-        if self._granularity == "operation" and len(operation.works) == 1:
+        if self._granularity == "operation" and len(operation.works) == 1 and not operation.beside:
             self.flush()
+        self._pending.append((operation, repeat))
 
     def _is_shared(self, operation: PlannedOperation) -> bool:
         return any(map(self._ports.is_shared, operation.works))
@@ -188,17 +193,27 @@ class _Writer:
         self._pending = []
 
     def _portions(self, member: int) -> tuple[Portion, ...]:
-        """One for each (component, operands); a template used twice is asked once and counted twice."""
-        found: dict[tuple[AskedPort, Operands], dict[int, tuple[Work, int]]] = {}
-        for operation, repeat in self._pending:
+        """One for each (component, operands, pair); a template used twice is asked once and counted twice."""
+        found: dict[tuple[AskedPort, Operands, tuple[int, int] | None], dict[int, tuple[Work, int]]] = {}
+        pairs = self._pairs(member)
+        for (operation, repeat), pair in zip(self._pending, pairs, strict=True):
             work = operation.works[member]
             port = self._ports.of(work)
             if not isinstance(port, AskedPort):
                 raise TypeError("a stretch holds operations on asked components only")
-            works = found.setdefault((port, work.operands), {})
+            works = found.setdefault((port, work.operands, pair), {})
             _, before = works.get(work.template.id, (work, 0))
             works[work.template.id] = work, before + repeat
         return tuple(
-            Portion(port, port.tally(*zip(*works.values(), strict=True)), operands)
-            for (port, operands), works in found.items()
+            Portion(port, port.tally(*zip(*works.values(), strict=True)), operands, pair)
+            for (port, operands, pair), works in found.items()
         )
+
+    def _pairs(self, member: int) -> list[tuple[int, int] | None]:
+        """Of each pending operation the pair it is in, if it is done beside another, or another beside it."""
+        pairs: list[tuple[int, int] | None] = [None] * len(self._pending)
+        for i, (operation, _) in enumerate(self._pending):
+            if operation.beside and i:
+                before = self._pending[i - 1][0].works[member].template.id
+                pairs[i - 1] = pairs[i] = before, operation.works[member].template.id
+        return pairs

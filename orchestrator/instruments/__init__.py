@@ -98,8 +98,8 @@ class Instrument:
         start_ps: int,
         took_ps: int,
     ) -> None:
-        """What a component does for a member of a step, one operation after another; told as soon as it is known,
-        which may be before it has happened."""
+        """What a component does for a member of a step, one operation after another, then what is done beside them;
+        told as soon as it is known, which may be before it has happened."""
 
     def operations_folded(
         self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int

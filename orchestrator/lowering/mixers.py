@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from metronome.hwmodels.interface import Attribute
 
@@ -67,7 +68,7 @@ def _attend(build: Builder, of: Attention | Latent, shape: dict[str, Attribute])
         return [build.on("accelerators", "attention", "attention", operands, shape)]
     return [  # the PIM devices also take the prompts' K and V
         build.on("pim", "attention", "attention", operands, shape),
-        build.on("accelerators", "attention", "attention", PROMPT_ATTENTION, shape),
+        replace(build.on("accelerators", "attention", "attention", PROMPT_ATTENTION, shape), beside=True),
     ]
 
 

@@ -32,10 +32,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class PlannedOperation:
-    """An operation of a step: the same on every data-parallel member at once, or (``joint``) one of all members."""
+    """An operation of a step: the same on every data-parallel member at once, or (``joint``) one of all members.
+
+    ``beside``: it is done while the one before it is, on another component.
+    """
 
     works: tuple[Work, ...]
     joint: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,8 @@ def work(id, component="gpu", operands=TOKENS, kind="gemm", user="chat/s0/dp0", 
     return Work(component, Template(id, kind, layer or f"layer{id}", {}), operands, copies, user)
 
 
-def each(*works, joint=False):
-    return PlannedOperation(works, joint)
+def each(*works, joint=False, beside=False):
+    return PlannedOperation(works, joint, beside)
 
 
 def section(*operations, stage="stage0", repeat=1, layers=0, chain=None):

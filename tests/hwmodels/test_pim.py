@@ -43,6 +43,49 @@ def test_folded_and_unfolded_agree(with_pim, tmp_path):
     assert ends[0] == ends[1]
 
 
+def ends(scenario, folder):
+    with Simulation(validate(scenario, "test"), folder) as simulation:
+        simulation.run()
+        return [(s.request.id, s.first_token_ps, s.end_ps) for s in simulation.recorder.done]
+
+
+def test_devices_that_nobody_uses_change_nothing(with_pim, tmp_path):
+    """The accelerator alone, beside PIM devices and without them."""
+    with_pim["instances"][0]["decode_attention"] = "accelerator"
+    beside = ends(with_pim, tmp_path)
+    del with_pim["cluster"]["nodes"][0]["memory"]["pim"]
+    assert ends(with_pim, tmp_path) == beside
+
+
+def test_devices_are_their_accelerators_own(with_pim, tmp_path):
+    """Two instances in one node, each with half of the requests: each request as if the other instance were a node away."""
+    with_pim["router"] = {"policy": "round-robin"}
+    with_pim["instances"].append({**with_pim["instances"][0], "name": "b", "accelerators": "n0[2:4]"})
+    node = with_pim["cluster"]["nodes"][0]
+    del node["memory"]["dram"]  # which the two would share
+    together = ends(with_pim, tmp_path)
+    node["accelerators"]["count"] = 2
+    with_pim["cluster"]["nodes"].append({**node, "name": "n1"})
+    with_pim["cluster"]["networks"].append(
+        {**with_pim["cluster"]["networks"][0], "name": "n", "connects": ["n1.accelerators"]}
+    )
+    with_pim["instances"][1]["accelerators"] = "n1[0:2]"
+    assert ends(with_pim, tmp_path) == together
+
+
+def test_itl_grows_with_the_contexts(with_pim, tmp_path):
+    itl = []
+    for tokens in (200, 1000, 4000):
+        with_pim["workload"] |= {
+            "num_requests": 4,
+            "input_tokens": {"mean": tokens, "sigma": 0},
+            "output_tokens": {"mean": 20, "sigma": 0},
+        }
+        with_pim["workload"].pop("shared_prefix", None)
+        itl.append(max(end - first for _, first, end in ends(with_pim, tmp_path)))
+    assert itl == sorted(set(itl))
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -56,6 +99,10 @@ def test_folded_and_unfolded_agree(with_pim, tmp_path):
                 ],
             ),
             "goes with role both",
+        ),
+        (
+            lambda s: s["instances"].append({**s["instances"][0], "name": "b"}),
+            r"n0\[0\] already serves instance 'a'",
         ),
         (lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=0.00001), "does not fit"),
         (
