@@ -143,6 +143,10 @@ class _Placement:
             self._pims(layout.devices)
             if options.role != "both" or layout.ffn:
                 raise self._refuse("decode_attention", "pim", "goes with role both and without ffn")
+        if options.sub_batch_interleaving and options.decode_attention != "pim":
+            raise self._refuse("sub_batch_interleaving", True, "goes with decode_attention pim")
+        if options.sub_batch_interleaving and layout.dp > 1 and layout.expert_parallel:
+            raise self._refuse("sub_batch_interleaving", True, "goes with engines that step alone")
         if options.role == "prefill" and layout.dp > 1 and layout.expert_parallel and self._by_layer:
             raise self._refuse(
                 "data_parallel_size", layout.dp, "kv_transfer.granularity layer needs engines that step alone"
@@ -245,7 +249,7 @@ class _Placement:
             layout,
             self.kv_dtype,
             templates,
-            Hardware(self._network, memories, options.decode_attention == "pim"),
+            Hardware(self._network, memories, options.decode_attention == "pim", options.sub_batch_interleaving),
             engine.all2all_backend != "allgather_reducescatter",
             options.ffn.micro_batches if options.ffn else 1,
             self._routing(),

@@ -143,6 +143,16 @@ REFUSED = {
         {"memory": PIM},
         "decode_attention.*goes with role both and without ffn",
     ),
+    "half batches without PIM": (
+        [devices(sub_batch_interleaving=True)],
+        {},
+        "sub_batch_interleaving.*goes with decode_attention pim",
+    ),
+    "half batches of members that step together": (
+        [devices("n0[0:2]", data_parallel_size=2, decode_attention="pim", sub_batch_interleaving=True, **EP)],
+        {"memory": PIM},
+        "sub_batch_interleaving.*goes with engines that step alone",
+    ),
     "K and V by layer from members that step together": (
         [devices("n0[0:2]", data_parallel_size=2, role="prefill", **EP), devices("n1[0:2]", role="decode", **EP)],
         {"kv_transfer": {"mode": "push", "granularity": "layer"}},

@@ -19,11 +19,22 @@ from ..kernel.queue import Priority
 from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
 from .hooks import CouplingHooks
-from .overlap import Costs, spans, took_ps
+from .overlap import Costs, Span, spans, took_ps
 from .port import Asked, AskedPort, Cost, SteppedPort
 from .ports import Ports
-from .program import ChainedCollectives, Enter, Leave, Portion, Segment, SharedOperation, Stretch, program
+from .program import (
+    ChainedCollectives,
+    Enter,
+    InterleavedBlock,
+    Leave,
+    Portion,
+    Segment,
+    SharedOperation,
+    Stretch,
+    program,
+)
 from .spent import Spent
+from .sub_batches import halves, interleaved_ps, needs, spans_of_turns
 from .uses import Values
 
 AHEAD = 16  # steps a remote oracle is asked about in advance
@@ -197,6 +208,9 @@ class Executor:
             if isinstance(segment, ChainedCollectives):
                 self._chained(step, segment)
                 return
+            if isinstance(segment, InterleavedBlock):
+                self._interleaved(step, segment)
+                return
             if isinstance(segment, Enter):
                 if segment.stage in self._queues:
                     self._queues[segment.stage].append(step)
@@ -272,23 +286,44 @@ class Executor:
         batches = (step.together,) if stretch.joint else step.batches
         longest = 0
         for member, costs in enumerate(self._costs(stretch.members, stretch.joint, batches)):
-            self._tell(step, member, costs)
-            for portion, values, cost in costs:
-                step.spend(portion.port.name, cost.energy_pj)
-                portion.tally.add(values, cost)
+            self._spend(step, costs)
+            if self._hooks.operations.listeners:
+                self._tell(step, member, *spans(costs))
             longest = max(longest, took_ps(costs))
         self._resume(self._kernel.now_ps + longest, "compute", step)
 
-    def _tell(self, step: InFlight, member: int, costs: Costs) -> None:
-        """Of a stretch first what takes its time, one after another, then what is hidden behind that."""
-        told = self._hooks.operations
-        if not told.listeners:
-            return
-        in_turn, hidden = spans(costs)
+    def _interleaved(self, step: InFlight, block: InterleavedBlock) -> None:
+        """The whole batch at once, or two halves that take turns, whichever is done first."""
+        (batch,) = step.batches
+        (whole,) = self._costs((block.portions,), False, (batch,))
+        took, pair = took_ps(whole), halves(batch)
+        if pair is not None:
+            first, second = self._costs((block.portions,) * 2, False, pair)
+            turns = interleaved_ps(block.repeat, needs(block, first), needs(block, second))
+            if turns < took:
+                both = [*first, *second]
+                self._spend(step, both)
+                if self._hooks.operations.listeners:
+                    self._tell(step, 0, *spans_of_turns(block, both, turns))
+                self._resume(self._kernel.now_ps + turns, "compute", step)
+                return
+        self._spend(step, whole)
+        if self._hooks.operations.listeners:
+            self._tell(step, 0, *spans(whole))
+        self._resume(self._kernel.now_ps + took, "compute", step)
+
+    @staticmethod
+    def _spend(step: InFlight, costs: Costs) -> None:
+        for portion, values, cost in costs:
+            step.spend(portion.port.name, cost.energy_pj)
+            portion.tally.add(values, cost)
+
+    def _tell(self, step: InFlight, member: int, in_turn: Sequence[Span], hidden: Sequence[Span]) -> None:
+        """First what takes the time of a stretch, one after another, then what is hidden behind that."""
         for portion, cost, start in (*in_turn, *hidden):
             self._tell_parts(portion, cost)
-            works, since = portion.operations.works, step.since_ps + start
-            told(self._name, step.number, member, portion.port.name, works, since, cost.duration_ps)
+            name, works, since = portion.port.name, portion.operations.works, step.since_ps + start
+            self._hooks.operations(self._name, step.number, member, name, works, since, cost.duration_ps)
 
     def _costs(self, members: Sequence[Sequence[Portion]], joint: bool, batches: Sequence[Batch]) -> list[Costs]:
         """Of each member every portion with its numbers and cost; what is not known is asked first.

@@ -73,6 +73,10 @@ class Cost(NamedTuple):
         parts = tuple(round(part * times) for part in self.parts_ps)
         return self._replace(duration_ps=sum(parts), parts_ps=parts)
 
+    def lasting(self, duration_ps: int) -> Cost:
+        """A part of it, of that length, as instruments are told of it: what of which operation is not known."""
+        return self._replace(duration_ps=duration_ps, parts_ps=())
+
 
 Asked = tuple[OperationSet, Values]
 

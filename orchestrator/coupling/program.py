@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import InputError
 from ..lowering.quantity import Operands
 from ..lowering.work import Plan, PlannedOperation, Section, Work
 from .port import AskedPort, OperationSet, SteppedPort, Tally
@@ -68,6 +69,30 @@ class ChainedCollectives:
 
 
 @dataclass(frozen=True, slots=True)
+class Attending:
+    """What is done up to attention, attention in the PIM devices, and what the accelerator does of it meanwhile."""
+
+    before: tuple[Portion, ...]
+    memory: Portion
+    beside: Portion
+
+
+@dataclass(frozen=True, slots=True)
+class InterleavedBlock:
+    """All repetitions of a block that may be done by two half batches that take turns (`sub_batches`)."""
+
+    repeat: int
+    rounds: tuple[Attending, ...]
+    after: tuple[Portion, ...]
+
+    @property
+    def portions(self) -> tuple[Portion, ...]:
+        """All, one after another."""
+        rounds = [part for one in self.rounds for part in (*one.before, one.memory, one.beside)]
+        return (*rounds, *self.after)
+
+
+@dataclass(frozen=True, slots=True)
 class Enter:
     """Wait until the stage is free, then occupy it."""
 
@@ -88,7 +113,7 @@ class Layers:
     count: int
 
 
-Segment = Stretch | SharedOperation | ChainedCollectives | Enter | Leave | Layers
+Segment = Stretch | SharedOperation | ChainedCollectives | InterleavedBlock | Enter | Leave | Layers
 
 
 def program(plan: Plan, ports: Ports, granularity: Granularity) -> list[Segment]:
@@ -125,6 +150,9 @@ class _Writer:
     def section(self, section: Section) -> None:
         if self._granularity != "operation" and section.chain and self._ports.does_chain(section):
             self._chained(section, section.chain)
+            return
+        if section.interleaved:
+            self._interleaved(section)
             return
         once = self._granularity == "step" and not any(self._is_shared(operation) for operation in section.operations)
         # Members meet in every repetition: what lies between two meetings is a stretch of its own, folded or not.
@@ -164,6 +192,35 @@ class _Writer:
             self.segments.append(segment)
             if by_layer and section.layers:
                 self.segments.append(Layers(section.layers))
+
+    def _interleaved(self, section: Section) -> None:
+        """Write a section of which two half batches may take turns. Raises InputError where others share in it."""
+        self.flush()
+        for operation in section.operations:
+            if self._is_shared(operation):
+                work = operation.works[0]
+                where = f"instances.{work.user.partition('/')[0]}.sub_batch_interleaving"
+                what = (
+                    f"others use {work.component} at the same time ({work.template.layer}), and it is not modelled then"
+                )
+                raise InputError("scenario", where, True, what)
+        rounds, start = [], 0
+        for at, operation in enumerate(section.operations):
+            if operation.beside:
+                before = self._portions_of(section, start, at - 1)
+                memory, beside = self._portions_of(section, at - 1, at + 1)
+                rounds.append(Attending(before, memory, beside))
+                start = at + 1
+        after = self._portions_of(section, start, len(section.operations))
+        self.segments.append(InterleavedBlock(section.repeat, tuple(rounds), after))
+        if section.layers and self._granularity != "step":
+            self.segments.append(Layers(section.layers * section.repeat))
+
+    def _portions_of(self, section: Section, start: int, end: int) -> tuple[Portion, ...]:
+        self._pending = [(operation, section.repeat) for operation in section.operations[start:end]]
+        portions = self._portions(0) if self._pending else ()
+        self._pending = []
+        return portions
 
     def _operation(self, operation: PlannedOperation, repeat: int) -> None:
         if self._is_shared(operation):

@@ -9,7 +9,7 @@ from metronome.hwmodels.interface import MAX_PS, Feature, Operation, TimePolicy
 
 from ..coupling.executor import InFlight
 from ..coupling.link import Link
-from ..coupling.program import ChainedCollectives, SharedOperation, Stretch
+from ..coupling.program import ChainedCollectives, InterleavedBlock, SharedOperation, Stretch
 from ..errors import InputError
 from ..kernel.queue import Event
 from ..record.exchange import templates_of
@@ -84,10 +84,10 @@ class Inside:
     def parts_of(self, step: InFlight) -> list[tuple[str, str, str]]:
         """What a step in flight is at: (component, kind, layer)."""
         segment = step.segment
-        if isinstance(segment, Stretch):
+        if isinstance(segment, Stretch | InterleavedBlock):
             return [
                 (part.port.name, work.template.kind, work.template.layer)
-                for parts in segment.members
+                for parts in (segment.members if isinstance(segment, Stretch) else (segment.portions,))
                 for part in parts
                 for work in part.operations.works
             ]

@@ -157,6 +157,8 @@ class Witness:
         slices = self._slices(component, items, took_ps)
         if mine.chains:
             start, minus_end, whose, parts = mine.chains[-1]
+            if whose == member and start_ps < -minus_end:
+                return  # hidden behind what takes the time
             if whose == member and -minus_end == start_ps:
                 mine.chains[-1] = (start, minus_end - took_ps, member, [*parts, *slices])
                 return

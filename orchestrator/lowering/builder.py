@@ -18,11 +18,18 @@ class Hardware:
     """Which component answers for what; made by the placement of an instance.
 
     ``network(devices)`` names the network that connects them, ``memories`` the nodes with a host memory;
-    with ``pim`` the PIM devices of the accelerators hold K and V, and do the decodes' attention.
+    with ``pim`` the PIM devices of the accelerators hold K and V, and do the decodes' attention, with ``interleaved``
+    that of one half of a batch while the accelerators work on the other.
     """
 
-    def __init__(self, network: Callable[[Sequence[Device]], str], memories: Sequence[str], pim: bool = False) -> None:
-        self.network, self.memories, self.pim = network, frozenset(memories), pim
+    def __init__(
+        self,
+        network: Callable[[Sequence[Device]], str],
+        memories: Sequence[str],
+        pim: bool = False,
+        interleaved: bool = False,
+    ) -> None:
+        self.network, self.memories, self.pim, self.interleaved = network, frozenset(memories), pim, interleaved
 
 
 class Builder:

@@ -59,7 +59,8 @@ def lower(
         for pattern, repeat in patterns([arch.blocks[i] for i in layers]):
             rows = tuple(row for block in pattern for row in _layer(build, block, all_to_all))
             name = "block with experts" if any(block.experts for block in pattern) else "block"
-            sections.append(Section(name, rows, where, repeat, len(pattern), build.chain(rows)))
+            interleaved = hardware.interleaved and any(row.beside for row in rows)
+            sections.append(Section(name, rows, where, repeat, len(pattern), build.chain(rows), interleaved))
         if stage == layout.pp - 1:
             sections.append(Section("epilogue", tuple(_epilogue(build)), where))
         else:

@@ -49,6 +49,7 @@ class Section:
     ``name`` is for people: prologue, block, epilogue, ... A ``stage`` does one step at a time; transfers between
     stages are on none. ``layers`` of the model are through after each repetition. ``chain``: one operation that
     stands for all network operations of all repetitions, for a network whose model takes the kind ``train``.
+    ``interleaved``: two half batches may take turns in it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Section:
     repeat: int = 1
     layers: int = 0
     chain: Work | None = None
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

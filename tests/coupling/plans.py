@@ -112,8 +112,8 @@ def each(*works, joint=False, beside=False):
     return PlannedOperation(works, joint, beside)
 
 
-def section(*operations, stage="stage0", repeat=1, layers=0, chain=None):
-    return Section("block", operations, stage, repeat, layers, chain)
+def section(*operations, stage="stage0", repeat=1, layers=0, chain=None, interleaved=False):
+    return Section("block", operations, stage, repeat, layers, chain, interleaved)
 
 
 def decodes(n, context=100):

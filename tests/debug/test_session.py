@@ -10,7 +10,7 @@ from metronome.orchestrator.debug.expressions import parse
 from metronome.orchestrator.debug.moves import EVENT_KINDS, Moves
 from metronome.orchestrator.debug.session import MOST, DebugSession
 from metronome.orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
-from metronome.orchestrator.debug.why import why
+from metronome.orchestrator.debug.why import why, why_all
 from metronome.orchestrator.errors import ComponentFailure, InputError
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.report.result import Ending
@@ -156,6 +156,23 @@ def test_why_adds_up_to_the_latency(name):
             assert min(answer.before.values()) >= 0 and answer.done
             for step in answer.steps:
                 assert sum(part.took_ps for part in step.path()) == step.end_ps - step.start_ps
+
+
+def test_why_counts_the_longer_of_what_is_done_at_the_same_time():
+    """Prompts' attention beside that in memory, half batches that take turns: nothing is left over, nothing twice."""
+    changes = ("workload.num_requests=50", "workload.request_rate=200", "workload.input_tokens.mean=15000")
+    changes += ("workload.output_tokens.mean=60",)
+    known, ended = {"host", "n0.accelerators", "n0.dram", "n0.pim", "nvlink"}, []
+    for way in ("false", "true"):
+        with opened(*load("pim-attention", (*changes, f"instances.0.sub_batch_interleaving={way}"))) as session:
+            session.run()
+            ended.append(session.simulation.kernel.now_ps)
+            for answer in why_all(session):
+                assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
+                for step in answer.steps:
+                    assert sum(part.took_ps for part in step.path()) == step.end_ps - step.start_ps
+                    assert {part.component for part in step.path()} <= known
+    assert ended[1] < ended[0]
 
 
 def test_why_in_the_middle_of_a_request(small, tmp_path):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import pytest
+from metronome.orchestrator.api import run
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import Simulation
+
+from ..conftest import ROOT
 
 
 @pytest.fixture
@@ -84,6 +91,31 @@ def test_itl_grows_with_the_contexts(with_pim, tmp_path):
         with_pim["workload"].pop("shared_prefix", None)
         itl.append(max(end - first for _, first, end in ends(with_pim, tmp_path)))
     assert itl == sorted(set(itl))
+
+
+SHORT = {"workload.num_requests": 40, "workload.input_tokens.mean": 200, "workload.request_rate": 4}
+
+
+@pytest.mark.parametrize("change", [{}, SHORT], ids=["long contexts", "short contexts"])
+def test_half_batches_take_turns_where_that_is_faster(change):
+    """Where no step is faster for it the run is the same."""
+    whole, turns = (
+        run("pim-attention", overrides={**change, "instances.0.sub_batch_interleaving": way}) for way in (False, True)
+    )
+    same = ("duration", "mean_ttft_ms", "mean_tpot_ms", "p99_itl_ms", "output_throughput")
+    if "workload.input_tokens.mean" in change:
+        assert [turns[key] for key in same] == [whole[key] for key in same]
+    else:
+        assert turns["mean_tpot_ms"] < 0.95 * whole["mean_tpot_ms"] and turns["duration"] < whole["duration"]
+
+
+def test_the_table_of_the_docs_is_what_its_program_prints():
+    page = (ROOT / "docs/pim.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(printed) == 3 and all(line in page.splitlines() for line in printed), printed
 
 
 @pytest.mark.parametrize(
