@@ -20,10 +20,12 @@ Where a part opens four banks of a rank in tFAW, the last bank is open ceil(bank
 units whose banks take turns wait where rows are read faster than they may be opened.
 
 Channels refresh for tRFC of every tREFI. KV heads of all sequences are dealt evenly over the channels of all devices;
-their contexts are taken as their mean. Each query head reads K and V anew: units multiply one vector at a time. With
-``gqa_reuse`` those that share K and V take turns in each open row, so that it is opened once. Where the part does
-softmax, it is hidden behind another head's products, as are vectors on their way between buffers; where the host does
-it, scores go over the pins, and come back. The host's own time for it is not counted.
+their contexts are taken as their mean. Query heads that share K and V each read them anew (``grouped_queries: apart``,
+as AttAcc's units, which multiply one vector at a time), or take turns in each open row, so that it is opened once
+(``row``), or one reading is for all of them (``together``: units as wide as a group).
+
+Where the part does softmax, it is hidden behind another head's products, as are vectors on their way between buffers;
+where the host does it, scores go over the pins, and come back. The host's own time for it is not counted.
 
 Queries, new K and V, results, K and V of prompts, and of their cached tokens, which the accelerator reads back, go over
 the pins before that. Not modelled: tRAS, which is over before a row has been read, and other accesses by the
@@ -34,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -73,7 +75,10 @@ class DramPimConfig(Config):
     channels: int | None = Field(default=None, ge=1, description="of a device, if other than the part says")
     units: Units | None = Field(default=None, description="where they are, if other than the part says")
     power_constraint: bool = Field(default=True, description="all units at once only as often as their power allows")
-    gqa_reuse: bool = Field(default=False, description="query heads that share K and V take turns in each open row")
+    grouped_queries: Literal["apart", "row", "together"] = Field(
+        default="apart",
+        description="query heads that share K and V: each reads them anew, in turn in each open row, or one for all",
+    )
     bandwidth_gb_s: float | None = Field(default=None, gt=0, description="of all units of a device at most, decimal")
     tflops: float | None = Field(default=None, gt=0, description="of all units of a device at most")
     link_gb_s: float | None = Field(default=None, gt=0, description="to each device, decimal; default: its pins")
@@ -159,10 +164,11 @@ class Arrangement:
         their share of refresh."""
         of = self._of
         lanes = max(1, int(of.burst_bytes / kv_width))
-        apart = max(self.apart, self._at_most(kv_width))
         commands = -(-context // self._parallel) * -(-size // (self._together * lanes))
-        passes, sharing = (1, queries) if self._config.gqa_reuse else (queries, 1)  # over all rows, of an open one
-        apart *= sharing
+        how = self._config.grouped_queries
+        passes = queries if how == "apart" else 1
+        apart = max(self.apart, self._at_most(kv_width, queries if how == "together" else 1))
+        apart *= queries if how == "row" else 1
         rows = -(-commands // self._columns)
         busy = commands * apart + rows * self._row_change(self._columns * apart)
         return 2 * passes * busy * of.trefi / (of.trefi - of.trfc)
@@ -176,13 +182,13 @@ class Arrangement:
             return change
         return max(change, self._opened * of.tfaw / ACTIVATES - reading)  # no faster than rows may be opened
 
-    def _at_most(self, kv_width: float) -> float:
-        """Cycles between two commands by ``bandwidth_gb_s`` and ``tflops``: two FLOPs a number."""
+    def _at_most(self, kv_width: float, vectors: int) -> float:
+        """Cycles between two commands by ``bandwidth_gb_s`` and ``tflops``: two FLOPs a number and vector."""
         of, config = self._of, self._config
         read = (config.channels or of.channels) * self.units * of.burst_bytes
         seconds = read / (config.bandwidth_gb_s * 1e9) if config.bandwidth_gb_s else 0.0
         if config.tflops:
-            seconds = max(seconds, 2 * read / kv_width / (config.tflops * 1e12))
+            seconds = max(seconds, 2 * vectors * read / kv_width / (config.tflops * 1e12))
         return seconds * PS_PER_S / of.tck_ps
 
 

@@ -62,14 +62,16 @@ def test_four_banks_in_tfaw_where_the_part_does_not_open_all_at_once():
     assert Arrangement(slower, groups).cycles(1000, 128, 2) == pytest.approx(2 * 32 * 200 * refresh, rel=0.03)
 
 
-def test_query_heads_that_share_k_and_v_may_share_its_open_rows():
-    alone, reused = (cycles(1000, queries=4, part="gddr6-aim", gqa_reuse=reuse) for reuse in (False, True))
+def test_query_heads_that_share_k_and_v_may_share_its_open_rows_or_one_reading():
+    apart, row, together = (
+        cycles(1000, queries=4, part="gddr6-aim", grouped_queries=how) for how in ("apart", "row", "together")
+    )
     refresh = 3333 / (3333 - 210)
-    assert alone == 4 * cycles(1000, part="gddr6-aim")
-    assert alone - reused == pytest.approx(3 * 2 * 8 * (12 + 32 + 56) * refresh)
-    assert cycles(1000, part="gddr6-aim", gqa_reuse=True) == cycles(1000, part="gddr6-aim")
-    one_query = {**SHAPE, "heads": 8}
-    assert took((32, 32_000, 1000, 1000), one_query) < took((32, 32_000, 1000, 1000), gqa_reuse=True)
+    assert apart == 4 * cycles(1000, part="gddr6-aim") == 4 * together
+    assert apart - row == pytest.approx(3 * 2 * 8 * (12 + 32 + 56) * refresh)
+    assert cycles(1000, part="gddr6-aim", grouped_queries="row") == together
+    # Units as wide as a group do a group's FLOPs.
+    assert cycles(1000, queries=4, part="gddr6-aim", grouped_queries="together", tflops=0.5) > 7 * together / 2
 
 
 def test_query_heads_are_where_their_k_and_v_are():
