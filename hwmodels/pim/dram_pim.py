@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -128,20 +128,47 @@ class DramPim(OracleModel[DramPimConfig]):
         return Estimate(max(1, round(busy_ps)), Provenance.MODELLED)
 
 
+class Product(NamedTuple):
+    """Commands of one channel for one product.
+
+    ``commands`` read K or V once; ``columns`` of them are in a row; ``in_row`` vectors are multiplied with each,
+    ``apart`` cycles from one to the next, and all of it is done ``passes`` times. ``change``: cycles that a row adds.
+    """
+
+    commands: int
+    columns: int
+    in_row: int
+    passes: int
+    apart: float
+    change: float
+
+    @property
+    def rows(self) -> int:
+        return -(-self.commands // self.columns)
+
+    @property
+    def cycles(self) -> float:
+        """Without refresh."""
+        return self.passes * (self.commands * self.in_row * self.apart + self.rows * self.change)
+
+
 class Arrangement:
     """The units of one channel of a part, and how long they take.
 
     Attributes:
         apart: cycles between two commands to all of them.
         units: how many there are.
+        at: where they are.
+        in_turn: banks that a unit reads in turn, so that rows are opened while others are read.
     """
 
     def __init__(self, of: PimPart, config: DramPimConfig) -> None:
         self._of, self._config = of, config
-        at, in_rank = config.units or of.units, of.bank_groups * of.banks_per_group
+        self.at: Units = config.units or of.units
+        at, in_rank = self.at, of.bank_groups * of.banks_per_group
         #: units that share a context's tokens, units that share a head's numbers
         self._parallel, self._together = of.pseudo_channels * of.ranks * of.bank_groups, 1
-        self._in_turn, self._columns = 1, of.columns
+        self.in_turn, self._columns = 1, of.columns
         self.apart = float(of.tccd_all_banks if config.power_constraint else of.tccd_l)
         opened: float = in_rank  # banks of a rank that change their rows at the same time
         if at == "bank":
@@ -149,36 +176,47 @@ class Arrangement:
         elif at == "bank-pair":
             self._together, self._columns = max(1, of.banks_per_group // 2), 2 * of.columns
         elif at == "bank-group":
-            self._in_turn, opened = of.banks_per_group, of.bank_groups
+            self.in_turn, opened = of.banks_per_group, of.bank_groups
         elif at == "rank":
-            self._parallel, self._in_turn, self.apart = of.pseudo_channels * of.ranks, in_rank, of.tccd_s
+            self._parallel, self.in_turn, self.apart = of.pseudo_channels * of.ranks, in_rank, of.tccd_s
             opened = 1
         else:
-            self._parallel, self._in_turn, self.apart = of.pseudo_channels, of.ranks * in_rank, of.tccd_s
+            self._parallel, self.in_turn, self.apart = of.pseudo_channels, of.ranks * in_rank, of.tccd_s
             opened = 1 / of.ranks
         self._opened = opened
         self.units = self._parallel * self._together
+
+    def product(self, context: int, size: int, kv_width: float, queries: int = 1) -> Product:
+        """What a channel does in one product of ``queries`` heads with the K, or the V, that they share."""
+        lanes = max(1, int(self._of.burst_bytes / kv_width))
+        commands = -(-context // self._parallel) * -(-size // (self._together * lanes))
+        how = self._config.grouped_queries
+        in_row = queries if how == "row" else 1
+        apart = max(self.apart, self._at_most(kv_width, queries if how == "together" else 1))
+        change = self._row_change(self._columns * apart * in_row)
+        return Product(commands, self._columns, in_row, queries if how == "apart" else 1, apart, change)
 
     def cycles(self, context: int, size: int, kv_width: float, queries: int = 1) -> float:
         """Cycles a channel takes for ``queries`` heads that share one K and V: both products of each, their rows, and
         their share of refresh."""
         of = self._of
-        lanes = max(1, int(of.burst_bytes / kv_width))
-        commands = -(-context // self._parallel) * -(-size // (self._together * lanes))
-        how = self._config.grouped_queries
-        passes = queries if how == "apart" else 1
-        apart = max(self.apart, self._at_most(kv_width, queries if how == "together" else 1))
-        apart *= queries if how == "row" else 1
-        rows = -(-commands // self._columns)
-        busy = commands * apart + rows * self._row_change(self._columns * apart)
-        return 2 * passes * busy * of.trefi / (of.trefi - of.trfc)
+        return 2 * self.product(context, size, kv_width, queries).cycles * of.trefi / (of.trefi - of.trfc)
+
+    @property
+    def closing(self) -> int:
+        """Cycles from a row's last read to its precharge."""
+        return self._of.trtp
+
+    @property
+    def opening(self) -> int:
+        """Cycles from a row's activation to its first read, by the last bank that is opened for it."""
+        return self._of.trcd + max(0, -(-int(self._opened) // ACTIVATES) - 1) * self._of.tfaw
 
     def _row_change(self, reading: float) -> float:
         """Cycles that changing a row adds to those of ``reading`` one."""
         of = self._of
-        windows = max(0, -(-self._opened // ACTIVATES) - 1)
-        change = max(0.0, of.trtp + of.trp + of.trcd + windows * of.tfaw - (self._in_turn - 1) * reading)
-        if self._in_turn == 1:
+        change = max(0.0, of.trtp + of.trp + self.opening - (self.in_turn - 1) * reading)
+        if self.in_turn == 1:
             return change
         return max(change, self._opened * of.tfaw / ACTIVATES - reading)  # no faster than rows may be opened
 
@@ -201,4 +239,4 @@ def _part(config: DramPimConfig) -> PimPart:
         raise ConfigError("part", config.part, f"{error.args[0]}; or give a DRAMsim3 file as ini") from None
 
 
-__all__: Sequence[str] = ("Arrangement", "DramPim", "DramPimConfig")
+__all__: Sequence[str] = ("Arrangement", "DramPim", "DramPimConfig", "Product")
