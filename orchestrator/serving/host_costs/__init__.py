@@ -30,6 +30,7 @@ class HostCosts:
         host_step_ps: the host's work on a step: schedule it, prepare its inputs, deal with its tokens.
         host_sequence_ps: what each of its sequences adds to that; with what choosing its token takes on the device.
         host_alone_ps: the same without that, for where it is counted there.
+        prompt_alone_ps: of ``prompt_step_ps`` what the host was measured to take.
         server: its API server.
         reserved_blocks: KV blocks that no request gets (vLLM's null block).
         pads_in_graphs_only: data-parallel ranks that step together are padded to the largest only if all run a graph.
@@ -49,12 +50,13 @@ class HostCosts:
     pads_in_graphs_only: bool = False
     profile_run: ProfileRun = field(default_factory=ProfileRun)
     host_alone_ps: int | None = None
+    prompt_alone_ps: int | None = None
 
     def sampling(self, how: str) -> HostCosts:
         """The same of an engine that is said to choose tokens so; "": nothing is said."""
-        if not how or self.host_alone_ps is None:
+        if not how or self.host_alone_ps is None or self.prompt_alone_ps is None:
             return self
-        return replace(self, host_sequence_ps=self.host_alone_ps)
+        return replace(self, host_sequence_ps=self.host_alone_ps, prompt_step_ps=self.prompt_alone_ps)
 
     def warm(self) -> HostCosts:
         """The same of an engine that has served before."""
