@@ -3,8 +3,8 @@
     python -m tests.mutants [--count 100] [--seed 0] [NAME ...]
 
 ``--count`` mutants of each file, drawn from all that the operators of cosmic-ray make of it, each in a
-copy of the checkout with the tests that cover the file. Prints the survivors with their places; what is known of each
-is in docs/reliability.md. Exit code 1 if there are any.
+copy of the checkout with the tests that cover the file. Prints survivors as they are found; what is known of each is
+in docs/reliability.md. Exit code 1 if there are any.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ class Copy:
     def passes(self, tests: list[str]) -> bool:
         """Whether these tests pass there; one that hangs does not."""
         chosen = [FAIR if test == "FAIR" else test for test in tests]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *chosen]
+        plugins = ["-p", "no:cacheprovider", "-p", "tests.mutants.unshrunk"]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", *plugins, "--hypothesis-seed=0", *chosen]
         try:
             done = subprocess.run(
                 command, cwd=self.folder, env=self._environment, capture_output=True, timeout=self._longest_s
@@ -155,11 +156,13 @@ def main() -> None:
             if not copy.learn(tests):
                 sys.exit(f"{name}: its tests fail without a mutant")
             drawn = list(islice(mutants(ROOT / path, random.Random(f"{given.seed} {name}")), given.count))
-            alive = [mutant for mutant in drawn if copy.survives(path, mutant, tests)]
-            survivors += len(alive)
-            print(f"{name}: {len(drawn)} mutants, {len(alive)} survived", flush=True)
-            for mutant in sorted(alive, key=lambda one: one.line):
-                print(f"  {path}:{mutant.line} {mutant.operator}\n    - {mutant.was}\n    + {mutant.now}", flush=True)
+            alive = 0
+            for mutant in drawn:
+                if copy.survives(path, mutant, tests):
+                    alive += 1
+                    print(f"{path}:{mutant.line} {mutant.operator}\n  - {mutant.was}\n  + {mutant.now}", flush=True)
+            survivors += alive
+            print(f"{name}: {len(drawn)} mutants, {alive} survived", flush=True)
     sys.exit(bool(survivors))
 
 
