@@ -25,9 +25,15 @@ from typing import NamedTuple
 
 from ..conftest import ROOT
 
+SCHEDULER = [
+    f"tests/serving/test_{name}.py" for name in ("encoder_cache", "hybrid", "scheduler", "contract", "handoff")
+]
 #: What is mutated, by name: the file, and the tests that cover it, the quickest first.
 FILES: dict[str, tuple[str, list[str]]] = {
-    "scheduler": ("orchestrator/serving/vllm/scheduler.py", ["tests/serving/test_scheduler.py"]),
+    "scheduler": (
+        "orchestrator/serving/vllm/scheduler.py",
+        [*SCHEDULER, "-k", "not Sglang and not folded and not hides and not process_of_its_own"],
+    ),
     "pool": ("orchestrator/serving/kv/pool.py", ["tests/serving/test_pool.py", "tests/serving/test_scheduler.py"]),
     "flows": (
         "hwmodels/network/fabric/flows.py",
