@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metronome.orchestrator.serving.kv.pool import BlockPool
+from metronome.orchestrator.serving.policies import Priority
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.workload.request import Request
@@ -31,7 +32,8 @@ def workloads(draw):
             group = draw(st.integers(0, 1))
             unique = range(1000 * (number + 1), 1000 * (number + 1) + inputs - shared + outputs)
             ids = [group] * shared + list(unique)
-        requests.append((draw(st.integers(0, 12)), request(number, inputs, outputs, ids)))
+        arriving = replace(request(number, inputs, outputs, ids), priority=draw(st.integers(0, 2)))
+        requests.append((draw(st.integers(0, 12)), arriving))
     return requests
 
 
@@ -48,14 +50,15 @@ configs = st.builds(
 
 
 @settings(max_examples=400, deadline=None)
-@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans())
-def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous):
+@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans(), st.booleans())
+def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous, priority):
     """With several lanes, steps end in the order they began, as in a pipeline; asynchronously two are in flight."""
     least = max(-(-(r.input_tokens + r.output_tokens) // config.block_size) for _, r in requests)
     config = replace(config, async_scheduling=asynchronous)
     lanes, most = (1, 2) if asynchronous else (lanes, lanes)
-    fast = vllm(config, least + spare, lanes, async_scheduling=asynchronous)
-    plain = Naive(config, least + spare)
+    policies = {"admission": Priority(), "victims": Priority()} if priority else {}
+    fast = vllm(config, least + spare, lanes, async_scheduling=asynchronous, **policies)
+    plain = Naive(config, least + spare, priority)
     ended, step, flying, last = [], 0, [], None
     while len(ended) < len(requests):
         for when, arriving in requests:
