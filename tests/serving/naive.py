@@ -17,7 +17,7 @@ class Naive:
         self.free = OrderedDict.fromkeys(range(blocks))
         self.refs, self.by_hash, self.hash_of = {}, {}, {}
         self.waiting, self.running = [], []
-        self.preemptions = self.hits = 0
+        self.preemptions = self.hits = self.recomputed = 0
 
     def add(self, request):
         tokens = list(request.token_ids) if request.token_ids is not None else None
@@ -34,6 +34,7 @@ class Naive:
                 "flying": 0,  # its output tokens that they give, with asynchronous scheduling
                 "blocks": [],
                 "named": 0,
+                "lives": 0,
             }
         )
         self.order_waiting()
@@ -147,6 +148,9 @@ class Naive:
                     del self.free[block]
                 self.refs[block] = self.refs.get(block, 0) + 1
             self.hits += s["computed"]
+            s["lives"] += 1
+            if s["lives"] > 1:
+                self.recomputed += s["in"] + s["produced"] - s["computed"]
             s["blocks"] = hit + self.take(-(-(s["computed"] + n) // bs) - len(hit))
             self.running.append(s)
             batch.append((s, n, s["computed"]))

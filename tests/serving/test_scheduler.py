@@ -88,6 +88,7 @@ def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, a
         assert fast.scheduler.pool.free == len(plain.free)
         assert fast.counts.preemptions == plain.preemptions
         assert fast.counts.prefix_hit_tokens == plain.hits
+        assert fast.counts.recomputed_tokens == plain.recomputed
         assert fast.scheduler.pool.cached == len(plain.by_hash)
         step += 1
         assert step < 5000, "does not end"
@@ -205,3 +206,50 @@ def test_a_second_block_of_one_hash_is_found_when_the_first_is_taken():
     pool.free_blocks([first])
     assert pool.get_new_blocks(2)[1] == first
     assert (pool.get_cached_blocks([b"a"], 1), pool.cached) == ([second], 1)
+
+
+def test_tokens_of_each_lane_are_in_the_log_of_that_lane():
+    scheduler = vllm(CONFIG, 100, 2, first_log=5)
+    first, last = (VllmRequestState(request(number, 8, 1)) for number in range(2))
+    flying = []
+    for sequence in (first, last):
+        scheduler.submit(sequence)
+        flying.append(scheduler.schedule(0))
+    for scheduled in flying:
+        complete(scheduler, scheduled)
+    assert (first.token_steps, last.token_steps) == ([(5, 0, 1)], [(6, 0, 1)])
+
+
+def test_queued_are_tokens_of_prompts_that_no_step_computes_yet():
+    """What a router that balances tokens is told."""
+    scheduler = vllm(CONFIG, 100)
+    for number, inputs in enumerate((150, 10)):
+        scheduler.submit(VllmRequestState(request(number, inputs, 3)))
+    queued = [scheduler.queued_tokens]
+    while scheduler.load != (0, 0):
+        complete(scheduler, scheduler.schedule(0))
+        queued.append(scheduler.queued_tokens)
+    assert queued[:4] == [160, 96, 32, 0] and not any(queued[4:])
+
+
+def test_a_token_on_its_way_counts_for_nobody_when_its_request_is_dropped():
+    """It has been preempted while the token is in another lane."""
+    scheduler = vllm(CONFIG, 5, 2)
+    first, last = VllmRequestState(request(0, 8, 9)), VllmRequestState(request(1, 4, 9))
+    flying, given = [], 0
+    scheduler.submit(first)
+    for step in range(40):
+        if step == 1:
+            scheduler.submit(last)
+        if scheduled := scheduler.schedule(step):
+            flying.append(scheduled)
+        if last.num_preemptions and not last.aborted:
+            assert last.num_in_flight == 1
+            had = last.num_output_tokens
+            scheduler.abort(last)
+        if len(flying) == 2 or (flying and not scheduled):
+            complete(scheduler, scheduled := flying.pop(0), step)
+            given += scheduled.tokens
+    assert (last.aborted, last.num_output_tokens, last.end_ps) == (True, had, -1)
+    assert given == first.num_output_tokens + had == 9 + had
+    assert scheduler.used_blocks == 0 and scheduler.load == (0, 0)
