@@ -48,11 +48,14 @@ configs = st.builds(
     scheduler_reserve_full_isl=st.booleans(),
 )
 
+budgets = st.tuples(st.integers(-5, 20), st.integers(1, 12))
+
 
 @settings(max_examples=400, deadline=None)
-@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans(), st.booleans())
-def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous, priority):
-    """With several lanes, steps end in the order they began, as in a pipeline; asynchronously two are in flight."""
+@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans(), st.booleans(), budgets)
+def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous, priority, later):
+    """With several lanes, steps end in the order they began, as in a pipeline; asynchronously two are in flight.
+    ``later``: from a step on another budget of tokens, which may be fewer than decode."""
     least = max(-(-(r.input_tokens + r.output_tokens) // config.block_size) for _, r in requests)
     config = replace(config, async_scheduling=asynchronous)
     lanes, most = (1, 2) if asynchronous else (lanes, lanes)
@@ -61,6 +64,9 @@ def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, a
     plain = Naive(config, least + spare, priority)
     ended, step, flying, last = [], 0, [], None
     while len(ended) < len(requests):
+        if step == later[0]:
+            fast.configure("max_num_batched_tokens", later[1])
+            plain.c = replace(config, max_num_batched_tokens=later[1])
         for when, arriving in requests:
             if when == step:
                 fast.submit(VllmRequestState(arriving))
