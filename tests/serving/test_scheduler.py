@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metronome.orchestrator.serving.interface import KvConnector, Role
 from metronome.orchestrator.serving.kv.pool import BlockPool
 from metronome.orchestrator.serving.policies import Priority
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
@@ -259,3 +260,48 @@ def test_a_token_on_its_way_counts_for_nobody_when_its_request_is_dropped():
     assert (last.aborted, last.num_output_tokens, last.end_ps) == (True, had, -1)
     assert given == first.num_output_tokens + had == 9 + had
     assert scheduler.used_blocks == 0 and scheduler.load == (0, 0)
+
+
+class Along(KvConnector):
+    """The first token comes along with a prompt's K and V."""
+
+    decode_gives_first_token = False
+
+    def reserved(self, state, tokens):
+        pass
+
+
+def handed_over(number, inputs, outputs, ids=None, priority=0):
+    """Its prompt and first token come from another engine."""
+    sequence = VllmRequestState(replace(request(number, inputs, outputs, ids), priority=priority))
+    sequence.remote, sequence.num_output_tokens = True, 1
+    return sequence
+
+
+def decoding(sequences, **policies):
+    """An engine that decodes, to which these have come."""
+    scheduler = vllm(CONFIG, 100, role=Role.DECODE, **policies)
+    scheduler.connector = Along()
+    for sequence in sequences:
+        scheduler.submit(sequence)
+    assert scheduler.schedule(0) is None
+    for sequence in sequences:
+        scheduler.finished_recving(sequence)
+    return scheduler
+
+
+def test_a_block_that_the_first_token_here_fills_can_be_found_at_once():
+    ids = [*range(20)]
+    scheduler = decoding([handed_over(0, 7, 5, ids)])
+    step = scheduler.schedule(1)
+    assert step.batch.context_sum == 7
+    complete(scheduler, step)
+    assert scheduler.cached_tokens(request(1, 19, 1, ids)) == 8
+
+
+def test_a_policy_orders_who_waits_together_with_whose_k_and_v_have_come():
+    urgent, late = handed_over(0, 7, 5), handed_over(1, 7, 5, priority=5)
+    scheduler = decoding([urgent, late], admission=Priority())
+    scheduler.submit(VllmRequestState(replace(request(2, 7, 5), priority=3)))
+    scheduler.schedule(1)
+    assert scheduler.view().running == (0, 2, 1)
