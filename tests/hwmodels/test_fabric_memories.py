@@ -96,11 +96,12 @@ CURVE = [[0.5, 0, 250], [0.5, 20, 300], [0.5, 27, 900], [1, 0, 200], [1, 10, 220
         ([0], 1000),  # 17.8 GB/s of reads alone: 1200 - 200
         ([0, 1], 650),  # 27.2 GB/s, half of it reads: 900 - 250
         ([0, 2, 1], 650 + (1000 - 650) * (17.8 / 27.2 - 0.5) / 0.5),  # 17.8 of it: between that half and reads alone
+        ([4], 1000),  # one transfer to two devices
         ([], 0),
     ],
 )
 def test_latency_rises_with_what_moves_already(moving, added_ns):
-    pairs = "n0.cxl,n0.0", "n0.2,n0.cxl", "n0.cxl,n0.2", "n0.cxl,n0.3"
+    pairs = "n0.cxl,n0.0", "n0.2,n0.cxl", "n0.cxl,n0.2", "n0.cxl,n0.3", "n0.cxl,n0.0,n0.cxl,n0.2"
     made = fabric({**PCIE, "memories": [{**CXL, "loaded_latency": CURVE}]}, *pairs)
     flat = fabric({**PCIE, "memories": [CXL]}, *pairs)
     work = [*((pair, 10 * GIGA) for pair in moving), (3, 1, 10**10)]
