@@ -282,6 +282,17 @@ def test_what_joins_just_as_a_leg_of_a_train_ends_or_moves_is_as_one_by_one(shif
             assert together == {0: apart[0], 99: max(end for op_id, end in apart.items() if op_id >= 100)}, when
 
 
+def test_a_long_train_that_is_not_alone_at_its_end_ends_there():
+    gaps, sizes, laps = [0, 3 * 10**6], [400_000, 200_000], 150
+    train = Operation(2, (laps, gaps[0], sizes[0], gaps[1], sizes[1]), 99)
+    alone = ends(fabric([RING, OTHER, TRAIN]), [train])[99]
+    others = [Operation(1, (10**6,), 0, at_ps=alone - 10**7)]
+    together = ends(fabric([RING, OTHER, TRAIN]), [train, *others])
+    apart = one_by_one(fabric([RING, OTHER, TRAIN]), laps, gaps, sizes, others)
+    assert together == {0: apart[0], 99: max(end for op_id, end in apart.items() if op_id >= 100)}
+    assert together[99] > alone
+
+
 def test_a_train_alone_costs_its_beginning_and_its_end(monkeypatch):
     calls, at = [], Flows.at
     monkeypatch.setattr(Flows, "at", lambda flows, when: calls.append(when) or at(flows, when))
