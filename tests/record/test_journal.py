@@ -185,6 +185,14 @@ def test_what_is_no_recording_is_refused(tmp_path, content, why):
         Journal(tmp_path / "journal")
 
 
+def test_a_block_that_would_fill_the_memory_is_not_unpacked(tmp_path):
+    """Few bytes may say that they are any number."""
+    bomb = frame(b"B", b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 2**30 + 1))
+    (tmp_path / "journal").write_bytes(b"METRONOME RECORDING\n\x01\x00" + frame(b"H", b"{}") + 2 * bomb)
+    with pytest.raises(InputError, match="a block of more than 1073741824 bytes"):
+        Journal(tmp_path / "journal")
+
+
 def test_any_event_is_found_by_the_index(whole):
     journal = Journal(whole)
     for n in (1, 2, BLOCK_EVENTS, BLOCK_EVENTS + 1, journal.events):
