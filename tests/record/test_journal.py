@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from zlib import crc32
 
@@ -183,6 +184,16 @@ def test_what_is_no_recording_is_refused(tmp_path, content, why):
     (tmp_path / "journal").write_bytes(content)
     with pytest.raises(InputError, match=why):
         Journal(tmp_path / "journal")
+
+
+@pytest.mark.parametrize("place", [-5, 10**9])
+def test_an_index_that_points_outside_is_refused(tmp_path, place):
+    ending = {"status": "complete", "error": "", "events": 1, "blocks": [[1, place]]}
+    head = b"METRONOME RECORDING\n\x01\x00" + frame(b"H", b"{}")
+    data = head + frame(b"E", json.dumps(ending).encode()) + struct.pack("<Q", len(head))
+    (tmp_path / "journal").write_bytes(data)
+    with pytest.raises(InputError, match=f"points to byte {place}, where it has none"):
+        list(Journal(tmp_path / "journal").blocks())
 
 
 def test_a_block_that_would_fill_the_memory_is_not_unpacked(tmp_path):
