@@ -34,7 +34,7 @@ _CHECK = struct.Struct("<I")
 _END = struct.Struct("<Q")
 _HEAD_BYTES = _HEADER.size + _CHECK.size
 BLOCK_EVENTS = 1024
-BLOCK_NUMBERS = 100_000  # operations and completions after which a block is written early
+BLOCK_NUMBERS = 100_000  # operations, templates and uses after which a block is written early
 LONGEST_S = 5.0  # so is one that took long to fill: what a killed run loses. Where blocks end changes no result.
 COLUMNS = ("time_ps", "microstep", "priority", "rank", "kind", "about", "cause")
 
@@ -210,10 +210,8 @@ class Journal:
 
     def _indexed(self) -> bool:
         """Whether the file is whole; then its end says where everything is."""
-        self._file.seek(max(0, self._size - _END.size))
+        self._file.seek(self._size - _END.size)
         (offset,) = _END.unpack(self._file.read(_END.size))
-        if offset > self._size - _HEAD_BYTES:
-            return False
         try:
             head = self._head(offset)
         except InputError:

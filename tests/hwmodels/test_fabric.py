@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from metronome.hwmodels.interface import ConfigError, Operation, Template, UnsupportedOperation
 from metronome.hwmodels.network.alpha_beta import AlphaBeta
 from metronome.hwmodels.network.fabric import Fabric
+from metronome.hwmodels.network.fabric.flows import Flows
 from metronome.hwmodels.network.fabric.sharing import fair_rates
 
 FAR = 10**18
@@ -242,6 +243,12 @@ def one_by_one(made, laps, gaps, sizes, others):
     return finished
 
 
+def _as_a_train(operation, rng):
+    """One lap of it, which begins to wait for it earlier."""
+    gap = rng.randrange(0, operation.at_ps + 1)
+    return Operation(3, (1, gap, *operation.values), operation.op_id, at_ps=operation.at_ps - gap)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**9))
 def test_a_train_equals_its_operations_one_by_one(seed):
@@ -252,9 +259,9 @@ def test_a_train_equals_its_operations_one_by_one(seed):
     others = [
         Operation(1, (rng.randrange(1, 10**6),), i, at_ps=rng.randrange(0, 10**8)) for i in range(rng.randrange(0, 5))
     ]
-    whole = fabric([RING, OTHER, TRAIN])
     train = Operation(2, (laps, gaps[0], sizes[0], gaps[1], sizes[1]), 99)
-    together = ends(whole, [train, *others])
+    beside = [_as_a_train(one, rng) if rng.random() < 0.5 else one for one in others]
+    together = ends(fabric([RING, OTHER, TRAIN, Template(3, "train", "t", {"of": "1"})]), [train, *beside])
     apart = one_by_one(fabric([RING, OTHER, TRAIN]), laps, gaps, sizes, others)
     assert together[99] == max(end for op_id, end in apart.items() if op_id >= 100)
     assert {o.op_id: together[o.op_id] for o in others} == {o.op_id: apart[o.op_id] for o in others}
@@ -275,14 +282,23 @@ def test_what_joins_just_as_a_leg_of_a_train_ends_or_moves_is_as_one_by_one(shif
             assert together == {0: apart[0], 99: max(end for op_id, end in apart.items() if op_id >= 100)}, when
 
 
-def test_a_train_alone_costs_one_event():
+def test_a_long_train_that_is_not_alone_at_its_end_ends_there():
+    gaps, sizes, laps = [0, 3 * 10**6], [400_000, 200_000], 150
+    train = Operation(2, (laps, gaps[0], sizes[0], gaps[1], sizes[1]), 99)
+    alone = ends(fabric([RING, OTHER, TRAIN]), [train])[99]
+    others = [Operation(1, (10**7,), 0, at_ps=alone - 10**7)]
+    together = ends(fabric([RING, OTHER, TRAIN]), [train, *others])
+    apart = one_by_one(fabric([RING, OTHER, TRAIN]), laps, gaps, sizes, others)
+    assert together == {0: apart[0], 99: max(end for op_id, end in apart.items() if op_id >= 100)}
+    assert alone < together[99] < together[0]
+
+
+def test_a_train_alone_costs_its_beginning_and_its_end(monkeypatch):
+    calls, at = [], Flows.at
+    monkeypatch.setattr(Flows, "at", lambda flows, when: calls.append(when) or at(flows, when))
     made = fabric([RING, TRAIN])
-    made.advance(0, [Operation(2, (10_000, 5, 10**6, 5, 10**6), 0)])
-    calls = []
-    original = made._flows.at
-    made._flows.at = lambda when: calls.append(when) or original(when)
-    assert len(made.advance(FAR, ()).completions) == 1
-    assert len(calls) <= 2
+    assert len(made.advance(FAR, [Operation(2, (10_000, 5, 10**6, 5, 10**6), 0)]).completions) == 1
+    assert len(calls) == 2
 
 
 # Refusals -------------------------------------------------------------------------------------------

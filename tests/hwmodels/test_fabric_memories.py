@@ -90,14 +90,25 @@ def test_a_pool_of_several_nodes_is_shared_by_them():
 CURVE = [[0.5, 0, 250], [0.5, 20, 300], [0.5, 27, 900], [1, 0, 200], [1, 10, 220], [1, 17.8, 1200]]
 
 
-def test_latency_rises_with_what_moves_already():
-    made = fabric({**PCIE, "memories": [{**CXL, "loaded_latency": CURVE}]}, "n0.cxl,n0.0", "n0.cxl,n0.2")
-    flat = fabric({**PCIE, "memories": [CXL]}, "n0.cxl,n0.0", "n0.cxl,n0.2")
-    later = 10**10
-    first, second = ends(made, (0, 10 * GIGA), (1, 1, later))
-    _, unloaded = ends(flat, (0, 10 * GIGA), (1, 1, later))
-    assert (second - unloaded) * 1e9 == pytest.approx(1000, abs=1)  # 17.8 GB/s of reads alone: 1200 - 200 ns
-    assert first > 0.5
+@pytest.mark.parametrize(
+    ("moving", "added_ns"),
+    [
+        ([0], 1000),  # 17.8 GB/s of reads alone: 1200 - 200
+        ([0, 1], 650),  # 27.2 GB/s, half of it reads: 900 - 250
+        ([0, 2, 1], 650 + (1000 - 650) * (17.8 / 27.2 - 0.5) / 0.5),  # 17.8 of it: between that half and reads alone
+        ([4], 1000),  # one transfer to two devices
+        ([], 0),
+    ],
+)
+def test_latency_rises_with_what_moves_already(moving, added_ns):
+    pairs = "n0.cxl,n0.0", "n0.2,n0.cxl", "n0.cxl,n0.2", "n0.cxl,n0.3", "n0.cxl,n0.0,n0.cxl,n0.2"
+    made = fabric({**PCIE, "memories": [{**CXL, "loaded_latency": CURVE}]}, *pairs)
+    flat = fabric({**PCIE, "memories": [CXL]}, *pairs)
+    work = [*((pair, 10 * GIGA) for pair in moving), (3, 1, 10**10)]
+    *first, last = ends(made, *work)
+    *_, unloaded = ends(flat, *work)
+    assert (last - unloaded) * 1e9 == pytest.approx(added_ns, abs=1)
+    assert all(end > 0.5 for end in first)
 
 
 def test_a_restored_fabric_goes_on_as_it_would_have():

@@ -133,9 +133,10 @@ def test_how_time_is_cut_changes_nothing_nor_does_a_snapshot(seed):
     made, found, now, left = fabric(templates), {}, 0, list(work)
     while len(found) < len(work):
         then = min([now + rng.randrange(1, 10**9), *(each.at_ps for each in left[:1])])
-        coming = [each for each in left if each.at_ps <= then]
+        ahead_ps = rng.choice([0, 10**9])  # handed over before they begin
+        coming = [each for each in left if each.at_ps <= then + ahead_ps]
         left = left[len(coming) :]
-        answer = made.advance(then if not coming else coming[0].at_ps, coming)
+        answer = made.advance(then, coming)
         now = answer.reached_ps
         found |= {c.op_id: c.finish_ps for c in answer.completions}
         if rng.random() < 0.3:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import struct
+from zlib import crc32
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +81,7 @@ def test_what_is_recorded_is_read(tmp_path_factory, events, asked):
     journal = Journal(path)
     assert journal.header == {"what": "ever"} and not journal.truncated
     assert journal.events == len(events) and journal.ending["status"] == "complete"
-    assert [row for block in journal.blocks() for row in block.rows] == events
+    assert [row for block in journal.blocks() for row in block.rows] == events == [Row.of(event(r)) for r in events]
     found = [exchange for block in journal.blocks() for exchange in block.exchanges]
     assert len(found) == len(sent) and all(map(same, found, sent))
 
@@ -143,19 +147,24 @@ def test_a_tail_of_zeros_is_not_read_as_a_block(whole):
         list(Journal(whole).blocks())
 
 
-@pytest.mark.parametrize("place", [60, 0.3, 0.6, 0.95])
-def test_a_flipped_bit_is_noticed(whole, place):
-    data = bytearray(whole.read_bytes())
-    at = place if isinstance(place, int) else int(len(data) * place)
-    data[at] ^= 4
-    whole.write_bytes(bytes(data))
-    try:
-        journal = Journal(whole)
-        events = [row.about for block in journal.blocks() for row in block.rows]
-    except InputError as error:
-        assert "damaged" in str(error) or "no header" in str(error)
-    else:
-        assert journal.truncated and events == list(range(len(events)))
+def test_a_flipped_bit_is_noticed(whole):
+    good = whole.read_bytes()
+    for at in range(50, len(good), len(good) // 80):
+        data = bytearray(good)
+        data[at] ^= 4
+        whole.write_bytes(bytes(data))
+        try:
+            journal = Journal(whole)
+            events = [row.about for block in journal.blocks() for row in block.rows]
+        except InputError as error:
+            assert "damaged" in str(error) or "no header" in str(error), at
+        else:
+            assert journal.truncated and events == list(range(len(events))), at
+
+
+def frame(kind, payload):
+    head = struct.pack("<cIIQ", kind, len(payload), crc32(payload), 0)
+    return head + struct.pack("<I", crc32(head)) + payload
 
 
 @pytest.mark.parametrize(
@@ -163,13 +172,35 @@ def test_a_flipped_bit_is_noticed(whole, place):
     [
         (b"", "is no recording"),
         (b"hello world, this is not it", "is no recording"),
+        (b"METRONOME RECORDING\n\x01", "is no recording"),
         (b"METRONOME RECORDING\n\x07\x00", "version 7; this program reads version 1"),
         (b"METRONOME RECORDING\n\x01\x00", "no header"),
+        (b"METRONOME RECORDING\n\x01\x00" + frame(b"B", b"{}"), "no header"),
+        (b"METRONOME RECORDING\n\x01\x00" + frame(b"X", b"{}"), "no header"),
+        (b"METRONOME RECORDING\n\x01\x00" + frame(b"H", b"{}")[:-1], "no header: nothing was recorded yet"),
     ],
 )
 def test_what_is_no_recording_is_refused(tmp_path, content, why):
     (tmp_path / "journal").write_bytes(content)
     with pytest.raises(InputError, match=why):
+        Journal(tmp_path / "journal")
+
+
+@pytest.mark.parametrize("place", [-5, 10**9])
+def test_an_index_that_points_outside_is_refused(tmp_path, place):
+    ending = {"status": "complete", "error": "", "events": 1, "blocks": [[1, place]]}
+    head = b"METRONOME RECORDING\n\x01\x00" + frame(b"H", b"{}")
+    data = head + frame(b"E", json.dumps(ending).encode()) + struct.pack("<Q", len(head))
+    (tmp_path / "journal").write_bytes(data)
+    with pytest.raises(InputError, match=f"points to byte {place}, where it has none"):
+        list(Journal(tmp_path / "journal").blocks())
+
+
+def test_a_block_that_would_fill_the_memory_is_not_unpacked(tmp_path):
+    """Few bytes may say that they are any number."""
+    bomb = frame(b"B", b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 2**30 + 1))
+    (tmp_path / "journal").write_bytes(b"METRONOME RECORDING\n\x01\x00" + frame(b"H", b"{}") + 2 * bomb)
+    with pytest.raises(InputError, match="a block of more than 1073741824 bytes"):
         Journal(tmp_path / "journal")
 
 
@@ -191,13 +222,106 @@ def test_a_last_block_whose_content_never_reached_the_disk_is_cut(whole):
         assert len(list(journal.blocks())) == 3
 
 
+def test_bytes_at_a_torn_end_that_point_to_a_block_are_no_ending(whole):
+    """As the numbers in a block may."""
+    journal = Journal(whole)
+    whole.write_bytes(whole.read_bytes()[: journal.end] + struct.pack("<Q", journal.index[1][1]))
+    torn = Journal(whole)
+    assert torn.truncated and torn.ending is None
+    assert (torn.index, torn.events) == (journal.index, journal.events)
+
+
+def see(writer, numbers):
+    for n in numbers:
+        writer.see(event(Row(n, 0, 0, 0, "compute", n, 0)))
+
+
+def seen(path):
+    return [row.about for block in Journal(path).blocks() for row in block.rows]
+
+
 def test_a_block_is_on_disk_as_soon_as_it_is_full(tmp_path):
     """What a kill loses is less than a block: nothing waits in a buffer of the process."""
-    writer = JournalWriter(tmp_path / "journal", {"x": 1})
-    for n in range(BLOCK_EVENTS - 1):
-        writer.see(event(Row(n, 0, 0, 0, "compute", n, 0)))
-    found = Journal(tmp_path / "journal")  # its header is there from the beginning
+    path = tmp_path / "journal"
+    writer = JournalWriter(path, {"x": 1})
+    see(writer, range(1023))
+    found = Journal(path)  # its header is there from the beginning
     assert found.header == {"x": 1} and found.truncated and found.events == 0
-    writer.see(event(Row(BLOCK_EVENTS, 0, 0, 0, "compute", 0, 0)))
-    assert Journal(tmp_path / "journal").events == BLOCK_EVENTS
+    see(writer, [1023])
+    assert Journal(path).events == 1024
     writer.close("complete", "")
+
+
+def test_events_wait_no_longer_than_five_seconds_for_a_block(tmp_path, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("metronome.orchestrator.record.journal.monotonic", lambda: now)
+    path = tmp_path / "journal"
+    writer = JournalWriter(path, {})
+    see(writer, [0])
+    now = 105.0
+    see(writer, [1])
+    assert Journal(path).events == 0
+    now = 105.1
+    see(writer, [2])
+    assert (Journal(path).events, seen(path)) == (3, [0, 1, 2])
+    now = 110.1
+    see(writer, [3])
+    assert Journal(path).events == 3  # five seconds after the block before
+    writer.close("complete", "")
+
+
+@pytest.mark.parametrize(("operations", "written"), [(90_000, 0), (100_000, 1)])
+def test_a_hundred_thousand_operations_fill_a_block(tmp_path, operations, written):
+    """A block of events may have many millions, and all wait in memory."""
+    path = tmp_path / "journal"
+    writer = JournalWriter(path, {})
+    asked = asked_to_advance(9, [Operation(0, (5,), n) for n in range(operations)], False)
+    writer.add(Exchange("a#0", 0, "advance", asked, Advanced(9, ())))
+    see(writer, [0])
+    assert Journal(path).events == written
+    writer.close("complete", "")
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_what_a_kill_cut_short_is_written_on(tmp_path, before):
+    path = tmp_path / "journal"
+    first = JournalWriter(path, {"x": 1})
+    see(first, range(before))
+    first.flush()
+    with path.open("ab") as file:
+        file.write(b"torn")
+    writer = JournalWriter.onto(Journal(path))
+    see(writer, range(before, 5))
+    writer.close("complete", "")
+    journal = Journal(path)
+    assert journal.header == {"x": 1} and not journal.truncated
+    assert (journal.events, seen(path)) == (5, [0, 1, 2, 3, 4])
+    assert [journal.row(n).about for n in range(1, 6)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("blocks", "left"), [([3, 2], 3), ([3], 0), ([], 0)])
+def test_how_a_run_failed_is_cut_off_with_what_was_said_last(tmp_path, blocks, left):
+    path = tmp_path / "journal"
+    writer = JournalWriter(path, {})
+    for count in blocks:
+        see(writer, range(count))
+        writer.flush()
+    writer.close("failed", "why")
+    journal = Journal(path)
+    assert journal.ending["error"] == "why" and journal.events == sum(blocks)
+    journal.cut_ending()
+    assert (journal.ending, journal.truncated, journal.events) == (None, True, left)
+    assert len(list(journal.blocks())) == len(blocks[1:])
+    see(again := JournalWriter.onto(journal), [7])
+    again.close("complete", "")
+    assert Journal(path).events == left + 1
+
+
+def test_that_another_model_answers_from_now_on_is_no_message(tmp_path):
+    writer = JournalWriter(tmp_path / "journal", {})
+    said = Exchange("a#0", 0, "advance", asked_to_advance(9, [], False), Advanced(9, ()))
+    writer.add(said)
+    writer.mark("a", {"fallback": "b", "since": [1]})
+    writer.close("complete", "")
+    (block,) = Journal(tmp_path / "journal").blocks()
+    assert block.exchanges == [said] and block.incidents == {"a": {"fallback": "b", "since": [1]}}

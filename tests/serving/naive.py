@@ -10,18 +10,21 @@ from collections import OrderedDict
 
 
 class Naive:
-    def __init__(self, config, blocks):
-        self.c, self.size = config, blocks
+    """``priority``: who waits is admitted, and who runs preempted, by priority and then by who came first."""
+
+    def __init__(self, config, blocks, priority=False):
+        self.c, self.size, self.priority = config, blocks, priority
         self.free = OrderedDict.fromkeys(range(blocks))
         self.refs, self.by_hash, self.hash_of = {}, {}, {}
         self.waiting, self.running = [], []
-        self.preemptions = self.hits = 0
+        self.preemptions = self.hits = self.recomputed = 0
 
     def add(self, request):
         tokens = list(request.token_ids) if request.token_ids is not None else None
         self.waiting.append(
             {
                 "id": request.id,
+                "key": (request.priority, request.id),
                 "in": request.input_tokens,
                 "out": request.output_tokens,
                 "tokens": tokens,
@@ -31,8 +34,14 @@ class Naive:
                 "flying": 0,  # its output tokens that they give, with asynchronous scheduling
                 "blocks": [],
                 "named": 0,
+                "lives": 0,
             }
         )
+        self.order_waiting()
+
+    def order_waiting(self):
+        if self.priority:
+            self.waiting.sort(key=lambda s: s["key"])
 
     def take(self, count):
         taken = []
@@ -91,10 +100,17 @@ class Naive:
                 continue
             need = -(-(s["computed"] + n) // bs) - len(s["blocks"])
             while len(self.free) < need:
-                victim = self.running.pop()
+                victim = max(self.running, key=lambda s: s["key"]) if self.priority else self.running[-1]
+                self.running.remove(victim)
+                for given in [given for given in batch if given[0] is victim]:  # those after it move up
+                    batch.remove(given)
+                    self.take_back(victim)
+                    budget += given[1]
+                    index -= 1
                 self.give_back(victim)
                 victim["computed"] = victim["named"] = 0
                 self.waiting.insert(0, victim)
+                self.order_waiting()
                 self.preemptions += 1
                 preempted = True
                 if victim is s:
@@ -132,6 +148,9 @@ class Naive:
                     del self.free[block]
                 self.refs[block] = self.refs.get(block, 0) + 1
             self.hits += s["computed"]
+            s["lives"] += 1
+            if s["lives"] > 1:
+                self.recomputed += s["in"] + s["produced"] - s["computed"]
             s["blocks"] = hit + self.take(-(-(s["computed"] + n) // bs) - len(hit))
             self.running.append(s)
             batch.append((s, n, s["computed"]))
@@ -145,6 +164,11 @@ class Naive:
         self.remember(s, s["computed"])
         if self.c.async_scheduling and s["computed"] == s["in"] + s["produced"] + s["flying"]:
             s["flying"] += 1
+
+    def take_back(self, s):
+        """It is not in the step that is being put together after all."""
+        s["air"] -= 1
+        s["flying"] = max(0, s["flying"] - 1)
 
     def complete(self, batch):
         """A token counts even if its sequence was preempted while it was on its way."""

@@ -4,7 +4,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metronome.orchestrator.serving.interface import KvConnector, Role
 from metronome.orchestrator.serving.kv.pool import BlockPool
+from metronome.orchestrator.serving.policies import Priority
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.workload.request import Request
@@ -31,7 +33,8 @@ def workloads(draw):
             group = draw(st.integers(0, 1))
             unique = range(1000 * (number + 1), 1000 * (number + 1) + inputs - shared + outputs)
             ids = [group] * shared + list(unique)
-        requests.append((draw(st.integers(0, 12)), request(number, inputs, outputs, ids)))
+        arriving = replace(request(number, inputs, outputs, ids), priority=draw(st.integers(0, 2)))
+        requests.append((draw(st.integers(0, 12)), arriving))
     return requests
 
 
@@ -46,18 +49,25 @@ configs = st.builds(
     scheduler_reserve_full_isl=st.booleans(),
 )
 
+budgets = st.tuples(st.integers(-5, 20), st.integers(1, 12))
+
 
 @settings(max_examples=400, deadline=None)
-@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans())
-def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous):
-    """With several lanes, steps end in the order they began, as in a pipeline; asynchronously two are in flight."""
+@given(workloads(), configs, st.integers(0, 30), st.integers(1, 3), st.booleans(), st.booleans(), budgets)
+def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, asynchronous, priority, later):
+    """With several lanes, steps end in the order they began, as in a pipeline; asynchronously two are in flight.
+    ``later``: from a step on another budget of tokens, which may be fewer than decode."""
     least = max(-(-(r.input_tokens + r.output_tokens) // config.block_size) for _, r in requests)
     config = replace(config, async_scheduling=asynchronous)
     lanes, most = (1, 2) if asynchronous else (lanes, lanes)
-    fast = vllm(config, least + spare, lanes, async_scheduling=asynchronous)
-    plain = Naive(config, least + spare)
+    policies = {"admission": Priority(), "victims": Priority()} if priority else {}
+    fast = vllm(config, least + spare, lanes, async_scheduling=asynchronous, **policies)
+    plain = Naive(config, least + spare, priority)
     ended, step, flying, last = [], 0, [], None
     while len(ended) < len(requests):
+        if step == later[0]:
+            fast.configure("max_num_batched_tokens", later[1])
+            plain.c = replace(config, max_num_batched_tokens=later[1])
         for when, arriving in requests:
             if when == step:
                 fast.submit(VllmRequestState(arriving))
@@ -85,6 +95,7 @@ def test_agrees_with_the_rules_written_plainly(requests, config, spare, lanes, a
         assert fast.scheduler.pool.free == len(plain.free)
         assert fast.counts.preemptions == plain.preemptions
         assert fast.counts.prefix_hit_tokens == plain.hits
+        assert fast.counts.recomputed_tokens == plain.recomputed
         assert fast.scheduler.pool.cached == len(plain.by_hash)
         step += 1
         assert step < 5000, "does not end"
@@ -202,3 +213,95 @@ def test_a_second_block_of_one_hash_is_found_when_the_first_is_taken():
     pool.free_blocks([first])
     assert pool.get_new_blocks(2)[1] == first
     assert (pool.get_cached_blocks([b"a"], 1), pool.cached) == ([second], 1)
+
+
+def test_tokens_of_each_lane_are_in_the_log_of_that_lane():
+    scheduler = vllm(CONFIG, 100, 2, first_log=5)
+    first, last = (VllmRequestState(request(number, 8, 1)) for number in range(2))
+    flying = []
+    for sequence in (first, last):
+        scheduler.submit(sequence)
+        flying.append(scheduler.schedule(0))
+    for scheduled in flying:
+        complete(scheduler, scheduled)
+    assert (first.token_steps, last.token_steps) == ([(5, 0, 1)], [(6, 0, 1)])
+
+
+def test_queued_are_tokens_of_prompts_that_no_step_computes_yet():
+    """What a router that balances tokens is told."""
+    scheduler = vllm(CONFIG, 100)
+    for number, inputs in enumerate((150, 10)):
+        scheduler.submit(VllmRequestState(request(number, inputs, 3)))
+    queued = [scheduler.queued_tokens]
+    while scheduler.load != (0, 0):
+        complete(scheduler, scheduler.schedule(0))
+        queued.append(scheduler.queued_tokens)
+    assert queued[:4] == [160, 96, 32, 0] and not any(queued[4:])
+
+
+def test_a_token_on_its_way_counts_for_nobody_when_its_request_is_dropped():
+    """It has been preempted while the token is in another lane."""
+    scheduler = vllm(CONFIG, 5, 2)
+    first, last = VllmRequestState(request(0, 8, 9)), VllmRequestState(request(1, 4, 9))
+    flying, given = [], 0
+    scheduler.submit(first)
+    for step in range(40):
+        if step == 1:
+            scheduler.submit(last)
+        if scheduled := scheduler.schedule(step):
+            flying.append(scheduled)
+        if last.num_preemptions and not last.aborted:
+            assert last.num_in_flight == 1
+            had = last.num_output_tokens
+            scheduler.abort(last)
+        if len(flying) == 2 or (flying and not scheduled):
+            complete(scheduler, scheduled := flying.pop(0), step)
+            given += scheduled.tokens
+    assert (last.aborted, last.num_output_tokens, last.end_ps) == (True, had, -1)
+    assert given == first.num_output_tokens + had == 9 + had
+    assert scheduler.used_blocks == 0 and scheduler.load == (0, 0)
+
+
+class Along(KvConnector):
+    """The first token comes along with a prompt's K and V."""
+
+    decode_gives_first_token = False
+
+    def reserved(self, state, tokens):
+        pass
+
+
+def handed_over(number, inputs, outputs, ids=None, priority=0):
+    """Its prompt and first token come from another engine."""
+    sequence = VllmRequestState(replace(request(number, inputs, outputs, ids), priority=priority))
+    sequence.remote, sequence.num_output_tokens = True, 1
+    return sequence
+
+
+def decoding(sequences, **policies):
+    """An engine that decodes, to which these have come."""
+    scheduler = vllm(CONFIG, 100, role=Role.DECODE, **policies)
+    scheduler.connector = Along()
+    for sequence in sequences:
+        scheduler.submit(sequence)
+    assert scheduler.schedule(0) is None
+    for sequence in sequences:
+        scheduler.finished_recving(sequence)
+    return scheduler
+
+
+def test_a_block_that_the_first_token_here_fills_can_be_found_at_once():
+    ids = [*range(20)]
+    scheduler = decoding([handed_over(0, 7, 5, ids)])
+    step = scheduler.schedule(1)
+    assert step.batch.context_sum == 7
+    complete(scheduler, step)
+    assert scheduler.cached_tokens(request(1, 19, 1, ids)) == 8
+
+
+def test_a_policy_orders_who_waits_together_with_whose_k_and_v_have_come():
+    urgent, late = handed_over(0, 7, 5), handed_over(1, 7, 5, priority=5)
+    scheduler = decoding([urgent, late], admission=Priority())
+    scheduler.submit(VllmRequestState(replace(request(2, 7, 5), priority=3)))
+    scheduler.schedule(1)
+    assert scheduler.view().running == (0, 2, 1)

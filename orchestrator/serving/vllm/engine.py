@@ -105,9 +105,8 @@ class VllmEngine:
         if not isinstance(step, VllmStep) or step.life != self._life:  # it has failed since
             step.give_nothing()
             return
-        if self.scheduler.has_aborted:
-            step.ended = [state for state in step.ended if not state.aborted]
-            step.handed = [state for state in step.handed if not state.aborted]
+        step.ended = [state for state in step.ended if not state.aborted]
+        step.handed = [state for state in step.handed if not state.aborted]
         self.scheduler.finish(step)
         step.deliver(delivered_ps)
 

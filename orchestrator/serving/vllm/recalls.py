@@ -186,7 +186,7 @@ class RecallingScheduler(Scheduler):
         if sequence.block_ids:
             super().abort(sequence)  # they are free when what is on its way to them is there
         else:  # it waits to be looked at again, and has nothing
-            sequence.aborted = self.has_aborted = True
+            sequence.aborted = True
             self.remote_kvs.let_go(sequence)
         self.connector.ended(sequence)
 

@@ -69,7 +69,6 @@ class Scheduler:
         self.skipped: list[VllmRequestState] = []  # decoders without budget in an earlier step
         self._lane = self.lanes[0]
         self._order = 0
-        self.has_aborted = False  # any, ever
         self._leaving: set[int] = set()  # running, by order, whose prompt is computed for another engine
         self._filled: list[tuple[VllmRequestState, int, int]] = []  # of the step being put together
         self._known: set[int] = set()  # decoders, by order, whose last token is out though steps are in flight
@@ -166,7 +165,7 @@ class Scheduler:
 
     def abort(self, sequence: VllmRequestState) -> None:
         """Drop one that waits, runs, or whose K and V come from or go to another engine."""
-        sequence.aborted = self.has_aborted = True
+        sequence.aborted = True
         for lane in self.lanes:
             if sequence in lane.landing:
                 lane.landing.remove(sequence)
