@@ -82,28 +82,44 @@ def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layou
     return OffDevice(memory, size, max(sizes), layers, min(options.prefetch_step, arch.layers), where)
 
 
+def stage_weights(arch: Architecture, layout: Layout, stage: int) -> int:
+    """Bytes of weights that each rank of a pipeline stage works with, wherever they lie."""
+    ends = (stage == 0) + (stage == layout.pp - 1)
+    layers = layout.layers(arch.layers)[stage]
+    return arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
+
+
 def _refused(field: str, value: object, allowed: str) -> InputError:
     return InputError("scenario", field, value, allowed)
 
 
-def weight_streams(
-    scenario: Scenario, units: Sequence[Placed], held: Mapping[str, int], templates: Templates
-) -> dict[str, Stream]:
-    """By unit what streams in each of its steps. ``held``: bytes that lie in memories already.
+class Room:
+    """What memories have room for; ``held``: bytes that lie in them already."""
+
+    def __init__(self, scenario: Scenario, held: Mapping[str, int]) -> None:
+        self._memories, self._held = scenario.cluster.memory(), dict(held)
+
+    def take(self, memory: str, size: int, where: str) -> None:
+        """Raises InputError where a memory has no room for so many bytes more."""
+        self._held[memory] = self._held.get(memory, 0) + size
+        room = self._memories[memory].size_gib
+        if room is not None and self._held[memory] > room * GIB:
+            allowed = f"{self._held[memory] / GIB:.1f} GiB would lie in {memory}, which has {room:g} GiB"
+            raise _refused(where, None, allowed)
+
+
+def weight_streams(scenario: Scenario, units: Sequence[Placed], room: Room, templates: Templates) -> dict[str, Stream]:
+    """By unit what streams in each of its steps.
 
     Raises InputError for a memory that no link reaches, or that has no room.
     """
-    found, full = {}, dict(held)
+    found = {}
     for unit in units:
         name, arch, layout = unit.name, unit.arch, unit.layout
         off = off_device(scenario, unit.rank, arch, layout)
         if off is None:
             continue
-        full[off.memory] = full.get(off.memory, 0) + off.size * len(layout.devices)
-        room = scenario.cluster.memory()[off.memory].size_gib
-        if room is not None and full[off.memory] > room * GIB:
-            allowed = f"{full[off.memory] / GIB:.1f} GiB would lie in {off.memory}, which has {room:g} GiB"
-            raise _refused(off.where, None, allowed)
+        room.take(off.memory, off.size * len(layout.devices), off.where)
         work = _send(scenario, name, layout, off, templates)
         found[name] = Stream(work, off.size, off.layer, arch.layers, off.layers, off.prefetch_step)
     return found

@@ -17,7 +17,7 @@ from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
 from .lowering.work import Plan, Templates
-from .off_device import off_device
+from .off_device import off_device, stage_weights
 from .scenario.inputs import Inputs
 from .scenario.memory import Pim
 from .scenario.schema import Instance, Node, Scenario
@@ -305,8 +305,7 @@ class _Placement:
         arch, options, engine = self.arch, self.options, self.options.engine
         found = []
         for stage, layers in enumerate(layout.layers(arch.layers)):
-            ends = (stage == 0) + (stage == layout.pp - 1)
-            weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
+            weights = stage_weights(arch, layout, stage)
             off = off_device(self.scenario, self.index, arch, layout)
             if off is not None:
                 weights += off.buffers - off.size

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from . import availability
+from .cold_start import weight_routes
 from .coupling.calibrated import check_calibration
 from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
+from .coupling.loading import WeightLoader, WeightRoutes
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
 from .coupling.streamed import StreamedRunner
@@ -29,7 +31,7 @@ from .kv_routes import routes_between
 from .kv_tiers.connect import connect
 from .kv_tiers.plan import plan_tiers
 from .lowering.work import Templates
-from .off_device import weight_streams
+from .off_device import Room, weight_streams
 from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
@@ -151,7 +153,9 @@ class Simulation:
         templates = Templates()
         self.units = place(scenario, self.inputs, templates)
         self.tiers = plan_tiers(scenario, self.units, templates)
-        self._streams = weight_streams(scenario, self.units, self.tiers.held, templates)
+        room = Room(scenario, self.tiers.held)
+        self._streams = weight_streams(scenario, self.units, room, templates)
+        loads = weight_routes(scenario, self.units, room, templates)
         routes = routes_between(scenario, self.units, templates)
         router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
         self.reading = Reading(self.inputs.path, scenario.seed, strict)
@@ -169,6 +173,7 @@ class Simulation:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in (routes | self.tiers.routes).values() for route in sends]
             works += [stream.work for stream in self._streams.values()]
+            works += loads.works if loads else []
             slow = availability.slowdowns(scenario, templates)
             links = self._stack.enter_context(source.open(self.specs))
             self.ports = Ports(self.kernel, self.specs, links, works, slow)
@@ -183,7 +188,7 @@ class Simulation:
             )
             self._build_connector(routes)
             self._build_loops(fold)
-            self._build_availability()
+            self._build_availability(loads)
         except BaseException:
             self._stack.close()
             raise
@@ -318,7 +323,8 @@ class Simulation:
             if stream := self._streams.get(unit.name):
                 loop.runner = StreamedRunner(executor, stream, self.ports, self.kernel, self._coupling_hooks, unit.name)
 
-    def _build_availability(self) -> None:
+    def _build_availability(self, loads: WeightRoutes | None) -> None:
+        self.loader = None if loads is None else WeightLoader(self.ports, loads, self._coupling_hooks)
         self.availability = availability.make(
             self.scenario,
             self.units,
@@ -328,6 +334,7 @@ class Simulation:
             self.dispatcher,
             self._slow,
             self._serving_hooks,
+            self.loader,
         )
 
     def _slow(self, slowdown: int, times: float) -> None:

@@ -240,6 +240,15 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving",
         "orchestrator.serving.tiers",
     ),
+    "orchestrator.cold_start": (
+        *LEAVES,
+        "hwmodels.interface",
+        "orchestrator.coupling.loading",
+        "orchestrator.lowering",
+        "orchestrator.off_device",
+        "orchestrator.placement",
+        "orchestrator.scenario",
+    ),
     "orchestrator.availability": (
         *LEAVES,
         "orchestrator.kernel",
@@ -269,6 +278,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
         "orchestrator.lowering",
         "orchestrator.availability",
+        "orchestrator.cold_start",
         "orchestrator.kv_routes",
         "orchestrator.kv_tiers",
         "orchestrator.off_device",

@@ -155,7 +155,13 @@ def _availability(simulation: Simulation) -> dict[str, Any]:
     names, dispatcher = [one.name for one in simulation.scenario.instances], simulation.dispatcher
     found = availability(names, simulation.recorder.changes, simulation.kernel.now_ps)
     counts = {"lost": dispatcher.lost, "retried": dispatcher.retried, "shed": dispatcher.shed}
-    return {"availability": found | counts}
+    loader = simulation.loader
+    loads = (
+        {}
+        if loader is None
+        else {name: {"loads": loader.loads[name], "bytes": size} for name, size in loader.loaded.items()}
+    )
+    return {"availability": found | counts | ({} if loader is None else {"weights": loads})}
 
 
 def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[str, Any]:
