@@ -51,6 +51,7 @@ class UnitPlan:
     given: EngineOptions  # the scenario's flags, before any that are left open were filled in
     kv_groups: tuple[KvGroup, ...] = ()  # of layers, where some keep fewer tokens than others
     encoder_tokens: int = 0  # of images, in a step
+    routing: Routing | None = None  # how tokens pick experts; None without any
 
     @property
     def name(self) -> str:
@@ -275,6 +276,7 @@ class _Placement:
             self.scenario.instances[self.index].engine,
             tuple(group for group, _ in self.kv.groups),
             self._encoder_tokens(),
+            self._routing(),
         )
 
     def _encoder_tokens(self) -> int:
@@ -286,10 +288,9 @@ class _Placement:
         return max(self.options.engine.max_num_batched_tokens or 0, tower.most_tokens)
 
     def _routing(self) -> Routing | None:
-        chosen = self.options.expert_routing
+        chosen, arch = self.options.expert_routing, self.arch
         if chosen is None:
-            return None
-        arch = self.arch
+            return routing("uniform", arch.experts, arch.top_k) if arch.experts else None
         if not arch.experts:
             raise self._refuse("expert_routing", chosen.model, f"{arch.name} has no experts")
         if chosen.model == "histogram" and len([count for count in chosen.histogram if count]) < arch.top_k:

@@ -299,6 +299,7 @@ class Simulation:
     def _build_loops(self, fold: bool) -> None:
         self.loops: list[StepLoop] = []  # one an instance, and
         self.executors: list[Executor] = []  # what executes its steps
+        self.streamed: dict[str, StreamedRunner] = {}  # by unit, where weights come from off the devices
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = self._host_costs(unit)
@@ -321,7 +322,9 @@ class Simulation:
             )
             self.executors.append(executor)
             if stream := self._streams.get(unit.name):
-                loop.runner = StreamedRunner(executor, stream, self.ports, self.kernel, self._coupling_hooks, unit.name)
+                loop.runner = self.streamed[unit.name] = StreamedRunner(
+                    executor, stream, self.ports, self.kernel, self._coupling_hooks, unit.name
+                )
 
     def _build_availability(self, loads: WeightRoutes | None) -> None:
         self.loader = None if loads is None else WeightLoader(self.ports, loads, self._coupling_hooks)

@@ -128,6 +128,7 @@ def _own(
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
         **tiers(simulation),
+        **_streamed(simulation),
         **_availability(simulation),
         "components": components,
         "error_bars": error_bars(
@@ -147,6 +148,11 @@ def _noted(simulation: Simulation) -> dict[str, Any]:
     warnings, calibration = simulation.warnings, simulation.scenario.calibration
     found: dict[str, Any] = {"warnings": warnings} if warnings else {}
     return found | ({"calibration": calibration.model_dump(mode="json")} if calibration else {})
+
+
+def _streamed(simulation: Simulation) -> dict[str, Any]:
+    found = {name: runner.figures() for name, runner in simulation.streamed.items()}
+    return {"weight_offloading": found} if found else {}
 
 
 def _availability(simulation: Simulation) -> dict[str, Any]:
