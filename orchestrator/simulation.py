@@ -49,6 +49,7 @@ from .serving.policies import make_policies
 from .serving.replica import Replica
 from .serving.router import make_router
 from .serving.spec import EngineSpec
+from .serving.tiers.sessions import Sessions
 from .workload import reading
 from .workload.leaving_out import leaving_out
 from .workload.randomness import stream
@@ -348,7 +349,10 @@ class Simulation:
 
     def _build_connector(self, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
         self.mover = KvMover(self.ports, routes | self.tiers.routes, self._coupling_hooks)
-        self.pools = connect(self.tiers, self.replicas, self.mover, self.kernel, len(self.specs), self._serving_hooks)
+        self.sessions = Sessions()
+        self.pools = connect(
+            self.tiers, self.replicas, self.mover, self.kernel, len(self.specs), self._serving_hooks, self.sessions
+        )
         self.connector: PrefillDecodeConnector | None = None
         if routes:
             options = self.scenario.kv_transfer

@@ -275,6 +275,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.serving",
         "orchestrator.serving.host_costs",
         "orchestrator.serving.kv",
+        "orchestrator.serving.tiers",
         "orchestrator.scenario",
         "orchestrator.lowering",
         "orchestrator.availability",

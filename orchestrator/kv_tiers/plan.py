@@ -172,6 +172,8 @@ def _pool(
     if tier.write == "back" and (rules.blocks(unit.options.engine.block_size) > 1 or tier.eviction == "session"):
         what = "back: blocks are let go one by one, of no session: it goes with chunk_blocks 1, and not with session"
         raise _refused(f"{spot}.write", "back", what)
+    if tier.write == "back" and tier.pin_sessions:
+        raise _refused(f"{spot}.pin_sessions", True, "goes with write through: what a device lets go is of no session")
     return PoolPlan(names[tier.shared_by], tier.name, memory, chunks, round(chunk), tier, spot)
 
 

@@ -24,15 +24,17 @@ from .copier import Copier, Load, Store, Timer
 from .eviction import Owner
 from .moves import Moves
 from .pool import TierPool
+from .sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A pool as one replica uses it, and when it writes there."""
+    """A pool as one replica uses it, when it writes there, and whether sessions pin what they have there."""
 
     name: str
     pool: TierPool
     write_back: bool = False
+    pins: bool = False
 
 
 @dataclass(slots=True)
@@ -69,7 +71,9 @@ class OffloadingConnector:
         rules: Rules,
         timer: Timer,
         hooks: ServingHooks,
+        sessions: Sessions,
     ) -> None:
+        self._sessions = sessions
         self._replica, self._tiers, self._rules = replica, tiers, rules
         self.asynchronous = rules.way == "async"
         self.watches_evictions = any(tier.write_back for tier in tiers)
@@ -160,7 +164,9 @@ class OffloadingConnector:
         loads = []
         for tier, some in parts.values():
             tier.pool.read(some)
-            loads.append(Load(state.request.id, tier.name, tier.pool, some, sum(sizes[name] for name in some)))
+            moved = sum(sizes[name] for name in some)
+            loads.append(Load(state.request.id, tier.name, tier.pool, some, moved))
+            self._sessions.recalled(state, tier.name, moved)
         if not self.asynchronous:
             self._moves.loads += loads
             return
@@ -244,6 +250,8 @@ class OffloadingConnector:
 
     def ended(self, state: RequestState) -> bool:
         self._stored.pop(state.request.id, None)
+        pinned = [chunk for tier in self._tiers if tier.pins for chunk in tier.pool.pinnable(self._chunks(state))]
+        self._sessions.turn_ended(state, pinned)
         self._names.pop(state.request.id, None)
         writing = self._writing.pop(state.request.id, None)
         if writing is None:
