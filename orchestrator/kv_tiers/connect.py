@@ -67,4 +67,6 @@ def _tier(pools: dict[str, TierPool], plan: PoolPlan, kernel: Kernel) -> Tier:
         pools[plan.name] = TierPool(
             plan.name, plan.chunks, plan.chunk_bytes, policy, options.store_threshold, ttl_ps, kernel
         )
-    return Tier(plan.tier, pools[plan.name], options.write == "back", options.pin_sessions)
+    return Tier(
+        plan.tier, pools[plan.name], options.write == "back", options.pin_sessions, options.shared_by == "instance"
+    )

@@ -136,8 +136,6 @@ def _check(scenario: Scenario, unit: UnitPlan, where: str) -> None:
         refused = f"{name} has enable_prefix_caching off: nothing would be found again"
     elif options.decode_attention == "pim" or options.ffn:
         refused = f"{name}: K and V of PIM devices, or of attention apart from the experts, do not move"
-    elif scenario.failures or scenario.autoscaling:
-        refused = "what becomes of pools when instances fail or are scaled is not modelled"
     elif any(not group.keeps_all for group in unit.kv_groups):
         refused = f"{unit.arch.name} keeps different tokens in different layers: which of them move is not modelled"
     if refused:

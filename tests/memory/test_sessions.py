@@ -99,10 +99,10 @@ def test_who_is_asked_for_lives_as_long_again_and_who_is_read_stays():
     made.written(made.prepare([b"a", b"b", b"c"], Owner(0, "", 0)))
     clock.now_ps = 9
     made.touch([b"a"])
-    made.read([b"b"])
+    read = made.read([b"b"])
     clock.now_ps = 10
     assert made.has(b"a") and made.has(b"b") and not made.has(b"c") and made.used == 2
-    made.done_reading([b"b"])
+    made.done_reading(read)
     assert made.used == 1 and made.counts.expired == made.counts.freed == 2
     clock.now_ps = 19
     assert made.indifferent

@@ -197,17 +197,23 @@ class TierPool:
             self._chunks[name].whole = True
         self._is_asked(names)
 
-    def read(self, names: Sequence[bytes]) -> None:
-        """Somebody begins to copy these, which are whole."""
+    def lose(self, names: Sequence[bytes] | None = None) -> None:
+        """Some are gone, or all: who wrote them is no more. Whoever copies from one has to say so all the same."""
+        for name in list(self._chunks) if names is None else names:
+            if name in self._chunks:
+                self._drop(name)
+
+    def read(self, names: Sequence[bytes]) -> list[Chunk]:
+        """Somebody begins to copy these, which are whole; `done_reading` wants what this returns."""
         self.counts.hits += len(names)
         for name in names:
             if not self.has(name):
                 raise AssertionError(f"{self.name}: a chunk is read that is not whole")
             self._chunks[name].readers += 1
+        return [self._chunks[name] for name in names]
 
-    def done_reading(self, names: Sequence[bytes]) -> None:
-        for name in names:
-            chunk = self._chunks[name]
+    def done_reading(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
             if chunk.readers < 1:
                 raise AssertionError(f"{self.name}: more readers have left than came")
             chunk.readers -= 1

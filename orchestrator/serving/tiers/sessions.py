@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..request_state import RequestState
@@ -38,6 +38,11 @@ class Sessions:
         if state.request.session is not None and not state.num_preemptions:
             by_tier = self._recalled.setdefault(state.request.id, {})
             by_tier[tier] = by_tier.get(tier, 0) + tokens
+
+    def lost(self, requests: Iterable[int]) -> None:
+        """The replica that had them is no more: they are admitted again, elsewhere."""
+        for request in requests:
+            self._recalled.pop(request, None)
 
     def turn_ended(self, state: RequestState, pinned: Sequence[Chunk]) -> None:
         """What was pinned for it is so no more; ``pinned`` is until its next turn has ended, if there is one."""
