@@ -15,7 +15,7 @@ from .scenario.schema import SELECTION, Scenario
 from .serving.dispatcher import Dispatcher
 from .serving.fleet.autoscaler import Autoscaler
 from .serving.fleet.failures import Failing, Failures
-from .serving.fleet.fleet import Fleet, Member
+from .serving.fleet.fleet import Fleet, Member, WeightLoading
 from .serving.fleet.options import Failure
 from .serving.fleet.reports import ReportingRouter
 from .serving.fleet.scaling import make_policy
@@ -75,8 +75,10 @@ def make(
     dispatcher: Dispatcher,
     slow: Callable[[int, float], None],
     hooks: ServingHooks,
+    weights: WeightLoading | None = None,
 ) -> Availability:
-    """``replicas`` and ``loops`` by unit; ``slow`` makes the component of a failure take so many times as long.
+    """``replicas`` and ``loops`` by unit; ``slow`` makes the component of a failure take so many times as long;
+    ``weights`` come to an instance that starts, or else it takes a given time.
 
     Raises InputError.
     """
@@ -93,7 +95,7 @@ def make(
     if not scenario.failures and not scenario.autoscaling:
         return Availability(None, reports, parts)
     members = _members(scenario, units, replicas, loops)
-    fleet = Fleet(kernel, members, dispatcher, hooks)
+    fleet = Fleet(kernel, members, dispatcher, hooks, weights)
     dispatcher.retry_ps = round(scenario.on_failure.retry_s * PS_PER_S)
     dispatcher.max_retries = scenario.on_failure.max_retries
     kernel.needed = lambda: dispatcher.outstanding > 0
@@ -120,7 +122,7 @@ def _members(
     starts = scenario.autoscaling or any(failure.component is None for failure in scenario.failures)
     if starts and scenario.start_up is None:
         raise InputError(
-            "scenario", "start_up", None, "is missing: base_s and weights_gb_s say how long an instance takes to start"
+            "scenario", "start_up", None, "is missing: how an instance starts (base_s, weights_gb_s or weights_from)"
         )
     members = []
     for instance in scenario.instances:

@@ -8,11 +8,13 @@ from typing import Protocol
 
 from metronome.hwmodels.interface import Attribute
 
-from .coupling.streamed import Stream
+from .coupling.streamed import ExpertStream, LayerStream, Stream
 from .errors import InputError
-from .lowering.architecture import Architecture
+from .lowering.architecture import Architecture, one_expert_bytes
+from .lowering.expert_cache import expert_cache
 from .lowering.layout import Device, Layout, address
 from .lowering.quantity import TOKENS
+from .lowering.routing import Routing
 from .lowering.work import Templates, Work
 from .scenario.schema import Scenario
 from .scenario.weights import WeightOffloading
@@ -24,6 +26,7 @@ class OffDevice:
     """Of each device ``size`` bytes of weights, those of ``layers`` layers (not always whole), lie in ``memory``.
 
     ``layer``: bytes of one of its layers, the largest; ``buffers``: bytes on the device for layers fetched ahead.
+    Where it is experts, of ``expert`` bytes over all layers, the device keeps some that lie in memory, too.
     """
 
     memory: str
@@ -32,10 +35,17 @@ class OffDevice:
     layers: float
     prefetch_step: int
     where: str
+    cached_experts: int = 0
+    expert: float = 0.0
 
     @property
     def buffers(self) -> int:
         return self.prefetch_step * self.layer
+
+    @property
+    def lies(self) -> int:
+        """Bytes in the memory, for each device."""
+        return self.size + round(self.cached_experts * self.expert)
 
 
 class Placed(Protocol):
@@ -52,6 +62,9 @@ class Placed(Protocol):
 
     @property
     def layout(self) -> Layout: ...
+
+    @property
+    def routing(self) -> Routing | None: ...
 
 
 def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layout) -> OffDevice | None:
@@ -75,6 +88,8 @@ def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layou
         memory, _ = scenario.cluster.find_memory(options.memory, node)
     except KeyError as error:
         raise _refused(where if asked else f"{where}.memory", options.memory, error.args[0]) from None
+    if options.cached_experts is not None:
+        return _experts(where, options.cached_experts, memory, arch, layout)
     sizes = [arch.weight_bytes(layout.tp, layout.expert_ranks, range(i, i + 1), ends=0) for i in range(arch.layers)]
     total = sum(sizes)
     size = total if options.gib is None else min(total, round(options.gib * GIB))
@@ -82,30 +97,61 @@ def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layou
     return OffDevice(memory, size, max(sizes), layers, min(options.prefetch_step, arch.layers), where)
 
 
+def _experts(where: str, cached: int, memory: str, arch: Architecture, layout: Layout) -> OffDevice:
+    """Each device keeps so many of its experts of a layer; the others lie in memory."""
+    local = arch.experts // layout.expert_ranks
+    if cached >= local:
+        there = f"must be below the {local} of a layer that a device has" if local else f"{arch.name} has no experts"
+        raise _refused(f"{where}.cached_experts", cached, there)
+    with_experts = [block.experts for block in arch.blocks if block.experts]
+    one = sum(one_expert_bytes(some, layout.tp, layout.expert_ranks, arch.dtype) for some in with_experts)
+    return OffDevice(memory, round((local - cached) * one), 0, 0, 0, where, cached, one)
+
+
+def stage_weights(arch: Architecture, layout: Layout, stage: int) -> int:
+    """Bytes of weights that each rank of a pipeline stage works with, wherever they lie."""
+    ends = (stage == 0) + (stage == layout.pp - 1)
+    layers = layout.layers(arch.layers)[stage]
+    return arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
+
+
 def _refused(field: str, value: object, allowed: str) -> InputError:
     return InputError("scenario", field, value, allowed)
 
 
-def weight_streams(
-    scenario: Scenario, units: Sequence[Placed], held: Mapping[str, int], templates: Templates
-) -> dict[str, Stream]:
-    """By unit what streams in each of its steps. ``held``: bytes that lie in memories already.
+class Room:
+    """What memories have room for; ``held``: bytes that lie in them already."""
+
+    def __init__(self, scenario: Scenario, held: Mapping[str, int]) -> None:
+        self._memories, self._held = scenario.cluster.memory(), dict(held)
+
+    def take(self, memory: str, size: int, where: str) -> None:
+        """Raises InputError where a memory has no room for so many bytes more."""
+        self._held[memory] = self._held.get(memory, 0) + size
+        room = self._memories[memory].size_gib
+        if room is not None and self._held[memory] > room * GIB:
+            allowed = f"{self._held[memory] / GIB:.1f} GiB would lie in {memory}, which has {room:g} GiB"
+            raise _refused(where, None, allowed)
+
+
+def weight_streams(scenario: Scenario, units: Sequence[Placed], room: Room, templates: Templates) -> dict[str, Stream]:
+    """By unit what streams in each of its steps.
 
     Raises InputError for a memory that no link reaches, or that has no room.
     """
-    found, full = {}, dict(held)
+    found: dict[str, Stream] = {}
     for unit in units:
         name, arch, layout = unit.name, unit.arch, unit.layout
         off = off_device(scenario, unit.rank, arch, layout)
         if off is None:
             continue
-        full[off.memory] = full.get(off.memory, 0) + off.size * len(layout.devices)
-        room = scenario.cluster.memory()[off.memory].size_gib
-        if room is not None and full[off.memory] > room * GIB:
-            allowed = f"{full[off.memory] / GIB:.1f} GiB would lie in {off.memory}, which has {room:g} GiB"
-            raise _refused(off.where, None, allowed)
+        room.take(off.memory, off.lies * len(layout.devices), off.where)
         work = _send(scenario, name, layout, off, templates)
-        found[name] = Stream(work, off.size, off.layer, arch.layers, off.layers, off.prefetch_step)
+        if off.cached_experts and unit.routing is not None:
+            cache = expert_cache(unit.routing, layout.expert_ranks, off.cached_experts)
+            found[name] = ExpertStream(work, cache, off.expert)
+        else:
+            found[name] = LayerStream(work, off.size, off.layer, arch.layers, off.layers, off.prefetch_step)
     return found
 
 

@@ -17,7 +17,7 @@ from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
 from .lowering.work import Plan, Templates
-from .off_device import off_device
+from .off_device import off_device, stage_weights
 from .scenario.inputs import Inputs
 from .scenario.memory import Pim
 from .scenario.schema import Instance, Node, Scenario
@@ -51,6 +51,7 @@ class UnitPlan:
     given: EngineOptions  # the scenario's flags, before any that are left open were filled in
     kv_groups: tuple[KvGroup, ...] = ()  # of layers, where some keep fewer tokens than others
     encoder_tokens: int = 0  # of images, in a step
+    routing: Routing | None = None  # how tokens pick experts; None without any
 
     @property
     def name(self) -> str:
@@ -279,6 +280,7 @@ class _Placement:
             self.scenario.instances[self.index].engine,
             tuple(group for group, _ in self.kv.groups),
             self._encoder_tokens(),
+            self._routing(),
         )
 
     def _encoder_tokens(self) -> int:
@@ -290,10 +292,9 @@ class _Placement:
         return max(self.options.engine.max_num_batched_tokens or 0, tower.most_tokens)
 
     def _routing(self) -> Routing | None:
-        chosen = self.options.expert_routing
+        chosen, arch = self.options.expert_routing, self.arch
         if chosen is None:
-            return None
-        arch = self.arch
+            return routing("uniform", arch.experts, arch.top_k) if arch.experts else None
         if not arch.experts:
             raise self._refuse("expert_routing", chosen.model, f"{arch.name} has no experts")
         if chosen.model == "histogram" and len([count for count in chosen.histogram if count]) < arch.top_k:
@@ -309,8 +310,7 @@ class _Placement:
         arch, options, engine = self.arch, self.options, self.options.engine
         found = []
         for stage, layers in enumerate(layout.layers(arch.layers)):
-            ends = (stage == 0) + (stage == layout.pp - 1)
-            weights = arch.weight_bytes(layout.tp, layout.expert_ranks, layers, ends, experts=not layout.ffn)
+            weights = stage_weights(arch, layout, stage)
             off = off_device(self.scenario, self.index, arch, layout)
             if off is not None:
                 weights += off.buffers - off.size

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from . import availability
+from .cold_start import weight_routes
 from .coupling.calibrated import check_calibration
 from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.link import Link
+from .coupling.loading import WeightLoader, WeightRoutes
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
 from .coupling.streamed import StreamedRunner
@@ -29,7 +31,7 @@ from .kv_routes import routes_between
 from .kv_tiers.connect import connect
 from .kv_tiers.plan import plan_tiers
 from .lowering.work import Templates
-from .off_device import weight_streams
+from .off_device import Room, weight_streams
 from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
@@ -47,6 +49,7 @@ from .serving.policies import make_policies
 from .serving.replica import Replica
 from .serving.router import make_router
 from .serving.spec import EngineSpec
+from .serving.tiers.sessions import Sessions
 from .workload import reading
 from .workload.leaving_out import leaving_out
 from .workload.randomness import stream
@@ -151,7 +154,9 @@ class Simulation:
         templates = Templates()
         self.units = place(scenario, self.inputs, templates)
         self.tiers = plan_tiers(scenario, self.units, templates)
-        self._streams = weight_streams(scenario, self.units, self.tiers.held, templates)
+        room = Room(scenario, self.tiers.held)
+        self._streams = weight_streams(scenario, self.units, room, templates)
+        loads = weight_routes(scenario, self.units, room, templates)
         routes = routes_between(scenario, self.units, templates)
         router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
         self.reading = Reading(self.inputs.path, scenario.seed, strict)
@@ -169,6 +174,7 @@ class Simulation:
             works = [work for unit in self.units for work in [*unit.plan.works, *unit.plan.chains]]
             works += [route.work for sends in (routes | self.tiers.routes).values() for route in sends]
             works += [stream.work for stream in self._streams.values()]
+            works += loads.works if loads else []
             slow = availability.slowdowns(scenario, templates)
             links = self._stack.enter_context(source.open(self.specs))
             self.ports = Ports(self.kernel, self.specs, links, works, slow)
@@ -183,7 +189,7 @@ class Simulation:
             )
             self._build_connector(routes)
             self._build_loops(fold)
-            self._build_availability()
+            self._build_availability(loads)
         except BaseException:
             self._stack.close()
             raise
@@ -294,6 +300,7 @@ class Simulation:
     def _build_loops(self, fold: bool) -> None:
         self.loops: list[StepLoop] = []  # one an instance, and
         self.executors: list[Executor] = []  # what executes its steps
+        self.streamed: dict[str, StreamedRunner] = {}  # by unit, where weights come from off the devices
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = self._host_costs(unit)
@@ -316,9 +323,12 @@ class Simulation:
             )
             self.executors.append(executor)
             if stream := self._streams.get(unit.name):
-                loop.runner = StreamedRunner(executor, stream, self.ports, self.kernel, self._coupling_hooks, unit.name)
+                loop.runner = self.streamed[unit.name] = StreamedRunner(
+                    executor, stream, self.ports, self.kernel, self._coupling_hooks, unit.name
+                )
 
-    def _build_availability(self) -> None:
+    def _build_availability(self, loads: WeightRoutes | None) -> None:
+        self.loader = None if loads is None else WeightLoader(self.ports, loads, self._coupling_hooks)
         self.availability = availability.make(
             self.scenario,
             self.units,
@@ -328,6 +338,7 @@ class Simulation:
             self.dispatcher,
             self._slow,
             self._serving_hooks,
+            self.loader,
         )
 
     def _slow(self, slowdown: int, times: float) -> None:
@@ -338,7 +349,10 @@ class Simulation:
 
     def _build_connector(self, routes: dict[tuple[str, str], list[KvRoute]]) -> None:
         self.mover = KvMover(self.ports, routes | self.tiers.routes, self._coupling_hooks)
-        self.pools = connect(self.tiers, self.replicas, self.mover, self.kernel, len(self.specs), self._serving_hooks)
+        self.sessions = Sessions()
+        self.pools = connect(
+            self.tiers, self.replicas, self.mover, self.kernel, len(self.specs), self._serving_hooks, self.sessions
+        )
         self.connector: PrefillDecodeConnector | None = None
         if routes:
             options = self.scenario.kv_transfer

@@ -1,8 +1,8 @@
-"""K and V on their way from one endpoint to another, as sends over what lies between them."""
+"""What is on its way from endpoint to endpoint, K and V above all, as sends over what lies between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,12 +24,38 @@ class KvRoute:
     layer_bytes: float
 
 
-class KvMover:
+class Mover:
+    """Has sends done, each between pairs of devices, and counts what they moved."""
+
+    def __init__(self, ports: Ports, hooks: CouplingHooks) -> None:
+        self._ports, self._hooks = ports, hooks
+        self.bytes = 0
+
+    def send(self, sends: Sequence[tuple[Work, int]], done: Callable[[], None]) -> None:
+        """All of them at once, with so many bytes to each target; ``done`` when the last byte is there."""
+        if not sends:
+            done()
+        move = _Move(len(sends), done)
+        for work, size in sends:
+            self.bytes += size * (work.copies // 2)
+            since_ps = self._ports.now_ps
+            self._hooks.operation_began(work.component, since_ps)
+            self._ports.start(work, (size,), partial(self._one_done, move, work, since_ps))
+
+    def _one_done(self, move: _Move, work: Work, since_ps: int, energy_pj: int) -> None:
+        move.left -= 1
+        self._hooks.operation_ended(work.component, self._ports.now_ps)
+        self._hooks.sent(work, since_ps, self._ports.now_ps - since_ps)
+        if not move.left:
+            move.done()
+
+
+class KvMover(Mover):
     """As `serving.interface.KvTransfer`: knows the routes between endpoints, by their names."""
 
     def __init__(self, ports: Ports, routes: dict[tuple[str, str], list[KvRoute]], hooks: CouplingHooks) -> None:
-        self._ports, self._routes, self._hooks = ports, routes, hooks
-        self.bytes = 0
+        super().__init__(ports, hooks)
+        self._routes = routes
 
     def networks(self, source: str, target: str) -> set[str]:
         """Over which K and V go between the two."""
@@ -42,14 +68,7 @@ class KvMover:
             which = route.layers if layers is None else _common(route.layers, layers)
             if len(which):
                 sends.append((route.work, round(tokens * len(which) * route.layer_bytes)))
-        if not sends:
-            done()
-        move = _Move(len(sends), done)
-        for work, size in sends:
-            self.bytes += size * (work.copies // 2)
-            since_ps = self._ports.now_ps
-            self._hooks.operation_began(work.component, since_ps)
-            self._ports.start(work, (size,), partial(self._one_done, move, work, since_ps))
+        self.send(sends, done)
 
     def alone_ps(self, source: str, target: str, tokens: int) -> int:
         """What such a move of all layers takes if nothing else is on its way. Raises ComponentFailure."""
@@ -58,13 +77,6 @@ class KvMover:
             size = round(tokens * len(route.layers) * route.layer_bytes)
             found = max(found, self._ports.alone_ps(route.work, (size,)))
         return found
-
-    def _one_done(self, move: _Move, work: Work, since_ps: int, energy_pj: int) -> None:
-        move.left -= 1
-        self._hooks.operation_ended(work.component, self._ports.now_ps)
-        self._hooks.sent(work, since_ps, self._ports.now_ps - since_ps)
-        if not move.left:
-            move.done()
 
 
 @dataclass(slots=True)

@@ -234,12 +234,13 @@ def _dispatcher(simulation: Simulation) -> dict[str, Any]:
 
 
 def _instances(simulation: Simulation) -> dict[str, Any]:
-    """What each is doing, how many parts that it needs are broken, and how long it takes to start."""
+    """What each is doing, how many parts that it needs are broken, how long it takes to start, who gives it weights."""
     fleet = simulation.availability.fleet
-    return {
-        member.name: {"state": member.state.value, "broken": member.broken, "start_ps": member.start_ps}
-        for member in (fleet.members if fleet else ())
-    }
+    found = {}
+    for member in fleet.members if fleet else ():
+        peer = {"weights_from": member.peer.name} if member.peer else {}
+        found[member.name] = {"state": member.state.value, "broken": member.broken, "start_ps": member.start_ps, **peer}
+    return found
 
 
 def _router(simulation: Simulation) -> dict[str, Any]:

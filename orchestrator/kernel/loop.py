@@ -127,9 +127,11 @@ class Kernel:
                 if mover is not None:
                     mover.step(grant)
                     continue
-            if head is None or (self._background and len(self._background) == len(queue) and not self.needed()):
+            if head is None:
                 self._check_stall()
                 return None
+            if self._background and len(self._background) == len(queue) and not self.needed():
+                return None  # what components still have is for the background, too
             event = queue.pop()
             if self._background:
                 self._background.discard(event.order)

@@ -12,6 +12,8 @@ from ..serving.replica import Replica
 from ..serving.tiers.connector import OffloadingConnector, Rules, Tier
 from ..serving.tiers.eviction import make_eviction
 from ..serving.tiers.pool import TierPool
+from ..serving.tiers.sessions import Sessions
+from ..units import PS_PER_S
 from .plan import PoolPlan, TierPlan
 
 
@@ -36,6 +38,7 @@ def connect(
     kernel: Kernel,
     rank: int,
     hooks: ServingHooks,
+    sessions: Sessions,
 ) -> Mapping[str, TierPool]:
     """The pools by name; each engine that uses some has a connector to them. ``rank``: events of recalls come there.
 
@@ -46,18 +49,24 @@ def connect(
         user = plan.users.get(replica.name)
         if user is None:
             continue
-        tiers = [Tier(one.tier, _made(pools, one), one.options.write == "back") for one in user.pools]
+        tiers = [_tier(pools, one, kernel) for one in user.pools]
         rules = Rules(
             user.rules.blocks(replica.engine.block_size), user.rules.way, user.rules.backend == "native", user.layers
         )
         timer = KernelTimer(kernel, rank, replica.number)
-        replica.engine.connector = OffloadingConnector(replica, tiers, transfer, rules, timer, hooks)
+        replica.engine.connector = OffloadingConnector(replica, tiers, transfer, rules, timer, hooks, sessions)
     return pools
 
 
-def _made(pools: dict[str, TierPool], plan: PoolPlan) -> TierPool:
+def _tier(pools: dict[str, TierPool], plan: PoolPlan, kernel: Kernel) -> Tier:
+    """As one replica uses it; its pool is made for the first."""
+    options = plan.options
     if plan.name not in pools:
-        options = plan.options
         policy = make_eviction(f"{plan.where}.eviction", options.eviction)
-        pools[plan.name] = TierPool(plan.name, plan.chunks, plan.chunk_bytes, policy, options.store_threshold)
-    return pools[plan.name]
+        ttl_ps = round((options.ttl_s or 0) * PS_PER_S)
+        pools[plan.name] = TierPool(
+            plan.name, plan.chunks, plan.chunk_bytes, policy, options.store_threshold, ttl_ps, kernel
+        )
+    return Tier(
+        plan.tier, pools[plan.name], options.write == "back", options.pin_sessions, options.shared_by == "instance"
+    )

@@ -136,8 +136,6 @@ def _check(scenario: Scenario, unit: UnitPlan, where: str) -> None:
         refused = f"{name} has enable_prefix_caching off: nothing would be found again"
     elif options.decode_attention == "pim" or options.ffn:
         refused = f"{name}: K and V of PIM devices, or of attention apart from the experts, do not move"
-    elif scenario.failures or scenario.autoscaling:
-        refused = "what becomes of pools when instances fail or are scaled is not modelled"
     elif any(not group.keeps_all for group in unit.kv_groups):
         refused = f"{unit.arch.name} keeps different tokens in different layers: which of them move is not modelled"
     if refused:
@@ -172,6 +170,8 @@ def _pool(
     if tier.write == "back" and (rules.blocks(unit.options.engine.block_size) > 1 or tier.eviction == "session"):
         what = "back: blocks are let go one by one, of no session: it goes with chunk_blocks 1, and not with session"
         raise _refused(f"{spot}.write", "back", what)
+    if tier.write == "back" and tier.pin_sessions:
+        raise _refused(f"{spot}.pin_sessions", True, "goes with write through: what a device lets go is of no session")
     return PoolPlan(names[tier.shared_by], tier.name, memory, chunks, round(chunk), tier, spot)
 
 

@@ -162,6 +162,10 @@ def block_bytes(block: Layer, tp: int, dtype: str) -> float:
 
 def expert_bytes(experts: Experts, tp: int, ranks: int, dtype: str) -> float:
     """Weights of a layer's experts and router on one device."""
-    cut, here = (1, experts.count // ranks) if ranks > 1 else (tp, experts.count)
     chosen = sum(linear.size(1, dtype) for linear in experts.router) + experts.vectors * DTYPE_BYTES[dtype]
-    return here * sum(linear.size(cut, dtype) for linear in experts.linears) + chosen
+    return experts.count // ranks * one_expert_bytes(experts, tp, ranks, dtype) + chosen
+
+
+def one_expert_bytes(experts: Experts, tp: int, ranks: int, dtype: str) -> float:
+    """What of an expert lies on a device that has it: all of it, or a slice where experts are not spread."""
+    return sum(linear.size(1 if ranks > 1 else tp, dtype) for linear in experts.linears)

@@ -146,7 +146,7 @@ def expert_tokens(routing: Routing, top_k: int, ranks: int = 1) -> Operands:
     """
     shares = routing.shares
     local = len(shares) // ranks
-    busiest = max(range(0, local * ranks, local), key=lambda first: sum(shares[first : first + local]))
+    busiest = routing.busiest(ranks)
     load = sum(shares[busiest : busiest + local]) / top_k
     tokens = Quantity("tokens", split=ranks, least=1) if routing.even else Quantity("tokens", per=load, least=1)
     least = min(top_k, local) if ranks == 1 else 1

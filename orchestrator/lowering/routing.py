@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,12 @@ class Routing:
     even: bool = True
     spread: bool = False
 
-    def hit(self, shares: Sequence[float], tokens: int) -> float:
+    def busiest(self, ranks: int) -> int:
+        """The first expert of the device that is picked most, of ``ranks`` over which experts are spread in order."""
+        local = len(self.shares) // ranks
+        return max(range(0, local * ranks, local), key=lambda first: sum(self.shares[first : first + local]))
+
+    def hit(self, shares: Sequence[float], tokens: float) -> float:
         """Of the experts with these shares, how many are expected to be picked by any of ``tokens``.
 
         Drawn independently, an expert is missed by all with probability (1 - share)^tokens.
@@ -26,8 +32,8 @@ class Routing:
         if self.spread:
             return min(len(shares), sum(shares) * tokens)
         if self.even:
-            return len(shares) * (1 - (1 - shares[0]) ** tokens)
-        return sum(1 - (1 - share) ** tokens for share in shares)
+            return len(shares) * (1 - math.pow(1 - shares[0], tokens))
+        return sum(1 - math.pow(1 - share, tokens) for share in shares)
 
     def hit_formula(self, first: int, end: int, tokens: str) -> str:
         """What `hit` computes of the experts from ``first`` to ``end``; shares that differ are not written out."""

@@ -128,6 +128,7 @@ def _own(
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
         **tiers(simulation),
+        **_streamed(simulation),
         **_availability(simulation),
         "components": components,
         "error_bars": error_bars(
@@ -149,13 +150,24 @@ def _noted(simulation: Simulation) -> dict[str, Any]:
     return found | ({"calibration": calibration.model_dump(mode="json")} if calibration else {})
 
 
+def _streamed(simulation: Simulation) -> dict[str, Any]:
+    found = {name: runner.figures() for name, runner in simulation.streamed.items()}
+    return {"weight_offloading": found} if found else {}
+
+
 def _availability(simulation: Simulation) -> dict[str, Any]:
     if simulation.availability.fleet is None and simulation.scenario.router.max_waiting is None:
         return {}
     names, dispatcher = [one.name for one in simulation.scenario.instances], simulation.dispatcher
     found = availability(names, simulation.recorder.changes, simulation.kernel.now_ps)
     counts = {"lost": dispatcher.lost, "retried": dispatcher.retried, "shed": dispatcher.shed}
-    return {"availability": found | counts}
+    loader = simulation.loader
+    loads = (
+        {}
+        if loader is None
+        else {name: {"loads": loader.loads[name], "bytes": size} for name, size in loader.loaded.items()}
+    )
+    return {"availability": found | counts | ({} if loader is None else {"weights": loads})}
 
 
 def _component(simulation: Simulation, spec: ComponentSpec, able: bool) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def tiers(simulation: Simulation) -> dict[str, Any]:
                 "used_gib": 0.0,
                 "stored_chunks": 0,
                 "evicted_chunks": 0,
+                **({"expired_chunks": 0} if plan.options.ttl_s else {}),
                 "refused_chunks": 0,
                 "hit_chunks": 0,
                 "bytes_in": 0,
@@ -45,7 +46,8 @@ def tiers(simulation: Simulation) -> dict[str, Any]:
             ("size_gib", pool.size * pool.chunk_bytes / GIB),
             ("used_gib", pool.used * pool.chunk_bytes / GIB),
             ("stored_chunks", counts.allocated),
-            ("evicted_chunks", counts.freed),
+            ("evicted_chunks", counts.freed - counts.expired),
+            *((("expired_chunks", counts.expired),) if plan.options.ttl_s else ()),
             ("refused_chunks", counts.refused),
             ("hit_chunks", counts.hits),
             ("bytes_in", counts.bytes_in),
@@ -53,7 +55,17 @@ def tiers(simulation: Simulation) -> dict[str, Any]:
             ("stall_ms", counts.stall_ps / PS_PER_MS),
         ):
             one[key] += value
-    return {"kv_tiers": found} if found else {}
+    return {"kv_tiers": found, **_sessions(simulation)} if found else {}
+
+
+def _sessions(simulation: Simulation) -> dict[str, Any]:
+    """Of turns that came back: prompt tokens that their session had before, and where the prompt was found."""
+    sessions = simulation.sessions
+    if not sessions.turns:
+        return {}
+    where = ["device", *dict.fromkeys(pool.tier for user in simulation.tiers.users.values() for pool in user.pools)]
+    found = {name: sessions.found_tokens.get(name, 0) for name in where}
+    return {"kv_sessions": {"turns": sessions.turns, "past_tokens": sessions.past_tokens, "found_tokens": found}}
 
 
 def series(simulation: Simulation, edges: NDArray[np.int64]) -> dict[str, list[float]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..strict import Strict
 
 
 class WeightOffloading(Strict):
-    """Layers whose weights come from a memory in every step; what that frees on the devices is the KV cache's."""
+    """Layers whose weights come from a memory in every step, or experts that come when they are picked; what that frees
+    on the devices is the KV cache's."""
 
     memory: str = Field(
         default="dram", description="dram, cxl or nvme of its own node; or one by name: n0.cxl, a pool of the cluster"
@@ -20,3 +21,16 @@ class WeightOffloading(Strict):
         description="layers that are fetched ahead, into buffers on the device; vLLM's offload_prefetch_step. 0: "
         "kernels read them in place, as with its cpu_offload_gb",
     )
+    cached_experts: int | None = Field(
+        default=None,
+        ge=1,
+        description="experts of each layer that a device keeps, those picked last; the others come when they are "
+        "picked. Instead of layers",
+    )
+
+    @model_validator(mode="after")
+    def _layers_or_experts(self) -> WeightOffloading:
+        given = self.model_fields_set & {"gib", "prefetch_step"}
+        if self.cached_experts is not None and given:
+            raise ValueError(f"cached_experts goes without {' and '.join(sorted(given))}: those are of whole layers")
+        return self

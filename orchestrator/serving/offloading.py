@@ -74,6 +74,10 @@ class RecallingConnector(KvConnector, Protocol):
         """Its blocks are not its own any more."""
         ...
 
+    def stopped(self) -> None:
+        """The engine has lost all it had, and will start anew."""
+        ...
+
     def ended(self, state: RequestState) -> bool:
         """Its last token is out. True if its blocks must stay until `Engine.finished_sending`."""
         ...

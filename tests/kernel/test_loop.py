@@ -144,3 +144,17 @@ def test_no_component_is_granted_beyond_what_another_may_still_do(events, compon
     kernel.run()  # Kernel.at refuses the past: an over-granted component would have raised
     assert not any(part.times for part in parts)
     assert all(now <= grant for part in parts for now, grant in part.grants)
+
+
+def test_what_components_do_for_the_background_keeps_no_run_going():
+    kernel = Kernel()
+    kernel.in_background(10, Priority.ARRIVAL, 0, "failure", 0, lambda: None)
+
+    class Busy:
+        bound_ps = 20
+
+        def waiting_for(self):
+            return "operation 0"
+
+    kernel.attach(Busy())
+    assert kernel.next() is None

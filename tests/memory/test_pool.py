@@ -92,13 +92,13 @@ def test_who_is_written_or_read_stays():
     assert not made.has(b"a")
     assert made.prepare([b"c"], Owner(1, "", 0)) is None and made.counts.refused == 1
     made.written([b"a", b"b"])
-    made.read([b"a"])
+    read = made.read([b"a"])
     assert made.prepare([b"c"], Owner(1, "", 0)) == [b"c"] and made.has(b"a") and not made.has(b"b")
     with pytest.raises(AssertionError, match="not whole"):
         made.read([b"c"])
-    made.done_reading([b"a"])
+    made.done_reading(read)
     with pytest.raises(AssertionError, match="more readers"):
-        made.done_reading([b"a"])
+        made.done_reading(read)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def balanced(simulation):
     stored = recalled = 0
     for pool in simulation.pools.values():
         assert pool.counts.allocated == pool.counts.freed + pool.used and pool.used == pool.whole <= pool.size
-        assert all(readers == 0 for _, _, readers in pool.internals())
+        assert all(readers == 0 for _, _, readers, _ in pool.internals())
         stored, recalled = stored + pool.counts.allocated, recalled + pool.counts.hits
     return stored, recalled
 

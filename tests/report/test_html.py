@@ -137,6 +137,33 @@ def test_curves_are_those_of_requests_csv(runs):
     assert chart.series[0].values[-1] == 100
 
 
+@pytest.fixture(scope="module")
+def tiered(tmp_path_factory):
+    from ..memory.small import TIERED
+
+    folder = tmp_path_factory.mktemp("tiered")
+    metronome.run(TIERED, folder / "tiered")
+    return folder
+
+
+def test_tiers_are_drawn_as_timeseries_csv_has_them(tiered, browser):
+    from metronome.orchestrator.report.html.charts import over_time
+
+    charts = {chart.id: chart for chart in over_time(read([tiered / "tiered"]))}
+    with (tiered / "tiered" / "timeseries.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    drawn = {line.label: line.values for name in ("tiers", "tier-copies") for line in charts[name].series}
+    for label, column, scale in (
+        ("host", "tier_host_used", 100),
+        ("host, stored", "tier_host_in_gb", 1),
+        ("host, recalled", "tier_host_out_gb", 1),
+    ):
+        assert drawn[label] == pytest.approx([scale * float(row[column]) for row in rows], rel=1e-4)
+    with Page(browser, page_of(tiered, "page", "tiered")) as page:
+        assert {"tiers", "tier-copies"} < dict(page.do(INK)).keys()
+        assert page.axe() == [] and page.said == []
+
+
 def test_phases_add_up_to_the_latency(runs):
     for run in read([runs / "a", runs / "split"]):
         assert (min(phase.min() for phase in run.phases)) >= 0

@@ -20,6 +20,7 @@ from metronome.orchestrator.serving.hooks import ServingHooks
 from metronome.orchestrator.serving.tiers.connector import OffloadingConnector, Rules, Tier
 from metronome.orchestrator.serving.tiers.eviction import Lru
 from metronome.orchestrator.serving.tiers.pool import TierPool
+from metronome.orchestrator.serving.tiers.sessions import Sessions
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.recalls import RecallingScheduler
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
@@ -103,7 +104,9 @@ class Ours:
         hooks, nobody = ServingHooks(Instruments()), SimpleNamespace(move=None)
         rules = Rules(factor, "async", True, 1)
         timer: Any = self.world
-        self.connector = OffloadingConnector(replica, [Tier("tier", self.pool)], nobody, rules, timer, hooks)
+        self.connector = OffloadingConnector(
+            replica, [Tier("tier", self.pool)], nobody, rules, timer, hooks, Sessions()
+        )
         self.connector._copier = self.connector._moves.copier = self.world  # nothing is copied
         self.scheduler.attach(self.connector)
         self.states: dict[int, VllmRequestState] = {}

@@ -13,6 +13,7 @@ CDF_POINTS = 240
 TIME_POINTS = 600  # more 1 s bins than that are put together
 TABLE_ROWS = 40
 ARRIVAL_BINS = 60
+WAYS = (("in", "stored"), ("out", "recalled"))  # of copies, as timeseries.csv says it, in 1 s bins
 PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 
 
@@ -129,7 +130,9 @@ def _columns(runs: list[Run], unit: str) -> list[str]:
 
 
 def over_time(runs: list[Run]) -> list[Chart]:
-    """Throughput, requests, KV blocks and power over simulated time."""
+    """Throughput, requests, KV blocks, tiers of K and V and power over simulated time."""
+    tiers = _tiers(runs)
+    copies = {f"tier_{tier}_{way}_gb": f"{tier}, {said}" for tier in tiers for way, said in WAYS}
     wanted = (
         (
             "throughput",
@@ -140,11 +143,21 @@ def over_time(runs: list[Run]) -> list[Chart]:
         ),
         ("requests", "Requests in the engines", "requests", {"running": "running", "waiting": "waiting"}, 1),
         ("kv", "KV blocks used", "%", {"kv_used": "used"}, 100),
+        ("tiers", "KV tiers: how full", "%", {f"tier_{tier}_used": tier for tier in tiers}, 100),
+        ("tier-copies", "KV tiers: copies to and from them", "GB/s", copies, 1),
         ("power", "Power of the cluster", "W", {"power_w": "power"}, 1),
         ("instances", "Instances that serve", "instances", {"instances": "serving"}, 1),
     )
     charts = [_over_time(runs, *each) for each in wanted]
     return [chart for chart in charts if chart]
+
+
+def _tiers(runs: list[Run]) -> list[str]:
+    """Those of all runs, nearest first: timeseries.csv has a column of each for how full it is."""
+    columns = dict.fromkeys(name for run in runs for name in run.result.series.columns)
+    return [
+        name[len("tier_") : -len("_used")] for name in columns if name.startswith("tier_") and name.endswith("_used")
+    ]
 
 
 def _over_time(

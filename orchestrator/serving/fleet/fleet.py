@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
+from typing import Protocol
 
 from ...kernel.loop import Kernel
 from ...kernel.queue import Priority
@@ -24,15 +25,29 @@ class State(StrEnum):
     OFF = "off"
 
 
+class WeightLoading(Protocol):
+    """Brings an instance that starts its weights."""
+
+    def has_peer(self, source: str, target: str) -> bool:
+        """Whether one instance can get its weights from the other."""
+        ...
+
+    def load(self, source: str | None, target: str, goes_on: Callable[[], bool], done: Callable[[], None]) -> None:
+        """From an instance, or from where they are kept; ``done`` when they are there, or soon after they are not
+        wanted any more (``goes_on``)."""
+        ...
+
+
 class Member:
     """An instance: its replicas go up and down together.
 
     Attributes:
         name: in the scenario.
-        start_ps: how long it takes to start.
+        start_ps: how long it takes to start; where its weights are loaded, until that begins.
         devices: (node, number) of its accelerators.
         state: what it is doing.
         broken: parts it needs that have failed and are not repaired.
+        peer: the instance that its weights come from, while they do.
     """
 
     def __init__(
@@ -48,18 +63,33 @@ class Member:
         self.state = State.SERVING
         self.broken = 0
         self.life = 0  # starts so far: one that was cut short counts for nothing
+        self.peer: Member | None = None
 
     @property
     def empty(self) -> bool:
         """Whether it has no requests."""
         return not any(replica.requests() for replica in self.replicas)
 
+    def starting(self, life: int) -> bool:
+        """Whether that start of it is still going on."""
+        return self.life == life and self.state is State.STARTING
+
 
 class Fleet:
-    """All instances, in the scenario's order; changes are told of by the hook ``instance_changed``."""
+    """All instances, in the scenario's order; changes are told of by the hook ``instance_changed``.
 
-    def __init__(self, kernel: Kernel, members: Sequence[Member], dispatcher: Dispatcher, hooks: ServingHooks) -> None:
-        self.members = members
+    ``weights`` is None where loading them is part of the time a start takes.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        members: Sequence[Member],
+        dispatcher: Dispatcher,
+        hooks: ServingHooks,
+        weights: WeightLoading | None = None,
+    ) -> None:
+        self.members, self.weights = members, weights
         self._kernel, self._dispatcher, self._hooks = kernel, dispatcher, hooks
 
     def fail(self, member: Member) -> None:
@@ -72,6 +102,7 @@ class Fleet:
     def _take_down(self, member: Member, state: State) -> None:
         """No step begins, what it had is somebody else's business, its engines are empty."""
         self._set(member, state)
+        member.peer = None
         for loop in member.loops:
             loop.stop()
         self._dispatcher.lose(member.replicas)
@@ -91,12 +122,38 @@ class Fleet:
             return
         member.life += 1
         self._set(member, State.STARTING)
-        up = partial(self._up, member, member.life)
-        due = self._kernel.now_ps + member.start_ps
-        self._kernel.in_background(due, Priority.ARRIVAL, 0, "up", member.replicas[0].number, up)
+        if self.weights is None:
+            self._expect("up", member, member.start_ps, self._up)
+        else:
+            self._expect("load", member, member.start_ps, self._load)
+
+    def _expect(self, kind: str, member: Member, after_ps: int, act: Callable[[Member, int], None]) -> None:
+        due, number = self._kernel.now_ps + after_ps, member.replicas[0].number
+        self._kernel.in_background(due, Priority.ARRIVAL, 0, kind, number, partial(act, member, member.life))
+
+    def _load(self, member: Member, life: int) -> None:
+        """From the first instance that serves and has the same weights, else from where they are kept."""
+        if not member.starting(life) or self.weights is None:
+            return
+        knows = self.weights.has_peer
+        givers = (one for one in self.members if one.state in GIVES and knows(one.name, member.name))
+        peer = member.peer = next(givers, None)
+        goes_on = partial(_loads, member, life, peer, peer.life if peer else 0)
+        loaded = partial(self._loaded, member, life, goes_on)
+        self.weights.load(peer.name if peer else None, member.name, goes_on, loaded)
+
+    def _loaded(self, member: Member, life: int, whole: Callable[[], bool]) -> None:
+        """Nothing more comes from there; what a peer sent that was lost meanwhile is not whole."""
+        if not member.starting(life):
+            return
+        if not whole():
+            self._load(member, life)
+            return
+        member.peer = None
+        self._expect("up", member, 0, self._up)
 
     def _up(self, member: Member, life: int) -> None:
-        if member.life != life or member.state is not State.STARTING:
+        if not member.starting(life):
             return
         self._set(member, State.SERVING)
         for replica in member.replicas:
@@ -134,6 +191,13 @@ class Fleet:
             self._hooks.instance_changed(member.name, state.value, self._kernel.now_ps)
 
 
+def _loads(member: Member, life: int, peer: Member | None, its_life: int) -> bool:
+    """Whether that start of an instance still gets its weights from that life of a peer."""
+    return member.starting(life) and (peer is None or (peer.life == its_life and peer.state in GIVES))
+
+
+#: Who has its weights on its devices.
+GIVES = (State.SERVING, State.DRAINING)
 #: Where prompts are computed elsewhere, a request waits for a decode instance that soon serves if none does.
 STANDING = {
     State.SERVING: Standing.SERVES,

@@ -61,10 +61,26 @@ class Failure(Strict):
 
 
 class StartUp(Strict):
-    """How long an instance takes to start: its process, then its weights through a link of its own."""
+    """How an instance starts: its process, then its weights, through a link of its own or from a memory."""
 
     base_s: Seconds = Field(default=0, description="of its process, before its weights are read")
     weights_gb_s: float | None = Field(default=None, gt=0, description="decimal gigabytes a second, of one instance")
+    weights_from: str | None = Field(
+        default=None,
+        description="a memory that the weights are read from, over the network: dram, cxl or nvme of each device's "
+        "node, or one by name",
+    )
+    from_peers: bool = Field(
+        default=False, description="rather from an instance with the same weights that serves, if there is one"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> StartUp:
+        if self.weights_gb_s is not None and self.weights_from is not None:
+            raise ValueError("give weights_gb_s or weights_from")
+        if self.from_peers and self.weights_from is None:
+            raise ValueError("from_peers needs weights_from: where they come from while no peer serves")
+        return self
 
 
 class OnFailure(Strict):

@@ -24,15 +24,19 @@ from .copier import Copier, Load, Store, Timer
 from .eviction import Owner
 from .moves import Moves
 from .pool import TierPool
+from .sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A pool as one replica uses it, and when it writes there."""
+    """A pool as one replica uses it, when it writes there, whether sessions pin what they have there, and whether it is
+    gone with the replica."""
 
     name: str
     pool: TierPool
     write_back: bool = False
+    pins: bool = False
+    own: bool = False
 
 
 @dataclass(slots=True)
@@ -40,8 +44,9 @@ class Writing:
     """What one request writes: ``moving`` copies not done; ``hidden`` chunks are there and cannot be found yet."""
 
     state: RequestState
+    life: int
     moving: int = 0
-    hidden: list[tuple[TierPool, list[bytes]]] = field(default_factory=list)
+    hidden: list[tuple[Tier, list[bytes]]] = field(default_factory=list)
     ended: bool = False
     waiters: list[Callable[[], None]] = field(default_factory=list)  # told when nothing moves any more
 
@@ -69,20 +74,40 @@ class OffloadingConnector:
         rules: Rules,
         timer: Timer,
         hooks: ServingHooks,
+        sessions: Sessions,
     ) -> None:
+        self._sessions = sessions
         self._replica, self._tiers, self._rules = replica, tiers, rules
+        self.life = 0  # how often the replica has been lost: what was on its way then arrives for nobody
         self.asynchronous = rules.way == "async"
         self.watches_evictions = any(tier.write_back for tier in tiers)
         self.keeps_computed = not all(tier.write_back for tier in tiers)
         self._tokens = rules.chunk_blocks * replica.engine.block_size  # of a chunk
         self._copier = Copier(replica.name, transfer, timer, hooks, self._tokens, rules.layers)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is known of anybody."""
         self._stored: dict[int, list[int]] = {}  # by request: chunks offered to each tier so far
         self._writing: dict[int, Writing] = {}
         self._ending: list[Writing] = []  # with this step, and nothing is on its way
         self._left: list[Writing] = []  # with the step before
         self._loading: set[bytes] = set()
         self._moves = self._new_moves()
+        self._let_go: list[bytes] = []  # by the device, for the step being put together
+        self._given: list[Moves] = []  # those of steps that have not ended
         self._names: dict[int, list[bytes]] = {}  # by request
+        self._hidden: dict[str, dict[bytes, None]] = {tier.name: {} for tier in self._tiers}  # not to be found yet
+
+    def stopped(self) -> None:
+        """Its replica is lost, and starts anew: what it was writing is not whole, what lies elsewhere stays."""
+        self.life += 1
+        for moves in (*self._given, self._moves):
+            moves.drop()
+        for tier in self._tiers:
+            tier.pool.lose(None if tier.own else list(self._hidden[tier.name]))
+        self._sessions.lost(self._names)
+        self._begin()
 
     def _new_moves(self) -> Moves:
         return Moves(self._copier, self._rules.way == "layer", self._rules.layers)
@@ -159,13 +184,14 @@ class OffloadingConnector:
         sizes[names[-1]] -= end * self._tokens - tokens - more
         loads = []
         for tier, some in parts.values():
-            tier.pool.read(some)
-            loads.append(Load(state.request.id, tier.name, tier.pool, some, sum(sizes[name] for name in some)))
+            moved = sum(sizes[name] for name in some)
+            loads.append(Load(state.request.id, tier.name, tier.pool, tier.pool.read(some), moved))
+            self._sessions.recalled(state, tier.name, moved)
         if not self.asynchronous:
             self._moves.loads += loads
             return
         self._loading.update(names)
-        arriving = _Arriving(self, state, names, len(loads), self._copier.timer.now_ps)
+        arriving = _Arriving(self, state, names, len(loads), self._copier.timer.now_ps, self.life)
         for load in loads:
             self._copier.recall(load, None, partial(arriving.one, load))
 
@@ -193,9 +219,10 @@ class OffloadingConnector:
             stored[place] = end
             if new:
                 tier.pool.touch(names[:end])
-                writing = self._writing.setdefault(state.request.id, Writing(state))
+                writing = self._writing.setdefault(state.request.id, Writing(state, self.life))
                 writing.moving += 1
-                done = partial(self._written, writing, tier.pool, new)
+                self._hidden[tier.name].update(dict.fromkeys(new))
+                done = partial(self._written, writing, tier, new)
                 self._moves.stores.append(Store(state.request.id, tier.name, tier.pool, len(new) * self._tokens, done))
         return whole
 
@@ -203,9 +230,13 @@ class OffloadingConnector:
         request = state.request
         return Owner(request.id, request.session or f"#{request.id}", request.priority)
 
-    def _written(self, writing: Writing, pool: TierPool, names: list[bytes]) -> None:
+    def _written(self, writing: Writing, tier: Tier, names: list[bytes]) -> None:
         writing.moving -= 1
-        writing.hidden.append((pool, names))
+        if writing.life != self.life:
+            for waiter in writing.waiters if not writing.moving else ():
+                waiter()
+            return
+        writing.hidden.append((tier, names))
         if not self._rules.native or (not writing.moving and (writing.ended or writing.waiters)):
             self._publish(writing)
         if writing.moving:
@@ -218,16 +249,26 @@ class OffloadingConnector:
 
     def _publish(self, writing: Writing) -> None:
         """What it has written can be found."""
-        for pool, names in writing.hidden:
-            pool.written(names)
+        for tier, names in writing.hidden:
+            self._found(self.life, tier, names)
         writing.hidden.clear()
 
+    def _found(self, life: int, tier: Tier, names: list[bytes]) -> None:
+        if life == self.life:
+            tier.pool.written(names)
+            for name in names:
+                del self._hidden[tier.name][name]
+
     def evicted(self, name: bytes) -> None:
+        self._let_go.append(name)
+
+    def _write_back(self, name: bytes) -> None:
         for tier in self._tiers:
             if tier.write_back:
                 new = tier.pool.prepare([name], Owner(-1, "", 0))
                 if new:
-                    done = partial(tier.pool.written, new)
+                    self._hidden[tier.name].update(dict.fromkeys(new))
+                    done = partial(self._found, self.life, tier, new)
                     self._moves.backs.append(Store(-1, tier.name, tier.pool, self._tokens, done))
 
     def preempted(self, state: RequestState) -> None:
@@ -235,7 +276,7 @@ class OffloadingConnector:
         writing = self._writing.get(state.request.id)
         if writing is None:
             return
-        self._writing[state.request.id] = Writing(state)
+        self._writing[state.request.id] = Writing(state, self.life)
         if writing.moving:
             writing.waiters.append(self._moves.flushed)
             self._moves.flushes += 1
@@ -244,6 +285,8 @@ class OffloadingConnector:
 
     def ended(self, state: RequestState) -> bool:
         self._stored.pop(state.request.id, None)
+        pinned = [chunk for tier in self._tiers if tier.pins for chunk in tier.pool.pinnable(self._chunks(state))]
+        self._sessions.turn_ended(state, pinned)
         self._names.pop(state.request.id, None)
         writing = self._writing.pop(state.request.id, None)
         if writing is None:
@@ -261,10 +304,14 @@ class OffloadingConnector:
             self._replica.engine.finished_sending(writing.state)
 
     def moves(self) -> Moves | None:
+        for name in self._let_go:  # now that all that is recalled for the step is being read, and stays
+            self._write_back(name)
+        self._let_go.clear()
         moves = self._moves
         if not moves:
             return None
         self._moves = self._new_moves()
+        self._given = [*(one for one in self._given if not one.over), moves]
         return moves
 
     # Of `KvConnector`, where two engines share a request -------------------------------------------
@@ -294,9 +341,10 @@ class _Arriving:
     names: list[bytes]
     left: int
     began_ps: int
+    life: int
 
     def one(self, load: Load) -> None:
-        load.pool.done_reading(load.names)
+        load.pool.done_reading(load.chunks)
         self.left -= 1
-        if not self.left:
+        if not self.left and self.life == self.connector.life:
             self.connector.arrived_whole(self.state, self.names, load.pool, self.began_ps)

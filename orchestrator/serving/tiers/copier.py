@@ -10,7 +10,7 @@ from typing import Protocol
 from ..hooks import ServingHooks
 from ..interface import KvTransfer
 from ..offloading import TierCopy
-from .pool import TierPool
+from .pool import Chunk, TierPool
 
 
 class Timer(Protocol):
@@ -24,12 +24,12 @@ class Timer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``tokens`` tokens of a request come from a tier's pool, from these of its chunks."""
+    """``tokens`` tokens of a request come from a tier's pool, from these of its chunks, which are being read."""
 
     request: int
     tier: str
     pool: TierPool
-    names: list[bytes]
+    chunks: list[Chunk]
     tokens: int
 
 

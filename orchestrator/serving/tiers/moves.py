@@ -25,6 +25,8 @@ class Moves:
     stores: list[Store] = field(default_factory=list)
     backs: list[Store] = field(default_factory=list)
     flushes: int = 0  # copies of the preempted that are not done
+    over: bool = False  # its step has ended, or never will
+    _begun: bool = False
     _before: int = 0  # of what it waits for before it begins
     _within: int = 0  # layers of recalls that are on their way while it computes
     _last_ps: int = -1  # when the last of these came
@@ -42,7 +44,7 @@ class Moves:
         return bool(self.loads or self.backs or self.flushes)
 
     def begin(self, run: Callable[[], None]) -> None:
-        self._run, self._asked_ps = run, self.copier.timer.now_ps
+        self._run, self._asked_ps, self._begun = run, self.copier.timer.now_ps, True
         self._before = 1 + self.flushes
         for back in self.backs:
             self._before += 1
@@ -66,7 +68,7 @@ class Moves:
 
     def _loaded(self, load: Load, first: range | None) -> None:
         if first is None:
-            load.pool.done_reading(load.names)
+            load.pool.done_reading(load.chunks)
         else:
             self._within += 1
             rest = range(1, self.layers)
@@ -88,7 +90,7 @@ class Moves:
             waited[0].counts.stall_ps += took_ps
 
     def _rest_there(self, load: Load) -> None:
-        load.pool.done_reading(load.names)
+        load.pool.done_reading(load.chunks)
         self._within -= 1
         self._last_ps = self.copier.timer.now_ps
         if not self._within and self._done is not None:
@@ -114,5 +116,18 @@ class Moves:
             done()
 
     def computed(self) -> None:
+        self.over = True
         for store in self.stores:
             self.copier.store(store, store.done)
+
+    def drop(self) -> None:
+        """Its engine is no more: what has begun to move runs out, and nothing else begins."""
+        self.over = True
+        stores, self.stores = self.stores, []
+        if not self._begun:
+            for load in self.loads:
+                load.pool.done_reading(load.chunks)
+            stores += self.backs
+            self.loads, self.backs = [], []
+        for store in stores:
+            store.done()

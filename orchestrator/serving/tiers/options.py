@@ -30,6 +30,15 @@ class KvTier(Strict):
     store_threshold: int = Field(
         default=0, ge=0, description="blocks are kept there that requests have asked for so often; vLLM's word"
     )
+    ttl_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=9e6,
+        description="what nobody has computed or asked for so long is gone; default: never",
+    )
+    pin_sessions: bool = Field(
+        default=False, description="what a session has there is not let go for others until its next turn has ended"
+    )
 
 
 class KvOffloading(Strict):

@@ -136,6 +136,8 @@ class VllmEngine:
         connector = self.connector
         self._arrived = []
         self._life += 1
+        if self._recalls is not None:
+            self._recalls.stopped()
         self.scheduler = self._new_scheduler()
         self.scheduler.counts = self.counts
         self.connector = connector

@@ -179,6 +179,7 @@ class RecallingScheduler(Scheduler):
         self.pool.free_blocks(self._leaving_blocks.pop(sequence.request.id, []))
 
     def abort(self, sequence: VllmRequestState) -> None:
+        sequence.aborted = True
         if not self.remote_kvs.has(sequence):
             self._keep(sequence)
             super().abort(sequence)
@@ -186,7 +187,6 @@ class RecallingScheduler(Scheduler):
         if sequence.block_ids:
             super().abort(sequence)  # they are free when what is on its way to them is there
         else:  # it waits to be looked at again, and has nothing
-            sequence.aborted = True
             self.remote_kvs.let_go(sequence)
         self.connector.ended(sequence)
 
