@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ TOTALS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("metronome.prefix_hit_tokens", "Tokens found in the prefix cache", "", None),
 )
 SAME = 0.0005  # a relative difference that rounds to 0.0 %
+MOST_PARTS = 4  # of the cluster whose energy is named
 NOTABLE = 0.01  # a relative difference that is called better or worse
 
 
@@ -161,7 +163,7 @@ def cards(run: Run) -> list[Card]:
                 "Energy",
                 number(per_token),
                 "J per output token",
-                [f"{number((value(run, 'metronome.energy_j') or 0) / 1000)} kJ in all"],
+                [f"{number((value(run, 'metronome.energy_j') or 0) / 1000)} kJ in all", *_energy_parts(run)],
             )
         )
     done = Card(
@@ -171,6 +173,17 @@ def cards(run: Run) -> list[Card]:
         [f"in {number(value(run, 'duration'))} s simulated; {number(value(run, 'failed'))} not done"],
     )
     return [*found, done]
+
+
+def _energy_parts(run: Run) -> list[str]:
+    """Where most of it went, all nodes together; nothing of a run that does not say."""
+    parts: Counter[str] = Counter()
+    for node in run.own.get("energy_by_part_j", {}).values():
+        parts.update(node)
+    total = parts.total()
+    if not total:
+        return []
+    return [", ".join(f"{part} {joules / total:.0%}" for part, joules in parts.most_common(MOST_PARTS))]
 
 
 def scenario_differences(runs: list[Run]) -> list[tuple[str, list[str]]]:
