@@ -47,13 +47,16 @@ class Ledger:
         """That have begun."""
         return -(-self.end_ps // PS_PER_S)
 
+    def joules(self) -> NDArray[np.float64]:
+        """Of the cluster, in each second."""
+        return sum((account.by_second(self.seconds) for account in self.accounts), np.zeros(self.seconds))
+
     def watts(self) -> NDArray[np.float64]:
         """Of the cluster, the mean of each second; the last one may be shorter."""
-        joules = sum((account.by_second(self.seconds) for account in self.accounts), np.zeros(self.seconds))
         lengths = np.ones(self.seconds)
         if self.end_ps % PS_PER_S:
             lengths[-1] = self.end_ps % PS_PER_S / PS_PER_S
-        return joules / lengths
+        return self.joules() / lengths
 
     def by_part(self) -> dict[str, dict[str, float]]:
         """J of every part, by node; "" is of none."""

@@ -19,8 +19,10 @@ from ..coupling.components import ComponentSpec
 from ..errors import ComponentFailure, RecordingEndsError
 from ..instruments.recorder import StepLog
 from ..power import devices
+from ..power.electricity import bill
 from ..power.ledger import Ledger
 from ..scenario.loading import digest
+from ..scenario.schema import Scenario
 from ..simulation import Simulation
 from ..units import PS_PER_MS, PS_PER_NS, PS_PER_S
 from ..workload.slo import Slo
@@ -124,6 +126,7 @@ def _own(
         "kv_blocks": {name: unit.blocks for unit in simulation.units for name in unit.names},
         "energy_j": energy,
         **({"energy_by_part_j": ledger.by_part()} if ledger else {}),
+        **_electricity(scenario, ledger),
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
         "kv_transfers": _transfers(simulation),
@@ -226,6 +229,12 @@ def ledger_of(simulation: Simulation) -> Ledger | None:
         return None
     changes, now_ps = simulation.recorder.changes, simulation.kernel.now_ps
     return Ledger(simulation.scenario, simulation.ports.spent, changes, now_ps)
+
+
+def _electricity(scenario: Scenario, ledger: Ledger | None) -> dict[str, Any]:
+    """What the energy costs and emits, where it is known and a rate is given."""
+    rates = scenario.cluster.electricity
+    return {"electricity": bill(rates, ledger.joules())} if rates and ledger else {}
 
 
 def _slo_of(simulation: Simulation) -> dict[str, Slo]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
 
 from ..strict import Strict
 from .names import Name
@@ -53,3 +55,24 @@ class NodePower(Strict):
             others = sum(part.idle_w if part.busy_w is None else part.busy_w for part in self.parts.values())
             caps.append(((self.cap_w - self.base_w - others) / count, "cap_w"))
         return min(caps, default=(None, ""))
+
+
+Rate = Annotated[float, Field(ge=0)]
+#: one figure, or steps: from which second on, and how much
+Rates = Rate | Annotated[list[tuple[Annotated[int, Field(ge=0)], Rate]], Field(min_length=1)]
+
+
+class Electricity(Strict):
+    """What a kilowatt-hour costs and emits, over the run."""
+
+    usd_per_kwh: Rates | None = Field(default=None, description="one price, or steps: [[0, 0.08], [3600, 0.21]]")
+    g_co2_per_kwh: Rates | None = Field(default=None, description="grams of carbon dioxide, in the same way")
+
+    @field_validator("usd_per_kwh", "g_co2_per_kwh")
+    @classmethod
+    def _in_order(cls, value: Rates | None) -> Rates | None:
+        if isinstance(value, list):
+            begins = [second for second, _ in value]
+            if begins[0] or begins != sorted(set(begins)):
+                raise ValueError(f"steps begin at second 0 and go on: {', '.join(map(str, begins))}")
+        return value

@@ -23,7 +23,7 @@ from .calibration import Calibration
 from .components import ComponentOptions, Wire
 from .memory import OWN, ClusterMemory, Memory, NodeMemory
 from .names import Name, unique
-from .power import NodePower
+from .power import Electricity, NodePower
 from .weights import WeightOffloading
 
 MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
@@ -98,6 +98,7 @@ class Cluster(Strict):
         default=[], description="between accelerators; needed where an instance has several"
     )
     memories: list[ClusterMemory] = Field(default=[], description="that several nodes reach: pools, stores")
+    electricity: Electricity | None = Field(default=None, description="what the energy costs and emits")
 
     def memory(self) -> dict[str, Memory]:
         """Every memory that networks can connect, by name: of nodes, then of the cluster."""

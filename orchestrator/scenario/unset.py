@@ -22,6 +22,8 @@ def leave_out_unset(data: dict[str, Any]) -> None:
             del instance["engine"]["cpu_offload_gb"]
         if instance["engine"].get("kv_offloading_size", 0) is None:
             del instance["engine"]["kv_offloading_size"], instance["engine"]["kv_offloading_backend"]
+    if data["cluster"]["electricity"] is None:
+        del data["cluster"]["electricity"]
     if not data["cluster"]["memories"]:
         del data["cluster"]["memories"]
     for node in data["cluster"]["nodes"]:

@@ -35,6 +35,7 @@ MEANINGS = {
     "metronome.kv_blocks": "KV blocks of each engine",
     "metronome.energy_j": "J of the cluster over the run: the sum of its parts",
     "metronome.energy_by_part_j": "J of each part of each node; networks and memories of none have an empty name",
+    "metronome.electricity": "what the energy costs (USD) and emits (g of CO2), by the scenario's rates",
     "metronome.joules_per_output_token": "the same over the generated tokens",
     "metronome.energy_excludes": "components that know no energies and are not in the sum",
     "metronome.failed": "requests that were refused or given up, by reason; failed.csv names them",
