@@ -16,7 +16,7 @@ from .session import DebugSession
 PATIENCE_S = 10**6  # of a component under another debugger
 EVENT_KINDS = (
     *("arrival", "received", "wake", "inputs", "schedule", "compute", "stage"),
-    *("failure", "repair", "load", "up", "retry", "resume", "scale", "report"),
+    *("failure", "repair", "loading", "up", "retry", "resume", "scale", "report"),
 )
 
 

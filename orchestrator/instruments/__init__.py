@@ -107,4 +107,4 @@ class Instrument:
         """All repetitions of operations that alternate with chained collectives: their sum, from the first's start."""
 
     def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
-        """K and V have gone one way."""
+        """K and V, or weights of an instance that starts, have gone one way."""

@@ -125,7 +125,7 @@ class Fleet:
         if self.weights is None:
             self._expect("up", member, member.start_ps, self._up)
         else:
-            self._expect("load", member, member.start_ps, self._load)
+            self._expect("loading", member, member.start_ps, self._load)
 
     def _expect(self, kind: str, member: Member, after_ps: int, act: Callable[[Member, int], None]) -> None:
         due, number = self._kernel.now_ps + after_ps, member.replicas[0].number
