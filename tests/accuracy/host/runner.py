@@ -24,7 +24,6 @@ import importlib.machinery
 import inspect
 import json
 import os
-import pickle
 import random
 import statistics
 import sys
@@ -33,6 +32,7 @@ import time
 import types
 from collections import defaultdict
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -241,16 +241,8 @@ class Engine:
 
 
 def hand(message: Any) -> Any:
-    """As vLLM's shared-memory broadcast does, one reader."""
-    buffers: list[Any] = []
-
-    def aside(buffer: pickle.PickleBuffer) -> bool:
-        if buffer.raw().nbytes < 1 << 20:
-            return True
-        buffers.append(buffer)
-        return False
-
-    return pickle.loads(pickle.dumps(message, protocol=5, buffer_callback=aside), buffers=buffers)  # noqa: S301 (its own)
+    """As vLLM's shared-memory broadcast does, one reader; none of these has a buffer so large that it goes beside."""
+    return ForkingPickler.loads(ForkingPickler.dumps(message))
 
 
 def measure(engine: Engine, count: int) -> None:
