@@ -337,7 +337,7 @@ class SteppedPort:
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.work.copies
             self._usage.add(self._cost(done, energy), 1)
-            self._spent.add(done.start_ps, done.finish_ps, energy)
+            self._spent.gather(done.start_ps, done.finish_ps, energy)
             self._kernel.at(
                 done.finish_ps,
                 Priority.COMPLETION,

@@ -141,7 +141,7 @@ class Ports:
         port.trim()
         tally.add(values, cost)
         ends_ps = self._kernel.now_ps + cost.duration_ps
-        self.spent.entries(work.component).add(self._kernel.now_ps, ends_ps, cost.energy_pj)
+        self.spent.entries(work.component).gather(self._kernel.now_ps, ends_ps, cost.energy_pj)
         self._kernel.at(
             ends_ps,
             Priority.COMPLETION,

@@ -2,7 +2,8 @@
 
 What components say of their operations, above what their hardware draws awake with nothing to do
 (`metronome.hwmodels.interface.Completion`). A step's operations that are only asked about are one entry a component,
-from the step's begin to its end; an operation that shares the clock, and K and V on their way, are one each.
+from the step's begin to its end. Operations that share the clock, and K and V on their way, are one entry for all that
+begin and end in the same second: however many there are, they take no more room.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from ..units import PS_PER_S
 
 
 @dataclass(slots=True)
@@ -28,6 +31,21 @@ class Entries:
         self.since_ps.append(since_ps)
         self.until_ps.append(until_ps)
         self.energy_pj.append(energy_pj)
+
+    def gather(self, since_ps: int, until_ps: int, energy_pj: int) -> None:
+        """As `add`, together with what was spent in the same second."""
+        if not energy_pj:
+            return
+        second = since_ps // PS_PER_S
+        if (
+            self.until_ps
+            and self.since_ps[-1] // PS_PER_S == second == self.until_ps[-1] // PS_PER_S == until_ps // PS_PER_S
+        ):
+            self.since_ps[-1] = min(self.since_ps[-1], since_ps)
+            self.until_ps[-1] = max(self.until_ps[-1], until_ps)
+            self.energy_pj[-1] += energy_pj
+        else:
+            self.add(since_ps, until_ps, energy_pj)
 
 
 class Spent:

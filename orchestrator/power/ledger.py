@@ -27,7 +27,7 @@ class Ledger:
     def __init__(self, scenario: Scenario, spent: Spent, changes: Iterable[Change], end_ps: int) -> None:
         self._scenario, self.end_ps = scenario, end_ps
         self._off = off_stretches(changes, end_ps)
-        self._entries = {of: _ended(entries, end_ps) for of, entries in sorted(spent.of.items())}
+        self._entries = {of: _taken(entries, end_ps, bool(of[1])) for of, entries in sorted(spent.of.items())}
 
     @cached_property
     def accounts(self) -> list[Account]:
@@ -125,12 +125,12 @@ class Ledger:
         return Account(node, component.removeprefix(f"{node}."), since, until, energies / PJ_PER_J)
 
 
-def _ended(entries: Entries, end_ps: int) -> tuple[Times, Times, Times]:
-    """Those that have ended; a last one may be torn by Ctrl-C."""
+def _taken(entries: Entries, end_ps: int, steps: bool) -> tuple[Times, Times, Times]:
+    """Steps that have ended, other operations that have begun; a last row may be torn by Ctrl-C."""
     rows = min(map(len, entries.columns))
     since, until, energy = (np.array(column[:rows], dtype=np.int64) for column in entries.columns)
-    ended = until <= end_ps
-    return since[ended], until[ended], energy[ended]
+    taken = until <= end_ps if steps else since < end_ps
+    return since[taken], np.minimum(until[taken], end_ps), energy[taken]
 
 
 def _joined(times: Iterable[tuple[Times, Times]]) -> tuple[Times, Times]:

@@ -7,8 +7,10 @@ from copy import deepcopy
 import metronome
 import pytest
 from metronome.hwmodels.catalog import device
+from metronome.orchestrator.coupling.spent import Entries
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.schema import Scenario
+from metronome.orchestrator.units import PS_PER_S
 
 H100 = device("h100-sxm")
 PARTS = {"cpu": {"idle_w": 100, "busy_w": 250}, "nics": {"idle_w": 20}}
@@ -113,3 +115,15 @@ def test_states_out_of_order_are_refused():
     scenario["cluster"]["nodes"][0]["accelerators"]["type"] = "mine"
     with pytest.raises((InputError, ValueError), match="none may be below the one before it"):
         metronome.run(scenario)
+
+
+def test_operations_of_one_second_take_the_room_of_one():
+    entries = Entries()
+    for place in range(1000):
+        entries.gather(5 + place, 7 + place, 3)
+    entries.gather(20, 30, 0)  # nothing is known of it
+    entries.gather(PS_PER_S - 5, PS_PER_S + 5, 10)
+    entries.gather(PS_PER_S + 1, PS_PER_S + 2, 4)
+    assert [list(column) for column in entries.columns] == [
+        [5, PS_PER_S - 5, PS_PER_S + 1], [1006, PS_PER_S + 5, PS_PER_S + 2], [3000, 10, 4]
+    ]  # fmt: skip
