@@ -123,6 +123,7 @@ def _own(
         "preemptions": sum(c.preemptions for c in counts),
         "recomputed_tokens": sum(c.recomputed_tokens for c in counts),
         "prefix_hit_tokens": sum(c.prefix_hit_tokens for c in counts),
+        "accelerators": sorted({node.accelerators.type for node in scenario.cluster.nodes}),
         "kv_blocks": {name: unit.blocks for unit in simulation.units for name in unit.names},
         "energy_j": energy,
         **({"energy_by_part_j": ledger.by_part()} if ledger else {}),

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from metronome.orchestrator.report.exports.aiperf import _make
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,26 @@ def test_aiperf_statistics_are_those_of_the_requests(folder, requests, cli, tmp_
     assert data["good_request_count"]["avg"] == pytest.approx(good) and data["goodput"]["avg"] == pytest.approx(
         good / span
     )
+
+
+def test_aiperf_energies_are_the_accelerators(folder, cli, tmp_path):
+    assert cli("report", "--format", "aiperf", folder, "-o", tmp_path).exit_code == 0
+    data = json.loads((tmp_path / "profile_export_aiperf.json").read_text())
+    result = json.loads((folder / "result.json").read_text())
+    total = data["nvidia_total_gpu_energy"]["avg"]
+    assert 0 < total <= result["metronome"]["energy_j"] * (1 + 1e-12)
+    assert data["nvidia_energy_per_request"]["avg"] * 60 == pytest.approx(total)
+    assert data["nvidia_energy_per_output_token"]["avg"] * result["total_output_tokens"] == pytest.approx(total)
+    assert data["nvidia_output_tokens_per_joule"]["avg"] * total == pytest.approx(result["total_output_tokens"])
+    assert data["nvidia_average_gpu_power"]["avg"] * result["metronome"]["simulated_s"] == pytest.approx(total)
+
+
+@pytest.mark.parametrize(
+    ("device", "make"),
+    [("h100-sxm", "nvidia"), ("rtx-a6000", "nvidia"), ("mi300x", "amd"), ("tpu-v6e", ""), ("gaudi3", ""), ("mine", "")],
+)
+def test_whose_energy_aiperf_reads(device, make):
+    assert _make(device) == make
 
 
 def test_aiperf_by_instance_adds_up(folder, requests, cli, tmp_path):

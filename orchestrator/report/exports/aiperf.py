@@ -2,8 +2,8 @@
 
 Tags, units and definitions are AIPerf's: rates are over the time from the first arrival to the last token, the
 inter-token latency is a request's mean, one-token requests have none. A client's clock is the simulated one, from 0.
-What a run does not keep is left out: the time to the second token, chunks, a GPU's energy apart from its node's, and
-good requests by instance.
+Energies are those of accelerators, where all are of one make that AIPerf reads. What a run does not keep is left out:
+the time to the second token, chunks, and good requests by instance.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write(result: Result, folder: Path) -> list[Path]:
     """Both files, and a summary of each instance where there are several. Returns what was written. Raises OSError."""
     rows = list(result.requests)
     whole = summary(result, rows)
-    files = {"profile_export_aiperf.json": _json(whole | _goodput(result, whole))}
+    files = {"profile_export_aiperf.json": _json(whole | _goodput(result, whole) | _energy(result))}
     names = sorted({str(row["instance"]) for row in rows})
     for name in names if len(names) > 1 else ():
         ours = [row for row in rows if row["instance"] == name]
@@ -97,6 +97,34 @@ def _goodput(result: Result, whole: dict[str, Any]) -> dict[str, Any]:
         "good_request_count": {"unit": "requests", "avg": good},
         "goodput": {"unit": "requests/sec", "avg": good / seconds},
     }
+
+
+def _energy(result: Result) -> dict[str, Any]:
+    """Of all accelerators over the run; nothing where it is not known, or whose they are."""
+    own, outputs, done = result["metronome"], result["total_output_tokens"], result["completed"]
+    makes = {_make(name) for name in own.get("accelerators", ())}
+    parts = [part for node in own.get("energy_by_part_j", {}).values() for part in node.items()]
+    joules = sum(energy for part, energy in parts if part.startswith("accelerators"))
+    if makes not in ({"nvidia"}, {"amd"}) or not (joules and outputs and done):
+        return {}
+    make = makes.pop()
+    totals = {
+        "total_gpu_energy": ("J", joules),
+        "average_gpu_power": ("W", joules / own["simulated_s"]),
+        "energy_per_output_token": ("J/token", joules / outputs),
+        "energy_per_request": ("J/request", joules / done),
+        "output_tokens_per_joule": ("tokens/J", outputs / joules),
+    }
+    return {f"{make}_{tag}": {"unit": unit, "avg": value} for tag, (unit, value) in totals.items()}
+
+
+def _make(device: str) -> str:
+    """Whose a catalog device is; "" for makes whose energy AIPerf does not read, and devices of one's own."""
+    name = device.lower().removeprefix("nvidia-")
+    if re.match(r"mi\d", name):
+        return "amd"
+    nvidia = ("a10", "a30", "a40", "b200", "b300", "gb", "gh", "h100", "h20", "l4", "rtx", "t4", "v100")
+    return "nvidia" if name.startswith(nvidia) else ""
 
 
 def _statistics(values: Any, unit: str) -> dict[str, Any]:

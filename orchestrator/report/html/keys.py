@@ -32,6 +32,7 @@ MEANINGS = {
     "metronome.preemptions": "times that a request lost its KV blocks and had to wait again",
     "metronome.recomputed_tokens": "tokens computed again after preemptions",
     "metronome.prefix_hit_tokens": "prompt tokens found in the prefix cache",
+    "metronome.accelerators": "types of accelerators in the cluster",
     "metronome.kv_blocks": "KV blocks of each engine",
     "metronome.energy_j": "J of the cluster over the run: the sum of its parts",
     "metronome.energy_by_part_j": "J of each part of each node; networks and memories of none have an empty name",
