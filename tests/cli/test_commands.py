@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -83,9 +84,9 @@ def test_timeseries_csv_adds_up_to_result_json(finished):
     assert prompts <= computed + own["prefix_hit_tokens"]
     assert len(rows) == int(-(-own["simulated_s"] // 1))
     assert (rows[-1]["running"], rows[-1]["waiting"], rows[-1]["kv_used"]) == ("0", "0", "0.000000")
-    energy = sum(float(row["power_w"]) for row in rows)
-    last = 1 - (own["simulated_s"] - (len(rows) - 1))  # the last bin's part after the end draws idle power
-    assert energy - own["energy_j"] == pytest.approx(last * 4 * 70, rel=0.02, abs=1)
+    ends = [min(second, own["simulated_s"]) for second in range(len(rows) + 1)]  # the last bin ends with the run
+    drawn = (float(row["power_w"]) * (end - begin) for row, (begin, end) in zip(rows, pairwise(ends), strict=True))
+    assert sum(drawn) == pytest.approx(own["energy_j"], rel=1e-6)
 
 
 def test_itl_is_pooled_over_tokens(finished):
