@@ -99,6 +99,7 @@ class Roofline(OracleModel[RooflineConfig]):
         self._overhead_ps = (self._device.launch_overhead_ns if overhead is None else overhead) * PS_PER_NS
         self._draw = Draw.of(self._device)
         self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
+        self._decodes: dict[int, tuple[float, float, float, float]] = {}  # by template: of a decode, of a token it sees
         cap, awake = self.config.power_cap_w, self._device.standby_w
         if cap is not None and cap <= awake:
             raise ConfigError("power_cap_w", cap, f"must be above what it draws with nothing to do, {awake:g}")
@@ -165,11 +166,23 @@ class Roofline(OracleModel[RooflineConfig]):
 
     def _at_clock(self, template: Template, values: tuple[int, ...], clock: float) -> Estimate:
         duration = max(1, round(self._duration_ps(template, values, clock)))
-        flops, size = work(template, values)
-        size += converted(template, values)
+        flops, size = self._work(template, values)
         busy_ps = max(0.0, duration - self._starts_ps(template, values, clock))
         energy = self._draw.pj(busy_ps, flops, size, self._computes_in(template), clock)
         return Estimate(duration, Provenance.MODELLED, energy)
+
+    def _work(self, template: Template, values: tuple[int, ...]) -> tuple[float, float]:
+        """(FLOPs, bytes) of one operation; those of attention of decodes follow their number and contexts."""
+        if template.kind != "attention" or any(values[4:]):
+            flops, size = work(template, values)
+            return flops, size + converted(template, values)
+        if template.id not in self._decodes:
+            none, one, key = (work(template, (*each, 0, 0)) for each in ((0, 0), (1, 0), (0, 1)))
+            decode = one[0] - none[0], one[1] - none[1]
+            self._decodes[template.id] = (*decode, key[0] - none[0], key[1] - none[1])
+        flops, size, key_flops, key_size = self._decodes[template.id]
+        decodes, context = values[:2]
+        return decodes * flops + context * key_flops, decodes * size + context * key_size
 
     def _families(self, clock: float) -> ByFamily | None:
         """Kernels by family at a share of the full clock; None where all are alike."""

@@ -33,7 +33,7 @@ from .program import (
     Stretch,
     program,
 )
-from .spent import Spent
+from .spent import WORKING, Spent
 from .sub_batches import halves, interleaved_ps, needs, spans_of_turns
 from .uses import Values
 
@@ -101,6 +101,7 @@ class StepCosts:
             _add(self.durations_ps, [cost.duration_ps for _, cost in steps])
             energies = self._spent_pj.setdefault(portion.port.name, [0] * count)
             _add(energies, [cost.energy_pj for _, cost in steps])
+        self._spent_pj = {name: pj for name, pj in self._spent_pj.items() if name.endswith(WORKING) or any(pj)}
         self.energies_pj = [sum(each) for each in zip(*self._spent_pj.values(), strict=True)] or [0] * count
 
     def use(self, first: int, ends_ps: Sequence[int]) -> None:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 from ..units import PS_PER_S
 
+#: Of these an entry also says when they worked, even if they say no energies.
+WORKING = ".accelerators"
+
 
 @dataclass(slots=True)
 class Entries:
@@ -63,4 +66,5 @@ class Spent:
     def step(self, instance: str, since_ps: int, until_ps: int, energies_pj: Iterable[tuple[str, int]]) -> None:
         """What components have spent on one step."""
         for component, energy_pj in energies_pj:
-            self.entries(component, instance).add(since_ps, until_ps, energy_pj)
+            if energy_pj or component.endswith(WORKING):
+                self.entries(component, instance).add(since_ps, until_ps, energy_pj)
