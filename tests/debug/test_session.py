@@ -337,15 +337,23 @@ def test_a_run_of_many_events_keeps_few_checkpoints(small, tmp_path, monkeypatch
         assert session.position == 37
 
 
+#: Weights come from drives.
+COLD = (
+    *(f"cluster.nodes.{node}.memory.nvme={{read_gb_s: 8, write_gb_s: 8, size_gib: 1000}}" for node in (0, 1)),
+    "cluster.networks=[{name: pcie, connects: [n0.accelerators, n1.accelerators, n0.nvme, n1.nvme], type: pcie5-x16}]",
+    "start_up={base_s: 3, weights_from: nvme}",
+)
+
+
 def test_every_event_that_happens_can_be_named_in_break(tmp_path):
-    """API servers, a pipeline, prefill and decode apart, a network that shares the clock, and failures have all kinds
-    there are."""
+    """API servers, a pipeline, prefill and decode apart, a network that shares the clock, failures and starts have all
+    kinds there are."""
     seen = set()
     for name, overrides in (
         ("quickstart", ["workload.num_requests=5", "instances.0.engine.api_server_count=1"]),
         ("tensor-pipeline-parallel", ["workload.num_requests=20", "instances.0.engine.async_scheduling=false"]),
         ("prefill-decode-two-nodes", ["workload.num_requests=5"]),
-        ("failover", ["router.report_period_s=1"]),
+        ("failover", ["router.report_period_s=1", *COLD]),
     ):
         scenario, folder = load(name, overrides)
         with opened(scenario, folder, tmp_path) as session:
