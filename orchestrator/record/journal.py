@@ -13,6 +13,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO, NamedTuple
@@ -83,17 +84,33 @@ def decoding(path: Path) -> Iterator[None]:
         raise InputError(str(path), "recording", None, what) from None
 
 
+@dataclass(slots=True)
+class _Begun:
+    """The block that is being filled: its first event, its number and place in the file, and what it has so far."""
+
+    first: int
+    number: int
+    offset: int
+    since_s: float
+    rows: list[tuple[int, ...]] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    exchanges: list[Any] = field(default_factory=list)
+    numbers: int = 0
+
+
 class JournalWriter:
     """Writes a recording; as a `Tape` it knows no answers, it only keeps them.
 
-    Memory is bounded: a block is written when it has 1024 events, or 100,000 numbers of exchanges, or after 5 s.
+    Memory is bounded: a block is written when it has 1024 events, or 100,000 numbers of exchanges, or after 5 s. A
+    signal may interrupt anything here: a block that was not written to its end is written again, in the same place.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
-        self._prepare(path.open("wb"), 0)
+        self._file: BinaryIO = path.open("wb")
         self._file.write(MAGIC + _START.pack(VERSION))
         self._frame(b"H", json.dumps(header).encode(), 0)
         self._file.flush()  # a run that is killed before its first block can be gone on with, too
+        self._prepare(0, ())
 
     @classmethod
     def onto(cls, journal: Journal) -> JournalWriter:
@@ -105,30 +122,27 @@ class JournalWriter:
             file.seek(0, 2)
         except OSError as error:
             raise InputError(str(journal.path), "recording", None, f"cannot be written to: {error}") from None
-        writer._prepare(file, journal.events)
-        writer._index = list(journal.index)
+        writer._file = file
+        writer._prepare(journal.events, journal.index)
         return writer
 
-    def _prepare(self, file: BinaryIO, events: int) -> None:
-        self.event, self._file, self._first = events, file, events + 1
+    def _prepare(self, events: int, index: Sequence[tuple[int, int]]) -> None:
+        self.event = events
         self.incidents: dict[str, dict[str, Any]] = {}  # it only writes
         self._packer = msgpack.Packer(autoreset=True)
         self._compressor = zstandard.ZstdCompressor(level=1)
-        self._rows: list[tuple[int, ...]] = []
-        self._kinds: dict[str, int] = {}
-        self._exchanges: list[Any] = []
-        self._numbers = 0
         self._broken = False  # the disk is full, or the like: nothing more is kept
-        self._index: list[tuple[int, int]] = []  # first event, offset
-        self._flushed = monotonic()
+        self._index = list(index)  # first event, offset
+        self._begin(events + 1)
 
     def see(self, event: Event) -> None:
         """An event is about to act."""
         self.event += 1
-        kind = self._kinds.setdefault(event.kind, len(self._kinds))
-        self._rows.append((event.time_ps, event.microstep, event.priority, event.rank, kind, event.about, event.cause))
-        full = len(self._rows) >= BLOCK_EVENTS or self._numbers >= BLOCK_NUMBERS
-        if full or monotonic() - self._flushed > LONGEST_S:
+        begun = self._begun
+        kind = begun.kinds.setdefault(event.kind, len(begun.kinds))
+        begun.rows.append((event.time_ps, event.microstep, event.priority, event.rank, kind, event.about, event.cause))
+        full = len(begun.rows) >= BLOCK_EVENTS or begun.numbers >= BLOCK_NUMBERS
+        if full or monotonic() - begun.since_s > LONGEST_S:
             self.flush()
 
     def get(self, session: str, index: int) -> Exchange | None:
@@ -137,30 +151,35 @@ class JournalWriter:
     def add(self, exchange: Exchange) -> None:
         if self._broken:
             return
-        self._exchanges.append(pack(exchange))
-        self._numbers += len(exchange.asked) + (len(exchange.asked[1]) if exchange.verb == "advance" else 0)
+        self._begun.exchanges.append(pack(exchange))
+        self._begun.numbers += len(exchange.asked) + (len(exchange.asked[1]) if exchange.verb == "advance" else 0)
 
     def mark(self, component: str, incident: dict[str, Any]) -> None:
         self.add(Exchange(component, self.event, MARK, (), incident))
 
     def flush(self) -> None:
         """Write what there is as a block. Raises OSError where it cannot be written."""
-        if not self._rows and not self._exchanges:
+        begun = self._begun
+        if not begun.rows and not begun.exchanges:
             return
-        rows = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), len(COLUMNS)).T
+        rows = np.array(begun.rows, dtype=np.int64).reshape(len(begun.rows), len(COLUMNS)).T
         rows[0] = np.diff(rows[0], prepend=0)
-        rows[6] = np.arange(self._first, self._first + len(self._rows)) - rows[6]
-        payload = self._packer.pack((self._first, list(self._kinds), rows.tobytes(), self._exchanges))
+        rows[6] = np.arange(begun.first, begun.first + len(begun.rows)) - rows[6]
+        payload = self._packer.pack((begun.first, list(begun.kinds), rows.tobytes(), begun.exchanges))
         try:
-            self._index.append((self._first, self._file.tell()))
-            self._frame(b"B", self._compressor.compress(payload), self._first)
+            self._file.seek(begun.offset)
+            self._file.truncate()
+            self._frame(b"B", self._compressor.compress(payload), begun.first)
             self._file.flush()
         except OSError:
-            self._broken, self._exchanges = True, []
+            self._broken = True
+            begun.exchanges.clear()
             raise
-        self._first += len(self._rows)
-        self._rows, self._exchanges, self._numbers, self._kinds = [], [], 0, {}
-        self._flushed = monotonic()
+        self._index[begun.number :] = [(begun.first, begun.offset)]
+        self._begin(begun.first + len(begun.rows))
+
+    def _begin(self, first: int) -> None:
+        self._begun = _Begun(first, len(self._index), self._file.tell(), monotonic())
 
     def close(self, status: str, error: str) -> None:
         """How the run ended; the recording is whole. Raises OSError where it cannot be written."""

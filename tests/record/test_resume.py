@@ -12,7 +12,7 @@ import time
 
 import pytest
 import yaml
-from metronome.orchestrator.record.journal import JournalWriter
+from metronome.orchestrator.record.journal import Journal, JournalWriter
 from metronome.orchestrator.report.requests import COLUMNS, Spool
 from metronome.orchestrator.report.result import Result
 
@@ -131,6 +131,33 @@ def test_an_interrupted_run_goes_on(small, tmp_path, cli, number, monkeypatch):
         done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet", "--record")
     assert done.exit_code in (130, 143), done.output
     assert json.loads((tmp_path / "out/result.json").read_text())["metronome"]["status"] == "interrupted"
+    done = cli("run", "--resume", tmp_path / "out", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert finished(tmp_path / "out") == finished(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_run_interrupted_while_a_block_is_written_goes_on(small, tmp_path, cli, monkeypatch, written):
+    """As the handler of a signal may do that comes before the block is on disk, or when it just is."""
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "whole", "--quiet").exit_code == 0
+    writes, once = JournalWriter._frame, iter([True])
+
+    def interrupted(self, kind, payload, first):
+        now = first == 449 and next(once, False)
+        if written or not now:
+            writes(self, kind, payload, first)
+        if now:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalWriter, "_frame", interrupted)
+        done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet", "--record")
+    assert done.exit_code == 130, done.output
+    rows = [row for block in Journal(tmp_path / "out/recording/journal").blocks() for row in block.rows]
+    assert len(rows) == 512
+    done = cli("replay", tmp_path / "out", "-o", tmp_path / "again", "--quiet")
+    assert done.exit_code == 0, done.output
     done = cli("run", "--resume", tmp_path / "out", "--quiet")
     assert done.exit_code == 0, done.output
     assert finished(tmp_path / "out") == finished(tmp_path / "whole")
