@@ -4,6 +4,7 @@ weights are read in full."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ..interface import DTYPE_BYTES, Attribute, Template
 
@@ -121,6 +122,28 @@ def _attention(at: Mapping[str, Attribute], values: tuple[int, ...]) -> tuple[fl
     moved = queries * heads * (size + v_size) * DTYPE_BYTES[str(at["dtype"])]
     kept = size if at.get("shared_kv") else size + v_size
     return flops, moved + read * kv_heads * kept * DTYPE_BYTES[str(at["kv_dtype"])]
+
+
+class DecodeLine(NamedTuple):
+    """`work` of attention of decodes alone: it follows their number and the tokens that all of them see.
+
+    Attributes:
+        flops, size: of one more decode. key_flops, key_size: of one more token it sees. Sizes in bytes.
+    """
+
+    flops: float
+    size: float
+    key_flops: float
+    key_size: float
+
+    @classmethod
+    def of(cls, template: Template) -> DecodeLine:
+        none, one, key = (work(template, (*each, 0, 0)) for each in ((0, 0), (1, 0), (0, 1)))
+        return cls(one[0] - none[0], one[1] - none[1], key[0] - none[0], key[1] - none[1])
+
+    def work(self, decodes: int, context: int) -> tuple[float, float]:
+        """(FLOPs, bytes)."""
+        return decodes * self.flops + context * self.key_flops, decodes * self.size + context * self.key_size
 
 
 def pairs_seen(new: int, cached: int, sees: int = 0, chunk: bool = False) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..catalog.families import Kernels
 from ..interface import DTYPE_BYTES, Attribute, Template
-from .counting import pairs_seen, work
+from .counting import DecodeLine, pairs_seen, work
 from .kernels import attention, experts, gemm
 from .kernels.processor import Processor
 
@@ -119,9 +119,9 @@ class _Decodes:
         size = int(at["head_size"])
         shape = attention.Shape(int(at["heads"]), int(at["kv_heads"]), size, int(at.get("v_head_size", size)), dtype)
         self._kernel = attention.Decodes(by.on, by.kernels.decode_attention, shape)
-        none, one = work(template, (0, 0, 0, 0))[1], work(template, (1, 0, 0, 0))[1]
-        self._key = work(template, (0, 1, 0, 0))[1] - none  # bytes
-        self._query = one - none - self._key  # without its own key
+        line = DecodeLine.of(template)
+        self._key = line.key_size
+        self._query = line.size - line.key_size  # without its own key
 
     def __call__(self, decodes: int, keys: int) -> float:
         return self._kernel.seconds(decodes, keys / decodes, decodes * self._query + keys * self._key)

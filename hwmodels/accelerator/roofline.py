@@ -39,7 +39,7 @@ from ..interface import (
     Use,
     check_operation,
 )
-from .counting import converted, work, written
+from .counting import DecodeLine, converted, work, written
 from .draw import CLOCKS, Draw
 from .families import ByFamily
 from .kernels.processor import Processor
@@ -99,7 +99,7 @@ class Roofline(OracleModel[RooflineConfig]):
         self._overhead_ps = (self._device.launch_overhead_ns if overhead is None else overhead) * PS_PER_NS
         self._draw = Draw.of(self._device)
         self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
-        self._decodes: dict[int, tuple[float, float, float, float]] = {}  # by template: of a decode, of a token it sees
+        self._decodes: dict[int, DecodeLine] = {}  # by template
         cap, awake = self.config.power_cap_w, self._device.standby_w
         if cap is not None and cap <= awake:
             raise ConfigError("power_cap_w", cap, f"must be above what it draws with nothing to do, {awake:g}")
@@ -177,12 +177,8 @@ class Roofline(OracleModel[RooflineConfig]):
             flops, size = work(template, values)
             return flops, size + converted(template, values)
         if template.id not in self._decodes:
-            none, one, key = (work(template, (*each, 0, 0)) for each in ((0, 0), (1, 0), (0, 1)))
-            decode = one[0] - none[0], one[1] - none[1]
-            self._decodes[template.id] = (*decode, key[0] - none[0], key[1] - none[1])
-        flops, size, key_flops, key_size = self._decodes[template.id]
-        decodes, context = values[:2]
-        return decodes * flops + context * key_flops, decodes * size + context * key_size
+            self._decodes[template.id] = DecodeLine.of(template)
+        return self._decodes[template.id].work(*values[:2])
 
     def _families(self, clock: float) -> ByFamily | None:
         """Kernels by family at a share of the full clock; None where all are alike."""
