@@ -33,10 +33,13 @@ class Ledger:
     def accounts(self) -> list[Account]:
         found = [account for node in self._scenario.cluster.nodes for account in self._node(node)]
         at = {node.name for node in self._scenario.cluster.nodes}
-        for component in dict.fromkeys(component for component, _ in self._entries):
-            if component.partition(".")[0] not in at:
-                found.append(self._operations("", component))
+        found += [self._operations("", one) for one in self._components if one.partition(".")[0] not in at]
         return [account for account in found if account.total_j]
+
+    @cached_property
+    def _components(self) -> list[str]:
+        """Those that said energies."""
+        return list(dict.fromkeys(component for component, _ in self._entries))
 
     @property
     def total_j(self) -> float:
@@ -75,14 +78,10 @@ class Ledger:
         working = merged(*_joined(busy.values()))
         for part, drawn in power.parts.items():
             idle = Account.steady(name, part, drawn.idle_w, all_along)
-            more = (drawn.busy_w or drawn.idle_w) - drawn.idle_w
-            accounts.append(_together(name, part, [idle, Account.steady(name, part, more, working)]))
+            busier = Account.steady(name, part, drawn.most_w - drawn.idle_w, working)
+            accounts.append(_together(name, part, [idle, busier]))
         accounts += self._states(node, busy)
-        accounts += [
-            self._operations(name, component)
-            for component in dict.fromkeys(component for component, _ in self._entries)
-            if component.partition(".")[0] == name
-        ]
+        accounts += [self._operations(name, one) for one in self._components if one.partition(".")[0] == name]
         if power.psu_efficiency < 1:
             lost = _together(name, "psu", accounts)
             share = 1 / power.psu_efficiency - 1

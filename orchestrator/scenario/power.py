@@ -21,6 +21,10 @@ class PowerPart(Strict):
         default=None, ge=0, description="while an accelerator of the node computes; default: idle_w"
     )
 
+    @property
+    def most_w(self) -> float:
+        return self.idle_w if self.busy_w is None else self.busy_w
+
 
 class NodePower(Strict):
     """What a node draws: all that stands here, and its accelerators."""
@@ -52,7 +56,7 @@ class NodePower(Strict):
         """(what each of so many accelerators may draw, the field that says so); None without a cap."""
         caps = [] if self.accelerator_cap_w is None else [(self.accelerator_cap_w, "accelerator_cap_w")]
         if self.cap_w is not None:
-            others = sum(part.idle_w if part.busy_w is None else part.busy_w for part in self.parts.values())
+            others = sum(part.most_w for part in self.parts.values())
             caps.append(((self.cap_w - self.base_w - others) / count, "cap_w"))
         return min(caps, default=(None, ""))
 
