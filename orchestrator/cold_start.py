@@ -36,7 +36,7 @@ def weight_routes(
     for unit in units:
         name = unit.options.name
         for node in sorted({device[0] for device, _ in ranks[name]}):
-            memory = _memory(scenario, options.weights_from, node)
+            memory = scenario.cluster.find_memory(options.weights_from, node, WHERE)[0]
             if (memory, unit.arch) not in kept:
                 kept.add((memory, unit.arch))
                 room.take(memory, unit.arch.weight_bytes(1), WHERE)
@@ -44,13 +44,6 @@ def weight_routes(
             from_memory[name] = _from_memory(scenario, options.weights_from, unit, ranks[name], templates)
     from_peers = _from_peers(scenario, units, ranks, templates) if options.from_peers else {}
     return WeightRoutes(options.weights_from, from_memory, from_peers)
-
-
-def _memory(scenario: Scenario, name: str, node: str) -> str:
-    try:
-        return scenario.cluster.find_memory(name, node)[0]
-    except KeyError as error:
-        raise InputError("scenario", WHERE, name, error.args[0]) from None
 
 
 def _ranks(scenario: Scenario, name: str, units: Sequence[UnitPlan]) -> Iterator[tuple[Device, int]]:
@@ -71,7 +64,7 @@ def _ranks(scenario: Scenario, name: str, units: Sequence[UnitPlan]) -> Iterator
 def _from_memory(scenario: Scenario, kept_in: str, unit: UnitPlan, ranks: Ranks, templates: Templates) -> Load:
     pairs: dict[tuple[str, int], list[str]] = {}
     for device, size in ranks:
-        memory = _memory(scenario, kept_in, device[0])
+        memory = scenario.cluster.find_memory(kept_in, device[0], WHERE)[0]
         network = network_to(scenario, memory, [device], WHERE)
         pairs.setdefault((network, size), []).extend((memory, address(device)))
     return _load(pairs, unit.options.name, unit.arch.layers, templates)

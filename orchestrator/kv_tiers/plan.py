@@ -147,10 +147,7 @@ def _pool(
 ) -> PoolPlan | None:
     """The pool of a tier that a member of a unit uses; None if it has no room at all."""
     node = unit.layout.ranks(member, 0)[0][0]
-    try:
-        memory, facts = scenario.cluster.find_memory(tier.memory, node)
-    except KeyError as error:
-        raise _refused(_at(spot, "memory"), tier.memory, error.args[0]) from None
+    memory, facts = scenario.cluster.find_memory(tier.memory, node, _at(spot, "memory"))
     names = {"instance": f"{unit.names[member]}/{tier.name}", "node": f"{node}/{tier.name}", "cluster": tier.name}
     if tier.shared_by == "cluster" and tier.memory in OWN and len(scenario.cluster.nodes) > 1:
         raise _refused(

@@ -11,6 +11,7 @@ from metronome.hwmodels import catalog
 from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from ..errors import InputError
 from ..serving import engines
 from ..serving.fleet.options import Autoscaling, Failure, OnFailure, StartUp
 from ..serving.options import EngineOptions
@@ -105,17 +106,17 @@ class Cluster(Strict):
         found = {f"{node.name}.{kind}": one for node in self.nodes for kind, one in node.memory.tiers().items()}
         return found | {memory.name: memory for memory in self.memories}
 
-    def find_memory(self, name: str, node: str) -> tuple[str, Memory]:
+    def find_memory(self, name: str, node: str, where: str) -> tuple[str, Memory]:
         """(name, figures) of a memory as an instance on that node says it: dram, cxl or nvme are the node's own.
 
-        KeyError says what there is.
+        Raises InputError, which says what there is; ``where``: the field that names it.
         """
         known = self.memory()
         found = f"{node}.{name}" if name in OWN else name
         if found not in known:
             hint = did_you_mean(found, known)
             there = f"there is {', '.join(known)}" if known else "there is none: cluster.nodes.0.memory.dram makes one"
-            raise KeyError(f"no memory {found}; {hint}{there}")
+            raise InputError("scenario", where, name, f"no memory {found}; {hint}{there}")
         return found, known[found]
 
     def network_between(self, ends: Collection[str]) -> str | None:
