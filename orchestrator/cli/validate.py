@@ -18,7 +18,7 @@ from .complete import scenarios
 from .plan import lines, plans
 from .schema import json_schema
 
-MOST = 200_000  # requests that are looked at; made-up traffic can have any number
+MOST = 50_000  # requests that are looked at; made-up traffic can have any number
 SHOWN = 5
 
 

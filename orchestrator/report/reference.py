@@ -109,20 +109,24 @@ def _of_run(requests: Table, anchor: str, where: str, metrics: Mapping[str, Any]
         if isinstance(metrics.get(key), int | float):
             found.figures[key] = float(metrics[key])
     model, count = metrics.get("model_id"), len(requests)
-    inputs = sum(int(value or 0) for value in requests["input"]) / count if "input" in requests.columns else None
-    outputs = sum(int(value or 0) for value in requests["output"]) / count
+    inputs = _mean(requests, "input", where) if "input" in requests.columns else None
+    outputs = _mean(requests, "output", where)
     return replace(found, sample=Sample(model if isinstance(model, str) else None, count, inputs, outputs))
 
 
-def _run_times(requests: Table, anchor: str, where: str) -> Times:
-    def whole(row: dict[str, Cell], column: str) -> int:
-        value = row[column]
-        if value is not None and not isinstance(value, int):
-            raise InputError(where, column, value, "must be a whole number")
-        return value or 0
+def _mean(requests: Table, column: str, where: str) -> float:
+    return sum(_whole(value, column, where) for value in requests[column]) / len(requests)
 
+
+def _whole(value: Cell, column: str, where: str) -> int:
+    if value is not None and not isinstance(value, int):
+        raise InputError(where, column, value, "must be a whole number")
+    return value or 0
+
+
+def _run_times(requests: Table, anchor: str, where: str) -> Times:
     def seconds(row: dict[str, Cell], column: str) -> float:
-        return whole(row, column) / 1e9
+        return _whole(row[column], column, where) / 1e9
 
     for column in ("id", "arrival", "queued", "first_token", "end", "output"):
         if column not in requests.columns:
@@ -135,7 +139,7 @@ def _run_times(requests: Table, anchor: str, where: str) -> Times:
                 seconds(row, start),
                 seconds(row, "first_token"),
                 seconds(row, "end"),
-                whole(row, "output"),
+                _whole(row["output"], "output", where),
                 seconds(row, "arrival"),
             )
             for row in requests

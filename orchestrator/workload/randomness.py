@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from .tokens import MOST_TOKENS
+
 
 class Lengths(BaseModel):
     """How long prompts or answers are, in tokens.
@@ -20,11 +22,11 @@ class Lengths(BaseModel):
     distribution: Literal["fixed", "lognormal", "uniform"] = Field(
         default="lognormal", description="shape of the lengths"
     )
-    mean: float = Field(gt=0, allow_inf_nan=False, description="tokens, before they are cut")
+    mean: float = Field(gt=0, le=MOST_TOKENS, allow_inf_nan=False, description="tokens, before they are cut")
     sigma: float = Field(default=0.8, ge=0, le=5, description="lognormal: of the logarithm")
     spread: float = Field(default=0.0, ge=0, lt=1, description="uniform: share of the mean to either side")
-    min: int = Field(default=1, ge=1, description="tokens at least")
-    max: int = Field(default=1_000_000, ge=1, description="tokens at most")
+    min: int = Field(default=1, ge=1, le=MOST_TOKENS, description="tokens at least")
+    max: int = Field(default=1_000_000, ge=1, le=MOST_TOKENS, description="tokens at most")
 
     def draw(self, random: np.random.Generator) -> int:
         if self.distribution == "fixed":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .tokens import TokenBlocks
+from .tokens import TokenIds
 
 
 class Image(NamedTuple):
@@ -42,7 +41,7 @@ class Request:
     arrival_ps: int
     input_tokens: int
     output_tokens: int
-    token_ids: array[int] | TokenBlocks | None = None
+    token_ids: TokenIds | None = None
     session: str | None = None
     next_turn: Request | None = None
     think_ps: int = 0

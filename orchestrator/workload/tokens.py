@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from .request import Image
 
+MOST_TOKENS = 1 << 24  # of a prompt, an answer or a prefix; no model sees as many
 FRESH = 1 << 40  # from here on ids that no prefix uses
+MOST_GROUPS = FRESH // MOST_TOKENS  # of prefixes, so that none has ids of another's
 
 
-def prefixed(group: int, shared: int, fresh: int, rest: int) -> array[int]:
+class TokenRuns:
+    """Ids that follow one another, in runs: made when they are asked for, read as `TokenBlocks` are."""
+
+    __slots__ = ("_ends", "_firsts")
+    itemsize = 8
+
+    def __init__(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Of each run its first id, and how many there are."""
+        firsts, counts = zip(*runs, strict=True)
+        self._firsts: array[int] = array("q", firsts)
+        self._ends: array[int] = array("q", accumulate(counts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, wanted: slice) -> array[int]:
+        start, end, step = wanted.indices(len(self))
+        if step != 1:
+            raise ValueError("only whole stretches can be read")
+        ids, before = array("q"), 0
+        for first, until in zip(self._firsts, self._ends, strict=True):
+            ids.extend(range(first - before + max(start, before), first - before + min(end, until)))
+            before = until
+        return ids
+
+    def tobytes(self) -> bytes:
+        return self[:].tobytes()
+
+
+def prefixed(group: int, shared: int, fresh: int, rest: int) -> TokenRuns:
     """Ids of a prompt and its answer: ``shared`` of the group's prefix, then ``rest`` from ``fresh`` on."""
-    ids = array("q", range(group << 24, (group << 24) + shared))
-    ids.extend(range(fresh, fresh + rest))
-    return ids
+    return TokenRuns([(group * MOST_TOKENS, shared), (fresh, rest)])
 
 
 def placeholders(images: Sequence[Image]) -> Iterator[int]:
@@ -57,3 +87,7 @@ class TokenBlocks:
 
     def tobytes(self) -> bytes:
         return self[:].tobytes()
+
+
+#: A request's, where they are known.
+TokenIds: TypeAlias = "array[int] | TokenBlocks | TokenRuns"

@@ -159,3 +159,34 @@ def test_a_recording_with_right_checksums_and_wrong_content(readers, tmp_path, s
         journal.close()
     except InputError as error:
         assert str(tmp_path) in str(error)
+
+
+@pytest.mark.parametrize("column", ["input", "output", "end"])
+def test_a_run_whose_table_has_words_for_numbers(cli, readers, tmp_path, column):
+    shutil.copytree(readers.folder / "run", tmp_path / "r", ignore=shutil.ignore_patterns("recording"))
+    path = tmp_path / "r" / "requests.csv"
+    head, *rows = path.read_text().splitlines()
+    place = head.split(",").index(column)
+    first = rows[0].split(",")
+    path.write_text("\n".join([head, ",".join([*first[:place], "x", *first[place + 1 :]]), *rows[1:]]))
+    refused(cli("compare", tmp_path / "r", readers.folder / "run"), str(path), column, "must be a whole number")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("shared_prefix.groups", 10**30),
+        ("shared_prefix.groups", 65537),
+        ("shared_prefix.tokens", 1 << 25),
+        ("input_tokens.mean", 1e30),
+        ("output_tokens.max", 1 << 60),
+    ],
+)
+def test_lengths_that_no_prompt_has(cli, tmp_path, field, value):
+    """More groups than 65,536 had ids of one another's prefixes, in silence."""
+    scenario = copy.deepcopy(SCENARIO)
+    scenario["workload"]["shared_prefix"] = {"groups": 2, "tokens": 16}
+    part, key = field.split(".")
+    scenario["workload"][part] = {**scenario["workload"][part], key: value}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(scenario))
+    refused(cli("validate", tmp_path / "s.yaml"), f"workload.{field}")

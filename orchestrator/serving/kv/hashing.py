@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
 from hashlib import blake2b
 
-from ...workload.tokens import TokenBlocks
+from ...workload.tokens import TokenIds
 
 
-def hash_blocks(token_ids: array[int] | TokenBlocks, block_size: int) -> list[bytes]:
+def hash_blocks(token_ids: TokenIds, block_size: int) -> list[bytes]:
     """The names of all full blocks of ``token_ids``, in order.
 
     Each is a hash over the block's tokens and the name before it, as in vLLM.

@@ -6,7 +6,7 @@ from array import array
 from typing import TypeAlias
 
 from ...workload.request import Request
-from ...workload.tokens import TokenBlocks
+from ...workload.tokens import TokenIds
 
 
 class PartlyKnown:
@@ -33,7 +33,7 @@ class PartlyKnown:
         return ids + array("q", range(self._number + max(start, known), self._number + end)) if end > known else ids
 
 
-Ids: TypeAlias = "array[int] | TokenBlocks | PartlyKnown"
+Ids: TypeAlias = "TokenIds | PartlyKnown"
 
 
 def ids_of(request: Request) -> Ids:

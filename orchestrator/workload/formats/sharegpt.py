@@ -18,13 +18,16 @@ from ..registry import Format, Reading, unlike
 from ..request import Request
 from ..rows import whole_json
 from ..texts import TextOptions, encoder
+from ..tokens import MOST_TOKENS
 
 
 class ShareGptOptions(TextOptions):
     """A ShareGPT JSON file, read whole."""
 
     format: Literal["sharegpt"] = "sharegpt"
-    output_len: int | None = Field(default=None, ge=1, description="of every answer; default: as in the file")
+    output_len: int | None = Field(
+        default=None, ge=1, le=MOST_TOKENS, description="of all answers; default: the file's"
+    )
     filter: bool = Field(default=True, description="leave out what vLLM's client leaves out")
 
 

@@ -14,15 +14,15 @@ from ..options import WorkloadOptions
 from ..randomness import Lengths
 from ..registry import Format, Reading
 from ..request import Image, Request
-from ..tokens import FRESH, placeholders, prefixed
+from ..tokens import FRESH, MOST_GROUPS, MOST_TOKENS, TokenIds, placeholders, prefixed
 
 
 class SharedPrefix(BaseModel):
     """System prompts: each request starts with one of ``groups`` prefixes of ``tokens`` tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    groups: int = Field(default=1, ge=1, description="prefixes, of which each request has one by chance")
-    tokens: int = Field(ge=1, description="of each prefix")
+    groups: int = Field(default=1, ge=1, le=MOST_GROUPS, description="prefixes, each request has one by chance")
+    tokens: int = Field(ge=1, le=MOST_TOKENS, description="of each prefix")
 
 
 class Images(Strict):
@@ -30,8 +30,8 @@ class Images(Strict):
 
     tokens: Lengths = Field(description="of each image; a picture always has as many")
     share: float = Field(default=1.0, gt=0, le=1, description="of the requests that have any")
-    per_request: int = Field(default=1, ge=1, description="in each of these")
-    pictures: int | None = Field(default=None, ge=1, description="that there are; default: no two are alike")
+    per_request: int = Field(default=1, ge=1, le=10_000, description="in each of these")
+    pictures: int | None = Field(default=None, ge=1, le=1_000_000, description="different ones; default: no two alike")
 
 
 class Synthetic(WorkloadOptions):
@@ -67,7 +67,7 @@ def generate(spec: Synthetic, reading: Reading) -> Iterator[Request]:
         shared = min(spec.shared_prefix.tokens, prompt) if spec.shared_prefix else 0
         images = pictures.draw(shared) if pictures else ()
         seen = sum(image.tokens for image in images)
-        ids = None
+        ids: TokenIds | None = None
         if spec.shared_prefix:
             group = int(groups.integers(spec.shared_prefix.groups))
             ids = prefixed(group, shared, fresh, prompt + answer - shared)

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from ..registry import Format, Reading
 from ..request import Request
+from ..tokens import MOST_GROUPS, MOST_TOKENS
 from .vllm_random import BenchOptions, with_prefixes
 
 
@@ -18,10 +19,10 @@ class PrefixRepetitionOptions(BenchOptions):
     """vLLM's prefix_repetition dataset."""
 
     format: Literal["prefix_repetition"] = "prefix_repetition"
-    prefix_len: int = Field(default=256, ge=0, description="tokens of each prefix")
-    suffix_len: int = Field(default=256, ge=1, description="tokens after it, of each request its own")
-    num_prefixes: int = Field(default=10, ge=1, description="prefixes that are shared")
-    output_len: int = Field(default=128, ge=1, description="tokens of the answers")
+    prefix_len: int = Field(default=256, ge=0, le=MOST_TOKENS, description="tokens of each prefix")
+    suffix_len: int = Field(default=256, ge=1, le=MOST_TOKENS, description="tokens after it, of each request its own")
+    num_prefixes: int = Field(default=10, ge=1, le=MOST_GROUPS, description="prefixes that are shared")
+    output_len: int = Field(default=128, ge=1, le=MOST_TOKENS, description="tokens of the answers")
 
     @model_validator(mode="after")
     def _enough(self) -> PrefixRepetitionOptions:

@@ -18,7 +18,7 @@ from ..arrivals import Arrivals
 from ..options import WorkloadOptions
 from ..registry import Format, Reading
 from ..request import Request
-from ..tokens import FRESH, prefixed
+from ..tokens import FRESH, MOST_TOKENS, prefixed
 
 
 class BenchOptions(WorkloadOptions):
@@ -38,12 +38,12 @@ class RandomOptions(BenchOptions):
     """vLLM's random dataset."""
 
     format: Literal["random"] = "random"
-    random_input_len: int = Field(default=1024, ge=0, description="tokens of the prompts, on average")
-    random_output_len: int = Field(default=128, ge=1, description="tokens of the answers, on average")
+    random_input_len: int = Field(default=1024, ge=0, le=MOST_TOKENS, description="tokens of the prompts, on average")
+    random_output_len: int = Field(default=128, ge=1, le=MOST_TOKENS, description="tokens of the answers, on average")
     random_range_ratio: Annotated[float, Field(ge=0, lt=1)] | RangeRatio = Field(
         default=0.0, description="lengths lie within length x (1 - ratio) to length x (1 + ratio)"
     )
-    random_prefix_len: int = Field(default=0, ge=0, description="tokens that all prompts begin with")
+    random_prefix_len: int = Field(default=0, ge=0, le=MOST_TOKENS, description="tokens that all prompts begin with")
 
 
 def read(options: RandomOptions, reading: Reading) -> Iterator[Request]:

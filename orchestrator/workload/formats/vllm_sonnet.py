@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from ..registry import Format, Reading
 from ..request import Request
+from ..tokens import MOST_TOKENS
 from .vllm_random import BenchOptions, with_prefixes
 
 
@@ -19,9 +20,9 @@ class SonnetOptions(BenchOptions):
     """vLLM's sonnet dataset."""
 
     format: Literal["sonnet"] = "sonnet"
-    sonnet_input_len: int = Field(default=550, ge=1, description="tokens of the prompts")
-    sonnet_output_len: int = Field(default=150, ge=1, description="tokens of the answers")
-    sonnet_prefix_len: int = Field(default=200, ge=0, description="tokens that all prompts begin with")
+    sonnet_input_len: int = Field(default=550, ge=1, le=MOST_TOKENS, description="tokens of the prompts")
+    sonnet_output_len: int = Field(default=150, ge=1, le=MOST_TOKENS, description="tokens of the answers")
+    sonnet_prefix_len: int = Field(default=200, ge=0, le=MOST_TOKENS, description="tokens that all prompts begin with")
 
     @model_validator(mode="after")
     def _fits(self) -> SonnetOptions:
