@@ -23,7 +23,8 @@ from .report.results import collect
 from .scenario import loading
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
-from .simulation import LiveSource, Simulation, Source
+from .simulation import Simulation
+from .source import LiveSource, Source
 
 if TYPE_CHECKING:
     from .debug.counterfactual import Counterfactual

@@ -5,19 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 from . import availability
 from .cold_start import weight_routes
 from .coupling.calibrated import check_calibration
-from .coupling.components import ComponentSpec, open_local, specify
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
-from .coupling.link import Link
 from .coupling.loading import WeightLoader, WeightRoutes
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
@@ -50,81 +47,13 @@ from .serving.replica import Replica
 from .serving.router import make_router
 from .serving.spec import EngineSpec
 from .serving.tiers.sessions import Sessions
+from .source import LiveSource, Source
 from .workload import reading
 from .workload.leaving_out import leaving_out
 from .workload.randomness import stream
 from .workload.registry import Reading
 from .workload.request import Request
 from .workload.rewindable import Rewindable
-
-
-class Source(Protocol):
-    """Where the components of a run come from."""
-
-    def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
-        """Every component of the scenario, in order; raises InputError."""
-        ...
-
-    def open(self, specs: Sequence[ComponentSpec]) -> AbstractContextManager[dict[str, Link]]:
-        """A link to each, by name, until the context is left; raises InputError, ComponentFailure."""
-        ...
-
-
-class LiveSource:
-    """Components that are started for the run. What processes print goes to ``logs``."""
-
-    def __init__(self, logs: Path | None = None) -> None:
-        self._logs = logs
-
-    def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
-        return specify(scenario, folder)
-
-    @contextmanager
-    def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:
-        with ExitStack() as stack:
-            links: dict[str, Link] = {}
-            wired_to = {target for spec in specs for _, target in spec.wires}
-            if wired_to or any(spec.options.run == "island" for spec in specs):
-                from .coupling.wired import hosted
-
-                specs = hosted(specs)
-            by_run: dict[str, list[ComponentSpec]] = {}
-            for spec in specs:
-                by_run.setdefault(spec.options.run, []).append(spec)
-            # gRPC and docker are loaded only where they are needed.
-            if by_run.keys() - {"inprocess"}:
-                from .coupling.interrupts import DOOR
-
-                stack.enter_context(DOOR.guarded())
-            if "address" in by_run:
-                from .coupling.launch.address import open_addresses
-
-                links |= stack.enter_context(open_addresses(by_run["address"]))
-            if "container" in by_run:
-                from .coupling.launch.container import open_containers
-
-                links |= stack.enter_context(open_containers(by_run["container"], self._logs))
-            if started := [spec for spec in specs if spec.options.run in ("process", "command")]:
-                from .coupling.launch.process import open_processes
-
-                links |= stack.enter_context(open_processes(started, self._logs))
-            links |= {spec.name: open_local(spec) for spec in specs if spec.name not in links}
-            from .coupling.wired import joined
-
-            behind = joined(specs, links, wired_to)
-            for spec in specs:
-                if spec.options.surrogate:
-                    from .coupling.surrogate import open_surrogate
-
-                    links[spec.name] = stack.enter_context(
-                        closing(open_surrogate(spec, links[spec.name], behind.get(spec.name, [])))
-                    )
-            for spec in specs:
-                if spec.factors:
-                    from .coupling.calibrated import CalibratedLink
-
-                    links[spec.name] = CalibratedLink(links[spec.name], spec.factors)
-            yield links
 
 
 class Simulation:

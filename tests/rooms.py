@@ -267,6 +267,15 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.coupling.port",
         "orchestrator.lowering.work",
     ),
+    # where components come from
+    "orchestrator.source": (
+        *LEAVES,
+        "orchestrator.coupling",
+        "orchestrator.coupling.launch",
+        "orchestrator.coupling.surrogate",
+        "orchestrator.coupling.wired",
+        "orchestrator.scenario",
+    ),
     # puts all of it together: everything but who reads its results, and no engine
     "orchestrator.simulation": (
         *LEAVES,
@@ -285,10 +294,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.off_device",
         "orchestrator.placement",
         "orchestrator.coupling",
-        "orchestrator.coupling.launch",
-        "orchestrator.coupling.surrogate",
-        "orchestrator.coupling.wired",
         "orchestrator.instruments",
+        "orchestrator.source",
     ),
     # who reads a run
     "orchestrator.report": (
@@ -316,6 +323,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.report",
         "orchestrator.scenario",
         "orchestrator.simulation",
+        "orchestrator.source",
     ),
     "orchestrator.debug": (
         *LEAVES,
@@ -331,6 +339,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
         "orchestrator.serving.router",  # `set router/policy` makes one
         "orchestrator.simulation",
+        "orchestrator.source",
         "orchestrator.lowering.work",  # what a step is made of
         "orchestrator.workload.randomness",  # seeded streams
     ),
@@ -348,6 +357,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.report.html",
         "orchestrator.scenario",
         "orchestrator.simulation",
+        "orchestrator.source",
+        "orchestrator.source",
     ),
     "orchestrator.sweep": (
         *LEAVES,
@@ -402,6 +413,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
         "orchestrator.serving.refusals",  # `validate` says which requests cannot be served
         "orchestrator.simulation",
+        "orchestrator.source",
         "orchestrator.view",
         "orchestrator.workload.request",
     ),

@@ -14,7 +14,7 @@ import click
 from ..errors import InputError, MetronomeError
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load
-from ..simulation import LiveSource
+from ..source import LiveSource
 from .complete import scenarios
 
 if TYPE_CHECKING:

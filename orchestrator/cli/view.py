@@ -18,7 +18,7 @@ from ..record.recording import JOURNAL, Recording
 from ..report.underway import look, requests_of
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load, of_mapping
-from ..simulation import LiveSource
+from ..source import LiveSource
 from .complete import scenarios
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from ..record.journal import Row
 from ..record.link import TapedLink
 from ..scenario.loading import override, validate
 from ..scenario.schema import Scenario
-from ..simulation import Simulation, Source
+from ..simulation import Simulation
+from ..source import Source
 from .session import DebugSession
 
 #: Parts of a scenario that say which requests there are: with others, no request of this run is in the other.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..record.recording import TapingSource
-from ..simulation import Source
+from ..source import Source
 from .session import DebugSession
 from .tape import MemoryTape
 from .timeline import Timeline

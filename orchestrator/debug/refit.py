@@ -19,7 +19,8 @@ from ..placement import place
 from ..record.link import TapedLink
 from ..scenario.loading import override, parse_overrides, validate
 from ..scenario.schema import Scenario
-from ..simulation import Simulation, Source
+from ..simulation import Simulation
+from ..source import Source
 
 HARDWARE = ("cluster", "components", "devices")
 

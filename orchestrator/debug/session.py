@@ -21,7 +21,8 @@ from ..record.recording import Recording, TapingSource
 from ..record.replay import describe, differences
 from ..scenario.inputs import Inputs
 from ..scenario.schema import Scenario
-from ..simulation import Simulation, Source
+from ..simulation import Simulation
+from ..source import Source
 from . import state, told
 from .checkpoint import copy_of
 from .edits import Edit, apply, check_past

@@ -25,7 +25,7 @@ from ..scenario.components import ComponentOptions
 from ..scenario.inputs import Inputs
 from ..scenario.loading import validate
 from ..scenario.schema import Scenario
-from ..simulation import Source
+from ..source import Source
 from .exchange import Tape
 from .journal import Journal, JournalWriter, decoding
 from .link import Live, TapedLink

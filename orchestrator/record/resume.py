@@ -20,7 +20,7 @@ from ..errors import DivergenceError, InputError
 from ..kernel.queue import Event
 from ..scenario.loading import digest
 from ..scenario.schema import Scenario
-from ..simulation import Source
+from ..source import Source
 from .exchange import Exchange, operations_of, templates_of
 from .journal import Journal, JournalWriter
 from .link import Live, TapedLink

@@ -15,7 +15,8 @@ from metronome.adapters.tools.failure import ToolFailure
 from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Template, UnsupportedOperation
 from metronome.orchestrator.errors import ComponentFailure
 from metronome.orchestrator.scenario.loading import validate
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 
 ECHO = {
     "command": ["/bin/sh", "-c", 'echo "took $(( $1 + 1 )) ns"', "tool", "{bytes}"],

@@ -11,7 +11,8 @@ from metronome.orchestrator.coupling.components import specify
 from metronome.orchestrator.coupling.link import advancing
 from metronome.orchestrator.errors import ComponentFailure, InputError
 from metronome.orchestrator.scenario.loading import validate
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 from metronome.orchestrator.units import MAX_PS
 
 COMMAND = "metronome.adapters.command:Memory"

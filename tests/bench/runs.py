@@ -20,7 +20,7 @@ from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.record.recording import JOURNAL, Recording
 from metronome.orchestrator.scenario.components import ComponentOptions, ContainerOptions
 from metronome.orchestrator.scenario.loading import load
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 from ..conftest import ROOT, SHARED, import_line
 from ..containers.image import build

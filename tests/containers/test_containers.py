@@ -17,7 +17,8 @@ from metronome.orchestrator.errors import ComponentFailure
 from metronome.orchestrator.report.result import Ending
 from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 
 from ..conftest import ROOT, interruptible, wait_until_under_way
 from ..coupling.test_placement import files, run

@@ -24,7 +24,8 @@ from metronome.orchestrator.errors import ComponentFailure, InputError
 from metronome.orchestrator.report.result import Ending
 from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 
 from ..conftest import ROOT
 from .test_placement import files, run

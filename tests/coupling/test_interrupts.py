@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 from metronome.orchestrator.coupling.interrupts import DOOR
 from metronome.orchestrator.scenario.loading import validate
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,8 @@ import pytest
 from metronome.orchestrator.report.result import Ending
 from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.loading import validate
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 
 
 def run(data, folder, fold=True):

@@ -11,7 +11,7 @@ from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.debug.why import why, why_all
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load, validate
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 from .transcripts import FOLDER
 

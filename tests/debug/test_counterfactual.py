@@ -17,7 +17,7 @@ from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load, validate
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 from .test_blame import opened
 from .transcripts import FOLDER

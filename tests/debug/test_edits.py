@@ -13,7 +13,7 @@ from metronome.orchestrator.debug.why import why, why_all
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 from .transcripts import FOLDER
 

@@ -17,7 +17,8 @@ from metronome.orchestrator.report.result import Ending
 from metronome.orchestrator.report.results import write
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load, validate
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 
 from ..coupling.test_placement import files
 

@@ -15,7 +15,7 @@ from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 FEW = {"workload.num_requests": 20}
 

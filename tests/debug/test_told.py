@@ -10,7 +10,7 @@ from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import bundled, load
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 from .transcripts import FOLDER
 

@@ -9,7 +9,7 @@ from typing import Any
 from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import validate
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 KINDS = ("prompts", "blocks", "places", "budget", "link")
 SMALL, LARGE = "meta-llama/Llama-3.1-8B", "Qwen/Qwen3-32B"

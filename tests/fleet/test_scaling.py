@@ -12,7 +12,7 @@ from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.serving.fleet.scaling import PoolView, make_policy, proportional
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 from .test_failures import REPLICAS, served
 

@@ -15,7 +15,8 @@ from metronome.orchestrator.report.metrics import latencies
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.serving.api_server import ApiServers, ServerModel
-from metronome.orchestrator.simulation import LiveSource, Simulation
+from metronome.orchestrator.simulation import Simulation
+from metronome.orchestrator.source import LiveSource
 
 from ..accuracy import api_server
 

@@ -13,7 +13,7 @@ from metronome.orchestrator.debug.session import DebugSession
 from metronome.orchestrator.debug.why import why
 from metronome.orchestrator.scenario.inputs import Inputs
 from metronome.orchestrator.scenario.loading import load
-from metronome.orchestrator.simulation import LiveSource
+from metronome.orchestrator.source import LiveSource
 
 from .served import Served
 
