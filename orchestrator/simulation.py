@@ -29,6 +29,7 @@ from .kv_tiers.connect import connect
 from .kv_tiers.plan import plan_tiers
 from .lowering.work import Templates
 from .off_device import Room, weight_streams
+from .paces import paces
 from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
@@ -41,6 +42,7 @@ from .serving.host_costs import HostCosts
 from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
 from .serving.kv.connectors import RULES
+from .serving.looking_ahead import LOOKING_AHEAD, looking_ahead
 from .serving.loop import StepLoop
 from .serving.policies import make_policies
 from .serving.replica import Replica
@@ -54,6 +56,7 @@ from .workload.randomness import stream
 from .workload.registry import Reading
 from .workload.request import Request
 from .workload.rewindable import Rewindable
+from .workload.slo import Slo
 
 
 class Simulation:
@@ -87,7 +90,8 @@ class Simulation:
         self._streams = weight_streams(scenario, self.units, room, templates)
         loads = weight_routes(scenario, self.units, room, templates)
         routes = routes_between(scenario, self.units, templates)
-        router = make_router(scenario.router.policy, stream(scenario.seed, "router"))
+        policy, random = scenario.router.policy, stream(scenario.seed, "router")
+        router = None if policy in LOOKING_AHEAD else make_router(policy, random)
         self.reading = Reading(self.inputs.path, scenario.seed, strict)
         self.workload = read_workload(scenario, self.reading)
         if without:
@@ -113,6 +117,7 @@ class Simulation:
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
             self._build_replicas()
+            router = router or looking_ahead(policy, paces(self.units, self.ports), self.slos)
             self.dispatcher = Dispatcher(
                 self.kernel, self.workload, router, self.replicas, self._serving_hooks, clients(scenario), strict
             )
@@ -133,11 +138,19 @@ class Simulation:
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
         found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        served = dict.fromkeys(instance.model for instance in self.scenario.instances)
+        if len(served) > 1 and "" in self.scenario.workload.models:
+            found[f"instances serve {', '.join(served)}, and requests that name no model go to any of them"] = None
         name = self.scenario.kv_transfer.connector
         if self.connector is not None and RULES[name].within_step:
             why = "steps of the decode engine wait for K and V, which is not modelled"
             found[f"kv_transfer.connector {name}: {why}"] = None
         return list(found)
+
+    @property
+    def slos(self) -> dict[str, Slo]:
+        """What each class of traffic is promised, by name; "" is the scenario's."""
+        return {"": self.scenario.slo, **self.scenario.workload.class_slos}
 
     @property
     def constant(self) -> list[object]:
@@ -208,7 +221,7 @@ class Simulation:
                     encoder_tokens=unit.encoder_tokens,
                 )
                 number = len(self.replicas) + len(members)
-                members.append(Replica(name, number, self._engine(options.version, spec), servers))
+                members.append(Replica(name, number, self._engine(options.version, spec), servers, unit.options.model))
             self.replicas += members
             self._members.append(members)
 

@@ -249,6 +249,14 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.placement",
         "orchestrator.scenario",
     ),
+    "orchestrator.paces": (
+        *LEAVES,
+        "orchestrator.coupling",
+        "orchestrator.lowering",
+        "orchestrator.placement",
+        "orchestrator.serving.batch",
+        "orchestrator.serving.pace",
+    ),
     "orchestrator.availability": (
         *LEAVES,
         "orchestrator.kernel",
@@ -292,6 +300,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.kv_routes",
         "orchestrator.kv_tiers",
         "orchestrator.off_device",
+        "orchestrator.paces",
         "orchestrator.placement",
         "orchestrator.coupling",
         "orchestrator.instruments",

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import Field
 
 from ..base import Config, Estimate, OracleModel
-from ..interface import Description, Provenance, Template, TimePolicy
+from ..interface import ConfigError, Description, Provenance, Template, TimePolicy
 
 PS_PER_CYCLE_AT_1_MHZ = 10**6
 
@@ -130,7 +130,14 @@ class Array(OracleModel[A]):
             yield times * share, Gemm(rows, size, k)
 
 
-class Systolic(Array[SystolicConfig]):
+class DrawingConfig(SystolicConfig):
+    """What the device draws, where that is known."""
+
+    idle_w: float | None = Field(default=None, ge=0, description="with nothing to do; goes with active_w")
+    active_w: float | None = Field(default=None, ge=0, description="while it computes; goes with idle_w")
+
+
+class Systolic(Array[DrawingConfig]):
     """The closed form."""
 
     description = Description(
@@ -141,6 +148,20 @@ class Systolic(Array[SystolicConfig]):
         op_kinds=frozenset({"gemm", "attention", "moe", "norm", "elementwise", "embedding", "sampler"}),
         summary="a systolic array, stall-free: the closed form of SCALE-Sim's cycles",
     )
+
+    def __init__(self, config: Any = None, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        idle, active = self.config.idle_w, self.config.active_w
+        if (idle is None) != (active is None):
+            raise ConfigError("active_w", active, "idle_w and active_w are given together")
+        if idle is not None and active is not None and active < idle:
+            raise ConfigError("active_w", active, f"is below what it draws with nothing to do, {idle:g}")
+
+    def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
+        found = super().estimate(template, values)
+        if self.config.active_w is None or self.config.idle_w is None:
+            return found
+        return found._replace(energy_pj=round((self.config.active_w - self.config.idle_w) * found.duration_ps))
 
     def tile_cycles(self, tile: Gemm) -> int:
         """Fill the array, stream what moves, drain."""

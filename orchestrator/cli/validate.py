@@ -71,12 +71,11 @@ def command(
 
 def _check_workload(simulation: Simulation, strict: bool) -> None:
     """Read the workload and say which requests cannot be served. Raises InputError if none can, or with ``strict``."""
-    first = [replica for replica in simulation.replicas if replica.role is not Role.DECODE]
-    looked, failed = 0, list[Refusal]()
+    looked, failed, dispatcher = 0, list[Refusal](), simulation.dispatcher
     for request in islice(simulation.workload, MOST):
         for turn in _turns(request):
             looked += 1
-            if (refused := refusal(turn, first, simulation.dispatcher.decoders(turn))) is not None:
+            if (refused := refusal(turn, dispatcher.prefillers(turn), dispatcher.decoders(turn))) is not None:
                 failed.append(refused)
     more = "; the first of them" if looked >= MOST else ""
     click.echo(f"  workload: {looked} requests{more}, {len(failed)} of them cannot be served")

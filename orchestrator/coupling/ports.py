@@ -17,11 +17,9 @@ from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Section, Work
 from ..strict import did_you_mean
-from ..units import MAX_PS
 from .components import ComponentSpec
 from .figures import sound
 from .link import Link
-from .oracle import oracle
 from .port import AskedPort, SteppedPort, Tally, Usage
 from .sharing import stepped
 from .spent import Spent
@@ -151,11 +149,16 @@ class Ports:
             partial(done, cost.energy_pj),
         )
 
+    def aside(self, name: str) -> AskedPort:
+        """A session of a component that takes no part in the run, asked as if nothing else went on."""
+        return AskedPort(self._another(name))
+
     def alone_ps(self, work: Work, values: tuple[int, ...]) -> int:
-        """What an operation takes if nothing else goes on; asked of a session that takes no part in the run."""
-        aside = oracle(self._another(work.component))
-        done = aside.advance(MAX_PS, [Operation(work.template.id, values, 0, 0)], True).completions[0]
-        return done.finish_ps - done.start_ps
+        """What an operation takes if nothing else goes on."""
+        port = self.aside(work.component)
+        operations = port.together((work,), (1,))
+        port.ask([(operations, values)])
+        return operations.known[values].duration_ps
 
     def modes(self, name: str) -> str:
         """``asked``, ``stepped``, or both, for people."""

@@ -25,7 +25,6 @@ from ..scenario.loading import digest
 from ..scenario.schema import Scenario
 from ..simulation import Simulation
 from ..units import PS_PER_MS, PS_PER_NS, PS_PER_S
-from ..workload.slo import Slo
 from . import html, requests
 from .availability import availability, serving
 from .metrics import Latencies, latencies, summary
@@ -238,18 +237,13 @@ def _electricity(scenario: Scenario, ledger: Ledger | None) -> dict[str, Any]:
     return {"electricity": bill(rates, ledger.joules())} if rates and ledger else {}
 
 
-def _slo_of(simulation: Simulation) -> dict[str, Slo]:
-    """What each class of traffic is promised, by name; "" is the scenario's."""
-    return {"": simulation.scenario.slo, **simulation.scenario.workload.class_slos}
-
-
 def _has_slo(simulation: Simulation) -> bool:
-    return any(limit is not None for slo in _slo_of(simulation).values() for limit in slo.model_dump().values())
+    return any(limit is not None for slo in simulation.slos.values() for limit in slo.model_dump().values())
 
 
 def _good(simulation: Simulation, times: Latencies) -> NDArray[np.bool_]:
     """Of each request whether it meets every limit given to its class; a one-token request has no TPOT to miss."""
-    slos = _slo_of(simulation)
+    slos = simulation.slos
     mine = [slos.get(state.request.slo_class, slos[""]) for state in simulation.recorder.done]
     good = np.ones(len(mine), dtype=bool)
     for name, values in (("ttft_ms", times.ttft), ("tpot_ms", times.tpot), ("e2el_ms", times.e2el)):

@@ -262,7 +262,8 @@ class RouterOptions(Strict):
 
     policy: str = Field(
         default="least-loaded",
-        description="least-loaded, internal-lb, round-robin, random, prefix-aware, session, pd-aware, or module:Class",
+        description="least-loaded, internal-lb, round-robin, random, prefix-aware, session, pd-aware, "
+        "predicted-latency, least-energy, or module:Class",
     )
     max_waiting: int | None = Field(
         default=None, ge=1, description="a request that finds as many waiting at every instance is not let in"
@@ -358,6 +359,10 @@ class Scenario(Strict):
                     taken[node, device] = instance.name
         if self.router.policy == "internal-lb" and len(self.instances) > 1:
             raise ValueError("router.policy: internal-lb chooses among the data-parallel ranks of one instance")
+        served = sorted({instance.model for instance in self.instances})
+        for model in sorted(self.workload.models - {"", *served}):
+            hint = did_you_mean(model, served)
+            raise ValueError(f"workload.classes: no instance serves {model}; {hint}served: {', '.join(served)}")
         roles = {instance.role for instance in self.instances}
         for one, other in (("prefill", "decode"), ("decode", "prefill")):
             if one in roles and other not in roles:

@@ -17,7 +17,7 @@ from .clients import Clients
 from .hooks import ServingHooks
 from .interface import KvConnector, Role
 from .refusals import refusal
-from .replica import Replica, Standing
+from .replica import Replica, Standing, serving
 from .request_state import RequestState
 from .router import InternalLb, Router
 
@@ -84,13 +84,18 @@ class Dispatcher:
 
     def decode_replica(self, state: RequestState) -> Replica:
         """Where a request goes on whose prompt is, or will be, computed elsewhere."""
-        able = [replica for replica in self._second if refusal(state.request, [replica]) is None]
+        mine = serving(state.request, self._second)
+        able = [replica for replica in mine if refusal(state.request, [replica]) is None]
         return self.router.choose(state.request, standing(able))
 
     def decoders(self, request: Request) -> Sequence[Replica]:
         """Those of which one goes on where a prompt is computed elsewhere; none if one token was all."""
         first = self.connector is not None and self.connector.decode_gives_first_token
-        return self._second if first or request.output_tokens > 1 else ()
+        return serving(request, self._second) if first or request.output_tokens > 1 else ()
+
+    def prefillers(self, request: Request) -> Sequence[Replica]:
+        """Those of which one computes its prompt."""
+        return serving(request, self._first)
 
     def _pull(self) -> None:
         request = next(self._workload, None)
@@ -153,9 +158,10 @@ class Dispatcher:
 
     def _send_on(self, request: Request, again: bool = False) -> None:
         """To a replica; ``again``: the one it was sent to has failed."""
-        able, now = [one for one in self._first if one.standing is Standing.SERVES], self._kernel.now_ps
+        mine, now = self.prefillers(request), self._kernel.now_ps
+        able = [one for one in mine if one.standing is Standing.SERVES]
         full = self.max_waiting is not None and not again and self._full(able)
-        replica = self.router.choose(request, able) if able else self._first[0]
+        replica = self.router.choose(request, able) if able else mine[0]
         state = replica.new_request(request)
         replica.catch_up()
         if able and not full:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 
 from ..workload.request import Request
@@ -29,6 +29,7 @@ class Replica:
         number: its place among all replicas of the scenario.
         engine: the serving engine.
         servers: the instance's API servers, between it and the clients.
+        model: what it serves.
         coming: requests sent to it that are still in an API server.
         wake: makes its step loop look for work; set by that loop.
         catch_up: makes that loop do what steps up to now have done; before what they see of the replica changes (who
@@ -36,8 +37,8 @@ class Replica:
         standing: whether it takes requests; set by the fleet.
     """
 
-    def __init__(self, name: str, number: int, engine: Engine, servers: ApiServers = DIRECT) -> None:
-        self.name, self.number, self.engine, self.servers = name, number, engine, servers
+    def __init__(self, name: str, number: int, engine: Engine, servers: ApiServers = DIRECT, model: str = "") -> None:
+        self.name, self.number, self.engine, self.servers, self.model = name, number, engine, servers, model
         self.coming: list[RequestState] = []
         self.wake: Callable[[], None] = lambda: None
         self.catch_up: Callable[[], None] = lambda: None
@@ -82,3 +83,8 @@ class Replica:
         self.engine.check(state.request)
         self.engine.submit(state)
         self.wake()
+
+
+def serving(request: Request, replicas: Sequence[Replica]) -> Sequence[Replica]:
+    """Those of them that have the model it asks for."""
+    return [one for one in replicas if one.model == request.model] if request.model else replicas

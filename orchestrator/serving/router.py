@@ -11,10 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
+from ..errors import InputError
 from ..units import PS_PER_MS
 from ..workload.request import Request
 from .coordinator import Coordinator, FrontEnd
 from .interface import Role
+from .looking_ahead import LOOKING_AHEAD
 from .own import make_own
 from .replica import Replica
 
@@ -130,11 +132,24 @@ class InternalLb:
             self._coordinator.tell(now_ps // PS_PER_MS, rank, step, counts)
 
 
-POLICIES = ("least-loaded", "internal-lb", "round-robin", "random", "prefix-aware", "session", "pd-aware")
+POLICIES = (
+    "least-loaded",
+    "internal-lb",
+    "round-robin",
+    "random",
+    "prefix-aware",
+    "session",
+    "pd-aware",
+    *LOOKING_AHEAD,
+)
 
 
 def make_router(policy: str, random: np.random.Generator) -> Router:
-    """The router of that name, or the user's own ``module:Class``. Raises InputError."""
+    """The router of that name, or the user's own ``module:Class``. Raises InputError, also for one that looks ahead:
+    `looking_ahead` makes those."""
+    if policy in LOOKING_AHEAD:
+        allowed = "needs what every replica takes, which is asked before a run whose scenario names it"
+        raise InputError("scenario", "router.policy", policy, allowed)
     if policy == "random":
         return Random(random)
     simple: dict[str, type[Router]] = {

@@ -47,6 +47,11 @@ class WorkloadOptions(Pace):
         return {}
 
     @property
+    def models(self) -> set[str]:
+        """Served models that its requests ask for, by name; "" where some ask for none."""
+        return {""}
+
+    @property
     def has_images(self) -> bool:
         """Whether prompts may have images."""
         return False

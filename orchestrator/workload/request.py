@@ -34,6 +34,7 @@ class Request:
         priority: smaller is more urgent, as vLLM's; only scheduling policies that ask for it look at it.
         abort_after_ps: the client gives it up this long after its arrival, if it is not done by then.
         slo_class: the class of traffic it is of, whose service level objective it is held to.
+        model: which of the served models it asks for; "" is any.
         images: in order; their tokens are among those of the prompt.
     """
 
@@ -48,6 +49,7 @@ class Request:
     priority: int = 0
     abort_after_ps: int | None = None
     slo_class: str = ""
+    model: str = ""
     images: tuple[Image, ...] = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Request:

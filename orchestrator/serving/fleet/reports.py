@@ -15,7 +15,7 @@ class Reported(Replica):
     """A replica as it was when it reported last; what is in its prefix cache is seen as it is."""
 
     def __init__(self, replica: Replica) -> None:
-        super().__init__(replica.name, replica.number, replica.engine, replica.servers)
+        super().__init__(replica.name, replica.number, replica.engine, replica.servers, replica.model)
         self.replica = replica
         self.report()
 

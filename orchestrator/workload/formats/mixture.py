@@ -26,6 +26,7 @@ class TrafficClass(Strict):
     workload: SerializeAsAny[WorkloadOptions] = Field(description="its own load, of any format but mixture")
     priority: int = Field(default=0, description="smaller is more urgent; looked at by scheduling_policy priority")
     slo: Slo | None = Field(default=None, description="default: the scenario's")
+    model: str = Field(default="", description="which of the instances' models it asks for; default: any")
 
     @field_validator("workload", mode="before")
     @classmethod
@@ -47,6 +48,10 @@ class MixtureOptions(WorkloadOptions):
     @property
     def class_slos(self) -> dict[str, Slo]:
         return {one.name: one.slo for one in self.classes if one.slo is not None}
+
+    @property
+    def models(self) -> set[str]:
+        return {one.model for one in self.classes}
 
     @property
     def has_images(self) -> bool:
@@ -83,7 +88,8 @@ def _marked(place: int, one: TrafficClass, requests: Iterator[Request]) -> Itera
 def _with_class(request: Request, one: TrafficClass) -> Request:
     then = None if request.next_turn is None else _with_class(request.next_turn, one)
     session = None if request.session is None else f"{one.name}/{request.session}"
-    return replace(request, slo_class=one.name, priority=one.priority, session=session, next_turn=then)
+    marked = replace(request, slo_class=one.name, priority=one.priority, model=one.model)
+    return replace(marked, session=session, next_turn=then)
 
 
 def _numbered(request: Request, number: int) -> Request:
