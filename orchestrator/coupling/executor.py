@@ -223,6 +223,8 @@ class Executor:
                 step.layers += segment.count
                 step.layer_done(step.layers)
         self._spent.step(self._name, step.began_ps, self._kernel.now_ps, step.spent_pj.items())
+        for component, energy_pj in step.spent_pj.items() if self._hooks.energy_spent.listeners else ():
+            self._hooks.energy_spent(self._name, step.number, component, energy_pj)
         step.done(step.energy_pj)
 
     def _leave(self, stage: str) -> None:
@@ -257,6 +259,8 @@ class Executor:
         now, since = self._kernel.now_ps, step.since_ps
         if self._hooks.operation_ended.listeners:
             self._hooks.operation_ended(work.component, now)
+        if self._hooks.energy_spent.listeners:
+            self._hooks.energy_spent(self._name, step.number, work.component, energy_pj)
         if self._hooks.operations.listeners:
             self._hooks.operations(self._name, step.number, member, work.component, (work,), since, now - since)
         if not step.open:

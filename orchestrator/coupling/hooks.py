@@ -21,6 +21,7 @@ class CouplingHooks(Hooks):
         operations_folded: (instance, step, component, operations, start, took): all repetitions of operations that
             alternate with chained collectives; their sum, from the start of the first. What is done
             beside others is left out.
+        energy_spent: (instance, step, component, pJ): what a component has spent on a step; told when it is done.
         sent: (send, start, took): K and V have gone one way.
     """
 
@@ -29,4 +30,5 @@ class CouplingHooks(Hooks):
     operation_parts: Hook[[Sequence[Work], Sequence[int]]]
     operations: Hook[[str, int, int, str, Sequence[Work], int, int]]
     operations_folded: Hook[[str, int, str, Sequence[Work], int, int]]
+    energy_spent: Hook[[str, int, str, int]]
     sent: Hook[[Work, int, int]]

@@ -136,6 +136,7 @@ def split_as_json(answer: LatencySplit) -> dict[str, Any]:
             }
             for key in keys
         ],
+        "energy_j": answer.energy_j,
     }
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..serving.request_state import RequestState
 from ..simulation import Simulation
+from ..units import PJ_PER_J
 from . import state
 from .blame import TURN, Reason
 from .recalls import Piece, pieces
@@ -59,6 +60,17 @@ class LatencySplit:
     steps: list[Step]
     prompt: int
     cached: int | None
+
+    @property
+    def energy_j(self) -> dict[str, float]:
+        """What components have spent on its steps, by its share of their tokens. What devices draw anyway, and what K
+        and V on their way take, is nobody's."""
+        found: dict[str, float] = {}
+        for step in self.steps:
+            share = step.share(self.request)
+            for component, energy_pj in step.energy_pj.items():
+                found[component] = found.get(component, 0.0) + energy_pj / PJ_PER_J * share
+        return dict(sorted(found.items()))
 
 
 def why(session: DebugSession, request: int) -> LatencySplit:

@@ -28,12 +28,20 @@ def because(session: DebugSession, request: int, answer: LatencySplit | None = N
         found.append(f"  {key[0]:<9} {key[1]:<58} {ms(answer.before[key]):>20} {ms(answer.after[key]):>18} {share:>7}")
     before, after = sum(answer.before.values()), sum(answer.after.values())
     found.append(f"  {'sum':<9} {'':<58} {ms(before):>20} {ms(after):>18} {ms(before + after):>7}")
-    return found + _holders(answer) + _longest(answer)
+    return found + _energy(answer) + _holders(answer) + _longest(answer)
 
 
 def _rows(answer: LatencySplit) -> list[tuple[str, str]]:
     """(what, who), the longest first."""
     return sorted(set(answer.before) | set(answer.after), key=lambda k: (-(answer.before[k] + answer.after[k]), k))
+
+
+def _energy(answer: LatencySplit) -> list[str]:
+    spent = answer.energy_j
+    if not spent:
+        return []
+    shown = ", ".join(f"{component} {joules:.3f} J" for component, joules in spent.items())
+    return [f"energy of its steps, by its share of their tokens: {sum(spent.values()):.3f} J ({shown})"]
 
 
 def _holders(answer: LatencySplit) -> list[str]:
@@ -91,14 +99,17 @@ def table(session: DebugSession, slowest: int | None = None) -> list[str]:
     answers = why_all(session) if slowest is None else why_slowest(session, slowest)
     columns = sorted({what for answer in answers for what, _ in (*answer.before, *answer.after)})
     head = "".join(f"{f'{what} ms':>16}" for what in columns)
-    found = [f"{'request':>8} {'latency ms':>16} {'TTFT ms':>16}{head}  most of it"]
+    found = [f"{'request':>8} {'latency ms':>16} {'TTFT ms':>16}{head}{'J':>12}  most of it"]
     for answer in answers:
         first = _plain(answer.first_ps) if answer.first_ps is not None else "-"
         cells = "".join(f"{_plain(_of(answer, what)):>16}" for what in columns)
+        cells += f"{sum(answer.energy_j.values()):>12.3f}"
         undone = "" if answer.done else " (not done)"
         found.append(f"{answer.request:>8} {_plain(answer.total_ps):>16} {first:>16}{cells}  {_most(answer)}{undone}")
     whole = "".join(f"{_plain(sum(_of(answer, what) for answer in answers)):>16}" for what in columns)
-    return [*found, f"{'sum':>8} {_plain(sum(answer.total_ps for answer in answers)):>16} {'':>16}{whole}"]
+    joules = sum(sum(answer.energy_j.values()) for answer in answers)
+    latency = _plain(sum(answer.total_ps for answer in answers))
+    return [*found, f"{'sum':>8} {latency:>16} {'':>16}{whole}{joules:>12.3f}"]
 
 
 def _plain(time_ps: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -42,11 +43,17 @@ class Step:
     recalled_ps: list[int] = field(default_factory=list)  # when K and V were there that it waited for
     chains: list[tuple[int, int, int, list[Slice]]] = field(default_factory=list)  # start, -end, member, parts
     folded: list[Slice] = field(default_factory=list)
+    energy_pj: Counter[str] = field(default_factory=Counter)  # by component
 
     @property
     def took_ps(self) -> int:
         """Once it has ended."""
         return self.end_ps - self.start_ps
+
+    def share(self, request: int) -> float:
+        """Of what it takes and spends, by the request's tokens among all that it computes for anybody."""
+        prompts = self.decided.prompts if self.decided else {}
+        return prompts.get(request, 1) / (sum(prompts.values()) + len(self.requests) - len(prompts))
 
     def path(self) -> list[Slice]:
         """Parts that add up to the step's time."""
@@ -124,6 +131,10 @@ class Witness:
     def _noted(self, instance: str, number: int) -> Step | None:
         step = self.steps.get((instance, number))
         return step if step and (self._only is None or self._only in step.requests) else None
+
+    def energy_spent(self, instance: str, number: int, component: str, energy_pj: int) -> None:
+        if energy_pj and (mine := self._noted(instance, number)):
+            mine.energy_pj[component] += energy_pj
 
     def operation_parts(self, items: Sequence[Work], took_ps: Sequence[int]) -> None:
         self._parts = items, took_ps

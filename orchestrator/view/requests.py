@@ -56,6 +56,7 @@ def because_of(shown: Shown, request: int) -> dict[str, Any]:
         "prompt": answer.prompt,
         "cached": answer.cached,
         "parts": parts,
+        "energy_j": answer.energy_j,
         "steps": _steps(answer),
         "words": words,
     }
