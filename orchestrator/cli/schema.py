@@ -43,6 +43,11 @@ def json_schema() -> dict[str, Any]:
         curve["loaded_latency"] = _or_text(curve["loaded_latency"], "path of a CSV file of it")
     budget = parts["SurrogateOptions"]["properties"]["budget"]
     budget["anyOf"].append({"type": "string", "pattern": r"^\s*\d+\s*calls\s*$"})
+    own = parts["TrafficClass"]["properties"]["workload"]
+    del own["$ref"]
+    own["oneOf"] = [
+        one for one in schema["properties"]["workload"]["oneOf"] if not one["$ref"].endswith("/MixtureOptions")
+    ]
     for one in _nodes(schema):
         one.pop("discriminator", None)
         if "oneOf" in one:  # what tells its parts apart may be left out, so several can fit
