@@ -187,7 +187,8 @@ def execute(
     ``prepared`` is called when everything is built. ``resume`` is the recording in ``out`` that is gone on with.
     Raises InputError for what is found before time 0.
     """
-    _clear(out)
+    if not resume:
+        _clear(out)
     inputs = resume.inputs if resume else Inputs(folder)
     source: Source = LiveSource(out / "logs" if out else None)
     recorder = tape = None
@@ -206,6 +207,8 @@ def execute(
     patience = Patience()
     with underway.under_way(out, scenario):
         with patience.watching(), Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
+            if resume:  # up to here it can be refused, and then all stays as it is
+                _clear(out)
             prepared()
             startup_s = time.perf_counter() - started
             spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None
@@ -246,8 +249,8 @@ def _write(
     """All files but the trace. Raises InputError."""
     try:
         result.write(out)
-        write_report(result, scenario, out)
         spool.remove()
+        write_report(result, scenario, out)
         if writer:
             writer.close(ending.status, ending.error)
     except OSError as error:

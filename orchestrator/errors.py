@@ -86,7 +86,32 @@ class ExtensionFailure(MetronomeError):
         self.module = foreign[-1] if foreign else "metronome"
         place = f"\n  in {raised_at(error)}"
         ours = "" if foreign else "; this is a bug of Metronome, please report it"
-        super().__init__(f"{self.module} raised {type(error).__name__}: {error}{ours}{place}")
+        super().__init__(plain(f"{self.module} raised {words(error)}{ours}{place}"))
+
+
+class BadAnswer(MetronomeError):
+    """A router, policy or the like of the user's answered with what cannot be. ``who`` gave it."""
+
+    exit_code = 3
+
+    def __init__(self, who: object, method: str, answer: object, allowed: str) -> None:
+        kind = type(who)
+        super().__init__(plain(f"{kind.__module__}:{kind.__name__}: {method} gave {_short(answer)}: must be {allowed}"))
+
+
+def words(error: BaseException) -> str:
+    """Its kind and its message, if it has one that can be had."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__} (its message cannot be shown)"
+
+
+def let_interrupts_through(error: BaseException) -> None:
+    """Raises the Ctrl-C or signal that is behind it, if one is: what interrupts the making of a class, where it calls
+    `__set_name__`, is raised as a RuntimeError by Python."""
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        raise error.__cause__
 
 
 def raised_at(error: BaseException) -> str:
@@ -119,5 +144,8 @@ class TimeError(MetronomeError):
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 100 else text[:97] + "..."

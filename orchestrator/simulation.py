@@ -19,7 +19,7 @@ from .coupling.loading import WeightLoader, WeightRoutes
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
 from .coupling.streamed import StreamedRunner
-from .errors import ExtensionFailure, MetronomeError
+from .errors import ExtensionFailure, MetronomeError, let_interrupts_through
 from .instruments.recorder import Recorder
 from .kernel.instrument import Instruments
 from .kernel.loop import Kernel
@@ -187,9 +187,10 @@ class Simulation:
             self.start()
             self.kernel.run(check)
             self.dispatcher.check_done()
-        except MetronomeError:
+        except (MetronomeError, KeyboardInterrupt):
             raise
-        except Exception as error:  # of a router, policy, engine or workload of the user's
+        except BaseException as error:  # of a router, policy, engine or workload of the user's
+            let_interrupts_through(error)
             raise ExtensionFailure(error) from error
         finally:
             for loop in self.loops:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,3 +30,9 @@ def written(paths: Iterable[Path], then: str, as_json: bool) -> None:
         return
     for line in (*names, *([f"next: {then}"] if then else [])):
         click.echo(line)
+
+
+def say(text: str) -> None:
+    """To standard error, if it can be written to."""
+    with suppress(OSError):
+        click.echo(text, err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import InputError
 from .answers import json_option, written
 
 
@@ -34,4 +35,9 @@ def command(names: tuple[str, ...], output: Path, days: int, hosts: tuple[str, .
     """
     from ..coupling.launch.certificates import make_certificates
 
+    for name in names:
+        if name in ("ca", "client"):
+            raise InputError("certs", "NAME", name, "is made anyway, for the authority and the orchestrator")
+        if names.count(name) > 1:
+            raise InputError("certs", "NAME", name, "is there twice")
     written(make_certificates(output, names, days, hosts), "", as_json)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +14,7 @@ import click
 
 from ..errors import MetronomeError
 from ..strict import did_you_mean
+from .answers import say
 from .signals import install
 
 #: command -> (module, what it does); the function has the command's name with _ for -.
@@ -52,7 +55,7 @@ class LazyGroup(click.Group):
         except (BrokenPipeError, SystemExit) as end:
             if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still has to write
+            _print_nowhere()
             raise click.exceptions.Exit(0) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -85,35 +88,64 @@ def cli() -> None:
 
     Start with `metronome run`; it needs no data and no GPU.
 
-    Exit codes: 0 success, 2 bad usage or input, 3 a component failed, 130 interrupted, 143 terminated.
+    Exit codes: 0 success, 2 bad usage or input, 3 a component failed, 130 interrupted, 143 terminated,
+    129 hung up.
     """
 
 
 def main() -> None:
     """Entry point: every expected error is one message and an exit code, never a traceback; a warning is one line."""
     install()
+    sys.stdout, sys.stderr = (stream or Nowhere() for stream in (sys.stdout, sys.stderr))  # None: it was closed
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show
             cli(standalone_mode=False)
+            sys.stdout.flush()
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.exceptions.Abort as error:  # what click makes of a KeyboardInterrupt
-        sys.exit(getattr(error.__cause__, "exit_code", 130))
+        sys.exit(_interrupted(error.__cause__))
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         sys.exit(2)
     except MetronomeError as error:
-        click.echo(f"metronome: {error}", err=True)
+        say(f"metronome: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt as error:
-        sys.exit(getattr(error, "exit_code", 130))
+        sys.exit(_interrupted(error))
     except OSError as error:  # a file of the user's that no reader or writer has a word of its own for
+        say(f"metronome: {error.filename or 'what is printed'}: cannot be read or written: {error.strerror}")
         if error.filename is None:
-            raise
-        click.echo(f"metronome: {error.filename}: cannot be read or written: {error.strerror}", err=True)
+            _print_nowhere()
         sys.exit(2)
+    except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # it came while a class was made
+            sys.exit(_interrupted(error.__cause__))
+        raise
+
+
+class Nowhere(io.StringIO):
+    """In place of a standard output or error that is closed."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def _interrupted(error: BaseException | None) -> int:
+    """The exit code, and what to say of it where nobody has yet."""
+    if not getattr(error, "told", False):
+        say(f"metronome: interrupted{f' ({error})' if str(error or '') else ''}")
+    code: int = getattr(error, "exit_code", 130)
+    return code
+
+
+def _print_nowhere() -> None:
+    """For what Python still has to write."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show(message: Warning | str, *where: Any, **more: Any) -> None:
-    click.echo(f"metronome: warning: {message}", err=True)
+    say(f"metronome: warning: {message}")

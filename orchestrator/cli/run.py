@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..report.underway import requests_of
 from ..scenario.loading import DEFAULT, load
 from ..scenario.schema import Scenario
-from .answers import json_option, show_json
+from .answers import json_option, say, show_json
 from .complete import scenarios
 from .progress import progress_bar
 
@@ -102,13 +102,14 @@ def command(
     _show(result, output, quiet, as_json)
     if failure:
         what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
-        click.echo(f"metronome: {what}; partial results are in {output}", err=True)
+        say(f"metronome: {what}; partial results are in {output}")
+        failure.told = True  # type: ignore[union-attr]
         raise failure
 
 
 def _show(result: Result, output: Path, quiet: bool, as_json: bool) -> None:
     for text in result.metrics["metronome"].get("warnings", ()):
-        click.echo(f"warning: {text}", err=True)
+        say(f"warning: {text}")
     if as_json:
         show_json({"output": str(output), **result.metrics})
     elif not quiet:

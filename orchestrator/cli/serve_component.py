@@ -66,7 +66,10 @@ def command(
     own = _own(model, config, settings)
     if bool(tls_cert) != bool(tls_key) or (tls_ca and not tls_cert):
         raise InputError("serve-component", "--tls-cert, --tls-key", None, "belong together; --tls-ca needs both")
-    token = token_file.read_text().strip() if token_file else None
+    try:
+        token = token_file.read_text().strip() if token_file else None
+    except UnicodeDecodeError as error:
+        raise InputError("serve-component", "--token-file", str(token_file), f"is no text: {error.reason}") from None
     if token == "":
         raise InputError("serve-component", "--token-file", str(token_file), "is empty")
     certificate, key, authority = (path.read_bytes() if path else None for path in (tls_cert, tls_key, tls_ca))

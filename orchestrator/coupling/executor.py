@@ -14,10 +14,12 @@ from functools import partial
 from itertools import repeat
 from operator import add, sub
 
+from ..errors import ComponentFailure
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
+from ..units import MAX_PS
 from .hooks import CouplingHooks
 from .overlap import Costs, Span, spans, took_ps
 from .port import Asked, AskedPort, Cost, SteppedPort
@@ -235,6 +237,9 @@ class Executor:
             del self._queues[stage]
 
     def _resume(self, time_ps: int, kind: str, step: InFlight) -> None:
+        if time_ps > MAX_PS:
+            what = f"takes until {time_ps} ps: time ends after 2^63-1 ps (106 days)"
+            raise ComponentFailure(" and ".join(step.spent_pj), what, f"computing step {step.number} of {self._name}")
         go_on = partial(self._advance, step)
         self._kernel.at(time_ps, Priority.COMPLETION, self.rank, kind, step.number, go_on, subject=step)
 
@@ -259,8 +264,7 @@ class Executor:
         now, since = self._kernel.now_ps, step.since_ps
         if self._hooks.operation_ended.listeners:
             self._hooks.operation_ended(work.component, now)
-        if self._hooks.energy_spent.listeners:
-            self._hooks.energy_spent(self._name, step.number, work.component, energy_pj)
+        self._hooks.energy_spent(self._name, step.number, work.component, energy_pj)
         if self._hooks.operations.listeners:
             self._hooks.operations(self._name, step.number, member, work.component, (work,), since, now - since)
         if not step.open:

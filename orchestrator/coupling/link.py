@@ -26,7 +26,7 @@ from metronome.hwmodels.interface import (
 )
 from metronome.hwmodels.ports import Port
 
-from ..errors import ComponentFailure, InputError, raised_at
+from ..errors import ComponentFailure, InputError, let_interrupts_through, raised_at, words
 from ..units import MAX_PS
 from .figures import check_energy
 
@@ -137,7 +137,9 @@ class LocalLink:
             return self.component.resources() if isinstance(self.component, Resources) else None
         except (ConfigError, UnsupportedOperation) as error:
             raise refused(self.name, error) from None
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise raised(self.name, error, "being told what it will be asked") from error
 
     def again(self) -> Link:
@@ -148,7 +150,9 @@ class LocalLink:
             return self.component.statistics(uses)
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), "being asked for its figures") from error
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise raised(self.name, error, "being asked for its figures") from error
 
     def inspect(self) -> dict[str, Any]:
@@ -156,7 +160,9 @@ class LocalLink:
             raise ComponentFailure(self.name, "cannot be inspected: its model has no feature inspect")
         try:
             return self.component.inspect()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise raised(self.name, error, "being inspected") from error
 
     def snapshot(self) -> dict[str, Any]:
@@ -190,7 +196,9 @@ class LocalLink:
         except ComponentError as error:
             code = "late" if isinstance(error, LateOperation) else "fault"
             raise ComponentFailure(self.name, str(error), doing(grant_ps, operations), code=code) from error
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise raised(self.name, error, doing(grant_ps, operations)) from error
         self.wall_s += time.perf_counter() - start
         return answer
@@ -209,9 +217,10 @@ def advancing(grant_ps: int) -> str:
     return "advancing to its next event" if grant_ps == MAX_PS else f"advancing to {grant_ps} ps"
 
 
-def raised(component: str, error: Exception, doing: str) -> ComponentFailure:
-    """An exception out of a model, as a failure of that component."""
-    return ComponentFailure(component, f"{type(error).__name__}: {error}", doing, f"in {raised_at(error)}")
+def raised(component: str, error: BaseException, doing: str) -> ComponentFailure:
+    """An exception out of a model, as a failure of that component. Raises the interrupt that is behind it, if any."""
+    let_interrupts_through(error)
+    return ComponentFailure(component, words(error), doing, f"in {raised_at(error)}")
 
 
 def refused(component: str, error: ConfigError | UnsupportedOperation) -> InputError:

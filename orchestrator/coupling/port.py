@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from metronome.hwmodels.interface import Completion, Operation, Provenance, Use
 
+from ..errors import ComponentFailure
 from ..kernel.loop import Kernel
 from ..kernel.queue import Priority
 from ..lowering.work import Work
@@ -206,10 +207,17 @@ class AskedPort:
         answer = iter(completions)
         for operations, values in wanted:
             works, repeats = operations.works, operations.repeats
-            if len(works) == 1:
-                cost = _cost(next(answer), works[0], repeats[0])
-            else:
-                cost = _sum([_cost(next(answer), work, repeat) for work, repeat in zip(works, repeats, strict=True)])
+            try:
+                costs = [_cost(next(answer), work, repeat) for work, repeat in zip(works, repeats, strict=True)]
+            except KeyError as error:
+                allowed = f"one of {', '.join(Provenance)}"
+                raise ComponentFailure(
+                    self.name, f"says its answer is {error}: must be {allowed}", "being asked"
+                ) from None
+            cost = costs[0] if len(costs) == 1 else _sum(costs)
+            if cost.duration_ps > MAX_PS:
+                what = f"says {layers(works)} takes {cost.duration_ps} ps: time ends after 2^63-1 ps (106 days)"
+                raise ComponentFailure(self.name, what, "being asked")
             operations.known.setdefault(values, cost)
 
     def _settle(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from metronome.adapters.chaos import PREFIX, chaotic
 from metronome.hwmodels.interface import Description
 
+from ..errors import let_interrupts_through, words
 from ..plugins import named
 
 GROUP = "metronome.components"
@@ -28,7 +29,10 @@ def find(name: str) -> Any:
     Raises UnknownComponent, also where importing it fails.
     """
     if name.startswith(PREFIX):
-        return chaotic(find(name.removeprefix(PREFIX)))
+        inner = name.removeprefix(PREFIX)
+        if inner.startswith(PREFIX):
+            raise UnknownComponent(f"what fails already cannot be made to fail: name {inner}")
+        return chaotic(find(inner))
     module, colon, attribute = name.partition(":")
     try:
         if colon:
@@ -38,8 +42,11 @@ def find(name: str) -> Any:
             return _model(named(GROUP)[name].load())
     except (ImportError, AttributeError) as error:
         raise UnknownComponent(f"cannot be loaded: {error}") from None
-    except (Exception, SystemExit) as error:  # it is the user's own code
-        raise UnknownComponent(f"cannot be loaded: {type(error).__name__}: {error}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it is the user's own code
+        let_interrupts_through(error)
+        raise UnknownComponent(f"cannot be loaded: {words(error)}") from None
     raise UnknownComponent(f"one of {', '.join(names())}, or module:Class")
 
 

@@ -76,7 +76,9 @@ class TrafficLink(WrappedLink):
             declared = self._model.traffic(asked)
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), "declaring its traffic") from error
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise raised(self.name, error, "declaring its traffic") from error
         provenance, total = declared.provenance, declared.fixed_ps
         for part in declared.parts:

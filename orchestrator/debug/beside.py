@@ -10,7 +10,7 @@ from typing import Any
 
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
-from ..errors import ExtensionFailure, InputError, MetronomeError
+from ..errors import ExtensionFailure, InputError, MetronomeError, let_interrupts_through
 from ..record.journal import Row
 from ..record.link import TapedLink
 from ..scenario.loading import override, validate
@@ -81,9 +81,10 @@ def play(session: DebugSession, there: Simulation, request: int) -> int | None:
             if session.interrupted:
                 session.interrupted = False
                 raise KeyboardInterrupt
-    except MetronomeError:
+    except (MetronomeError, KeyboardInterrupt):
         raise
-    except Exception as error:  # of a router, policy or engine of the user's
+    except BaseException as error:  # of a router, policy or engine of the user's
+        let_interrupts_through(error)
         raise ExtensionFailure(error) from error
     failed = next((f for f in there.recorder.failed if f.state.request.id == request), None)
     why_not = f"is not served in the other run: {failed.error}" if failed else "is never sent in the other run"

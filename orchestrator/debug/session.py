@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ..errors import DivergenceError, ExtensionFailure, InputError, MetronomeError, StalledError
+from ..errors import (
+    DivergenceError,
+    ExtensionFailure,
+    InputError,
+    MetronomeError,
+    StalledError,
+    let_interrupts_through,
+)
 from ..kernel.queue import Event, Priority
 from ..record.journal import Row
 from ..record.link import TapedLink
@@ -158,7 +165,8 @@ class DebugSession:
         except MetronomeError as failure:
             self.failure = failure
             return
-        except Exception as error:  # of a router, policy, engine or workload of the user's
+        except BaseException as error:  # of a router, policy, engine or workload of the user's
+            let_interrupts_through(error)
             self.failure = ExtensionFailure(error)
             return
         if self.position % self._spacing == 0 and self.position not in self._checkpoints and not self._aside:

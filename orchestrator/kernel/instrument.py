@@ -27,7 +27,9 @@ class Hook(Generic[P]):
         for listener in self.listeners:
             try:
                 listener(*args, **kwargs)
-            except Exception as error:  # whatever it is, the run is not its business
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever it is, the run is not its business
                 self._instruments.drop(listener, error)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook[P]:
@@ -73,7 +75,7 @@ class Instruments:
         for name in self._hooks:
             self._listen(name)
 
-    def drop(self, listener: Callable[..., object], error: Exception) -> None:
+    def drop(self, listener: Callable[..., object], error: BaseException) -> None:
         """Detach the instrument that a method belongs to, and say why."""
         instrument = getattr(listener, "__self__", listener)
         name = type(instrument).__name__

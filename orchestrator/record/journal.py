@@ -195,6 +195,14 @@ class JournalWriter:
         self._file.write(head + _CHECK.pack(crc32(head)) + payload)
 
 
+def is_journal(path: Path) -> bool:
+    """Whether a file is one, or the beginning of one that was cut short."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return MAGIC.startswith(file.read(len(MAGIC)))
+
+
 class Journal:
     """A recording's file, read. Raises InputError for what is no recording, of another version, or damaged.
 

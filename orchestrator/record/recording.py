@@ -27,10 +27,10 @@ from ..scenario.loading import validate
 from ..scenario.schema import Scenario
 from ..source import Source
 from .exchange import Tape
-from .journal import Journal, JournalWriter, decoding
+from .journal import Journal, JournalWriter, decoding, is_journal
 from .link import Live, TapedLink
 
-JOURNAL = "journal"
+JOURNAL, INPUTS = "journal", "inputs"
 
 
 class TapingSource:
@@ -74,10 +74,16 @@ class RecordingSource:
 
     def _make_room(self) -> None:
         """An earlier recording in its place is replaced; anything else is not touched. Raises InputError."""
-        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / JOURNAL).is_file():
+        self.folder.mkdir(parents=True, exist_ok=True)
+        there = sorted(path.name for path in self.folder.iterdir())
+        if there and not is_journal(self.folder / JOURNAL):
             raise InputError(str(self.folder), "recording", None, "is there already and is no recording; move it away")
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        foreign = [name for name in there if name not in (JOURNAL, INPUTS)]
+        if foreign:
+            what = f"holds {', '.join(foreign)}, which is no part of a recording; move it away"
+            raise InputError(str(self.folder), "recording", None, what)
+        shutil.rmtree(self.folder / INPUTS, ignore_errors=True)
+        (self.folder / JOURNAL).unlink(missing_ok=True)
 
     def _header(self, components: Mapping[str, Any]) -> dict[str, Any]:
         copies: dict[str, str] = {}
@@ -87,7 +93,7 @@ class RecordingSource:
             if not path.is_file():  # asked for, and not there
                 continue
             # A model is named after its file and the folders it is in: ORG/NAME.json, or ORG/NAME/config.json.
-            kept = Path("inputs", str(number), *path.absolute().parts[1:][-3:])
+            kept = Path(INPUTS, str(number), *path.absolute().parts[1:][-3:])
             (self.folder / kept).parent.mkdir(parents=True)
             shutil.copyfile(path, self.folder / kept)
             copies[name] = str(kept)

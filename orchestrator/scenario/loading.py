@@ -21,7 +21,7 @@ from ..workload.schema import formats_in_scenarios
 from .memory_files import include_curves
 from .schema import Scenario
 from .unset import leave_out_unset
-from .yaml import parse, parse_value
+from .yaml import parse, parse_value, read_text
 
 DEFAULT = "quickstart"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -87,7 +87,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 def _included(path: Path, field: str) -> dict[str, Any]:
     """The mapping in a file that the scenario names instead of it: devices by name, or a calibration."""
     try:
-        data = parse(str(path), path.read_text(encoding="utf-8"))
+        data = parse(str(path), read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), field, None, f"cannot be read: {error}") from None
     if not isinstance(data, dict):
@@ -180,7 +180,7 @@ def _find(source: str) -> tuple[Path, str]:
     path = Path(source)
     try:
         if path.is_file():
-            return path, path.read_text(encoding="utf-8")
+            return path, read_text(path)
         if source in bundled():
             return Path(source + ".yaml"), files("metronome.scenarios").joinpath(source + ".yaml").read_text()
     except (OSError, UnicodeDecodeError) as error:

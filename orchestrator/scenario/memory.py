@@ -34,10 +34,12 @@ class Memory(Strict):
     type: str | None = Field(default=None, description="catalog memory, e.g. ddr5-5600, cxl2-x8, nvme-gen5")
     channels: int | None = Field(default=None, ge=1, le=1024, description="of that type, side by side; default: 1")
     size_gib: float | None = Field(default=None, gt=0, description="what K and V, and weights off the device, may fill")
-    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="both ways together, decimal gigabytes/s")
-    read_gb_s: float | None = Field(default=None, gt=0, description="out of it; default: bandwidth_gb_s")
-    write_gb_s: float | None = Field(default=None, gt=0, description="into it; default: bandwidth_gb_s")
-    latency_ns: float | None = Field(default=None, ge=0, description="of one access, beside its bytes; default: 0")
+    bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="both ways together, decimal gigabytes/s")
+    read_gb_s: float | None = Field(default=None, ge=1e-6, description="out of it; default: bandwidth_gb_s")
+    write_gb_s: float | None = Field(default=None, ge=1e-6, description="into it; default: bandwidth_gb_s")
+    latency_ns: float | None = Field(
+        default=None, ge=0, le=1e12, description="of one access, beside its bytes; default: 0"
+    )
     loaded_latency: list[Row] | None = Field(
         default=None,
         min_length=1,
@@ -116,10 +118,10 @@ class Pim(Strict):
     devices_per_accelerator: int = Field(ge=1, le=MOST_PIM, description="of equal ones beside each accelerator")
     part: str = Field(default="gddr6-aim", description="catalog PIM part: its timing, its size")
     size_gib: float | None = Field(default=None, gt=0, description="of one device, for K and V; default: the part's")
-    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="inside one device at most, decimal")
+    bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="inside one device at most, decimal")
     tflops: float | None = Field(default=None, gt=0, description="of one device at most")
     link_gb_s: float | None = Field(default=None, gt=0, description="in and out of one device, decimal")
-    latency_ns: float | None = Field(default=None, ge=0, description="of one operation, beside its bytes")
+    latency_ns: float | None = Field(default=None, ge=0, le=1e12, description="of one operation, beside its bytes")
 
     @field_validator("part")
     @classmethod

@@ -57,8 +57,8 @@ class Links(Strict):
     """Figures of links: a catalog interconnect by ``type``, or plain ones, which replace the catalog's."""
 
     type: str | None = Field(default=None, description="catalog interconnect, e.g. nvlink4")
-    bandwidth_gb_s: float | None = Field(default=None, gt=0, description="per device and direction, decimal")
-    latency_ns: float | None = Field(default=None, ge=0, description="of one message over a link")
+    bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="per device and direction, decimal")
+    latency_ns: float | None = Field(default=None, ge=0, le=1e12, description="of one message over a link")
 
     @model_validator(mode="after")
     def _enough(self) -> Links:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..errors import InputError
+
+MOST_TEXT = 1 << 26
 
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -25,6 +28,14 @@ class Loader(_BASE):  # type: ignore[misc]
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+# As YAML 1.2 has it, and everybody means it: PyYAML takes 1e2 for a text.
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def parse(where: str, text: str) -> Any:
@@ -50,10 +61,19 @@ def parse_value(where: str, text: str) -> Any:
         raise InputError(where, "value", text, "must be a YAML value") from None
 
 
+def read_text(path: Path) -> str:
+    """Of a file that people wrote, UTF-8. Raises OSError, UnicodeDecodeError, InputError if it is far too long."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(MOST_TEXT + 1)
+    if len(text) > MOST_TEXT:
+        raise InputError(str(path), "file", None, f"has more than {MOST_TEXT} characters: that is no scenario")
+    return text
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises InputError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), "file", None, f"cannot be read: {error}") from None
     data = parse(str(path), text)

@@ -19,7 +19,7 @@ from .interface import KvConnector, Role
 from .refusals import refusal
 from .replica import Replica, Standing, serving
 from .request_state import RequestState
-from .router import InternalLb, Router
+from .router import InternalLb, Router, choose
 
 
 class Watcher(Protocol):
@@ -86,7 +86,7 @@ class Dispatcher:
         """Where a request goes on whose prompt is, or will be, computed elsewhere."""
         mine = serving(state.request, self._second)
         able = [replica for replica in mine if refusal(state.request, [replica]) is None]
-        return self.router.choose(state.request, standing(able))
+        return choose(self.router, state.request, standing(able))
 
     def decoders(self, request: Request) -> Sequence[Replica]:
         """Those of which one goes on where a prompt is computed elsewhere; none if one token was all."""
@@ -161,7 +161,7 @@ class Dispatcher:
         mine, now = self.prefillers(request), self._kernel.now_ps
         able = [one for one in mine if one.standing is Standing.SERVES]
         full = self.max_waiting is not None and not again and self._full(able)
-        replica = self.router.choose(request, able) if able else mine[0]
+        replica = choose(self.router, request, able) if able else mine[0]
         state = replica.new_request(request)
         replica.catch_up()
         if able and not full:

@@ -6,26 +6,25 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ..errors import ExtensionFailure, InputError
-
-LOADING = (ImportError, AttributeError, TypeError)  # it is not there, or wants arguments
+from ..errors import InputError, let_interrupts_through, raised_at, words
 
 
-def make_own(
-    field: str, name: str, known: Sequence[str], method: str, bad: tuple[type[Exception], ...] = LOADING
-) -> Any:
+def make_own(field: str, name: str, known: Sequence[str], method: str) -> Any:
     """One of the class that the scenario's ``field`` names, made without arguments; it must have a ``method``, given
-    with its arguments for the message. ``known`` are the names that would not have come here. Raises InputError, for
-    ``bad`` exceptions of the user's own code, too; ExtensionFailure for others."""
+    with its arguments for the message. ``known`` are the names that would not have come here. Raises InputError,
+    whatever the user's own code raises."""
     module, colon, attribute = name.partition(":")
     if not colon:
         raise InputError("scenario", field, name, f"one of {', '.join(known)}, or module:Class")
     try:
         made = getattr(import_module(module), attribute)()
-    except bad as error:
+    except (ImportError, AttributeError, TypeError) as error:  # it is not there, or wants arguments
         raise InputError("scenario", field, name, f"cannot be loaded: {error}") from None
-    except Exception as error:
-        raise ExtensionFailure(error) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        let_interrupts_through(error)
+        raise InputError("scenario", field, name, f"cannot be loaded: {words(error)}, in {raised_at(error)}") from None
     if not callable(getattr(made, method.partition("(")[0], None)):
         raise InputError("scenario", field, name, f"has no method {method}")
     return made

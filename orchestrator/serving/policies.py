@@ -59,5 +59,5 @@ def make_policies(where: str, name: str, ttft_ms: float | None) -> tuple[Admissi
         if ttft_ms is None:
             raise InputError("scenario", f"{where}.scheduling_policy", name, "needs slo.ttft_ms to make deadlines of")
         return Deadline(ttft_ms), None
-    made = make_own(f"{where}.scheduling_policy", name, POLICIES, "key(state)", (Exception,))
+    made = make_own(f"{where}.scheduling_policy", name, POLICIES, "key(state)")
     return made, made if callable(getattr(made, "victim", None)) else None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import BadAnswer, InputError
 from ..units import PS_PER_MS
 from ..workload.request import Request
 from .coordinator import Coordinator, FrontEnd
@@ -25,6 +25,14 @@ class Router(Protocol):
     """Chooses among the replicas that can take a request, given in the scenario's order."""
 
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica: ...
+
+
+def choose(router: Router, request: Request, replicas: Sequence[Replica]) -> Replica:
+    """What a router chooses. Raises BadAnswer for anything but one of these."""
+    chosen = router.choose(request, replicas)
+    if not any(chosen is one for one in replicas):
+        raise BadAnswer(router, "choose", chosen, f"one of the {len(replicas)} replicas it was given")
+    return chosen
 
 
 class RoundRobin:

@@ -67,7 +67,9 @@ def evaluate(source: str, overrides: dict[str, Any]) -> PointRow:
         except MetronomeError as error:
             found = figures(error.result) if isinstance(error.result, Result) else {}
             row |= {"status": "failed", "error": str(error), "figures": found}
-        except Exception as error:  # ours or an extension's: a row like any other, with the place it came from
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # ours or an extension's: a row like any other, with the place it came from
             row |= {"status": "failed", "error": str(ExtensionFailure(error))}
     row["warnings"] = sorted({*row["warnings"], *(str(each.message) for each in said)})
     return row

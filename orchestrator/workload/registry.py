@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, let_interrupts_through, words
 from ..plugins import named
 from ..strict import did_you_mean
 from .options import WorkloadOptions
@@ -98,8 +98,11 @@ def find(name: str) -> Format:
         raise ValueError(f"there is no format '{name}'; {hint}known: {', '.join(sorted(known()))}, or module:attribute")
     try:
         one = getattr(import_module(module), attribute)
-    except Exception as error:  # the user's own code, whatever it raises
-        raise ValueError(f"format {name} cannot be loaded: {error}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's own code, whatever it raises
+        let_interrupts_through(error)
+        raise ValueError(f"format {name} cannot be loaded: {words(error)}") from None
     if not isinstance(one, Format):
         raise ValueError(f"format {name} is no Format, but a {type(one).__name__}")
     return one

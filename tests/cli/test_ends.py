@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from ..conftest import wait_until_under_way
+
+FEW = ("--set", "workload.num_requests=5")
+write = Path.write_text
 
 
 @pytest.fixture
@@ -111,3 +115,70 @@ def test_a_recording_never_replaces_what_is_none(tmp_path, cli):
     done = cli("run", "--set", "workload.num_requests=2", "-o", tmp_path / "out", "--quiet", "--record")
     assert done.exit_code == 2 and "is no recording" in done.output, done.output
     assert (tmp_path / "out/recording/thesis.tex").read_text() == "years of work"
+
+
+def metronome(*arguments, **options):
+    command = [sys.executable, "-m", "metronome", *map(str, arguments)]
+    return subprocess.run(command, capture_output="stdout" not in options, text=True, timeout=120, **options)
+
+
+def test_a_refused_resume_leaves_everything_as_it_is(tmp_path, cli):
+    assert cli("run", "quickstart", *FEW, "-o", tmp_path / "a", "--record", "--quiet").exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    done = cli("run", "--resume", tmp_path / "a")
+    assert done.exit_code == 2 and "nothing to go on with" in done.output
+    assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "mine/x"])
+def test_what_somebody_put_beside_a_recording_is_kept(tmp_path, cli, name):
+    assert cli("run", "quickstart", *FEW, "-o", tmp_path / "a", "--record", "--quiet").exit_code == 0
+    mine = tmp_path / "a/recording" / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    done = cli("run", "quickstart", *FEW, "-o", tmp_path / "a", "--record", "--quiet")
+    assert done.exit_code == 2 and "no part of a recording" in done.output and mine.read_text() == "mine"
+
+
+def test_a_journal_of_somebody_elses_is_kept(tmp_path, cli):
+    (tmp_path / "a/recording").mkdir(parents=True)
+    journal = tmp_path / "a/recording/journal"
+    journal.write_text("what I thought today")
+    done = cli("run", "quickstart", *FEW, "-o", tmp_path / "a", "--record", "--quiet")
+    assert done.exit_code == 2 and "is no recording" in done.output
+    assert journal.read_text() == "what I thought today"
+
+
+def test_what_is_printed_may_find_no_room(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        out = metronome("run", "quickstart", *FEW, "-o", tmp_path / "a", stdout=full, stderr=subprocess.PIPE)
+        assert (out.returncode, "Traceback" in out.stderr) == (2, False), out.stderr
+        assert "what is printed: cannot be read or written: No space left on device" in out.stderr
+        bad = metronome("run", "nosuch", stdout=subprocess.PIPE, stderr=full)
+    assert bad.returncode == 2
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_closed_stream_is_no_failure(tmp_path, number):
+    out = metronome("run", "quickstart", *FEW, "-o", tmp_path / "a", preexec_fn=lambda: os.close(number))
+    assert out.returncode == 0 and (tmp_path / "a/result.json").is_file()
+
+
+def test_a_report_is_whole_or_not_there(tmp_path, cli, monkeypatch):
+    def full(self, text, encoding=None):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(
+        "pathlib.Path.write_text",
+        lambda self, text, **more: (full if self.suffix == ".part" and "html" in self.name else write)(
+            self, text, **more
+        ),
+    )
+    done = cli("run", "quickstart", *FEW, "-o", tmp_path / "a", "--quiet")
+    assert done.exit_code == 2 and "No space left" in done.output
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        "requests.csv",
+        "timeseries.csv",
+        "result.json",
+        "scenario.yaml",
+    }

@@ -56,3 +56,26 @@ def test_parts_of_a_list_are_set_by_their_names():
 def test_a_shell_is_offered(words, begun, offered):
     shell = BashComplete(cli_group, {}, "metronome", "_METRONOME_COMPLETE")
     assert offered in {item.value for item in shell.get_completions(words, begun)}
+
+
+def test_numbers_are_numbers_as_everybody_writes_them(cli):
+    """PyYAML takes 1e2 for a text."""
+    done = cli("validate", "quickstart", "--set", "workload.request_rate=1e1")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("certs", "ca"), "NAME = 'ca': is made anyway"),
+        (("certs", "client"), "NAME = 'client': is made anyway"),
+        (("certs", "a", "a"), "NAME = 'a': is there twice"),
+        (("validate", "quickstart", "--set", "components.nvlink0.model=chaos/chaos/fabric"), "name chaos/fabric"),
+        (("validate", "quickstart", "--set", "cluster.networks.0.latency_ns=1e30"), "less than or equal"),
+        (("validate", "quickstart", "--set", "cluster.networks.0.bandwidth_gb_s=1e-300"), "greater than or equal"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_field(cli, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    done = cli(*arguments)
+    assert done.exit_code == 2 and said in done.output and "Traceback" not in done.output, done.output

@@ -24,14 +24,17 @@ CODES = {0, 2, 3, 130, 143}
 DIFFERS = 1  # documented: two recordings differ, or a replay decides otherwise
 
 
-class Hang(BaseException):
-    """It took longer than the limit."""
+class Hang(KeyboardInterrupt):
+    """It took longer than the limit. Whatever else a model or router raises is its own."""
 
 
 @contextmanager
 def limited(seconds: int = LIMIT_S) -> Iterator[None]:
+    hangs: list[Hang] = []
+
     def late(*_: object) -> None:
-        raise Hang(f"not done after {seconds} s")
+        hangs.append(Hang(f"not done after {seconds} s"))
+        raise hangs[0]
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(seconds)
@@ -40,6 +43,8 @@ def limited(seconds: int = LIMIT_S) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+        if hangs:
+            raise hangs[0]
 
 
 def cli(*arguments: object, also: tuple[int, ...] = ()) -> str:

@@ -231,6 +231,13 @@ def test_bytes_at_a_torn_end_that_point_to_a_block_are_no_ending(whole):
     assert (torn.index, torn.events) == (journal.index, journal.events)
 
 
+def test_what_follows_an_ending_makes_it_none(whole):
+    """Even bytes that point to it."""
+    data = whole.read_bytes()
+    whole.write_bytes(data + data[-8:])
+    assert Journal(whole).ending is None and Journal(whole).truncated
+
+
 def see(writer, numbers):
     for n in numbers:
         writer.see(event(Row(n, 0, 0, 0, "compute", n, 0)))

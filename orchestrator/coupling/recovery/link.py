@@ -203,7 +203,8 @@ class RecoveringLink:
         why = self._log.why_not
         if before and failure.code != "dead" and str(before) == str(failure):
             why = "started anew, it does the same again"
-        if before and failure.doing in ("starting", "connecting") and failure.code != "dead":
+        starting = ("starting", "connecting")
+        if before and failure.doing in starting and before.doing in starting and failure.code != "dead":
             why = "it does not start any more"
         if why:
             text = f"{failure.what}; it cannot be brought back: {why}"

@@ -26,4 +26,10 @@ def render(runs: list[Run]) -> str:
 def write(result: Result, scenario: Scenario, folder: Path) -> None:
     """scenario.yaml and report.html of a run, beside its other files. Raises OSError."""
     (folder / SCENARIO_FILE).write_text(as_yaml(scenario), encoding="utf-8")
-    (folder / "report.html").write_text(render(read([folder])), encoding="utf-8")
+    page, part = folder / "report.html", folder / "report.html.part"
+    try:
+        part.write_text(render(read([folder])), encoding="utf-8")
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(page)  # whole or not at all

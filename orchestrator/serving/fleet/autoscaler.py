@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...errors import BadAnswer
 from ...kernel.loop import Kernel
 from ...kernel.queue import Priority
 from ...units import PS_PER_MS, PS_PER_S
@@ -74,6 +75,8 @@ class Autoscaler:
         for member in self._in(State.DRAINING):
             self._fleet.drained(member)
         wish = self._policy.desired(self.view())
+        if type(wish) is not int:
+            raise BadAnswer(self._policy, "desired", wish, "a whole number of replicas")
         self._ttft_ms.clear()
         now = self._kernel.now_ps
         self._wished.append((now, max(self._options.min_replicas, min(wish, len(self._members)))))

@@ -8,7 +8,7 @@ from ...kernel.loop import Kernel
 from ...kernel.queue import Priority
 from ...workload.request import Request
 from ..replica import Replica
-from ..router import Router
+from ..router import Router, choose
 
 
 class Reported(Replica):
@@ -60,5 +60,5 @@ class ReportingRouter:
         }
 
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
-        chosen = self.router.choose(request, [self._seen[replica.number] for replica in replicas])
+        chosen = choose(self.router, request, [self._seen[replica.number] for replica in replicas])
         return next(replica for replica in replicas if replica.number == chosen.number)

@@ -145,5 +145,5 @@ def make_eviction(where: str, name: str) -> EvictionPolicy:
     kinds = {"lru": Lru, "lfu": Lfu, "session": BySession, "priority": ByPriority}
     if name in kinds:
         return kinds[name]()
-    made: EvictionPolicy = make_own(where, name, POLICIES, "victims()", (Exception,))
+    made: EvictionPolicy = make_own(where, name, POLICIES, "victims()")
     return made
