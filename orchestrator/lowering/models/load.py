@@ -124,7 +124,11 @@ def read(
     except (TypeError, KeyError, AttributeError) as error:  # in a part of the file that a family reads itself
         raise at.refuse("model_type", kind, f"has a field that is not of its kind: {error}") from error
     arch = _assemble(name, at, kind, layers, family)
-    chosen = _choose(at, quantised, quantization)
+    try:
+        chosen = _choose(at, quantised, quantization)
+    except (TypeError, KeyError, AttributeError) as error:
+        allowed = f"has a field that is not of its kind: {error}"
+        raise at.refuse("quantization_config", at.get("quantization_config"), allowed) from error
     return arch if chosen is None else _quantised(arch, chosen)
 
 
@@ -222,4 +226,16 @@ def _quantised(arch: Architecture, chosen: quantisation.Quantisation) -> Archite
         for i, layer in enumerate(arch.blocks)
     ]
     head = arch.head if arch.tied else replace(arch.head, format=chosen.head)
-    return replace(arch, blocks=_same_once(layers), head=head, quantization=chosen.method, kv_dtype=chosen.kv_dtype)
+    found = [chosen.warning] if chosen.warning else []
+    if layers == list(arch.blocks) and head == arch.head:
+        found.append(
+            f"quantization_config of method {chosen.method} is for no matrix of this model: it is served plain"
+        )
+    return replace(
+        arch,
+        blocks=_same_once(layers),
+        head=head,
+        quantization=chosen.method,
+        kv_dtype=chosen.kv_dtype,
+        warnings=(*arch.warnings, *(f"{arch.name}: {text}" for text in found)),
+    )
