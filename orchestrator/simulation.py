@@ -204,6 +204,8 @@ class Simulation:
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
         found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        if self.scenario.workload.has_images:
+            found["images: the server's CPU fetches, decodes and scales them first, which is not modelled"] = None
         name = self.scenario.kv_transfer.connector
         if self.connector is not None and RULES[name].within_step:
             why = "steps of the decode engine wait for K and V, which is not modelled"
