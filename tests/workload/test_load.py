@@ -86,6 +86,43 @@ def spread(result):
     return float(np.median(waves[:, -1] - waves[:, 0]))
 
 
+DRAWN = {"format": "synthetic", "num_requests": 3, "request_rate": 5, "output_tokens": {"mean": 4}}
+
+
+@pytest.mark.parametrize(
+    ("workload", "said"),
+    [
+        ({**TINY, "burstiness": 2.0}, "burstiness"),
+        ({**TINY, "request_rate": "inf", "burstiness": 2.0}, "burstiness"),
+        ({**TINY, "client": {"think_ms": 5}}, "client"),
+        ({**DRAWN, "input_tokens": {"mean": 8, "spread": 0.1}}, "input_tokens.spread"),
+        ({**DRAWN, "input_tokens": {"distribution": "fixed", "mean": 8, "sigma": 1}}, "input_tokens.sigma"),
+        ({**TINY, "request_rate": "inf", "burstiness": 1.0}, None),
+        ({**TINY, "max_concurrency": 2, "client": {"think_ms": 5}}, None),
+        ({**DRAWN, "burstiness": 2.0, "input_tokens": {"mean": 8, "sigma": 1}}, None),
+    ],
+)
+def test_what_changes_nothing_is_said(workload, said):
+    reading = Reading(lambda name: None)
+    list(read(parse(workload), reading))
+    assert [note.split(",")[0] for note in reading.notes] == ([f"without effect: {said}"] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("workload", "message"),
+    [
+        ({**DRAWN, "input_tokens": {"mean": 8, "min": 9, "max": 3}}, "min 9 is above max 3"),
+        (
+            {"format": "mixture", "classes": [{"name": "a", "workload": {**TINY, "client": {"think_ms": 5}}}]},
+            "client is of",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(workload, message):
+    with pytest.raises(ValueError, match=message):
+        parse(workload)
+
+
 FIXED = {"format": "random", "num_prompts": 320, "max_concurrency": 32, "random_input_len": 128}
 
 
