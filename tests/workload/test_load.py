@@ -261,3 +261,10 @@ def test_every_real_trace_is_simulated(shared, name):
     result = metronome.run(scenario)
     assert result["completed"] + result["failed"] == result["num_prompts"] == 2000
     assert set(result["metronome"]["failed"]) <= {"max_model_len"} and result["failed"] < 20
+
+
+def test_a_request_above_the_memory_of_sglang_fails_by_the_same_word(tmp_path):
+    (tmp_path / "w.jsonl").write_text('{"arrival_time_ns": 0, "input_toks": 90000, "output_toks": 2}\n')
+    small = {"cluster.nodes.0.accelerators.type": "rtx-4090", "instances.0.engine": {"version": "sglang-0.5.5"}}
+    scenario = {**CLUSTER, "workload": {"format": "llmservingsim", "path": "w.jsonl"}}
+    assert metronome.run(scenario, folder=tmp_path, overrides=small)["metronome"]["failed"] == {"kv_cache": 1}
