@@ -219,6 +219,17 @@ def test_a_quantised_output_head():
         (compressed(FP4, FP8), "'float4 None, inputs float8': is not a known scheme"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": True}, "load_in_8bit = True"),
         ({"quant_algo": "MIXED_PRECISION", "quantized_layers": ["q_proj"]}, "quantized_layers = .*mapping of mappings"),
+        ({"quant_method": "gptq", "bits": 4, "lm_head": "false"}, "lm_head = 'false': must be true or false"),
+        ({"quant_method": "awq", "bits": 4, "group_size": True}, "group_size = True: must be an integer"),
+        (compressed({**INT4, "group_size": None}), "weights.group_size: must be an integer"),
+        (compressed({**INT4, "group_size": "128"}), "weights.group_size = '128': must be an integer"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {key: {"targets": ["Linear"], "weights": FP8} for key in "gh"},
+            },
+            "config_groups = 'Linear': is a target of two groups",
+        ),
         ({"quant_method": "gptq", "bits": 4, "dynamic": {".*": "8"}}, "has a field that is not of its kind"),
     ],
 )

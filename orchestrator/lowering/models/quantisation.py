@@ -148,14 +148,14 @@ def _block(at: Fields, field: str, given: Any) -> tuple[int, int] | None:
     """Outputs and inputs that share a scale."""
     if given is None:
         return None
-    if not isinstance(given, list) or len(given) != 2 or not all(isinstance(n, int) and n > 0 for n in given):
+    if not isinstance(given, list) or len(given) != 2 or not all(type(n) is int and n > 0 for n in given):
         raise at.refuse(f"quantization_config.{field}", given, "must be two positive integers")
     return given[0], given[1]
 
 
 def _group(at: Fields, config: Mapping[str, Any], *names: str) -> int:
     value = next((config[name] for name in names if name in config), 128)
-    if not isinstance(value, int):
+    if type(value) is not int:
         raise at.refuse(f"quantization_config.{names[0]}", value, "must be an integer")
     return max(value, 0)  # -1: one scale for all inputs
 
@@ -174,7 +174,9 @@ def _awq(at: Fields, config: Mapping[str, Any]) -> Quantisation:
 
 
 def _gptq(at: Fields, config: Mapping[str, Any]) -> Quantisation:
-    head = gptq.integers(at, config) if config.get("lm_head") else PLAIN
+    if not isinstance(of_head := config.get("lm_head", False), bool):
+        raise at.refuse("quantization_config.lm_head", of_head, "must be true or false")
+    head = gptq.integers(at, config) if of_head else PLAIN
     return Quantisation("gptq", gptq.gptq(at, config), _excluded(at, config, "modules_to_not_convert"), head=head)
 
 
@@ -237,6 +239,8 @@ def _scheme(at: Fields, group: Mapping[str, Any], where: str) -> Format:
     size, strategy = weights.get("group_size") or 0, weights.get("strategy")
     if strategy not in STRATEGIES:
         raise at.refuse(f"{where}.weights.strategy", strategy, f"one of {', '.join(filter(None, STRATEGIES))}")
+    if type(size) is not int or (strategy == "group" and not size):
+        raise at.refuse(f"{where}.weights.group_size", weights.get("group_size"), "must be an integer, given for group")
     of_inputs = (inputs.get("type", "int"), inputs.get("num_bits")) if inputs else None
     plain_inputs = of_inputs is None
     if (kind, bits) == ("float", 8) and of_inputs in (None, ("float", 8)):
@@ -284,6 +288,10 @@ def _compressed_tensors(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     if sparsity and form != "dense":
         allowed = "is not modelled: half of the weights would be left out"
         raise at.refuse("quantization_config.sparsity_config.format", form, allowed)
+    lists = [group["targets"] for group in groups.values() if isinstance(group.get("targets"), list)]
+    targeted = [target for targets in lists for target in targets]
+    if twice := sorted({str(target) for target in targeted if targeted.count(target) > 1}):
+        raise at.refuse("quantization_config.config_groups", twice[0], "is a target of two groups")
     for name, group in groups.items():
         where = f"quantization_config.config_groups.{name}"
         rules.append(_targets(at, where, group, _scheme(at, {"format": config.get("format"), **group}, where)))
