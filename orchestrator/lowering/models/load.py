@@ -158,6 +158,8 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
     if at.get("dual_chunk_attention_config"):
         at.warn("dual_chunk_attention_config: every token attends to all before it, not to chunks of them")
     seen, tower = vision.parameters(at), vision.tower(at)
+    for text in vision.left_out(at):
+        at.warn(text)
     if tower and not tower.heads:
         at.warn(f"vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its heads are missing")
     return Architecture(
