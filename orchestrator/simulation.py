@@ -141,6 +141,8 @@ class Simulation:
         served = dict.fromkeys(instance.model for instance in self.scenario.instances)
         if len(served) > 1 and "" in self.scenario.workload.models:
             found[f"instances serve {', '.join(served)}, and requests that name no model go to any of them"] = None
+        if self.scenario.workload.has_images:
+            found["images: the server's CPU fetches, decodes and scales them first, which is not modelled"] = None
         name = self.scenario.kv_transfer.connector
         if self.connector is not None and RULES[name].within_step:
             why = "steps of the decode engine wait for K and V, which is not modelled"

@@ -185,6 +185,22 @@ class DeviceFacts(BaseModel):
     chip: Chip | None = Field(default=None, description="insides of a GPU whose kernels are known by family")
     sources: dict[str, str] = Field(default={}, description="where figures are from, by field")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields:
+                near = get_close_matches(str(key), list(cls.model_fields), 1)
+                guess = f"did you mean '{near[0]}'? " if near else ""
+                raise ValueError(f"unknown key '{key}'; {guess}known: {', '.join(cls.model_fields)}")
+        return data
+
+    @model_validator(mode="after")
+    def _usable(self) -> DeviceFacts:
+        if self.usable_gib is not None and self.usable_gib > self.memory_gib:
+            raise ValueError(f"usable_gib {self.usable_gib:g} is above memory_gib {self.memory_gib:g}")
+        return self
+
     @field_validator("tflops")
     @classmethod
     def _dtypes(cls, value: dict[str, float]) -> dict[str, float]:

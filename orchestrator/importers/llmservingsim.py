@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .llmservingsim_cluster import check
+from .llmservingsim_cluster import check, without_effect
 from .llmservingsim_links import networks
 from .llmservingsim_memory import beside_devices
-from .llmservingsim_power import device_watts, node_power
+from .llmservingsim_power import device_watts, node_power, undrawn
 
 #: their hardware names -> ours, for watts and memory; others keep their name.
 DEVICES = {
@@ -89,7 +89,7 @@ def convert(
                     "memory_gib": _device_memory(where, spot, node["instances"]),
                 },
                 "memory": {"dram": _dram(where, f"{spot}.cpu_mem", node)},
-                **({"power": node_power(typed, kind)} if typed.power else {}),
+                **({"power": node_power(where, spot, typed, kind)} if typed.power else {}),
             }
         )
         components[f"{name}.accelerators"] = {
@@ -110,6 +110,8 @@ def convert(
         "router": {"policy": router},
         "components": components,
     }
+    notes += without_effect(cluster)
+    notes += [text for node, kind in zip(cluster.nodes, kinds, strict=True) for text in undrawn(node, kind)]
     notes += beside_devices(where, cluster, scenario, flags, instances.names)
     return Imported(scenario, list(dict.fromkeys(notes)))
 
@@ -119,7 +121,8 @@ class _Instances:
 
     def __init__(self, sources: Sources, where: str, flags: Mapping[str, Any]) -> None:
         self._sources, self._where, self._flags = sources, where, flags
-        self._groups: dict[str, dict[str, Any]] = {}  # data-parallel group, or an instance's own name -> instance
+        # data-parallel group, or an instance's own name -> the instance, and what members have in common beside
+        self._groups: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._experts: list[tuple[str, int, dict[str, Any]]] = []  # where an ep_size stands, it, of which instance
         self.made: list[dict[str, Any]] = []
         self.names: list[list[str]] = []  # of the instances of each node
@@ -137,11 +140,14 @@ class _Instances:
             self.names[-1].append(f"i{len(self.made)}")
             name, devices = f"i{len(self.made)}", f"{node}[{count}:{count + tp * pp}]"
             made = _instance(self._sources, self._where, spot, part, name, devices, (tp, pp), self._flags)
-            first = self._groups.setdefault(part.get("dp_group") or name, made)
+            group = part.get("dp_group")
+            alike = {key: part.get(key) for key in ("hardware", "placement", "pd_type", "dtype")}
+            first, others = self._groups.setdefault(name if group is None else f"dp_group {group}", (made, alike))
             if first is made:
                 self.made.append(made)
             else:
-                _join(self._where, spot, first, made)
+                _join(self._where, spot, {**first, **others}, {**made, **alike})
+                _add_member(first, made)
             if part.get("ep_size") is not None:
                 self._experts.append((f"{spot}.ep_size", part["ep_size"], first))
             count += tp * pp
@@ -177,7 +183,7 @@ def _device_memory(where: str, spot: str, parts: list[dict[str, Any]]) -> float:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(), object_pairs_hook=lambda pairs: _once(path, pairs))
     except OSError as error:
         raise InputError(str(path), "cluster config", None, f"cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -189,10 +195,20 @@ def _load(path: Path) -> dict[str, Any]:
     return data
 
 
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file. Raises InputError for a key that is there twice, of which one would be lost."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(str(path), key, value, "is there twice in one object")
+        found[key] = value
+    return found
+
+
 def _parallel(where: str, spot: str, part: dict[str, Any]) -> tuple[int, int]:
     """(tp, pp) by their inference from what is given."""
-    npus, tp, pp = part.get("num_npus", part.get("npu_num")), part.get("tp_size"), part.get("pp_size")
-    pp = pp or part.get("npu_group")  # their older word for the stages
+    npus, pp = (_same(where, spot, part, *names) for names in (("num_npus", "npu_num"), ("pp_size", "npu_group")))
+    tp = part.get("tp_size")
     if tp is None:
         tp = (npus or 1) // (pp or 1)
     if pp is None:
@@ -202,11 +218,36 @@ def _parallel(where: str, spot: str, part: dict[str, Any]) -> tuple[int, int]:
     return int(tp), int(pp)
 
 
+def _same(where: str, spot: str, part: dict[str, Any], name: str, older: str) -> int | None:
+    """A figure that has a newer and an older word. Raises InputError where both are there and differ."""
+    new, old = part.get(name), part.get(older)
+    if None not in (new, old) and new != old:
+        raise InputError(where, f"{spot}.{older}", old, f"is their older word for {name}, which is {new}")
+    return new if new is not None else old
+
+
+#: what the members of a data-parallel group have in common
+COMMON = (
+    "model",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "engine",
+    "enable_expert_parallel",
+    "hardware",
+    "placement",
+    "pd_type",
+    "dtype",
+)
+
+
 def _join(where: str, spot: str, first: dict[str, Any], member: dict[str, Any]) -> None:
-    """One more member of a data-parallel group: the same but for its devices."""
-    for field in ("model", "tensor_parallel_size", "pipeline_parallel_size", "engine", "enable_expert_parallel"):
+    """One more member of a data-parallel group: the same but for its devices. Raises InputError."""
+    for field in COMMON:
         if first.get(field) != member.get(field):
             raise InputError(where, f"{spot}.{field}", member.get(field), "must be that of the others of its dp_group")
+
+
+def _add_member(first: dict[str, Any], member: dict[str, Any]) -> None:
     devices = first["accelerators"]
     first["accelerators"] = [*(devices if isinstance(devices, list) else [devices]), member["accelerators"]]
     first["data_parallel_size"] = first.get("data_parallel_size", 1) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -43,10 +43,10 @@ class _Typed(Strict):
 class DeviceMemory(_Typed):
     """``mem_bw`` and ``mem_latency`` are in the profile's times."""
 
-    mem_size: Amount
+    mem_size: Annotated[float, Field(gt=0)]
     mem_bw: Amount | None = None
     mem_latency: Amount | None = None
-    mem_util: Amount | None = None
+    mem_util: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class Where(_Typed):
@@ -54,7 +54,7 @@ class Where(_Typed):
 
     weights: str | None = None
     kv_loc: str | None = None
-    kv_evict_loc: str | None = None
+    kv_evict_loc: Annotated[str, Field(pattern=r"^(npu|cpu|cxl:\d+)$")] | None = None
 
 
 class Placement(_Typed):
@@ -84,8 +84,8 @@ class Instance(_Typed):
     tp_size: Count | None = None
     pp_size: Count | None = None
     ep_size: Count | None = None
-    dp_group: int | str | None = None
-    pd_type: str | None = None
+    dp_group: int | Text | None = None
+    pd_type: Literal["prefill", "decode"] | None = None
     dtype: str | None = None
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
@@ -173,6 +173,21 @@ class Cluster(_Typed):
     def _counted(self) -> Cluster:
         _agree("num_nodes", self.num_nodes, len(self.nodes))
         return self
+
+
+def without_effect(cluster: Cluster) -> list[str]:
+    """What a reader should know of keys that are taken and change nothing."""
+    parts = [part for node in cluster.nodes for part in node.instances]
+    memories = [part.npu_mem for part in parts if part.npu_mem]
+    said = {
+        "npu_mem.mem_bw: it is in the profile's times": any(one.mem_bw for one in memories),
+        "npu_mem.mem_latency: it is in the profile's times": any(one.mem_latency for one in memories),
+        "enable_block_copy: it is how their traces are written": any(part.enable_block_copy for part in parts),
+    }
+    evicted = {part.placement.default.kv_evict_loc for part in parts if part.placement} - {None, "npu"}
+    for place in sorted(map(str, evicted)):
+        said[f"placement.default.kv_evict_loc {place}: evicted K and V are computed again, as in vLLM"] = True
+    return [f"without effect: {text}" for text, there in said.items() if there]
 
 
 def _agree(field: str, said: int | None, there: int) -> None:

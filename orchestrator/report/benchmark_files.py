@@ -12,6 +12,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ AIPERF_WHOLE = {
     "benchmark_duration": "makespan_s",
 }
 AIPERF_LENGTHS = {"input_sequence_length": "input", "output_sequence_length": "output"}
+AIPERF_COUNTS = ("request_count", "error_request_count")
 #: AIPerf's words in its CSV -> its tags
-AIPERF_CSV = {tag.replace("_", " "): tag for tag in (*AIPERF, *AIPERF_WHOLE, *AIPERF_LENGTHS, "request_count")}
+AIPERF_CSV = {tag.replace("_", " "): tag for tag in (*AIPERF, *AIPERF_WHOLE, *AIPERF_LENGTHS, *AIPERF_COUNTS)}
 AIPERF_CSV["time to first token"] = "time_to_first_token"
 GUIDELLM = {"time_to_first_token_ms": "ttft_ms", "inter_token_latency_ms": "tpot_ms", "request_latency": "e2el_ms"}
 GUIDELLM_WHOLE = {
@@ -41,12 +43,15 @@ TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was measured: the model, requests served, mean tokens of a prompt and of an answer, as far as known."""
+    """What was measured: the model, requests served, mean tokens of a prompt and of an answer, as far as known.
+
+    ``remarks``: what else a reader should know of it before comparing."""
 
     model: str | None = None
     completed: int | None = None
     input_tokens: float | None = None
     output_tokens: float | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def _one(path: Path, data: Any) -> Benchmark | list[Benchmark]:
     """The results that one JSON value holds, by its looks."""
     if isinstance(data, dict):
         if isinstance(data.get("benchmarks"), list) and data["benchmarks"]:
-            return [_guidellm(path, i, benchmark) for i, benchmark in enumerate(data["benchmarks"])]
+            return [_guidellm(path, i, data, benchmark) for i, benchmark in enumerate(data["benchmarks"])]
         if isinstance(data.get("time_to_first_token"), dict) or isinstance(data.get("request_latency"), dict):
             return _aiperf(path, data)
         if _number(data.get("mean_ttft_ms")) is not None:
@@ -102,7 +107,12 @@ def _one(path: Path, data: Any) -> Benchmark | list[Benchmark]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """None for what is no finite number: clients write NaN where they have measured nothing."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) else None
+
+
+def _failed(count: float | None) -> tuple[str, ...]:
+    return (f"requests of the reference that failed: {int(count):,}; its times are without them",) if count else ()
 
 
 def _vllm(data: dict[str, Any]) -> Benchmark:
@@ -115,7 +125,11 @@ def _vllm(data: dict[str, Any]) -> Benchmark:
         for total in ("total_input_tokens", "total_output_tokens")
     ]
     model = data.get("model_id")
-    sample = Sample(model if isinstance(model, str) else None, None if completed is None else int(completed), *means)
+    remarks = _failed(figures.get("failed"))
+    if (accepted := figures.get("spec_decode_acceptance_length")) is not None:
+        remarks += (f"the reference decodes speculatively, {accepted:.2f} tokens a step: that is not simulated",)
+    name = model if isinstance(model, str) else None
+    sample = Sample(name, None if completed is None else int(completed), means[0], means[1], remarks)
     said = [f"{key} {data[key]}" for key in ("request_rate", "max_concurrency", "date") if data.get(key) is not None]
     return Benchmark(figures, sample, ", ".join(said) or "without a rate")
 
@@ -138,9 +152,9 @@ def _aiperf(path: Path, data: dict[str, Any]) -> Benchmark:
             figures[name] = value * (_factor(path, tag, table(tag)) / 1e3 if name == "makespan_s" else 1)
     count = _number(table("request_count").get("avg"))
     lengths = [_number(table(tag).get("avg")) for tag in AIPERF_LENGTHS]
-    return Benchmark(
-        figures, Sample(_aiperf_model(data), None if count is None else int(count), *lengths), "the only one"
-    )
+    remarks = _failed(_number(table("error_request_count").get("avg")))
+    sample = Sample(_aiperf_model(data), None if count is None else int(count), lengths[0], lengths[1], remarks)
+    return Benchmark(figures, sample, "the only one")
 
 
 def _factor(path: Path, tag: str, table: dict[str, Any]) -> float:
@@ -195,14 +209,27 @@ def _aiperf_csv(path: Path) -> list[Benchmark]:
 
 
 def _cell(text: str) -> float | None:
+    """GenAI-Perf writes 1,146.31."""
     try:
-        return float(text)
+        return float(text.replace(",", ""))
     except ValueError:
         return None
 
 
-def _guidellm(path: Path, number: int, benchmark: Any) -> Benchmark:
-    """One of ``benchmarks``: of successful requests."""
+#: where GuideLLM names the model: 0.8, 0.2, and in the arguments of the whole report, 0.4
+GUIDELLM_MODEL = (("config", "backend", "model"), ("worker", "backend_model"))
+GUIDELLM_COUNTS = (("metrics", "request_totals"), ("run_stats", "requests_made"))
+
+
+def _below(spot: Any, *keys: str) -> Any:
+    """What is below these keys; None where it is not."""
+    for key in keys:
+        spot = spot.get(key) if isinstance(spot, dict) else None
+    return spot
+
+
+def _guidellm(path: Path, number: int, report: dict[str, Any], benchmark: Any) -> Benchmark:
+    """One of a report's ``benchmarks``: of successful requests."""
     metrics = benchmark.get("metrics") if isinstance(benchmark, dict) else None
     if not isinstance(metrics, dict) or not isinstance(metrics.get("time_to_first_token_ms"), dict):
         spot = f"benchmarks.{number}.metrics.time_to_first_token_ms"
@@ -225,12 +252,13 @@ def _guidellm(path: Path, number: int, benchmark: Any) -> Benchmark:
     for name, ours in GUIDELLM_WHOLE.items():
         if (value := _number(successful(name).get("mean"))) is not None:
             figures[ours] = value
-    totals, config = metrics.get("request_totals"), benchmark.get("config")
-    count = _number(totals.get("successful")) if isinstance(totals, dict) else None
+    totals = next((found for keys in GUIDELLM_COUNTS if isinstance(found := _below(benchmark, *keys), dict)), {})
+    count = _number(totals.get("successful"))
     lengths = [_number(successful(name).get("mean")) for name in ("prompt_token_count", "output_token_count")]
-    backend = config.get("backend") if isinstance(config, dict) else None
-    model = backend.get("model") if isinstance(backend, dict) else None
-    sample = Sample(model if isinstance(model, str) else None, None if count is None else int(count), *lengths)
+    names = [*(_below(benchmark, *keys) for keys in GUIDELLM_MODEL), _below(report, "args", "model")]
+    model = next((name for name in names if isinstance(name, str)), None)
+    remarks = _failed(_number(totals.get("errored")))
+    sample = Sample(model, None if count is None else int(count), lengths[0], lengths[1], remarks)
     rate = successful("requests_per_second").get("mean")
     return Benchmark(figures, sample, f"{rate:.2f} requests/s" if _number(rate) is not None else "without a rate")
 
@@ -242,13 +270,17 @@ def aiperf_records(path: Path, lines: list[str]) -> tuple[list[tuple[Any, ...]],
     """
     rows: list[tuple[Any, ...]] = []
     inputs: list[float] = []
+    failed = 0
     for number, line in enumerate(lines, 1):
         where = f"{path}:{number}"
         record = _parsed(where, line)
         metadata = record.get("metadata")
         if not isinstance(metadata, dict) or not isinstance(record.get("metrics"), dict):
             raise InputError(where, "metadata, metrics", None, "are missing: no record of AIPerf")
-        if record.get("error") or metadata.get("was_cancelled") or metadata.get("benchmark_phase") == "warmup":
+        if metadata.get("benchmark_phase") == "warmup":
+            continue
+        if record.get("error") or metadata.get("was_cancelled"):
+            failed += 1
             continue
         of = _reader(path, where, record["metrics"])
         start = _number(metadata.get("request_start_ns"))
@@ -262,7 +294,8 @@ def aiperf_records(path: Path, lines: list[str]) -> tuple[list[tuple[Any, ...]],
         name = str(metadata.get("x_request_id") or metadata.get("session_num"))
         rows.append((name, began, began + first / 1e3, began + latency / 1e3, int(outputs), began))
     mean = sum(inputs) / len(inputs) if inputs else None
-    return rows, Sample(None, len(rows), mean, sum(row[4] for row in rows) / len(rows) if rows else None)
+    outputs_mean = sum(row[4] for row in rows) / len(rows) if rows else None
+    return rows, Sample(None, len(rows), mean, outputs_mean, _failed(failed))
 
 
 def _parsed(where: str, line: str) -> dict[str, Any]:

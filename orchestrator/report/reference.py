@@ -181,7 +181,7 @@ def _read_vllm(path: Path, lines: list[str], anchor: str) -> Reference:
     )
     inputs = [row["input_toks"] for row in rows if isinstance(row.get("input_toks"), int)]
     means = [sum(lengths) / len(lengths) if lengths else None for lengths in (inputs, [r["output_toks"] for r in rows])]
-    return replace(_of_times(times), sample=Sample(None, len(rows), *means))
+    return replace(_of_times(times), sample=Sample(None, len(rows), means[0], means[1]))
 
 
 def _times(rows: list[tuple[Any, ...]], where: str) -> Times:
@@ -206,13 +206,17 @@ class ComparedFigure:
 
 
 def compare(run: Reference, reference: Reference) -> tuple[list[ComparedFigure], dict[str, float]]:
-    """Every figure both have, and the mean absolute percentage error over matching requests."""
+    """Every figure both have, and the mean absolute percentage error over matching requests.
+
+    Raises InputError where they have none in common."""
     keys = [f"{what}_{metric}" for metric in (*METRICS, "itl_ms") for what in STATISTICS]
     rows = [
         _row(key, reference, run)
         for key in (*keys, *WHOLE, "makespan_s")
         if reference.figures.get(key) and key in run.figures
     ]
+    if not rows:
+        raise InputError("REFERENCE", "figures", None, f"has none of those of a run: {', '.join((*METRICS, *WHOLE))}")
     return rows, _mape(run.times, reference.times)
 
 
@@ -230,6 +234,7 @@ def warnings(run: Reference, reference: Reference, anchor: str = "arrival") -> l
     ):
         if ours is not None and theirs and abs(ours / theirs - 1) > SAME_LENGTH:
             found.append(f"the {what} differ: run {ours:,.1f} tokens in the mean, reference {theirs:,.1f}")
+    found += other.remarks
     if anchor == "queued" and not reference.queued:
         found.append("the reference is a client's: its times start when it sends, whatever --anchor")
     return found

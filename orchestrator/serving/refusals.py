@@ -12,6 +12,7 @@ from .replica import Replica
 REASONS = {
     "input + output tokens": "max_model_len",
     "KV blocks": "kv_cache",
+    "KV tokens": "kv_cache",
     "image tokens": "images",
 }  # by the field an engine names
 

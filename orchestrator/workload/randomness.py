@@ -6,7 +6,7 @@ import zlib
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .tokens import MOST_TOKENS
 
@@ -27,6 +27,18 @@ class Lengths(BaseModel):
     spread: float = Field(default=0.0, ge=0, lt=1, description="uniform: share of the mean to either side")
     min: int = Field(default=1, ge=1, le=MOST_TOKENS, description="tokens at least")
     max: int = Field(default=1_000_000, ge=1, le=MOST_TOKENS, description="tokens at most")
+
+    @model_validator(mode="after")
+    def _range(self) -> Lengths:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+    @property
+    def unused(self) -> list[str]:
+        """What is given for another distribution."""
+        of = {"sigma": "lognormal", "spread": "uniform"}
+        return [name for name, kind in of.items() if name in self.model_fields_set and kind != self.distribution]
 
     def draw(self, random: np.random.Generator) -> int:
         if self.distribution == "fixed":

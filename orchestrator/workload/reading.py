@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..units import PS_PER_S
 from .arrivals import Arrivals
 from .options import TraceOptions, WorkloadOptions
+from .randomness import Lengths
 from .registry import Reading, find
 from .request import Request
 
@@ -21,6 +22,8 @@ def read(options: WorkloadOptions, reading: Reading) -> Iterator[Request]:
     Raises InputError, with the line.
     """
     one = find(options.format)
+    for text in _without_effect(options):
+        reading.note(f"without effect: {text}")
     if options.guessed and isinstance(options, TraceOptions):
         reading.note(f"{options.path} is read as format {options.format}, by its looks")
     if isinstance(options, TraceOptions):
@@ -32,6 +35,19 @@ def read(options: WorkloadOptions, reading: Reading) -> Iterator[Request]:
     if options.abort_after_s is not None:
         requests = _impatient(requests, round(options.abort_after_s * PS_PER_S))
     return requests
+
+
+def _without_effect(options: WorkloadOptions) -> Iterator[str]:
+    """What is given and changes nothing, since something else is not."""
+    drawn = options.request_rate not in (None, "inf") or options.ramp_up_strategy is not None or options.rates
+    if options.burstiness != 1 and not drawn:
+        yield "burstiness, since no gaps are drawn (request_rate is inf, or times are recorded)"
+    if options.max_concurrency is None and options.client.model_fields_set:
+        yield "client, which only a closed loop has (max_concurrency)"
+    for field in type(options).model_fields:
+        if isinstance(lengths := getattr(options, field), Lengths):
+            for name in lengths.unused:
+                yield f"{field}.{name}, since the distribution is {lengths.distribution}"
 
 
 def _impatient(requests: Iterator[Request], after_ps: int) -> Iterator[Request]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from ..errors import InputError
+from ..strict import did_you_mean
 from ..units import PS_PER_S
-from .registry import refuse
+from .registry import Reading, refuse
 
 MAX_ARRIVAL_PS = 2**53 * 1000  # 104 days: within int64 picoseconds
 MAX_TOKENS = 2**31
@@ -83,6 +84,14 @@ def csv_lines(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[st
             raise refuse(path, reader.line_num, name, f"is no text: {error}") from None
         if not rows:
             raise empty(path)
+
+
+def unread(reading: Reading, file: str, row: Mapping[str, Any], read: Collection[str]) -> None:
+    """Notes the keys of a row that nobody reads, each once."""
+    for key in row:
+        if key not in read:
+            near = did_you_mean(key, read).strip()
+            reading.note(f"{file}: {key} is not read{'; ' + near if near else ''}")
 
 
 def tokens(where: str, row: Mapping[str, Any], field: str) -> int:

@@ -30,11 +30,19 @@ def test_idle_ranks_step_along(cli, cases, tmp_path):
 
 
 def test_a_long_prompt_stalls_decodes_by_a_chunk(cli, cases, tmp_path):
-    """A stall is 60 to 75 ms; 79 here (kernels of prompts on an H100 are 7 % off at the median, P90 23 %)."""
-    result = served(cli, cases, "28_2048-chunked-prefill-long-prompt", tmp_path / "out")
-    assert 60 <= result["p99_itl_ms"] <= 80
+    """Sixteen stalls of 60 to 75 ms on average: 69 here. One by one they are from 46 to 92 ms, since each chunk attends to
+    2,032 tokens more than the one before: 2.2 TFLOP, 3.3 ms at the 660 TFLOP/s that FlashAttention 3 was measured to
+    reach on an H100 with 16,384 tokens (aiconfigurator-core 0.12.0), and still 2.2 ms at the datasheet's peak. So the 99th
+    percentile of all gaps, which is the thirteenth stall, is 79 ms; 76 with the host's work as measured (`sampling`) in
+    place of the guess of 3 ms a prompt.
+    """
+    case = "28_2048-chunked-prefill-long-prompt"
+    result = served(cli, cases, case, tmp_path / "out")
     (long,) = [row for row in result.requests if row["input"] > 30_000]
-    assert 16 * 60 <= long["ttft"] / 1e6 <= 16 * 80
+    assert 16 * 60 <= long["ttft"] / 1e6 <= 16 * 75
+    assert 60 <= result["p99_itl_ms"] <= 80
+    measured = served(cli, cases, case, tmp_path / "measured", "--set", "instances.0.engine.sampling=greedy")
+    assert 60 <= measured["p99_itl_ms"] <= 76.5
 
 
 def test_the_last_block_of_an_equal_prompt_is_computed_again(cli, cases, tmp_path):

@@ -13,7 +13,7 @@ from metronome.orchestrator.scenario.schema import Scenario
 INSTANCE = {
     "model_name": "org/dense",
     "hardware": "H100",
-    "npu_mem": {"mem_size": 80, "mem_bw": 3350, "mem_latency": 0},
+    "npu_mem": {"mem_size": 80, "mem_latency": 0},
     "pd_type": None,
     "tp_size": 2,
 }
@@ -34,6 +34,11 @@ MODELS = {"dense": DENSE, "experts": {**DENSE, "model_type": "mixtral", "num_loc
 def node(*instances, **more):
     parts = [INSTANCE | part for part in instances or ({},)]
     return {"num_instances": len(parts), "cpu_mem": CPU, "instances": parts, **more}
+
+
+def member(part=None):
+    """A node of one member of a data-parallel group."""
+    return node({"dp_group": "A", **(part or {})})
 
 
 @pytest.fixture
@@ -81,6 +86,25 @@ def imported(tmp_path):
         ([node({"tp_size": 4, "ep_size": 2, "model_name": "org/experts"})], "ep_size = 2: must be 1, or all 4 ranks"),
         ([node({"num_npus": 3})], "must equal tp_size x pp_size"),
         ([node({"tp_size": "2"})], "nodes.0.instances.0.tp_size = '2'"),
+        ([node({"num_npus": 2, "npu_num": 4})], "npu_num = 4: is their older word for num_npus, which is 2"),
+        ([node({"pp_size": 1, "npu_group": 4})], "npu_group = 4: is their older word for pp_size, which is 1"),
+        ([node({"pd_type": "prefil"})], "pd_type = 'prefil': Input should be 'prefill' or 'decode'"),
+        ([node({"dp_group": ""})], "dp_group"),
+        ([node({"npu_mem": {"mem_size": 0}})], "npu_mem.mem_size = 0"),
+        ([node({"npu_mem": {"mem_size": 80, "mem_util": 90}})], "npu_mem.mem_util = 90"),
+        ([node({"placement": {"default": {"kv_evict_loc": "moon"}}})], "kv_evict_loc = 'moon'"),
+        (
+            [member({"pd_type": "prefill"}), member({"pd_type": "decode"})],
+            "pd_type = 'decode': must be that of the others",
+        ),
+        ([member(), member({"dtype": "float16"})], "dtype = 'float16': must be that of the others"),
+        ([member(), member({"hardware": "A100"})], "hardware = 'A100': must be that of the others"),
+        (
+            [member(), member({"placement": {"default": {"weights": "cpu"}}})],
+            "must be that of the others of its dp_group",
+        ),
+        ([node(power={**POWER, "dram": {"idle_power": 2}})], "dram.idle_power = 2.0: is of a DIMM: needs dimm_size"),
+        ([node(power=POWER, cpu_mem={"mem_bw": 100})], "dram.idle_power = 2.0: is of a DIMM"),
     ],
 )
 def test_what_is_refused(imported, nodes, message):
@@ -109,7 +133,34 @@ def test_what_is_refused_of_the_whole(imported, more, message):
 def test_remarks_and_what_is_off_are_no_reason_to_refuse(imported):
     plain = imported()
     off = {"_comment": "mine", "placement": None, "enable_attn_offloading": False, "enable_block_copy": True}
-    assert imported(node(off), _comment="a note to self") == plain
+    assert imported(node(off), _comment="a note to self").scenario == plain.scenario
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, "1"), ("i1", "i1")])
+def test_members_of_a_group_are_one_instance_whatever_its_name(imported, first, second):
+    (one,) = imported(node({"dp_group": first}, {"dp_group": second})).scenario["instances"]
+    assert one["data_parallel_size"] == 2
+    assert len(imported(node({"dp_group": "i1"}, {})).scenario["instances"]) == 2
+
+
+def test_what_has_no_effect_is_said(imported):
+    watts = {"idle_power": 35, "standby_power": 300, "active_power": 600}
+    power = {**POWER, "npu": {"H100": watts, "A100": watts}}
+    placed = {"default": {"kv_evict_loc": "cpu"}}
+    memory = {"mem_size": 80, "mem_bw": 3350, "mem_latency": 0}
+    notes = imported(node({"enable_block_copy": True, "placement": placed, "npu_mem": memory}, power=power)).notes
+    for part in ("npu_mem.mem_bw", "enable_block_copy", "kv_evict_loc cpu", "npu.A100", "H100.standby_power"):
+        assert any(note.startswith("without effect: ") and part in note for note in notes), part
+    assert not any("mem_latency" in note for note in notes)
+
+
+def test_a_key_that_is_there_twice_is_refused(imported, tmp_path):
+    imported()
+    text = (tmp_path / "c.json").read_text()
+    (tmp_path / "c.json").write_text(text.replace('"link_bw"', '"link_bw": 5, "link_bw"'))
+    sources = Sources(tmp_path / "c.json", tmp_path / "perf", tmp_path, tmp_path / "w.jsonl", tmp_path / "s.yaml")
+    with pytest.raises(InputError, match="link_bw = .*is there twice"):
+        convert(sources, {}, None, "round-robin")
 
 
 def test_a_latency_of_0_leaves_the_bandwidth(imported):

@@ -99,3 +99,18 @@ def test_heads_that_are_missing_are_said():
     config = {**QWEN3_VL, "vision_config": {k: v for k, v in QWEN3_VL["vision_config"].items() if k != "num_heads"}}
     arch, plan = planned(config)
     assert arch.tower is None and arch.encoder and "its heads are missing" in arch.warnings[0] and not encoding(plan)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"audio_config": {"d_model": 1280, "encoder_layers": 32}}, "audio_config"),
+        ({"img_processor": {"name": "clip_vision_model"}}, "img_processor"),
+        ({"vision_config": {"cls": "HybridVisionTower"}}, "vision_config"),
+        ({"audio_config": None}, None),
+        ({}, None),
+    ],
+)
+def test_encoders_that_are_not_modelled_are_said(more, said):
+    found = [text for text in read("m", "m", {**QWEN25_VL, **more}).warnings if "not modelled" in text]
+    assert [f"m: {said}:" in text for text in found] == ([True] if said else [])

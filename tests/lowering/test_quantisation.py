@@ -74,6 +74,49 @@ def test_hf_quant_config_beside_the_config():
     assert (found.quantization, found.kv_dtype) == ("modelopt", "fp8")
 
 
+def test_groups_of_hf_quant_config_are_of_its_size():
+    beside = {"quantization": {"quant_algo": "W4A16_AWQ", "group_size": 64}}
+    assert arch(beside=beside).weight_bytes(1) == int(2 * NUMBERS * (0.5 + 2 / 64) + REST)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"quant_method": "awq", "bits": 4},
+        {"quant_algo": "NVFP4"},
+        {"quant_method": "modelopt_fp4", "quant_algo": "NVFP4"},
+    ],
+)
+def test_two_files_that_contradict_each_other_are_refused(config):
+    with pytest.raises(InputError, match="quant_algo = 'FP8': config.json says .*contradict"):
+        arch(config, {"quantization": {"quant_algo": "FP8"}})
+
+
+def test_sections_of_modelopt_within_the_config():
+    found = arch(
+        {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}
+    )
+    assert (found.quantization, found.kv_dtype) == ("modelopt", "fp8")
+
+
+def test_a_section_of_mlx_is_not_served_as_bf16():
+    with pytest.raises(InputError, match="quantization = .*MLX"):
+        read("m", "m", {**CONFIG, "quantization": {"group_size": 64, "bits": 4}})
+
+
+@pytest.mark.parametrize(
+    ("config", "warning"),
+    [
+        ({"quant_method": "mxfp4"}, "of method mxfp4 is for no matrix of this model: it is served plain"),
+        ({"quant_method": "fp8", "modules_to_not_convert": ["layers"]}, "is for no matrix"),
+        (compressed(FP8, transform_config={"config_groups": {"R1": {}}}), "transform_config: the rotations"),
+        (compressed(FP8), ""),
+    ],
+)
+def test_what_a_format_does_not_do_is_said(config, warning):
+    assert [warning in text for text in arch(config).warnings] == ([True] if warning else [])
+
+
 def test_mixed_precision_names_its_matrices():
     layers = {
         "model.layers.0.self_attn.q_proj": {"quant_algo": "FP8"},
@@ -103,6 +146,8 @@ def test_what_a_checkpoint_leaves_out_keeps_its_type():
         (r"re:.*mlp\.(gate|up|gate_up|down)_proj.*", "layers.3.mlp.up_proj", True),
         ("re:.*self_attn.*", "layers.3.mlp.up_proj", False),
         ("*.mlp.shared_expert.*", "layers.3.mlp.shared_expert.up_proj", True),
+        (r"re:model\.language_model\.layers\.3\..*", "layers.3.mlp.up_proj", True),
+        (r"re:^language_model\.layers\.3\..*", "layers.3.mlp.up_proj", True),
     ],
 )
 def test_patterns_of_exclusion_lists(pattern, name, meant):
@@ -158,6 +203,34 @@ def test_a_quantised_output_head():
         ({"quant_method": "gptq", "bits": 4, "dynamic": {"+:.*": {"bits": 3}}}, r"dynamic.*bits = 3: 4 or 8"),
         ({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:exllama"}, "packing_format"),
         ("fp8", "quantization_config = 'fp8': must be a mapping"),
+        ({"quant_method": "fp8", "activation_scheme": "statik"}, "activation_scheme = 'statik': dynamic or static"),
+        (compressed(FP8, kv_cache_scheme={"num_bits": 8, "type": "int"}), "kv_cache_scheme = .*of type float and num_"),
+        (
+            compressed(FP8, kv_cache_scheme={"num_bits": 4, "type": "float"}),
+            "kv_cache_scheme = .*of type float and num_",
+        ),
+        (compressed(FP8, kv_cache_scheme="fp8"), "kv_cache_scheme = 'fp8': must be"),
+        (compressed(INT4, format="marlin-24"), "format = 'marlin-24': sparse weights"),
+        (compressed(FP8, sparsity_config="2:4"), "sparsity_config.format = '2:4'"),
+        (compressed({**FP8, "strategy": "chanel"}), "strategy = 'chanel': one of tensor, channel"),
+        (compressed({**FP8, "strategy": "block"}), "block_structure: is missing"),
+        (compressed({**INT4, "num_bits": 8}, FP8), "'int8 group, inputs float8': is not a known scheme"),
+        (compressed(FP8, INT4), "'float8 channel, inputs int4': is not a known scheme"),
+        (compressed(FP4, FP8), "'float4 None, inputs float8': is not a known scheme"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": True}, "load_in_8bit = True"),
+        ({"quant_algo": "MIXED_PRECISION", "quantized_layers": ["q_proj"]}, "quantized_layers = .*mapping of mappings"),
+        ({"quant_method": "gptq", "bits": 4, "lm_head": "false"}, "lm_head = 'false': must be true or false"),
+        ({"quant_method": "awq", "bits": 4, "group_size": True}, "group_size = True: must be an integer"),
+        (compressed({**INT4, "group_size": None}), "weights.group_size: must be an integer"),
+        (compressed({**INT4, "group_size": "128"}), "weights.group_size = '128': must be an integer"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {key: {"targets": ["Linear"], "weights": FP8} for key in "gh"},
+            },
+            "config_groups = 'Linear': is a target of two groups",
+        ),
+        ({"quant_method": "gptq", "bits": 4, "dynamic": {".*": "8"}}, "has a field that is not of its kind"),
     ],
 )
 def test_formats_that_would_be_taken_for_others_are_refused(config, message):

@@ -126,6 +126,53 @@ def test_the_same_measurement_reads_the_same_from_every_client(file):
         assert found.figures["makespan_s"] == 12.5
 
 
+def test_thousands_in_a_csv_have_commas(tmp_path):
+    """As GenAI-Perf writes them."""
+    text = CSV.replace("540.00,,", '"6,406.20",,').replace("200.00,", '"3,000.05",', 1)
+    found = reference.read(written(tmp_path / "p.csv", text=text), "arrival")
+    assert found.figures["mean_e2el_ms"] == 6406.2 and found.sample.input_tokens == 3000.05
+
+
+@pytest.mark.parametrize(
+    ("older", "report"),
+    [
+        (
+            {
+                "worker": {"backend_model": "org/model"},
+                "run_stats": {"requests_made": {"successful": 40, "errored": 1}},
+            },
+            {},
+        ),
+        ({"metrics": guidellm(3.2)["metrics"]}, {"args": {"model": "org/model"}}),
+    ],
+)
+def test_older_reports_of_guidellm_name_model_and_count(tmp_path, older, report):
+    one = guidellm(3.2)
+    del one["config"]
+    if "run_stats" in older:
+        del one["metrics"]["request_totals"]
+    sample = reference.read(
+        written(tmp_path / "b.json", {**report, "benchmarks": [{**one, **older}]}), "arrival"
+    ).sample
+    assert (sample.model, sample.completed) == ("org/model", 40)
+    assert sample.remarks == ("requests of the reference that failed: 1; its times are without them",)
+
+
+def test_what_a_reference_did_beside_is_told(tmp_path):
+    more = {"failed": 7, "spec_decode_acceptance_length": 2.5, "p99_ttft_ms": float("nan")}
+    found = reference.read(written(tmp_path / "b.json", {**VLLM, **more}), "arrival")
+    assert "that failed: 7" in found.sample.remarks[0] and "2.50 tokens a step" in found.sample.remarks[1]
+    assert "p99_ttft_ms" not in found.figures
+    listed = {**AIPERF, "error_request_count": {"unit": "requests", "avg": 3.0}}
+    assert "that failed: 3" in reference.read(written(tmp_path / "a.json", listed), "arrival").sample.remarks[0]
+
+
+def test_files_without_a_common_figure_are_refused(tmp_path):
+    found = reference.read(written(tmp_path / "p.csv", text="Metric,avg\n"), "arrival")
+    with pytest.raises(InputError, match="has none of those of a run"):
+        reference.compare(reference.Reference({"mean_ttft_ms": 1.0}, None), found)
+
+
 def test_gaps_between_tokens_and_throughput_are_compared(tmp_path):
     run = reference.Reference({**reference.read(written(tmp_path / "b.json", VLLM), "arrival").figures}, None)
     run.figures.update(mean_itl_ms=19.0, output_throughput=80.0)
@@ -161,7 +208,9 @@ def test_records_of_aiperf_without_warm_up_and_failures(tmp_path):
     assert found.figures["mean_e2el_ms"] == pytest.approx(540.0)
     assert found.figures["mean_tpot_ms"] == pytest.approx(490 / 49)
     assert found.figures["makespan_s"] == pytest.approx(1.54)
-    assert found.sample == Sample(None, 2, 200.0, 50.0)
+    assert found.sample == Sample(
+        None, 2, 200.0, 50.0, ("requests of the reference that failed: 2; its times are without them",)
+    )
 
 
 def test_a_run_equals_what_it_exports(small, tmp_path):
@@ -186,6 +235,7 @@ def test_a_run_equals_what_it_exports(small, tmp_path):
         ({"output_tokens": 25.0}, "arrival", "the answers differ: run 50.0 tokens"),
         ({}, "queued", "the reference is a client's"),
         ({"model": "else/model", "input_tokens": 201.0}, "arrival", None),
+        ({"remarks": ("it decodes speculatively",)}, "arrival", "it decodes speculatively"),
         ({"model": None, "completed": None, "input_tokens": None, "output_tokens": None}, "arrival", None),
     ],
 )

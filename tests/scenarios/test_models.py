@@ -163,7 +163,8 @@ def test_a_device_of_ones_own_in_the_scenario_or_a_file(cli, tmp_path):
 @pytest.mark.parametrize(
     ("devices", "message"),
     [
-        ({"mine": {**OWN, "memory_gb": 3}}, "devices.mine.memory_gb"),
+        ({"mine": {**OWN, "memory_gb": 3}}, "devices.mine: unknown key 'memory_gb'; did you mean 'memory_gib'?"),
+        ({"mine": {**OWN, "memory_gib": 64, "usable_gib": 90}}, "devices.mine: usable_gib 90 is above memory_gib 64"),
         ({"mine": {**OWN, "tflops": {}}}, "devices.mine.tflops"),
         ({"mine": {**OWN, "tflops": {"bfloat16": 3}}}, "bf16"),
         ("absent.yaml", "cannot be read"),

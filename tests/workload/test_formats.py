@@ -161,6 +161,47 @@ def test_small_files_of_each_format(tmp_path, name):
     assert [(r.arrival_ps / 1e12, r.input_tokens, r.output_tokens) for r in found] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "form", "said"),
+    [
+        (
+            "w.jsonl",
+            '{"input_toks": 9, "output_toks": 1, "arrival_time_ns": 0, "abort_after_n": 5, "session_id": "a"}',
+            None,
+            ["abort_after_n is not read; did you mean 'abort_after_ns'?", "session_id is not read"],
+        ),
+        (
+            "s.jsonl",
+            '{"arrival_time_ns": 0, "sub_requests": [{"input_toks": 9, "output_toks": 1, "tool_ns": 3}], "prio": 1}',
+            None,
+            ["prio is not read", "tool_ns is not read"],
+        ),
+        (
+            "a.csv",
+            "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2025-01-16 18:15:46.68,2,374,44\n",
+            None,
+            ["NumImages is not read"],
+        ),
+        (
+            "t.jsonl",
+            '{"timestamp": 2, "input_length": 9, "output_length": 3, "hash_ids": [7], "turn": 1}',
+            "timed_trace",
+            ["turn is not read"],
+        ),
+        (
+            "inputs.json",
+            {"data": [{"payloads": [{"prompt": "a" * 40, "max_tokens": 5, "tools": [{"type": "function"}]}]}]},
+            None,
+            ["tools is not read"],
+        ),
+    ],
+)
+def test_what_is_not_read_is_said(tmp_path, name, text, form, said):
+    form = form or guess(tmp_path / write(tmp_path, name, text))
+    _, notes = requests(tmp_path, format=form, path=write(tmp_path, name, text))
+    assert all(any(part in note for note in notes) for part in said), notes
+
+
 def test_texts_say_by_which_rule_they_are_measured(tmp_path):
     _, notes = requests(tmp_path, format="sharegpt", path=write(tmp_path, "s.json", SHAREGPT))
     assert "characters / 4" in notes[0] and "2 of 3 conversations left out" in notes[1]
@@ -246,6 +287,12 @@ def test_wrong_options_are_refused_with_the_nearest_name(options, message):
         ("azure", "a.csv", BURST, "no column TIMESTAMP.*looks like format burstgpt"),
         ("burstgpt", "b.csv", BURST.replace("472", "many"), "b.csv:2: Request tokens = 'many'"),
         ("azure", "e.csv", "", "is empty"),
+        (
+            "aiperf",
+            "i.json",
+            '{"data": [{"payloads": [{"prompt": "a", "max_tokens": 5, "n": 4}]}]}',
+            "n = 4: must be 1",
+        ),
     ],
 )
 def test_wrong_files_are_refused_with_the_line(tmp_path, form, name, text, message):

@@ -69,6 +69,8 @@ def test_images_take_tokens_and_the_encoders_time(cli, scenario, tmp_path):
     assert {row["input"] for row in seen.requests} == {1100}
     assert plain["mean_ttft_ms"] < text["mean_ttft_ms"] < seen["mean_ttft_ms"] - 1
     assert seen["mean_tpot_ms"] == pytest.approx(text["mean_tpot_ms"], rel=0.02)
+    assert "fetches, decodes and scales" in "".join(seen["metronome"]["warnings"])
+    assert "warnings" not in text["metronome"] or not text["metronome"]["warnings"]
     known = run(cli, scenario(synthetic(images=images(pictures=1))), tmp_path / "known")
     assert text["mean_ttft_ms"] < known["mean_ttft_ms"] < text["mean_ttft_ms"] + 1  # encoded once
 

@@ -86,6 +86,43 @@ def spread(result):
     return float(np.median(waves[:, -1] - waves[:, 0]))
 
 
+DRAWN = {"format": "synthetic", "num_requests": 3, "request_rate": 5, "output_tokens": {"mean": 4}}
+
+
+@pytest.mark.parametrize(
+    ("workload", "said"),
+    [
+        ({**TINY, "burstiness": 2.0}, "burstiness"),
+        ({**TINY, "request_rate": "inf", "burstiness": 2.0}, "burstiness"),
+        ({**TINY, "client": {"think_ms": 5}}, "client"),
+        ({**DRAWN, "input_tokens": {"mean": 8, "spread": 0.1}}, "input_tokens.spread"),
+        ({**DRAWN, "input_tokens": {"distribution": "fixed", "mean": 8, "sigma": 1}}, "input_tokens.sigma"),
+        ({**TINY, "request_rate": "inf", "burstiness": 1.0}, None),
+        ({**TINY, "max_concurrency": 2, "client": {"think_ms": 5}}, None),
+        ({**DRAWN, "burstiness": 2.0, "input_tokens": {"mean": 8, "sigma": 1}}, None),
+    ],
+)
+def test_what_changes_nothing_is_said(workload, said):
+    reading = Reading(lambda name: None)
+    list(read(parse(workload), reading))
+    assert [note.split(",")[0] for note in reading.notes] == ([f"without effect: {said}"] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("workload", "message"),
+    [
+        ({**DRAWN, "input_tokens": {"mean": 8, "min": 9, "max": 3}}, "min 9 is above max 3"),
+        (
+            {"format": "mixture", "classes": [{"name": "a", "workload": {**TINY, "client": {"think_ms": 5}}}]},
+            "client is of",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(workload, message):
+    with pytest.raises(ValueError, match=message):
+        parse(workload)
+
+
 FIXED = {"format": "random", "num_prompts": 320, "max_concurrency": 32, "random_input_len": 128}
 
 
@@ -224,3 +261,10 @@ def test_every_real_trace_is_simulated(shared, name):
     result = metronome.run(scenario)
     assert result["completed"] + result["failed"] == result["num_prompts"] == 2000
     assert set(result["metronome"]["failed"]) <= {"max_model_len"} and result["failed"] < 20
+
+
+def test_a_request_above_the_memory_of_sglang_fails_by_the_same_word(tmp_path):
+    (tmp_path / "w.jsonl").write_text('{"arrival_time_ns": 0, "input_toks": 90000, "output_toks": 2}\n')
+    small = {"cluster.nodes.0.accelerators.type": "rtx-4090", "instances.0.engine": {"version": "sglang-0.5.5"}}
+    scenario = {**CLUSTER, "workload": {"format": "llmservingsim", "path": "w.jsonl"}}
+    assert metronome.run(scenario, folder=tmp_path, overrides=small)["metronome"]["failed"] == {"kv_cache": 1}

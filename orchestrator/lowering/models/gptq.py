@@ -14,7 +14,8 @@ from . import formats
 from .fields import Fields
 from .formats import PLAIN, Format
 
-ROOTS = ("", "model.", "language_model.model.", "backbone.")
+#: what checkpoints of different origin put before ``layers.0``
+ROOTS = ("", "model.", "language_model.model.", "model.language_model.", "language_model.", "backbone.")
 #: characters that make a name of AutoRound's ``extra_config`` an expression
 SPECIAL = frozenset("*+?^$()[]{}|\\")
 Rule = Callable[[str], Format | None]

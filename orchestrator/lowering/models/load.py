@@ -124,7 +124,11 @@ def read(
     except (TypeError, KeyError, AttributeError) as error:  # in a part of the file that a family reads itself
         raise at.refuse("model_type", kind, f"has a field that is not of its kind: {error}") from error
     arch = _assemble(name, at, kind, layers, family)
-    chosen = _choose(at, quantised, quantization)
+    try:
+        chosen = _choose(at, quantised, quantization)
+    except (TypeError, KeyError, AttributeError) as error:
+        allowed = f"has a field that is not of its kind: {error}"
+        raise at.refuse("quantization_config", at.get("quantization_config"), allowed) from error
     return arch if chosen is None else _quantised(arch, chosen)
 
 
@@ -154,6 +158,8 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
     if at.get("dual_chunk_attention_config"):
         at.warn("dual_chunk_attention_config: every token attends to all before it, not to chunks of them")
     seen, tower = vision.parameters(at), vision.tower(at)
+    for text in vision.left_out(at):
+        at.warn(text)
     if tower and not tower.heads:
         at.warn(f"vision_config: the encoder's {seen / 1e9:.2f} billion weights are counted; its heads are missing")
     return Architecture(
@@ -222,4 +228,16 @@ def _quantised(arch: Architecture, chosen: quantisation.Quantisation) -> Archite
         for i, layer in enumerate(arch.blocks)
     ]
     head = arch.head if arch.tied else replace(arch.head, format=chosen.head)
-    return replace(arch, blocks=_same_once(layers), head=head, quantization=chosen.method, kv_dtype=chosen.kv_dtype)
+    found = [chosen.warning] if chosen.warning else []
+    if layers == list(arch.blocks) and head == arch.head:
+        found.append(
+            f"quantization_config of method {chosen.method} is for no matrix of this model: it is served plain"
+        )
+    return replace(
+        arch,
+        blocks=_same_once(layers),
+        head=head,
+        quantization=chosen.method,
+        kv_dtype=chosen.kv_dtype,
+        warnings=(*arch.warnings, *(f"{arch.name}: {text}" for text in found)),
+    )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from . import formats, gptq
 from .fields import Fields
 from .formats import PLAIN, Format
-from .gptq import Rule
+from .gptq import ROOTS, Rule
 
 #: what checkpoints of different origin put before ``layers.0``
 _ROOTS = re.compile(r"^(model\.|language_model\.|backbone\.|text_model\.|transformer\.)+")
@@ -25,13 +25,14 @@ _ROOTS = re.compile(r"^(model\.|language_model\.|backbone\.|text_model\.|transfo
 @dataclass(frozen=True, slots=True)
 class Quantisation:
     """The format of every matrix by its name; ``method`` as vLLM calls it, ``kv_dtype`` where the file says one,
-    ``head`` that of the output head."""
+    ``head`` that of the output head, ``warning`` what is done beside and not counted."""
 
     method: str
     rules: tuple[Rule, ...]
     excluded: tuple[str, ...] = ()
     kv_dtype: str = ""
     head: Format = PLAIN
+    warning: str = ""
 
     def format(self, name: str) -> Format:
         """Of the matrix called ``name`` in the checkpoint, e.g. ``layers.0.self_attn.q_proj``."""
@@ -44,7 +45,7 @@ def matches(pattern: str, name: str) -> bool:
     """Whether a pattern of an exclusion list means the matrix ``name`` (without its model's prefix)."""
     if pattern.startswith("re:"):
         expression = re.compile(pattern[3:])
-        return any(expression.match(root + name) for root in ("", "model.", "language_model.model.", "backbone."))
+        return any(expression.match(root + name) for root in ROOTS)
     if pattern.startswith("*"):
         return fnmatchcase("." + name, pattern) or fnmatchcase("." + name, pattern + ".*")
     pattern = _ROOTS.sub("", pattern)
@@ -56,18 +57,24 @@ def matches(pattern: str, name: str) -> bool:
 def read(at: Fields, beside: Mapping[str, Any] | None = None) -> Quantisation | None:
     """What the config says, or ``hf_quant_config.json`` beside it; None for a plain checkpoint.
 
-    Raises InputError for a method or scheme that is not known.
+    Raises InputError for a method or scheme that is not known, and where the two files say different things.
     """
     config = at.get("quantization_config") or at.get("compression_config")
     if beside is not None and not isinstance(beside, Mapping):
         raise at.refuse("hf_quant_config.json", beside, "must be a mapping")
     beside = (beside or {}).get("quantization", beside)
     if not config and not beside:
+        if isinstance(at.get("quantization"), Mapping):  # MLX; vLLM's loader finds no such weights
+            raise at.refuse("quantization", at.get("quantization"), "is MLX's; vLLM reads quantization_config alone")
         return None
     if not isinstance(config or {}, Mapping) or not isinstance(beside or {}, Mapping):
         raise at.refuse("quantization_config", config, "must be a mapping")
     config = config or {}
+    if isinstance(config.get("quantization"), Mapping):  # ModelOpt's sections, as in a file of its own
+        config = {**config, **config["quantization"]}
     method = str(config.get("quant_method") or "").removesuffix("_marlin")
+    if beside:
+        _agree(at, config, method, beside)
     if method in ("compressed-tensors", "compressed_tensors"):
         return _compressed_tensors(at, config)
     if beside or config.get("quant_algo") or method.startswith("modelopt"):
@@ -79,6 +86,21 @@ def read(at: Fields, beside: Mapping[str, Any] | None = None) -> Quantisation | 
 
 
 OTHERS = ("compressed-tensors", "modelopt")
+
+
+def _agree(at: Fields, config: Mapping[str, Any], method: str, beside: Mapping[str, Any]) -> None:
+    """vLLM takes config.json where both files have a section, TensorRT-LLM the other: they must mean the same.
+
+    Raises InputError where they do not. ModelOpt's ``MIXED_PRECISION`` of an fp8 checkpoint is of both files.
+    """
+    theirs, ours = beside.get("quant_algo"), config.get("quant_algo")
+    if method and not method.startswith("modelopt"):
+        same = method == "fp8" and (theirs is None or str(theirs).startswith("FP8") or theirs == "MIXED_PRECISION")
+    else:
+        same = None in (theirs, ours) or theirs == ours
+    if not same:
+        allowed = f"config.json says {ours or method}: the two files contradict each other, remove one"
+        raise at.refuse("hf_quant_config.json quant_algo", theirs, allowed)
 
 
 def online(method: str) -> Quantisation:
@@ -114,6 +136,8 @@ def _excluded(at: Fields, config: Mapping[str, Any], *names: str) -> tuple[str, 
 
 def _fp8(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     block = config.get("weight_block_size")
+    if (scheme := config.get("activation_scheme", "dynamic")) not in ("dynamic", "static"):
+        raise at.refuse("quantization_config.activation_scheme", scheme, "dynamic or static")
     rules: list[Rule] = [_all(formats.fp8(_block(at, "weight_block_size", block)))]
     if at.get("expert_dtype") == "fp4":
         rules.insert(0, lambda name: formats.mxfp4() if ".experts." in name else None)
@@ -124,14 +148,14 @@ def _block(at: Fields, field: str, given: Any) -> tuple[int, int] | None:
     """Outputs and inputs that share a scale."""
     if given is None:
         return None
-    if not isinstance(given, list) or len(given) != 2 or not all(isinstance(n, int) and n > 0 for n in given):
+    if not isinstance(given, list) or len(given) != 2 or not all(type(n) is int and n > 0 for n in given):
         raise at.refuse(f"quantization_config.{field}", given, "must be two positive integers")
     return given[0], given[1]
 
 
 def _group(at: Fields, config: Mapping[str, Any], *names: str) -> int:
     value = next((config[name] for name in names if name in config), 128)
-    if not isinstance(value, int):
+    if type(value) is not int:
         raise at.refuse(f"quantization_config.{names[0]}", value, "must be an integer")
     return max(value, 0)  # -1: one scale for all inputs
 
@@ -150,7 +174,9 @@ def _awq(at: Fields, config: Mapping[str, Any]) -> Quantisation:
 
 
 def _gptq(at: Fields, config: Mapping[str, Any]) -> Quantisation:
-    head = gptq.integers(at, config) if config.get("lm_head") else PLAIN
+    if not isinstance(of_head := config.get("lm_head", False), bool):
+        raise at.refuse("quantization_config.lm_head", of_head, "must be true or false")
+    head = gptq.integers(at, config) if of_head else PLAIN
     return Quantisation("gptq", gptq.gptq(at, config), _excluded(at, config, "modules_to_not_convert"), head=head)
 
 
@@ -173,6 +199,8 @@ def _mxfp4(at: Fields, config: Mapping[str, Any]) -> Quantisation:
 
 
 def _bitsandbytes(at: Fields, config: Mapping[str, Any]) -> Quantisation:
+    if config.get("load_in_8bit") and config.get("load_in_4bit"):
+        raise at.refuse("quantization_config.load_in_8bit", True, "load_in_4bit is true, too: one of them")
     if config.get("load_in_8bit"):
         one = formats.int8()
     elif config.get("load_in_4bit"):
@@ -195,31 +223,47 @@ METHODS = {
 }
 
 
+#: vLLM's names for what shares a scale; without one it is by group where there is a group_size, else by tensor
+STRATEGIES = (None, "tensor", "channel", "group", "block", "tensor_group")
+
+
 def _scheme(at: Fields, group: Mapping[str, Any], where: str) -> Format:
     """The format of a group of ``config_groups``: bits, type and strategy of weights, and whether inputs follow."""
     weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
     if not isinstance(weights, Mapping) or not isinstance(inputs, Mapping):
         raise at.refuse(f"{where}.weights", weights, "must be a mapping, as input_activations must")
+    layout = str(group.get("format") or "")
+    if "24" in layout or "sparse" in layout:
+        raise at.refuse("quantization_config.format", layout, "sparse weights are not modelled")
     bits, kind = weights.get("num_bits"), weights.get("type", "int")
     size, strategy = weights.get("group_size") or 0, weights.get("strategy")
-    plain_inputs = not inputs
-    if (kind, bits) == ("float", 8):
-        block = _block(at, "block_structure", weights.get("block_structure")) if strategy == "block" else None
+    if strategy not in STRATEGIES:
+        raise at.refuse(f"{where}.weights.strategy", strategy, f"one of {', '.join(filter(None, STRATEGIES))}")
+    if type(size) is not int or (strategy == "group" and not size):
+        raise at.refuse(f"{where}.weights.group_size", weights.get("group_size"), "must be an integer, given for group")
+    of_inputs = (inputs.get("type", "int"), inputs.get("num_bits")) if inputs else None
+    plain_inputs = of_inputs is None
+    if (kind, bits) == ("float", 8) and of_inputs in (None, ("float", 8)):
+        if strategy == "block":
+            if weights.get("block_structure") is None:
+                raise at.refuse(f"{where}.weights.block_structure", None, "is missing for strategy block")
+            return formats.fp8(_block(at, "block_structure", weights["block_structure"]), False, plain_inputs)
         if strategy == "group" and size == 32:
             return formats.mxfp8()
-        return formats.fp8(block, strategy == "channel", plain_inputs)
-    if (kind, bits) == ("float", 4):
-        mx = size == 32 or str(group.get("format", "")).startswith("mx")
+        return formats.fp8(None, strategy == "channel", plain_inputs)
+    if (kind, bits) == ("float", 4) and of_inputs in (None, ("float", 4)):
+        mx = size == 32 or layout.startswith("mx")
         return formats.mxfp4(plain_inputs) if mx else formats.nvfp4(plain_inputs, size or 16)
-    if (kind, bits) == ("int", 8) and not (plain_inputs and size > 0):
+    if (kind, bits) == ("int", 8) and of_inputs in (None, ("int", 8)) and not (plain_inputs and size > 0):
         return formats.int8(plain_inputs)
     if kind == "int" and bits in (4, 8) and plain_inputs:
         return formats.integer4(max(size, 0), not weights.get("symmetric", True), bits)
-    if (kind, bits) == ("int", 4) and inputs.get("num_bits") == 8:  # W4A8: unpacked to the inputs' type
+    if (kind, bits) == ("int", 4) and of_inputs in (("int", 8), ("float", 8)):  # W4A8: unpacked to the inputs' type
         one = formats.integer4(max(size, 0), False)
-        compute = "fp8" if inputs.get("type") == "float" else "int8"
+        compute = "fp8" if of_inputs == ("float", 8) else "int8"
         return Format(one.name, one.bits, compute, one.rows, one.columns, one.scale_bytes)
-    raise at.refuse(f"{where}.weights", f"{kind}{bits} {strategy}", "is not a known scheme")
+    shown = f"{kind}{bits} {strategy}" + (f", inputs {of_inputs[0]}{of_inputs[1]}" if of_inputs else "")
+    raise at.refuse(f"{where}.weights", shown, "is not a known scheme")
 
 
 def _targets(at: Fields, where: str, group: Mapping[str, Any], one: Format) -> Rule:
@@ -240,18 +284,32 @@ def _compressed_tensors(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     groups, sparsity = config.get("config_groups") or {}, config.get("sparsity_config") or {}
     if not isinstance(groups, Mapping) or not all(isinstance(group, Mapping) for group in groups.values()):
         raise at.refuse("quantization_config.config_groups", groups, "must be a mapping of mappings")
-    if sparsity and sparsity.get("format") != "dense":
+    form = sparsity.get("format") if isinstance(sparsity, Mapping) else sparsity
+    if sparsity and form != "dense":
         allowed = "is not modelled: half of the weights would be left out"
-        raise at.refuse("quantization_config.sparsity_config.format", sparsity.get("format"), allowed)
+        raise at.refuse("quantization_config.sparsity_config.format", form, allowed)
+    lists = [group["targets"] for group in groups.values() if isinstance(group.get("targets"), list)]
+    targeted = [target for targets in lists for target in targets]
+    if twice := sorted({str(target) for target in targeted if targeted.count(target) > 1}):
+        raise at.refuse("quantization_config.config_groups", twice[0], "is a target of two groups")
     for name, group in groups.items():
         where = f"quantization_config.config_groups.{name}"
         rules.append(_targets(at, where, group, _scheme(at, {"format": config.get("format"), **group}, where)))
     if not rules:
         raise at.refuse("quantization_config.config_groups", None, "is missing or empty")
     rules.sort(key=lambda rule: rule("") is not None)  # named matrices before whole kinds
-    kv = config.get("kv_cache_scheme") or {}
-    kv_dtype = "fp8" if isinstance(kv, Mapping) and kv.get("num_bits") == 8 else ""
-    return Quantisation("compressed-tensors", tuple(rules), _excluded(at, config, "ignore"), kv_dtype)
+    kv = config.get("kv_cache_scheme")
+    if kv and not (isinstance(kv, Mapping) and (kv.get("type"), kv.get("num_bits")) == ("float", 8)):
+        allowed = "must be of type float and num_bits 8: vLLM 0.19 has no other"
+        raise at.refuse("quantization_config.kv_cache_scheme", kv, allowed)
+    turned = "transform_config: the rotations that it does between matrices are not counted"
+    return Quantisation(
+        "compressed-tensors",
+        tuple(rules),
+        _excluded(at, config, "ignore"),
+        "fp8" if kv else "",
+        warning=turned if config.get("transform_config") else "",
+    )
 
 
 #: ModelOpt's names -> formats
@@ -280,14 +338,16 @@ def _modelopt(at: Fields, config: dict[str, Any], beside: dict[str, Any]) -> Qua
     excluded = _excluded(at, both, "exclude_modules", "ignore", "modules_to_not_convert")
     if algorithm == "MIXED_PRECISION":
         layers = both.get("quantized_layers") or {}
+        if not isinstance(layers, Mapping) or not all(isinstance(of, Mapping) for of in layers.values()):
+            raise at.refuse("quantization_config.quantized_layers", layers, "must be a mapping of mappings")
         if layers:
-            named = {_ROOTS.sub("", name): _algorithm(at, of.get("quant_algo")) for name, of in layers.items()}
+            named = {_ROOTS.sub("", name): _algorithm(at, of) for name, of in layers.items()}
             rules: list[Rule] = [lambda name: _nearest(named, name)]
             if both.get("quant_method") == "fp8":  # the others keep the checkpoint's own fp8
                 return Quantisation("modelopt", (*rules, _all(_block_fp8(at, both))), _unless(excluded), kv_dtype)
             return Quantisation("modelopt", tuple(rules), excluded, kv_dtype)
         raise at.refuse("quantization_config.quantized_layers", None, "is missing")
-    return Quantisation("modelopt", (_all(_algorithm(at, algorithm)),), excluded, kv_dtype)
+    return Quantisation("modelopt", (_all(_algorithm(at, both)),), excluded, kv_dtype)
 
 
 def _block_fp8(at: Fields, config: Mapping[str, Any]) -> Format:
@@ -299,11 +359,18 @@ def _unless(excluded: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(pattern for pattern in excluded if not pattern.startswith("*."))
 
 
-def _algorithm(at: Fields, name: object) -> Format:
-    found = ALGORITHMS.get(str(name))
+def _algorithm(at: Fields, of: Mapping[str, Any]) -> Format:
+    """The format of a ``quant_algo``, with the ``group_size`` beside it where its numbers share scales in groups."""
+    found = ALGORITHMS.get(str(of.get("quant_algo")))
     if found is None:
-        raise at.refuse("quantization.quant_algo", name, f"one of {', '.join(ALGORITHMS)}, MIXED_PRECISION")
-    return found
+        allowed = f"one of {', '.join(ALGORITHMS)}, MIXED_PRECISION"
+        raise at.refuse("quantization.quant_algo", of.get("quant_algo"), allowed)
+    group = of.get("group_size")
+    if not group or not found.columns or found.rows != 1:
+        return found
+    if not isinstance(group, int) or isinstance(group, bool):
+        raise at.refuse("quantization.group_size", group, "must be an integer")
+    return replace(found, columns=group)
 
 
 def _nearest(named: Mapping[str, Format], name: str) -> Format | None:

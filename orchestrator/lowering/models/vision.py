@@ -15,6 +15,18 @@ MOST_TOKENS = {
 }
 
 
+#: fields that name encoders of other inputs, or of images by another description than ``vision_config``
+OTHERS = (
+    "audio_config",
+    "audio_processor",
+    "speech_config",
+    "video_config",
+    "img_processor",
+    "visual",
+    "mm_vision_tower",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Tower:
     """A vision transformer.
@@ -54,6 +66,14 @@ def parameters(at: Fields) -> int:
     positions = _first(_config(at), "num_position_embeddings", "position_embedding_size") * width
     projector = found.merged * found.merged + found.merged * found.out
     return found.depth * block + width * found.patch_inputs + positions + found.projectors * projector
+
+
+def left_out(at: Fields) -> list[str]:
+    """Encoders that a file has and that are not modelled, to be warned of: their weights take memory."""
+    found = [name for name in OTHERS if at.whole.get(name)]
+    if _config(at) and tower(at) is None:
+        found.append("vision_config")
+    return [f"{name}: this encoder is not modelled, and its weights are not counted" for name in found]
 
 
 def tower(at: Fields) -> Tower | None:

@@ -39,6 +39,8 @@ def read(options: AiperfOptions, reading: Reading) -> Iterator[Request]:
         for turn in range(len(payloads) - 1, -1, -1):
             where = f"{path}: data[{place}].payloads[{turn}]"
             inputs, outputs, ids = _payload(where, payloads[turn], encode)
+            if payloads[turn].get("tools"):
+                reading.note(f"{options.path}: tools is not read: the prompts lack their text")
             request = Request(number + turn, 0, inputs, outputs, ids, name, request)
         number += len(payloads)
         if request is not None:
@@ -48,6 +50,8 @@ def read(options: AiperfOptions, reading: Reading) -> Iterator[Request]:
 def _payload(where: str, payload: Any, encode: Encode) -> tuple[int, int, Any]:
     if not isinstance(payload, dict):
         raise InputError(where, "payload", payload, "must be an object")
+    if payload.get("n") not in (None, 1):
+        raise InputError(where, "n", payload["n"], "must be 1: several answers to one prompt are not modelled")
     if isinstance(payload.get("prompt"), str):
         text = payload["prompt"]
     else:

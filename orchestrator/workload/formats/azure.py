@@ -1,6 +1,7 @@
 """Azure's LLM inference traces of 2023 and 2024: CSV of ``TIMESTAMP,ContextTokens,GeneratedTokens``.
 
-The first row's time is 0. Timestamps have up to seven decimals, and in 2024 a time zone. Source:
+In 2025's of multimodal models there is ``NumImages``, too, but not how many of the tokens are theirs: all are read as
+text, which is said. The first row's time is 0. Timestamps have up to seven decimals, and in 2024 a time zone. Source:
 Azure/AzurePublicDataset (CC-BY-4.0).
 """
 
@@ -16,14 +17,14 @@ from ...errors import InputError
 from ..options import TimedTraceOptions
 from ..registry import Format, Reading
 from ..request import Request
-from ..rows import csv_lines, tokens
+from ..rows import csv_lines, tokens, unread
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 TIME = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:?\d\d)?$")
 
 
 class AzureOptions(TimedTraceOptions):
-    """A CSV file of Azure's LLM traces, 2023 or 2024."""
+    """A CSV file of Azure's LLM traces, 2023 to 2025."""
 
     format: Literal["azure"] = "azure"
 
@@ -31,6 +32,8 @@ class AzureOptions(TimedTraceOptions):
 def read(options: AzureOptions, reading: Reading) -> Iterator[Request]:
     start: int | None = None
     for number, (where, row) in enumerate(csv_lines(reading.path(options.path), options.format, COLUMNS)):
+        if not number:
+            unread(reading, options.path, row, COLUMNS)
         now = time_ps(where, "TIMESTAMP", row["TIMESTAMP"])
         start = now if start is None else start
         yield Request(number, now - start, tokens(where, row, COLUMNS[1]), tokens(where, row, COLUMNS[2]))
@@ -51,7 +54,8 @@ def time_ps(where: str, field: str, text: str) -> int:
 
 
 def _looks_like(path: Path, head: bytes) -> bool:
-    return head.lstrip(b"\xef\xbb\xbf").startswith(",".join(COLUMNS).encode())
+    header = head.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].strip().split(b",")
+    return {column.encode() for column in COLUMNS} <= set(header)
 
 
 FORMAT = Format(AzureOptions, read, _looks_like)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,13 @@ from ...units import PS_PER_NS
 from ..options import TimedTraceOptions
 from ..registry import Format, Reading, unlike
 from ..request import Request
-from ..rows import empty, open_file
+from ..rows import empty, open_file, unread
 
 MAX_ARRIVAL_NS = 2**53  # 104 days: within int64 picoseconds
+TURN = frozenset({"input_toks", "output_toks", "input_tok_ids", "output_tok_ids", "priority", "abort_after_ns"})
+FLAT = TURN | {"arrival_time_ns"}
+AGENTIC = frozenset({"session_id", "arrival_time_ns", "sub_requests"})
+SUB_REQUEST = TURN | {"tool_duration_ns"}
 
 
 class LLMServingSimOptions(TimedTraceOptions):
@@ -35,7 +39,7 @@ class LLMServingSimOptions(TimedTraceOptions):
 def read(options: LLMServingSimOptions, reading: Reading) -> Iterator[Request]:
     """Requests as they come, one line in memory at a time. Raises InputError with the line number."""
     path = reading.path(options.path)
-    reader = _Reader(path)
+    reader = _Reader(path, lambda row, known: unread(reading, options.path, row, known))
     with open_file(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -45,8 +49,9 @@ def read(options: LLMServingSimOptions, reading: Reading) -> Iterator[Request]:
 
 
 class _Reader:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, unread: Callable[[dict[str, Any], frozenset[str]], None]) -> None:
         self.path, self.lines, self._next_id = path, 0, 0
+        self._unread = unread
         self._sessions: set[str] = set()
 
     def parse(self, number: int, line: bytes) -> Request:
@@ -62,7 +67,10 @@ class _Reader:
         if arrival > MAX_ARRIVAL_NS:
             raise InputError(where, "arrival_time_ns", arrival, f"at most {MAX_ARRIVAL_NS} (104 days)")
         self.lines += 1
-        if "sub_requests" not in row:
+        agentic = "sub_requests" in row
+        if not row.keys() <= (known := AGENTIC if agentic else FLAT):
+            self._unread(row, known)
+        if not agentic:
             return self._request(where, row, arrival * PS_PER_NS, self._take_ids(1))
         return self._session(where, row, arrival * PS_PER_NS)
 
@@ -78,6 +86,8 @@ class _Reader:
         request: Request | None = None
         for i in range(len(turns) - 1, -1, -1):
             spot = f"{where}: sub_requests[{i}]"
+            if not turns[i].keys() <= SUB_REQUEST:
+                self._unread(turns[i], SUB_REQUEST)
             think = _integer(spot, turns[i], "tool_duration_ns", 0, default=0)
             request = self._request(spot, turns[i], arrival_ps if i == 0 else 0, first + i, name, request, think)
         if request is None:

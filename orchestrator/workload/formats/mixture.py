@@ -36,6 +36,8 @@ class TrafficClass(Strict):
             raise ValueError("a mixture cannot hold a mixture")
         if found.max_concurrency is not None:
             raise ValueError("max_concurrency is of the whole mixture: say it there")
+        if found.client.model_fields_set:
+            raise ValueError("client is of the whole mixture: say it there")
         return found
 
 

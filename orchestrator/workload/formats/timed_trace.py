@@ -15,7 +15,7 @@ from ...errors import InputError
 from ..options import TimedTraceOptions
 from ..registry import Format, Reading
 from ..request import Request
-from ..rows import json_lines, seconds, tokens
+from ..rows import json_lines, seconds, tokens, unread
 from .mooncake import blocks
 
 
@@ -32,7 +32,10 @@ class TimedTrace(TimedTraceOptions):
 
 
 def read(options: TimedTrace, reading: Reading) -> Iterator[Request]:
+    labels = {value for name, value in options if name.startswith("label_")}
     for number, (where, row) in enumerate(json_lines(reading.path(options.path), options.format)):
+        if not row.keys() <= labels:
+            unread(reading, options.path, row, labels)
         prompt, hashes = tokens(where, row, options.label_input_length), row.get(options.label_hash_ids)
         if not isinstance(hashes, list):
             raise InputError(where, options.label_hash_ids, hashes, "must be a list of whole numbers")
