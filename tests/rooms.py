@@ -356,6 +356,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
     ),
     "orchestrator.calibrate": (
+        *SERVING,
         *LEAVES,
         "orchestrator.api",
         "orchestrator.coupling.calibrated",
