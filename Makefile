@@ -71,8 +71,8 @@ explanations: $(VENV)/.installed  ## what blames a request's latency is removed,
 docs: $(VENV)/.installed  ## the documentation as a site in out/site, with a reference made from the code (10 seconds)
 	$(BIN)/python docs/site/build.py
 
-schema: $(VENV)/.installed  ## the scenario's JSON Schema for editors, docs/scenario.schema.json
-	$(BIN)/metronome validate --schema > docs/scenario.schema.json
+schema: $(VENV)/.installed  ## the scenario's JSON Schema for editors, scenarios/scenario.schema.json
+	$(BIN)/metronome validate --schema > scenarios/scenario.schema.json
 
 lint: $(VENV)/.installed  ## style
 	$(BIN)/ruff check .

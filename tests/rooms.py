@@ -376,6 +376,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.scenario",
     ),
     "orchestrator.calibrate": (
+        *SERVING,
         *LEAVES,
         "orchestrator.api",
         "orchestrator.coupling.calibrated",

@@ -22,7 +22,7 @@ QUICK_S = 10
 EVERY_SCENARIO = """
 import json, metronome
 from metronome.orchestrator.scenario.loading import bundled
-ended = {name: metronome.run(name, overrides={"workload.num_requests": 4}).status for name in bundled()}
+ended = {name: metronome.run(name, overrides={"workload.limit": 4}).status for name in bundled()}
 print(json.dumps(ended))
 """
 
@@ -99,6 +99,7 @@ def test_it_carries_scenarios_catalog_stubs_and_engines(wheel):
     for part in (
         "metronome/py.typed",
         "metronome/scenarios/quickstart.yaml",
+        "metronome/scenarios/scenario.schema.json",  # which their first lines name
         "metronome/hwmodels/catalog/devices/h100-sxm.yaml",
         "metronome/hwmodels/catalog/models/Qwen/Qwen3-32B.json",
         "metronome/component/v1/component_pb2.py",

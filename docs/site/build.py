@@ -23,6 +23,7 @@ from sphinx.cmd.build import main as sphinx
 SITE = Path(__file__).parent
 DOCS = SITE.parent
 ROOT = DOCS.parent
+SCHEMA = ROOT / "scenarios" / "scenario.schema.json"  # beside the scenarios, which name it
 #: page of the site -> file of the repository
 OUTSIDE = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 REFERENCE = {
@@ -52,7 +53,7 @@ def make(source: Path, target: Path) -> int:
 def lay_out(source: Path) -> None:
     """Write every page of the site, and what they show and offer, below ``source``."""
     shutil.copytree(DOCS / "pictures", source / "pictures")
-    shutil.copy(DOCS / "scenario.schema.json", source)
+    shutil.copy(SCHEMA, source)
     for path in DOCS.rglob("*.md"):
         _write(source / path.relative_to(DOCS), links(path.read_text(encoding="utf-8"), path.parent))
     for page, name in OUTSIDE.items():
@@ -71,7 +72,7 @@ def _write(path: Path, text: str) -> None:
 
 def links(text: str, folder: Path) -> str:
     """The text with its links to files as they are on the site; to a file that is no page there, its name."""
-    pages = {ROOT / name: page for page, name in OUTSIDE.items()}
+    pages = {SCHEMA: SCHEMA.name} | {ROOT / name: page for page, name in OUTSIDE.items()}
 
     def moved(match: re.Match[str]) -> str:
         words, target, anchor = match[1], (folder / match[2]).resolve(), match[3] or ""

@@ -12,8 +12,8 @@ from ..scenario.calibration import PARTS
 
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "latency"}
 TO_TELL = (
-    "To tell them apart: a log in which batch sizes, context lengths and prompts vary more, e.g. of several loads one "
-    "after another."
+    "To tell them apart: a log in which prompts, answers and batch sizes vary more, e.g. of several lengths at several "
+    "loads one after another."
 )
 
 
@@ -28,6 +28,10 @@ class Half:
     as_is: Mapping[str, float]
     calibrated: Mapping[str, float] | None
 
+    def worse(self, by: float) -> bool:
+        """Whether some metric is further off than before, by more than that: it is paid for by another."""
+        return self.calibrated is not None and any(self.calibrated[m] > error + by for m, error in self.as_is.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -41,7 +45,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """All of it. ``rivals`` are sets of factors that explain the log as well as one another."""
+    """All of it. ``rivals`` are sets of factors that explain the log as well as one another; ``alike`` says why nothing
+    was sought, where requests are of one shape."""
 
     source: str
     load: str
@@ -50,6 +55,7 @@ class Finding:
     rivals: tuple[Mapping[str, float], ...]
     condition: float | None
     runs: int
+    alike: str = ""
 
     @property
     def proposed(self) -> dict[str, Verdict]:
@@ -87,6 +93,9 @@ class Finding:
         if self.rivals:
             lines += ["The log cannot tell these apart; each explains the half it was not found on as well:"]
             lines += [f"  {described(rival)}" for rival in self.rivals]
+        if self.alike:
+            lines.append(self.alike)
+        if self.rivals or self.alike:
             lines.append(TO_TELL)
         if self.condition is not None:
             lines.append(f"condition number of the parts' effects: {self.condition:,.0f}; {self.runs} runs")

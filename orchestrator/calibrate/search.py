@@ -4,7 +4,8 @@ Where slopes are taken, and which parts are tried, both halves say; factors that
 
 What is proposed must (1) be of the fewest parts that no other set beats on the half it was not found on, (2) have no
 rival of other parts that does as well, (3) have an interval without 1, and (4) lower the errors of both held-out halves
-in runs with the factors of the other half.
+in runs with the factors of the other half, and raise that of no metric. Where requests are of one shape nothing is
+sought.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from ..errors import InputError
 from ..scenario.calibration import PARTS
 from . import fit
+from .design import METRICS
 from .finding import Finding, Half, Verdict, interval
 from .fit import Explanation, Problem
 from .log import Log
@@ -55,15 +57,25 @@ class Search:
         """Raises what a run raises."""
         if all(error < fit.REPEATABLE for error in self._first.values()):
             return self._nothing("as measured: less off than any server repeats itself")
+        if self.simulate.directions <= METRICS:
+            alike = (
+                f"Its requests are too alike to tell parts apart ({self.simulate.shapes}): what they have in common is "
+                "a time to first token and a time of a step, and any part of a step may be why."
+            )
+            return self._nothing("the log cannot tell it from others: see below", alike)
         self._slopes = self._felt()
         if not self.parts:
             return self._nothing("no effect on this log")
         return self._judged(*self._rounds())
 
     def _weigh(self, now: Floats) -> None:
-        """A metric's errors count by how far off it still is: what no factor explains weighs little."""
+        """A metric's errors count by how far off it still is: what no factor explains weighs little.
+
+        Those of a metric that is as measured count as the most wrong one's: chance in it hides nothing else.
+        """
         seen, errors = self.log.observations, self._errors(now, self._sound)
-        self._off = {name: max(error, fit.REPEATABLE) for name, error in errors.items()}
+        most = max(fit.REPEATABLE, *errors.values())
+        self._off = {name: error if error >= fit.REPEATABLE else most for name, error in errors.items()}
         each = np.array([self._off[metric.name] for metric in seen.metrics])
         self._scale = seen.mean * each[seen.metric]
         self._floor = float(np.mean(fit.REPEATABLE / each))
@@ -105,7 +117,11 @@ class Search:
         for number in range(MOST_ROUNDS):
             self._weigh(self.simulate(dict(zip(self.parts, factors, strict=True))))
             problem = self._problem(factors)
-            found = [one for one in fit.explanations(problem, MOST_PARTS) if self._able(problem, one)]
+            found = [
+                one
+                for one in fit.explanations(problem, min(MOST_PARTS, self.simulate.directions))
+                if self._able(problem, one)
+            ]
             chosen = fit.choose(found, self._floor)
             new = self._all(chosen.columns, problem.fit(problem.every, chosen.columns))
             moved = max(abs(a - b) for a, b in zip(new, factors, strict=True))
@@ -180,7 +196,8 @@ class Search:
             kept, halves = (), self._held_out(problem, ())[0]
         verdicts = [*self._proposed(problem, kept), *(Verdict(p, None, None, reason) for p, reason in why.items())]
         rest = [part for part in self.parts if part not in {verdict.part for verdict in verdicts}]
-        verdicts += [Verdict(part, None, None, "nothing to gain by it") for part in rest]
+        idle = "nothing to gain by it" if kept or told else "no factor near 1 of it explains what is off"
+        verdicts += [Verdict(part, None, None, idle) for part in rest]
         verdicts += [Verdict(part, None, None, reason) for part, reason in self.without.items()]
         return self._finding(verdicts, halves, told, problem.condition())
 
@@ -218,7 +235,9 @@ class Search:
                 why[self.parts[weakest]] = "its interval contains 1"
             elif not LEAST < 1 + changes[place] < MOST:
                 why[self.parts[weakest]] = f"it would have to be beyond {LEAST:g} to {MOST:g}"
-            elif not all(now < then - self._floor for now, then in zip(losses, without, strict=True)):
+            elif not all(now < then - self._floor for now, then in zip(losses, without, strict=True)) or any(
+                half.worse(fit.REPEATABLE) for half in halves
+            ):
                 why[self.parts[weakest]] = "a half it was not found on does not support it"
             else:
                 break
@@ -246,15 +265,16 @@ class Search:
         relative = np.abs(simulated - seen.real) / seen.mean
         return {m.name: float(np.nanmean(relative[rows & (seen.metric == i)])) for i, m in enumerate(seen.metrics)}
 
-    def _nothing(self, why: str) -> Finding:
+    def _nothing(self, why: str, alike: str = "") -> Finding:
         base, block = self.simulate({}), self.log.observations.block
         rows = block < BLOCKS // 2
         halves = [
             Half(name, self._errors(base, self._sound & half), None)
             for name, half in (("first half", rows), ("second half", ~rows))
         ]
-        verdicts = [Verdict(part, None, None, self.without.get(part, why)) for part in PARTS]
-        return self._finding(verdicts, tuple(halves), (), None)
+        reasons = {part: why if part in self.simulate.parts else "not in this run" for part in PARTS} | self.without
+        verdicts = [Verdict(part, None, None, reasons[part]) for part in PARTS]
+        return self._finding(verdicts, tuple(halves), (), None, alike)
 
     def _finding(
         self,
@@ -262,8 +282,9 @@ class Search:
         halves: tuple[Half, ...],
         rivals: tuple[dict[str, float], ...],
         condition: float | None,
+        alike: str = "",
     ) -> Finding:
         count = max(len(metric.real) for metric in self.log.observations.metrics)
         what = "samples" if self.log.outputs is None else "requests"
         source = f"{self.log.path.name}: {self.log.kind}, {count} {what}"
-        return Finding(source, self.load, tuple(verdicts), halves, rivals, condition, self.simulate.runs)
+        return Finding(source, self.load, tuple(verdicts), halves, rivals, condition, self.simulate.runs, alike)

@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from .. import api
-from ..coupling.calibrated import part_of
 from ..errors import InputError, NoEffectWarning
-from ..lowering.work import Work
 from ..scenario.calibration import Calibration
 from ..scenario.schema import Scenario
+from .design import Heard
 from .observations import Floats, Observations, Times
 
 Factors = Mapping[str, float]
 STEP = 0.1  # of a factor, up and down, for slopes: wide enough to be above the jumps of a schedule that changes
-
-
-class Heard:
-    """Instrument: which parts of a step a run has."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        served = any(instance.engine.api_server_count for instance in scenario.instances)
-        self.parts = {"host", "api_server"} if served else {"host"}
-        self._networks = {network.name for network in scenario.cluster.networks}
-
-    def operations(
-        self, instance: str, step: int, member: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
-    ) -> None:
-        self._hear(items)
-
-    def operations_folded(
-        self, instance: str, step: int, component: str, items: Sequence[Work], start_ps: int, took_ps: int
-    ) -> None:
-        self._hear(items)
-
-    def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
-        self._hear([work])
-
-    def _hear(self, items: Sequence[Work]) -> None:
-        for work in items:
-            kind = work.template.kind
-            if work.component in self._networks:
-                self.parts.add("link")
-            elif kind == "attention":
-                self.parts |= {"decode_attention", "prompt_attention"}
-            else:
-                self.parts.add(part_of(kind, (), "accelerator"))
 
 
 class Simulator:
@@ -61,6 +28,8 @@ class Simulator:
         self._scenario, self._folder, self._observations, self._tell = scenario, folder, observations, tell
         self._known: dict[tuple[tuple[str, float], ...], Floats] = {}
         self.parts: set[str] = set()  # of the first run
+        self.directions = 0  # of its design: how many parts it could tell apart
+        self.shapes = ""
 
     @property
     def runs(self) -> int:
@@ -84,7 +53,8 @@ class Simulator:
             heard = [] if self._known else [Heard(scenario)]
             result = api.run(scenario, folder=self._folder, instruments=heard)
         for one in heard:
-            self.parts = one.parts
+            self.parts, self.shapes = one.parts, one.shapes(result.requests)
+            self.directions = one.directions(result.requests)
         if len(result.failures):
             why = (
                 "requests are refused or given up in the simulation: make the scenario serve what the log's server did"

@@ -12,7 +12,7 @@ import click
 
 from ..scenario.loading import load, parse_overrides
 from ..sweep import costs
-from ..sweep.capacity import MOST_RUNS, Capacity, knob, search
+from ..sweep.capacity import MOST_RUNS, Capacity, check, knob, search
 from ..sweep.page import number
 from ..sweep.places import opened
 from ..sweep.runs import Runs
@@ -68,6 +68,7 @@ def command(
             return rows
 
         found = search(path, start, whole, promised, evaluate)
+        check(found, whole, promised, evaluate)
     for text in () if quiet else runs.warnings():
         click.echo(f"warning: {text}", err=True)
     if as_json:
@@ -77,7 +78,7 @@ def command(
 
 
 def _show(found: Capacity, promised: Promise, quiet: bool) -> None:
-    click.echo(f"{promised}: {found}" + ("" if found.monotone else " (not monotone: a higher load kept it again)"))
+    click.echo(f"{promised}: {found}")
     if not quiet:
         for tried_at, kept in sorted(found.runs):
             click.echo(f"  {number(tried_at):>8}  {'kept' if kept else 'broken'}")
@@ -94,6 +95,7 @@ def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
         "kept": found.kept,
         "broken": found.broken,
         "monotone": found.monotone,
+        "kept_again_at": found.again,
         "too_short": found.too_short,
         "runs": [{"load": load, "kept": kept} for load, kept in found.runs],
         "figures": found.figures,

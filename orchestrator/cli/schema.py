@@ -1,4 +1,4 @@
-"""The scenario's JSON Schema for editors: what `metronome validate --schema` prints and docs/scenario.schema.json is.
+"""The scenario's JSON Schema for editors: what `metronome validate --schema` prints, scenarios/scenario.schema.json.
 
 What pydantic makes of the classes is a start. Added: an identity, names that an editor can complete (any other is left
 to `metronome validate`), and what the reader takes besides (a file's name in place of devices or a calibration).

@@ -99,6 +99,8 @@ def counterfactual(session: DebugSession, request: int, change: Change, books: L
         with ledger(session) as books:
             return counterfactual(session, request, change, books)
     here = books.answer(request)
+    if here.failed:
+        raise InputError("debugger", "request", request, f"was not served ({here.failed}); ask about one that was")
     if not here.done:
         raise InputError("debugger", "request", request, "is not done yet; go on to its end, then ask")
     _check(books, request, change)

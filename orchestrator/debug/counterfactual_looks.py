@@ -129,6 +129,7 @@ def split_as_json(answer: LatencySplit) -> dict[str, Any]:
         "latency_ps": answer.total_ps,
         "ttft_ps": answer.first_ps,
         "done": answer.done,
+        "failed": answer.failed or None,
         "parts": [
             {
                 **_entry(key, before_ps=answer.before[key], after_ps=answer.after[key]),

@@ -167,13 +167,14 @@ def engine(of: Replica) -> dict[str, Any]:
 
 
 def request_ids(simulation: Simulation) -> list[int]:
-    """Of requests that have arrived, those not done first."""
-    alive = [s.request.id for replica in simulation.replicas for s in replica.requests()]
-    return sorted(set(alive)) + [s.request.id for s in simulation.recorder.done]
+    """Of requests that have arrived, those not done first, those that are not served last."""
+    alive = sorted({s.request.id for replica in simulation.replicas for s in replica.requests()})
+    failed = [one.state.request.id for one in simulation.recorder.failed]
+    return alive + [s.request.id for s in simulation.recorder.done] + [one for one in failed if one not in alive]
 
 
 def find(simulation: Simulation, request_id: int) -> tuple[RequestState, RequestView] | None:
-    """A request's newest record, and how it stands: as `RequestView.state`, or ``api-server``, or ``done``."""
+    """A request's newest record, and how it stands: as `RequestView.state`, ``api-server``, ``done`` or ``failed``."""
     found: tuple[RequestState, RequestView] | None = None
     for replica in simulation.replicas:
         for state in replica.requests():
@@ -184,7 +185,17 @@ def find(simulation: Simulation, request_id: int) -> tuple[RequestState, Request
         for state in reversed(simulation.recorder.done):
             if state.request.id == request_id:
                 return state, _still(state, "done")
+    if found is None:
+        for failure in simulation.recorder.failed:
+            if failure.state.request.id == request_id:
+                return failure.state, _still(failure.state, "failed")
     return found
+
+
+def failed(simulation: Simulation, request_id: int) -> tuple[str, int]:
+    """Why a request was refused or given up, and when."""
+    found = next(one for one in simulation.recorder.failed if one.state.request.id == request_id)
+    return found.error if found.error.startswith(found.reason) else f"{found.reason}: {found.error}", found.time_ps
 
 
 def _still(state: RequestState, where: str) -> RequestView:

@@ -47,7 +47,8 @@ class LatencySplit:
 
     ``held``: of each wait that others caused, how much of it each of them held for how long (blocks, places or prompt
     tokens times ps). ``cached`` of its ``prompt`` tokens were in the prefix cache when it was first admitted; None
-    before that, and where the workload does not know its tokens, so that it can share none.
+    before that, and where the workload does not know its tokens, so that it can share none. ``failed``: why it was not
+    served, and ``total_ps`` is until then; empty where it was, or still may be.
     """
 
     request: int
@@ -60,6 +61,7 @@ class LatencySplit:
     steps: list[Step]
     prompt: int
     cached: int | None
+    failed: str = ""
 
     @property
     def energy_j(self) -> dict[str, float]:
@@ -84,9 +86,11 @@ def why(session: DebugSession, request: int) -> LatencySplit:
         witness = Witness(simulation.mover.networks, request)
         simulation.instruments.add(witness)
         end = None
+        recorder = simulation.recorder
         while session.position < here and end is None:
             session.step()
-            end = next((s for s in simulation.recorder.done[-8:] if s.request.id == request), None)
+            over = [*recorder.done[-8:], *(one.state for one in recorder.failed[-8:])]
+            end = next((s for s in over if s.request.id == request), None)
         witness.close(simulation.kernel.now_ps)
         return split(simulation, witness, request)
 
@@ -126,19 +130,23 @@ def why_step(session: DebugSession, instance: str, number: int) -> Step:
 
 
 def split(simulation: Simulation, witness: Witness, request: int) -> LatencySplit:
-    """Of a request that has arrived, by what the witness of its run has seen."""
+    """Of a request that has arrived, by what the witness of its run has seen. Raises InputError for one nobody has."""
     found = state.find(simulation, request)
     if found is None:
-        raise AssertionError("it has arrived")
+        raise InputError("debugger", "request", request, "is held back until an instance serves; go on, then ask")
     sequence, view = found
-    done, now = view.state == "done", simulation.kernel.now_ps
-    finish = sequence.end_ps if done else now
+    done, why_not = view.state == "done", ""
+    finish = sequence.end_ps if done else simulation.kernel.now_ps
+    if view.state == "failed":
+        why_not, finish = state.failed(simulation, request)
     sequence, sent = state.half(simulation, sequence)
     first = sequence.first_token_ps if sent and 0 <= sequence.first_token_ps <= finish else None
     logs, steps = simulation.recorder.logs, witness.mine(request)
     if done and sequence.token_steps:  # SGLang computes it once more, and knows only then that it had ended
         log, _, until = sequence.token_steps[-1]
         steps = [step for step in steps if step.end_ps <= logs[log].end_ps[until - 1]]
+    if why_not:  # of the step in which it was given up it has nothing
+        steps = [step for step in steps if step.end_ps <= finish]
     kinds = {spec.name: spec.kind for spec in simulation.specs}
     moved = pieces(witness.copies, request, simulation.mover)
     timeline = _timeline(sequence, finish, steps, witness, kinds, moved)
@@ -160,7 +168,7 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
     to_first = first and first - asked.arrival_ps
     cached = sequence.num_cached_tokens if asked.token_ids is not None and sequence.scheduled_ps >= 0 else None
     total = finish - asked.arrival_ps
-    return LatencySplit(request, total, to_first, done, before, after, held, steps, asked.input_tokens, cached)
+    return LatencySplit(request, total, to_first, done, before, after, held, steps, asked.input_tokens, cached, why_not)
 
 
 def _delivered(timeline: Shares, out_ps: int, there_ps: int) -> Shares:

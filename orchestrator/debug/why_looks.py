@@ -17,7 +17,9 @@ def because(session: DebugSession, request: int, answer: LatencySplit | None = N
     """`why` of a request, or the answer that is there already, as a table whose lines add up to its latency."""
     answer = answer or why(session, request)
     state_ = "arrival to last token" if answer.done else "arrival to now (not done)"
-    first = f", first token after {ms(answer.first_ps)}" if answer.first_ps is not None else ", no token yet"
+    state_ = f"arrival until it failed, {answer.failed}" if answer.failed else state_
+    none = ", no token" if answer.failed else ", no token yet"
+    first = f", first token after {ms(answer.first_ps)}" if answer.first_ps is not None else none
     found = [f"request {request}: {ms(answer.total_ps)} from {state_}{first}"]
     if answer.cached is not None:
         found.append(f"  of {answer.prompt} prompt tokens {answer.cached} were in the prefix cache")
@@ -104,7 +106,7 @@ def table(session: DebugSession, slowest: int | None = None) -> list[str]:
         first = _plain(answer.first_ps) if answer.first_ps is not None else "-"
         cells = "".join(f"{_plain(_of(answer, what)):>16}" for what in columns)
         cells += f"{sum(answer.energy_j.values()):>12.3f}"
-        undone = "" if answer.done else " (not done)"
+        undone = "" if answer.done else f" ({answer.failed or 'not done'})"
         found.append(f"{answer.request:>8} {_plain(answer.total_ps):>16} {first:>16}{cells}  {_most(answer)}{undone}")
     whole = "".join(f"{_plain(sum(_of(answer, what) for answer in answers)):>16}" for what in columns)
     joules = sum(sum(answer.energy_j.values()) for answer in answers)

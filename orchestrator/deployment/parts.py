@@ -79,10 +79,20 @@ def components(scenario: Scenario, folder: Path) -> list[Deployed]:
 
 
 def _dumped(scenario: Scenario) -> dict[str, Any]:
-    """What a scenario says, less what it leaves at its default."""
+    """What a scenario says, less what it leaves at its default; formats and versions say of what kind the rest is."""
     data = scenario.model_dump(mode="json", exclude_defaults=True)
-    data["workload"] = {"format": scenario.workload.format, **data["workload"]}
+    said = scenario.model_dump(mode="json")
+    for one, whole in zip(_workloads(data), _workloads(said), strict=True):
+        one["format"] = whole["format"]
+    for one, whole in zip(data["instances"], said["instances"], strict=True):
+        one["engine"] = {"version": whole["engine"]["version"], **one.get("engine", {})}
     return data
+
+
+def _workloads(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """A scenario's workload, and those of its classes."""
+    workload = data["workload"]
+    return [workload, *(one["workload"] for one in workload.get("classes", ()))]
 
 
 def scenario_for(
@@ -111,8 +121,9 @@ def copy_inputs(scenario: Scenario, folder: Path, output: Path) -> Scenario:
         shutil.copyfile(source, output / target)
         return str(target)
 
-    if data["workload"].get("path"):
-        data["workload"]["path"] = copied(data["workload"]["path"])
+    for workload in _workloads(data):
+        if workload.get("path"):
+            workload["path"] = copied(workload["path"])
     for instance in data["instances"]:
         if (folder / instance["model"]).exists():
             instance["model"] = copied(instance["model"])

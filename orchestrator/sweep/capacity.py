@@ -16,6 +16,7 @@ ALONE = 0.1  # requests there on average, below which less load makes none of th
 SAME = 0.01  # relative, of what is done
 WIDTH = 0.02  # of the interval, relative, at which the search ends
 STEP = 4  # from one pair to the next while there is no interval
+BELOW = 0.7  # of what was kept: from there on up loads are tried that it stands for
 
 Evaluate = Callable[[Sequence[float]], Sequence[PointRow]]
 
@@ -39,10 +40,30 @@ class Capacity:
     broken: float | None = None
     runs: list[tuple[float, bool]] = field(default_factory=list)
     too_short: bool = False
+    _seen: dict[float, PointRow] = field(default_factory=dict, repr=False)
 
     @property
     def monotone(self) -> bool:
-        return self.broken is None or not any(kept and load > self.broken for load, kept in self.runs)
+        return self.again is None
+
+    @property
+    def again(self) -> float | None:
+        """The highest load above a broken one at which it was kept again; None where there is none."""
+        if self.broken is None:
+            return None
+        return max((load for load, kept in self.runs if kept and load > self.broken), default=None)
+
+    def take(self, loads: Sequence[float], rows: Sequence[PointRow], promise: Promise) -> None:
+        """More loads that were tried."""
+        before = self.kept
+        figures = {load: row["figures"] for load, row in zip(loads, rows, strict=True)}
+        self.runs += [(load, promise.kept(row)) for load, row in zip(loads, rows, strict=True)]
+        self.broken = min((load for load, kept in self.runs if not kept), default=None)
+        able = [load for load, kept in self.runs if kept and (self.broken is None or load < self.broken)]
+        self.kept = max(able, default=0.0)
+        self._seen |= figures
+        if self.kept != before:
+            self.figures = self._seen.get(self.kept, {})
 
     @property
     def width(self) -> float | None:
@@ -55,7 +76,8 @@ class Capacity:
             return f"{self.knob}: kept at every load tried, up to {self.kept:g}{more}"
         if not self.kept:
             return f"{self.knob}: broken at every load tried, down to {self.broken:g}"
-        return f"{self.knob}: kept at {self.kept:g}, broken at {self.broken:g} ({self.width:.1%} more)"
+        luck = f"; up to {self.again:g} it is kept at some loads and broken at others" if self.again else ""
+        return f"{self.knob}: kept at {self.kept:g}, broken at {self.broken:g} ({self.width:.1%} more){luck}"
 
 
 def knob(scenario: Scenario) -> tuple[str, float, bool]:
@@ -79,16 +101,7 @@ def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Eva
     while loads and len(found.runs) < MOST_RUNS:
         loads = loads[: MOST_RUNS - len(found.runs)]
         rows = evaluate(loads)
-        for load, row in zip(loads, rows, strict=True):
-            kept = promise.kept(row)
-            found.runs.append((load, kept))
-            if not kept and (found.broken is None or load < found.broken):
-                found.broken = load
-            if kept and load > found.kept and (found.broken is None or load < found.broken):
-                found.kept, found.figures = load, row["figures"]
-        if found.broken is not None and found.kept > found.broken:  # a lower one was broken after all
-            below = [load for load, kept in found.runs if kept and load < found.broken]
-            found.kept = max(below, default=0.0)
+        found.take(loads, rows, promise)
         if not found.kept and any(map(_alone, rows)):
             break  # it is broken by a request that has everything for itself
         if found.broken is None and _no_difference(rows):
@@ -96,6 +109,20 @@ def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Eva
             break
         loads = _loads(found, whole)
     return found
+
+
+def check(found: Capacity, whole: bool, promise: Promise, evaluate: Evaluate) -> None:
+    """Try loads below what was kept with the runs that are left: of a short workload luck decides near its limit, and
+    where a lower load breaks the promise the limit is there."""
+    count = (MOST_RUNS - len(found.runs)) // 2 * 2
+    if found.broken is None or not found.kept or not count:
+        return
+    top, tried = found.kept, {load for load, _ in found.runs}
+    loads = [top * (BELOW + (1 - BELOW) * number / count) for number in range(count)]
+    loads = [float(round(load)) if whole else float(f"{load:.5g}") for load in loads]
+    loads = [load for load in dict.fromkeys(loads) if 0 < load < top and load not in tried]
+    for pair in (loads[place : place + 2] for place in range(0, len(loads), 2)):
+        found.take(pair, evaluate(pair), promise)
 
 
 def _alone(row: PointRow) -> bool:

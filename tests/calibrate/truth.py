@@ -33,16 +33,24 @@ VARIED: dict[str, Any] = {
 }
 
 
-def alike() -> dict[str, Any]:
-    """Requests of one length, one after another: whatever is longer in a step, it looks the same."""
+def spaced(sigma: float) -> dict[str, Any]:
+    """One request after another, whose prompts and answers are of lengths so far apart (0: of one)."""
     scenario = deepcopy(VARIED)
     scenario["workload"] |= {
         "num_requests": 40,
         "request_rate": 0.2,
-        "input_tokens": {"mean": 512, "sigma": 0},
-        "output_tokens": {"mean": 24, "sigma": 0},
+        "input_tokens": {"mean": 512, "sigma": sigma},
+        "output_tokens": {"mean": 24, "sigma": sigma},
     }
     scenario["instances"][0]["engine"]["version"] = "vllm-0.19"
+    return scenario
+
+
+def busy(sigma: float) -> dict[str, Any]:
+    """The same, many at a time: who meets whom differs, and so do the requests."""
+    scenario = spaced(sigma)
+    scenario["workload"] |= {"num_requests": 120, "request_rate": 20}
+    scenario["workload"]["output_tokens"]["mean"] = 64
     return scenario
 
 

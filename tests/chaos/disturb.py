@@ -64,7 +64,7 @@ class Disturber:
 def in_processes(name: str, requests: int, timeout_s: float) -> tuple[Scenario, dict[str, str]]:
     """A bundled scenario, shortened, all its components in processes; and their kinds by name, in order."""
     data = load(name, (), None)[0].model_dump(mode="json")
-    data["workload"]["num_requests"] = min(requests, data["workload"]["num_requests"] or requests)
+    data["workload"]["limit"] = requests
     if name in LONGEST_ANSWER:
         data["workload"]["output_tokens"] = {"mean": LONGEST_ANSWER[name], "max": LONGEST_ANSWER[name]}
     kinds = {spec.name: spec.kind for spec in specify(validate(data, name), Path())}

@@ -14,7 +14,7 @@ from metronome.orchestrator.coupling import registry
 from ..conftest import ROOT
 from ..small import SMALL
 
-FILE = ROOT / "docs/scenario.schema.json"
+FILE = ROOT / "scenarios/scenario.schema.json"
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 SCHEMA = json.loads(FILE.read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -59,6 +59,8 @@ def test_a_bundled_scenario_names_the_schema_and_keeps_it(path):
         changed(workload={"path": "trace.csv"}),
         flags(version="sglang-0.5.5", schedule_policy="lpm"),
         flags(scheduling_policy="mine:Class"),
+        flags(version="vllm@0.19.0", scheduling_policy="shortest-job-first"),
+        flags(version="vllm@0.19.0", scheduler="real", scheduling_policy="priority"),
         changed(router={"policy": "mine:Class"}),
         changed(components={"n0.accelerators": {"model": "mine:Class", "anything": 1}}),
     ],
@@ -76,6 +78,7 @@ def test_what_the_reader_takes_is_taken(content):
         (flags(version="vllm-9"), "$.instances[0].engine"),
         (flags(version="vllm-0.19", schedule_policy="lpm"), "$.instances[0].engine"),  # SGLang's
         (flags(version="sglang-0.5.5", long_prefill_token_threshold=4), "$.instances[0].engine"),  # vLLM's
+        (flags(version="vllm@0.19.0", scheduler="real", scheduling_policy="deadline"), "$.instances[0].engine"),
         (changed(router={"policy": 3}), "$.router.policy"),
     ],
 )

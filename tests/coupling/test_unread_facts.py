@@ -77,4 +77,4 @@ def test_the_command_says_it_in_one_line(small, cli, tmp_path):
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
     done = cli("validate", tmp_path / "s.yaml")
     assert done.exit_code == 0 and f"metronome: warning: {NODE}.dram.size_gib has no effect" in done.output
-    assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet").output == ""
+    assert "no effect" not in cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet").output

@@ -70,7 +70,7 @@ def test_kubernetes_pods_are_locked_down_and_probed(cli, tmp_path):
         assert len(keys) == 1 and b"PRIVATE KEY" in base64.b64decode(secret["data"][keys[0]])
 
 
-@pytest.mark.parametrize("scenario", ["quickstart", "prefill-decode", "heterogeneous"])
+@pytest.mark.parametrize("scenario", ["quickstart", "prefill-decode", "heterogeneous", "mixed-fleet"])
 def test_the_deployed_scenario_is_the_same_scenario(scenario, cli, tmp_path):
     assert cli("deploy", "compose", scenario, "-o", tmp_path).exit_code == 0
     assert digest(load(str(tmp_path / "scenario.yaml"))[0]) == digest(load(scenario)[0])
@@ -106,3 +106,14 @@ def test_files_go_along(cli, tmp_path, small):
     assert "./inputs:/scenario/inputs:ro" in compose["services"]["orchestrator"]["volumes"]
     refused = cli("deploy", "k8s", tmp_path / "s.yaml", "-o", tmp_path / "k")
     assert refused.exit_code == 2 and "put" in refused.output
+
+
+def test_files_of_classes_go_along(cli, tmp_path, small):
+    (tmp_path / "w.jsonl").write_text('{"input_toks": 50, "output_toks": 5, "arrival_time_ns": 10}\n')
+    trace = {"format": "llmservingsim", "path": "w.jsonl"}
+    small["workload"] = {"format": "mixture", "classes": [{"name": "a", "workload": trace}]}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    assert cli("deploy", "compose", tmp_path / "s.yaml", "-o", tmp_path / "out").exit_code == 0
+    deployed = load(str(tmp_path / "out/scenario.yaml"))[0]
+    (one,) = deployed.workload.classes
+    assert (tmp_path / "out" / one.workload.path).is_file()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.sweep import costs
-from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, search
+from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, check, search
 from metronome.orchestrator.sweep.clusters import cluster
 from metronome.orchestrator.sweep.planner import Planner
 from metronome.orchestrator.sweep.pool import Pool
@@ -57,6 +57,47 @@ def test_never_and_always_are_said():
     assert always.broken is None and "kept at every load" in str(always)
     islands = search("rate", 1, False, PROMISE, rows(lambda load: 200 if 1.5 < load < 3 else 0))
     assert islands.kept <= 1.5
+
+
+def test_a_lower_load_that_breaks_it_is_looked_for_and_is_the_limit():
+    """Of a short workload luck decides: a search by halves steps over it."""
+    evaluate = rows(lambda load: 200 if 8 < load < 8.5 or load > 9.6 else 0)
+    found = search("rate", 4, False, PROMISE, evaluate)
+    assert found.kept > 9.4 and found.monotone
+    check(found, False, PROMISE, evaluate)
+    assert found.kept <= 8 < found.broken < 8.5 and len(found.runs) <= MOST_RUNS
+    assert found.again > 9.4 and "up to 9." in str(found) and found.figures["completed"] == 10
+    seats = search("seats", 10, True, PROMISE, rows(lambda load: 200 if load in (37, 38, 39) or load > 45 else 0))
+    check(seats, True, PROMISE, rows(lambda load: 200 if load in (37, 38, 39) or load > 45 else 0))
+    assert seats.kept < 37 <= seats.broken <= 39 and seats.again == 45
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "slo"),
+    [
+        ({"workload.num_requests": 80}, "workload.request_rate", "ttft=2000,tpot=50"),
+        (
+            {"workload.num_requests": 100, "workload.request_rate": "inf", "workload.max_concurrency": 32},
+            "workload.max_concurrency",
+            "ttft=2000,tpot=45",
+        ),
+    ],
+    ids=["open", "closed"],
+)
+def test_a_bundled_scenario_agrees_with_a_scan(overrides, path, slo, cli):
+    sets = [word for field, value in overrides.items() for word in ("--set", f"{field}={value}")]
+    done = cli("capacity", "quickstart", "--slo", slo, "--workers", 2, "--json", *sets)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert len(found["runs"]) <= MOST_RUNS and 0 < found["kept"] < found["broken"]
+    whole = path.endswith("concurrency")
+    loads = [found["kept"] * (1 + step / 40) for step in range(-8, 5)]
+    loads = sorted({int(load) if whole else load for load in loads} | {found["broken"]})
+    promised = promise(slo)
+    with Pool(2) as pool:
+        scan = Runs("quickstart", pool, {}).rows([{**overrides, path: load} for load in loads])
+    broken = [load for load, row in zip(loads, scan, strict=True) if not promised.kept(row)]
+    assert found["kept"] < broken[0] <= found["broken"]
 
 
 def test_no_load_is_tried_below_one_that_requests_break_alone():

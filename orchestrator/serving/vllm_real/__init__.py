@@ -11,9 +11,7 @@ from ..interface import Engine, Role
 from ..spec import EngineSpec, Start
 from ..vllm import KIND as VLLM
 from .engine import RealVllmEngine
-from .options import ReleaseOptions
-
-POLICIES = ("fcfs", "priority")
+from .options import POLICIES, ReleaseOptions
 
 
 def make(spec: EngineSpec) -> Engine:

@@ -36,7 +36,7 @@ class TrafficClass(Strict):
             raise ValueError("a mixture cannot hold a mixture")
         if found.max_concurrency is not None:
             raise ValueError("max_concurrency is of the whole mixture: say it there")
-        if found.client.model_fields_set:
+        if found.client != type(found.client)():
             raise ValueError("client is of the whole mixture: say it there")
         return found
 
