@@ -141,6 +141,8 @@ class Simulation:
         served = dict.fromkeys(instance.model for instance in self.scenario.instances)
         if len(served) > 1 and "" in self.scenario.workload.models:
             found[f"instances serve {', '.join(served)}, and requests that name no model go to any of them"] = None
+        if self.scenario.start_up and not (self.scenario.failures or self.scenario.autoscaling):
+            found["start_up has no effect: no instance fails or is scaled"] = None
         if self.scenario.workload.has_images:
             found["images: the server's CPU fetches, decodes and scales them first, which is not modelled"] = None
         name = self.scenario.kv_transfer.connector

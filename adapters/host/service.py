@@ -32,6 +32,7 @@ from metronome.hwmodels.interface import (
 from metronome.hwmodels.process import Progressing
 
 MOST_ACTIVITY = 200  # characters
+MOST_TEXT = 1500  # characters of what a model says of its failure
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             )
         except Exception as error:
             traceback.print_exc()
-            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+            context.abort(grpc.StatusCode.INTERNAL, _short(f"{type(error).__name__}: {error}"))
         can = self._model.description.features
         features = frozenset(feature for feature in can if str(feature) in request.features)
         if not request.validate_only:
@@ -178,7 +179,11 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
         try:
             statistics = session.component.statistics(codec.from_uses(request.uses))
         except BadOperation as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, _short(str(error)))
+            raise AssertionError("abort raises") from None
+        except Exception as error:
+            traceback.print_exc()
+            context.abort(grpc.StatusCode.UNKNOWN, _short(f"{type(error).__name__}: {error}"))
             raise AssertionError("abort raises") from None
         return pb.CloseResponse(statistics=codec.to_struct(statistics))
 
@@ -206,8 +211,13 @@ def _asking(component: Component) -> Asking:
 def _fault(
     seq: int, code: pb.FaultCode, message: str, op_ids: list[int] | None = None, usable: bool = True
 ) -> pb.SimulateResponse:
-    fault = pb.Fault(code=code, op_id=op_ids or [], message=message, session_usable=usable)
+    fault = pb.Fault(code=code, op_id=op_ids or [], message=_short(message), session_usable=usable)
     return pb.SimulateResponse(seq=seq, fault=fault)
+
+
+def _short(text: str) -> str:
+    """What fits the 8 KiB of headers that gRPC allows, in any letters."""
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + " ..."
 
 
 def _digest(state: Any) -> str:

@@ -121,6 +121,7 @@ def _facts(option: Option, rate: float) -> dict[str, Any]:
         "device": option.device,
         "tensor_parallel_size": option.tensor_parallel_size,
         "requests_per_s_of_one": option.capacity.kept if option.capacity else None,
+        "too_short": option.capacity.too_short if option.capacity else None,
         "replicas": option.counts,
         "accelerators": option.accelerators,
         "usd_per_hour": option.usd_per_hour,
@@ -139,7 +140,7 @@ def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
             option.device,
             str(option.tensor_parallel_size),
             " + ".join(map(str, option.counts.values())) or "-",
-            number(option.capacity.kept or None if option.capacity else None),
+            _one_holds(option),
             str(option.accelerators or "-"),
             number(option.usd_per_hour),
             number(option.usd_per_million_tokens(rate)),
@@ -148,6 +149,8 @@ def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
         for option in options
     ]
     grid.show(title, heads, rows, names=3)
+    if any(option.capacity and option.capacity.too_short for option in options):
+        click.echo("> more load made no difference there: the run is too short to show an overload")
     for option in options:
         if option.why:
             click.echo(f"{option.device}, TP {option.tensor_parallel_size}: {option.why}")
@@ -159,6 +162,13 @@ def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
             f"{'cheapest' if priced else 'fewest devices'}: {_counts(best)} of {best.tensor_parallel_size} "
             f"{best.device}{cost}"
         )
+
+
+def _one_holds(option: Option) -> str:
+    """``>`` where more load made no difference: the run is too short to show an overload."""
+    found = option.capacity
+    text = number(found.kept or None if found else None)
+    return f">{text}" if found and found.too_short else text
 
 
 def _counts(option: Option) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ComponentFailure
+from ..errors import MOST_TEXT, ComponentFailure
 
 MOST_ENERGY_PJ = 10**18  # 1 MJ: no operation of a device takes as much
 DEEPEST, MOST = 16, 100_000  # levels and values of statistics
@@ -53,6 +53,8 @@ def _plain(component: str, path: str, value: Any, depth: int, seen: list[int]) -
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise _misshapen(component, path, value, "a finite number")
+    elif isinstance(value, str) and len(value) > MOST_TEXT:
+        raise _misshapen(component, path, value[:100], f"a text of at most {MOST_TEXT} characters")
     elif value is not None and not isinstance(value, (str, int)):
         raise _misshapen(component, path, value, "a number, a text, a list or a mapping")
 

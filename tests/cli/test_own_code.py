@@ -87,6 +87,16 @@ class Unknown(Model):
         return estimate._replace(provenance="foo")
 
 
+class Talks(AlphaBeta):
+    def statistics(self, uses=()):
+        raise ValueError("x" * 100_000)
+
+
+class Writes(AlphaBeta):
+    def statistics(self, uses=()):
+        return {"note": "x" * 1_000_000}
+
+
 class Silent(AlphaBeta):
     def statistics(self, uses=()):
         sys.exit(5)
@@ -171,6 +181,18 @@ def test_figures_that_end_the_process_cost_no_results(run, small, tmp_path):
     ended(run(components={network: {"model": "own_code:Silent", "bandwidth_gb_s": 100, "latency_ns": 500}}), 0)
     own = json.loads((tmp_path / "out/result.json").read_text())["metronome"]
     assert own["status"] == "complete" and "SystemExit: 5" in json.dumps(own["components"][network])
+
+
+@pytest.mark.parametrize("where", ["inprocess", "process"])
+@pytest.mark.parametrize(("name", "said"), [("Talks", "ValueError: xxx"), ("Writes", "a text of at most")])
+def test_figures_of_any_length(run, small, tmp_path, where, name, said):
+    (network,) = {network["name"] for network in small["cluster"]["networks"]}
+    own = {"model": f"own_code:{name}", "bandwidth_gb_s": 100, "latency_ns": 500, "run": where}
+    ended(run(components={network: own}), 0)
+    whole = (tmp_path / "out/result.json").read_text()
+    found = json.loads(whole)["metronome"]
+    assert found["status"] == "complete" and said in json.dumps(found["components"][network])
+    assert len(whole) < 100_000
 
 
 @pytest.mark.parametrize("field", ["router", "components"])

@@ -202,6 +202,16 @@ def test_what_a_plan_leaves_out_is_said(alone, cli):
     assert "memory and power of nodes" in done.output and "cheapest: 1 of 1 h100-sxm, USD 3 an hour" in done.output
 
 
+def test_a_run_too_short_to_show_an_overload_is_said_so_in_the_plan(alone, cli):
+    few = ("--set", "workload.num_requests=6")
+    asked = ("plan", alone, "--rate", 1, "--slo", "ttft=60000", "--tp", 1, "--workers", 1, *few)
+    done = cli(*asked)
+    assert done.exit_code == 0 and "> more load made no difference there: the run is too short" in done.output
+    said = cli(*asked, "--json").output
+    (option,) = json.loads(said[said.index("[\n") :])
+    assert option["too_short"] is True and f">{option['requests_per_s_of_one']:g}" in done.output
+
+
 def test_prices(tmp_path):
     assert costs.built_in()["h100-sxm"] > 0
     path = tmp_path / "prices.yaml"
