@@ -320,7 +320,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.workload.slo",
     ),
     "orchestrator.report.html": (*LEAVES, "orchestrator.report.result", "orchestrator.scenario"),
-    "orchestrator.report.exports": ("orchestrator.report.result",),
+    "orchestrator.report.exports": ("orchestrator.errors", "orchestrator.report.result"),
     "orchestrator.record": (
         *LEAVES,
         "hwmodels.interface",

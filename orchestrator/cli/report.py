@@ -15,16 +15,16 @@ from .answers import json_option, show_json
 @click.option(
     "--format",
     "shape",
-    type=click.Choice(["html", "aiperf", "prometheus"]),
+    type=click.Choice(["html", "aiperf", "prometheus", "parquet"]),
     default="html",
     show_default=True,
-    help="The page; AIPerf's profile_export files; Prometheus text with vLLM's names.",
+    help="The page; AIPerf's profile_export files; Prometheus text with vLLM's names; the tables as Parquet.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="File to write (aiperf: folder) [default: in DIR; a page of several runs in the working directory].",
+    help="File to write (aiperf, parquet: folder) [default: in DIR; a page of several runs in the working directory].",
 )
 @json_option
 def command(folders: tuple[Path, ...], shape: str, output: Path | None, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def command(folders: tuple[Path, ...], shape: str, output: Path | None, as_json:
     if shape != "html" and len(folders) > 1:
         raise InputError("report", "DIR", " ".join(map(str, folders)), f"must be one folder with --format {shape}")
     try:
-        written = {"html": _page, "aiperf": _aiperf, "prometheus": _prometheus}[shape](folders, output)
+        written = WAYS[shape](folders, output)
     except OSError as error:
         raise InputError(str(output or folders[0]), "output", None, f"cannot be written: {error}") from None
     if as_json:
@@ -73,3 +73,13 @@ def _prometheus(folders: tuple[Path, ...], output: Path | None) -> list[Path]:
     target = output or folders[0] / "metrics.prom"
     target.write_text(text(read(list(folders))[0].result), encoding="utf-8")
     return [target]
+
+
+def _parquet(folders: tuple[Path, ...], output: Path | None) -> list[Path]:
+    from ..report.exports.parquet import write
+    from ..report.html import read
+
+    return write(read(list(folders))[0].result, output or folders[0])
+
+
+WAYS = {"html": _page, "aiperf": _aiperf, "prometheus": _prometheus, "parquet": _parquet}

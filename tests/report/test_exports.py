@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from metronome.orchestrator.report.exports.aiperf import _make
+from metronome.orchestrator.report.result import Table
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,16 @@ def test_prometheus_counters_are_those_of_result_json(folder, cli, tmp_path):
 def test_other_formats_take_one_folder(folder, cli):
     done = cli("report", "--format", "aiperf", folder, folder)
     assert done.exit_code == 2 and "must be one folder" in done.output
+
+
+def test_parquet_has_the_tables(folder, cli, tmp_path):
+    from pyarrow import parquet
+
+    done = cli("report", "--format", "parquet", folder, "-o", tmp_path)
+    assert done.exit_code == 0, done.output
+    found, whole = parquet.read_table(tmp_path / "requests.parquet"), Table.read(folder / "requests.csv")
+    assert tuple(found.column_names) == whole.columns
+    assert [tuple(row.values()) for row in found.to_pylist()] == [tuple(row) for row in whole.rows]
+    assert str(found.schema.field("ttft").type) == "int64" and str(found.schema.field("instance").type) == "string"
+    series = parquet.read_table(tmp_path / "timeseries.parquet")
+    assert series.num_rows == len(Table.read(folder / "timeseries.csv"))
