@@ -13,6 +13,42 @@ from . import facts, names
 Units = Literal["bank", "bank-pair", "bank-group", "rank", "buffer"]
 
 
+class PimEnergy(BaseModel):
+    """What a bit takes on its way, in pJ, and a multiplication.
+
+    Attributes:
+        activate: of a row that is opened and closed, for each of its bits.
+        cell: read from an open row, or written to it.
+        group: from there to its bank group's multiplexer.
+        device: from there to that of the device's.
+        stack: through the layers above the buffer die.
+        pins: between the device and the host.
+        mac: one multiplication and addition.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    activate: float = Field(ge=0)
+    cell: float = Field(ge=0)
+    group: float = Field(ge=0)
+    device: float = Field(ge=0)
+    stack: float = Field(ge=0)
+    pins: float = Field(ge=0)
+    mac: float = Field(ge=0)
+
+    def to_units(self, units: Units) -> float:
+        """pJ of a bit from its cell to the units that are there."""
+        if units in ("bank", "bank-pair"):
+            return self.cell
+        beyond = self.device + self.stack if units in ("rank", "buffer") else 0.0
+        return self.cell + self.group + beyond
+
+    @property
+    def to_host(self) -> float:
+        """pJ of a bit between a bank group and the host."""
+        return self.group + self.device + self.stack + self.pins
+
+
 class PimPart(BaseModel):
     """Figures of one device; times in cycles of ``tck_ps``.
 
@@ -25,6 +61,7 @@ class PimPart(BaseModel):
         tfaw: cycles in which a rank opens four banks at most; 0: it opens all banks at once.
         size_gib: of the device, for K and V; None where only its organisation is known.
         pins_gb_s: of the whole device, decimal.
+        energy: None where it is not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -50,6 +87,7 @@ class PimPart(BaseModel):
     trefi: int = Field(ge=1)
     size_gib: float | None = Field(default=None, gt=0)
     pins_gb_s: float = Field(gt=0)
+    energy: PimEnergy | None = None
     sources: dict[str, str] = {}
 
 

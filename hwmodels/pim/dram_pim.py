@@ -28,8 +28,9 @@ Where the part does softmax, it is hidden behind another head's products, as are
 where the host does it, scores go over the pins, and come back. The host's own time for it is not counted.
 
 Queries, new K and V, results, K and V of prompts, and of their cached tokens, which the accelerator reads back, go over
-the pins before that. Not modelled: tRAS, which is over before a row has been read, and other accesses by the
-accelerator.
+the pins before that. Energy, where the part has figures for it: rows opened in the banks of all units, bits from
+cells to units and over the pins, multiplications. Not modelled: tRAS, which is over before a row has been read,
+refresh's energy, and other accesses by the accelerator.
 """
 
 from __future__ import annotations
@@ -120,12 +121,20 @@ class DramPim(OracleModel[DramPimConfig]):
         over_pins += (decodes + sum(values[4:])) * 2 * kv_heads * size * kv_width
         if self._part.softmax == "host":
             over_pins += 2 * heads * context_sum * width if decodes else 0
+        energy_pj = self._pins_pj(over_pins, (decodes + sum(values[4:])) * 2 * kv_heads * size * kv_width)
         busy_ps = over_pins / self._link * PS_PER_S + self.config.latency_ns * PS_PER_NS
         if decodes:
             turns = -(-decodes * kv_heads // self._channels)
             context, queries = -(-context_sum // decodes), -(-heads // kv_heads)
             busy_ps += turns * self._units.cycles(context, size, kv_width, queries) * self._part.tck_ps
-        return Estimate(max(1, round(busy_ps)), Provenance.MODELLED)
+            energy_pj += decodes * kv_heads * self._units.energy_pj(context, size, kv_width, queries)
+        known = self._part.energy is not None
+        return Estimate(max(1, round(busy_ps)), Provenance.MODELLED, round(energy_pj) if known else None)
+
+    def _pins_pj(self, moved: float, kept: float) -> float:
+        """Of so many bytes over the pins, of which so many are written to cells or read from them, a row at a time."""
+        energy = self._part.energy
+        return 0.0 if energy is None else 8 * (moved * energy.to_host + kept * (energy.activate + energy.cell))
 
 
 class Product(NamedTuple):
@@ -201,6 +210,19 @@ class Arrangement:
         their share of refresh."""
         of = self._of
         return 2 * self.product(context, size, kv_width, queries).cycles * of.trefi / (of.trefi - of.trfc)
+
+    def energy_pj(self, context: int, size: int, kv_width: float, queries: int = 1) -> float:
+        """Of what `cycles` counts: rows opened in every unit's banks, bits from cells to units, multiplications.
+        0 where the part does not say."""
+        of = self._of
+        if of.energy is None:
+            return 0.0
+        product = self.product(context, size, kv_width, queries)
+        rows = product.passes * product.rows * self.units * product.columns * of.burst_bytes  # bytes opened
+        read = product.passes * product.in_row * product.commands * self.units * of.burst_bytes  # bytes
+        vectors = queries if self._config.grouped_queries == "together" else 1
+        bits = 8 * (rows * of.energy.activate + read * of.energy.to_units(self.at))
+        return 2 * (bits + read / kv_width * vectors * of.energy.mac)
 
     @property
     def closing(self) -> int:
