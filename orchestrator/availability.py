@@ -113,17 +113,16 @@ def make(
     ]
     dispatcher.watchers = scalers
     failing = [one for i in range(len(scenario.failures)) for one in _failing(scenario, i, members)]
+    starts = scenario.autoscaling or any(failure.component is None for failure in scenario.failures)
+    if starts and scenario.start_up is None:
+        how = "is missing: how an instance starts (base_s, weights_gb_s or weights_from)"
+        raise InputError("scenario", "start_up", None, how)
     return Availability(fleet, reports, [*parts, *scalers, Failures(kernel, fleet, failing, slow)])
 
 
 def _members(
     scenario: Scenario, units: Sequence[UnitPlan], replicas: Sequence[Sequence[Replica]], loops: Sequence[StepLoop]
 ) -> list[Member]:
-    starts = scenario.autoscaling or any(failure.component is None for failure in scenario.failures)
-    if starts and scenario.start_up is None:
-        raise InputError(
-            "scenario", "start_up", None, "is missing: how an instance starts (base_s, weights_gb_s or weights_from)"
-        )
     members = []
     for instance in scenario.instances:
         mine = [i for i, unit in enumerate(units) if unit.options.name == instance.name]

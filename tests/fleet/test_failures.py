@@ -184,6 +184,7 @@ def test_what_is_never_repaired_and_needed_is_said(tmp_path):
         ({"failures": [{"at_s": 1, "node": "n00"}]}, "did you mean 'n0'"),
         ({"failures": [{"at_s": 1, "accelerator": "n0[2]"}]}, "must be one of n0"),
         ({"failures": [{"at_s": 1, "instance": "chat-0"}], "start_up": None}, "start_up: .*is missing"),
+        ({"failures": [{"at_s": 1, "node": "n00"}], "start_up": None}, "did you mean 'n0'"),
         ({"router": {"policy": "least-loaded", "max_waiting": 0}}, "max_waiting"),
     ],
 )

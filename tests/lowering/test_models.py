@@ -335,6 +335,10 @@ def test_an_unknown_family_of_plain_fields_is_served_with_a_warning():
             {"model_type": "nemotron-nas", "block_configs": [3] * 4},
             "model_type = 'nemotron-nas': has a field that is not",
         ),
+        (
+            {"model_type": "qwen3_moe", "num_experts": 8, "mlp_only_layers": "x"},
+            "mlp_only_layers = 'x': must be a list",
+        ),
         ({"rope_scaling": "linear"}, "rope_scaling = 'linear': must be a mapping"),
         ({"model_type": "opt", "word_embed_proj_dim": 8}, "word_embed_proj_dim = 8"),
         ({"layer_types": ["full_attention"]}, "layer_types.*one entry for each of 4 layers"),

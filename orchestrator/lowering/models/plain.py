@@ -243,7 +243,9 @@ def with_experts(at: Fields, layers: int) -> list[bool]:
     frequency = at.get("moe_layer_freq")
     if isinstance(frequency, list):
         return [bool(one) for one in frequency[:layers]]
-    dense = set(at.get("mlp_only_layers") or ())
+    dense = at.get("mlp_only_layers") or []
+    if not isinstance(dense, list) or not all(type(number) is int for number in dense):
+        raise at.refuse("mlp_only_layers", dense, "must be a list of layers, by number")
     step = at.number("decoder_sparse_step", default=1)
     first = at.number("first_k_dense_replace", default=0, least=0)
     every_nth = frequency if isinstance(frequency, int) and frequency > 0 else 1
