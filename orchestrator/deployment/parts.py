@@ -83,7 +83,9 @@ def _dumped(scenario: Scenario) -> dict[str, Any]:
     data = scenario.model_dump(mode="json", exclude_defaults=True)
     said = scenario.model_dump(mode="json")
     for one, whole in zip(_workloads(data), _workloads(said), strict=True):
-        one["format"] = whole["format"]
+        rest = dict(one)
+        one.clear()
+        one |= {"format": whole["format"], **rest}
     for one, whole in zip(data["instances"], said["instances"], strict=True):
         one["engine"] = {"version": whole["engine"]["version"], **one.get("engine", {})}
     return data

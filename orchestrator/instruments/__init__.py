@@ -106,5 +106,8 @@ class Instrument:
     ) -> None:
         """All repetitions of operations that alternate with chained collectives: their sum, from the first's start."""
 
+    def energy_spent(self, instance: str, step: int, component: str, energy_pj: int) -> None:
+        """What a component has spent on a step; told when that is done."""
+
     def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
         """K and V, or weights of an instance that starts, have gone one way."""

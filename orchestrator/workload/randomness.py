@@ -38,7 +38,8 @@ class Lengths(BaseModel):
     def unused(self) -> list[str]:
         """What is given for another distribution."""
         of = {"sigma": "lognormal", "spread": "uniform"}
-        return [name for name, kind in of.items() if name in self.model_fields_set and kind != self.distribution]
+        unlike = [name for name, kind in of.items() if kind != self.distribution]
+        return [name for name in unlike if getattr(self, name) != type(self).model_fields[name].default]
 
     def draw(self, random: np.random.Generator) -> int:
         if self.distribution == "fixed":

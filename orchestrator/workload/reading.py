@@ -42,7 +42,7 @@ def _without_effect(options: WorkloadOptions) -> Iterator[str]:
     drawn = options.request_rate not in (None, "inf") or options.ramp_up_strategy is not None or options.rates
     if options.burstiness != 1 and not drawn:
         yield "burstiness, since no gaps are drawn (request_rate is inf, or times are recorded)"
-    if options.max_concurrency is None and options.client.model_fields_set:
+    if options.max_concurrency is None and options.client != type(options.client)():
         yield "client, which only a closed loop has (max_concurrency)"
     for field in type(options).model_fields:
         if isinstance(lengths := getattr(options, field), Lengths):

@@ -88,7 +88,7 @@ def test_a_bundled_scenario_agrees_with_a_scan(overrides, path, slo, cli):
     sets = [word for field, value in overrides.items() for word in ("--set", f"{field}={value}")]
     done = cli("capacity", "quickstart", "--slo", slo, "--workers", 2, "--json", *sets)
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     assert len(found["runs"]) <= MOST_RUNS and 0 < found["kept"] < found["broken"]
     whole = path.endswith("concurrency")
     loads = [found["kept"] * (1 + step / 40) for step in range(-8, 5)]
@@ -132,7 +132,7 @@ def test_it_agrees_with_a_scan(small, tmp_path, cli):
     options = ("--slo", "ttft=60,tpot=9", "--percentile", 90, "--workers", 1)
     done = cli("capacity", path, *options, "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     assert len(found["runs"]) <= MOST_RUNS and 0 < found["kept"] < found["broken"]
     promised = promise("ttft=60,tpot=9", 90)
     loads = [found["kept"] * (1 + step / 10) for step in (-5, -2, 0)]

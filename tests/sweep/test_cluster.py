@@ -214,7 +214,7 @@ def test_over_tls(folder, table, cli):
         assert address.startswith("tls://")
         sweep = ["sweep", folder / "sweep.yaml", "-o", folder / "out", "--json", "--cluster", address, "--certs"]
         done = cli(*sweep, certs)
-        assert done.exit_code == 0 and done.output == table
+        assert done.exit_code == 0 and done.stdout == table
         refused = cli(*sweep, folder / "others")
         assert refused.exit_code == 2 and "no Dask scheduler answers" in refused.output
 

@@ -35,7 +35,10 @@ class Served:
         said = self.process.communicate(timeout=20)[1]
         if kind is not None:
             return
-        assert (self.process.returncode, said.strip()) == (130, ""), (self.process.returncode, said)
+        assert (self.process.returncode, said.strip()) == (130, "metronome: interrupted"), (
+            self.process.returncode,
+            said,
+        )
 
     def request(
         self, method: str, path: str, body: object = None, **headers: str | None
