@@ -154,14 +154,14 @@ class Systolic(Array[DrawingConfig]):
         idle, active = self.config.idle_w, self.config.active_w
         if (idle is None) != (active is None):
             raise ConfigError("active_w", active, "idle_w and active_w are given together")
-        if idle is not None and active is not None and active < idle:
+        self._busy_w = None if idle is None or active is None else active - idle
+        if self._busy_w is not None and self._busy_w < 0:
             raise ConfigError("active_w", active, f"is below what it draws with nothing to do, {idle:g}")
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         found = super().estimate(template, values)
-        if self.config.active_w is None or self.config.idle_w is None:
-            return found
-        return found._replace(energy_pj=round((self.config.active_w - self.config.idle_w) * found.duration_ps))
+        energy_pj = None if self._busy_w is None else round(self._busy_w * found.duration_ps)  # W x ps = pJ
+        return found._replace(energy_pj=energy_pj)
 
     def tile_cycles(self, tile: Gemm) -> int:
         """Fill the array, stream what moves, drain."""
