@@ -108,10 +108,11 @@ def words(error: BaseException) -> str:
 
 
 def let_interrupts_through(error: BaseException) -> None:
-    """Raises the Ctrl-C or signal that is behind it, if one is: what interrupts the making of a class, where it calls
-    `__set_name__`, is raised as a RuntimeError by Python."""
-    if isinstance(error.__cause__, KeyboardInterrupt):
-        raise error.__cause__
+    """For whoever takes anything that code of the user's raises: raises the Ctrl-C or signal that it is, or that is
+    behind it. What interrupts the making of a class, where it calls `__set_name__`, Python raises as a RuntimeError."""
+    for one in (error, error.__cause__):
+        if isinstance(one, KeyboardInterrupt):
+            raise one
 
 
 def raised_at(error: BaseException) -> str:

@@ -191,7 +191,7 @@ class Simulation:
             self.start()
             self.kernel.run(check)
             self.dispatcher.check_done()
-        except (MetronomeError, KeyboardInterrupt):
+        except MetronomeError:
             raise
         except BaseException as error:  # of a router, policy, engine or workload of the user's
             let_interrupts_through(error)

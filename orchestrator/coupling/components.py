@@ -295,7 +295,5 @@ def open_local(spec: ComponentSpec) -> Link:
         return WatchedLink(spec.name, make, spec.options.timeout_s) if own else LocalLink(spec.name, make)
     except ConfigError as error:
         raise refused(spec.name, error) from None
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
         raise raised(spec.name, error, "being made") from error

@@ -137,8 +137,6 @@ class LocalLink:
             return self.component.resources() if isinstance(self.component, Resources) else None
         except (ConfigError, UnsupportedOperation) as error:
             raise refused(self.name, error) from None
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             raise raised(self.name, error, "being told what it will be asked") from error
 
@@ -150,8 +148,6 @@ class LocalLink:
             return self.component.statistics(uses)
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), "being asked for its figures") from error
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             raise raised(self.name, error, "being asked for its figures") from error
 
@@ -160,8 +156,6 @@ class LocalLink:
             raise ComponentFailure(self.name, "cannot be inspected: its model has no feature inspect")
         try:
             return self.component.inspect()
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             raise raised(self.name, error, "being inspected") from error
 
@@ -196,8 +190,6 @@ class LocalLink:
         except ComponentError as error:
             code = "late" if isinstance(error, LateOperation) else "fault"
             raise ComponentFailure(self.name, str(error), doing(grant_ps, operations), code=code) from error
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             raise raised(self.name, error, doing(grant_ps, operations)) from error
         self.wall_s += time.perf_counter() - start

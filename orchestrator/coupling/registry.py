@@ -42,8 +42,6 @@ def find(name: str) -> Any:
             return _model(named(GROUP)[name].load())
     except (ImportError, AttributeError) as error:
         raise UnknownComponent(f"cannot be loaded: {error}") from None
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # it is the user's own code
         let_interrupts_through(error)
         raise UnknownComponent(f"cannot be loaded: {words(error)}") from None

@@ -76,8 +76,6 @@ class TrafficLink(WrappedLink):
             declared = self._model.traffic(asked)
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), "declaring its traffic") from error
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             raise raised(self.name, error, "declaring its traffic") from error
         provenance, total = declared.provenance, declared.fixed_ps

@@ -81,7 +81,7 @@ def play(session: DebugSession, there: Simulation, request: int) -> int | None:
             if session.interrupted:
                 session.interrupted = False
                 raise KeyboardInterrupt
-    except (MetronomeError, KeyboardInterrupt):
+    except MetronomeError:
         raise
     except BaseException as error:  # of a router, policy or engine of the user's
         let_interrupts_through(error)

@@ -11,6 +11,8 @@ from copy import deepcopy
 from inspect import get_annotations
 from typing import Any, Generic, ParamSpec
 
+from ..errors import let_interrupts_through
+
 P = ParamSpec("P")
 
 
@@ -27,9 +29,8 @@ class Hook(Generic[P]):
         for listener in self.listeners:
             try:
                 listener(*args, **kwargs)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:  # whatever it is, the run is not its business
+                let_interrupts_through(error)
                 self._instruments.drop(listener, error)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook[P]:

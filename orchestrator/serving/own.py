@@ -20,8 +20,6 @@ def make_own(field: str, name: str, known: Sequence[str], method: str) -> Any:
         made = getattr(import_module(module), attribute)()
     except (ImportError, AttributeError, TypeError) as error:  # it is not there, or wants arguments
         raise InputError("scenario", field, name, f"cannot be loaded: {error}") from None
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
         let_interrupts_through(error)
         raise InputError("scenario", field, name, f"cannot be loaded: {words(error)}, in {raised_at(error)}") from None

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 from ..api import run
-from ..errors import ExtensionFailure, InputError, MetronomeError
+from ..errors import ExtensionFailure, InputError, MetronomeError, let_interrupts_through
 from ..report.result import Result
 from ..scenario.loading import load
 from ..scenario.schema import Scenario
@@ -67,9 +67,8 @@ def evaluate(source: str, overrides: dict[str, Any]) -> PointRow:
         except MetronomeError as error:
             found = figures(error.result) if isinstance(error.result, Result) else {}
             row |= {"status": "failed", "error": str(error), "figures": found}
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # ours or an extension's: a row like any other, with the place it came from
+            let_interrupts_through(error)
             row |= {"status": "failed", "error": str(ExtensionFailure(error))}
     row["warnings"] = sorted({*row["warnings"], *(str(each.message) for each in said)})
     return row

@@ -98,8 +98,6 @@ def find(name: str) -> Format:
         raise ValueError(f"there is no format '{name}'; {hint}known: {', '.join(sorted(known()))}, or module:attribute")
     try:
         one = getattr(import_module(module), attribute)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # the user's own code, whatever it raises
         let_interrupts_through(error)
         raise ValueError(f"format {name} cannot be loaded: {words(error)}") from None
