@@ -73,6 +73,19 @@ class Dies(_After):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class FrozenAsItStarts(_After):
+    """Hangs in its first life, and is stopped while the second one is made."""
+
+    def __init__(self, config: Any = None, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        if os.environ.get(LIFE) == "1":
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def misbehave(self, grant_ps, operations):
+        time.sleep(600 if os.environ.get(LIFE) == "0" else 0)
+        return Roofline.advance(self, grant_ps, operations)
+
+
 class Devours(_After):
     """Takes memory until there is none."""
 

@@ -69,6 +69,17 @@ def test_one_that_remembers_is_told_its_past_and_may_die_meanwhile(small, monkey
     assert found.figures == run({**small, "components": {DRAM: calm}}).figures
 
 
+def test_one_that_is_frozen_again_while_it_starts_has_a_third_life(small, monkeypatch):
+    monkeypatch.setattr("metronome.orchestrator.coupling.remote.START_S", 5.0)
+    options = {"model": "tests.coupling.fakes:FrozenAsItStarts", "device": "h100-sxm"}
+    quiet = run({**small, "components": {GPU: options}}).figures
+    limits = {"run": "process", "timeout_s": 1}
+    found = run({**small, "components": {GPU: {**options, **limits}}})
+    assert found.recoveries[GPU] == 2, found.told
+    assert found.figures == quiet
+    assert children() == []
+
+
 def test_answers_that_are_late_are_no_failure(small, quiet):
     found = run(disturbed(small, GPU, {"delay": [3, 1], "delay_s": 0.3, "start_s": 0.2}))
     assert found.figures == quiet and not found.told

@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from metronome.adapters.conformance.checks import operations
@@ -22,19 +23,23 @@ from metronome.orchestrator.coupling.launch.process import open_processes
 from metronome.orchestrator.coupling.link import Link
 from metronome.orchestrator.scenario.components import ComponentOptions
 
+from ..hwmodels import bundles
 from ..hwmodels.test_conformance import CONFIGS
 
-#: The array that asks a memory, with one: alone nobody answers it. Its operations are played tile by tile, so there are a
-#: tenth of them (`banked-dram`, command by command, is tried on its own).
+#: The array that asks a memory, with one: alone nobody answers it. Large requests, for each is a message of its own.
 ISLAND = {
     "members": {
-        "it": {"model": "systolic-mem", "request_bytes": 65_536, "most_tiles": 4},
+        "it": {"model": "systolic-mem", "request_bytes": 2**20, "most_tiles": 4},
         "hbm": {"model": "bandwidth-latency", "bandwidth_gb_s": 500, "latency_ns": 50},
     },
     "wires": [{"from": "it.mem", "to": "hbm"}],
 }
-FEWER = {"island": 10}
-MODELS = {name: config for name, config in CONFIGS.items() if name != "systolic-mem"} | {"island": ISLAND}
+MODELS = {name: config for name, config in CONFIGS.items() if name != "systolic-mem"} | {
+    "island": ISLAND,
+    "profiled": {},
+}
+#: `profiled` needs to know whose layers it is asked for.
+OF_A_MODEL = {"model": "meta-llama/Llama-3.1-8B", "tp": 1}
 
 BATCH = 200
 READINGS = 100
@@ -59,7 +64,7 @@ def slope(readings: list[int]) -> float:
 
 
 def work(name: str, config: dict) -> tuple[list, list[Operation]]:
-    subject = local(registry.find(name), config)
+    subject = local(registry.find(name), config, OF_A_MODEL if name == "profiled" else {})
     return list(subject.templates), operations(subject, BATCH, spacing_ps=0)
 
 
@@ -91,11 +96,18 @@ class Feed:
 
 def soak(name: str, count: int) -> tuple[float, float, float]:
     """(slope of the component, slope of this process, operations a second)."""
-    config = MODELS[name]
+    if name != "profiled":
+        return run(name, MODELS[name], count)
+    with TemporaryDirectory() as folder:
+        bundles.write(Path(folder))
+        return run(name, {"bundle": folder}, count)
+
+
+def run(name: str, config: dict, count: int) -> tuple[float, float, float]:
     templates, batch = work(name, config)
     kind = registry.find(name).description.kind
     spec = ComponentSpec("n0.it", kind, 0, name, config, ComponentOptions(run="process"), 1)
-    batches = max(READINGS, count // FEWER.get(name, 1) // BATCH)
+    batches = max(READINGS, count // BATCH)
     theirs, ours = [], []
     with open_processes([spec], None) as links:
         link = links[spec.name]
