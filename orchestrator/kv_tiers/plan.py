@@ -103,7 +103,8 @@ def _rules(scenario: Scenario, unit: UnitPlan) -> tuple[str, KvOffloading | None
             if name not in names:
                 hint = did_you_mean(name, names)
                 raise _refused(f"kv_offloading.instances.{i}", name, f"{hint}instances: {', '.join(names)}")
-        if section.instances and unit.options.name not in section.instances:
+        mine = unit.options.name in section.instances if section.instances else unit.options.role != "decode"
+        if not mine:
             section = None
     if size is None:
         return "kv_offloading", section
@@ -128,10 +129,8 @@ def _check(scenario: Scenario, unit: UnitPlan, where: str) -> None:
     engine, refused = options.engine, ""
     if not kind_of(engine.version).recalls:
         refused = f"{engine.version} keeps K and V on the device: vLLM's simulated engine can move them"
-    elif options.role != "both":
-        refused = (
-            f"{name} is a {options.role} instance: K and V go to its partner, and tiers beside that are not modelled"
-        )
+    elif options.role == "decode":
+        refused = f"{name} decodes: K and V of its prompts come from their prefill instances, which may have tiers"
     elif not engine.enable_prefix_caching:
         refused = f"{name} has enable_prefix_caching off: nothing would be found again"
     elif options.decode_attention == "pim" or options.ffn:

@@ -57,7 +57,7 @@ class KvOffloading(Strict):
     chunk_blocks: int | None = Field(
         default=None, ge=1, description="KV blocks that are kept and moved together; default: 1, of lmcache 256 tokens"
     )
-    instances: list[str] = Field(default=[], description="those that use it; default: all")
+    instances: list[str] = Field(default=[], description="those that use it; default: all that compute prompts")
     tiers: list[KvTier] = Field(min_length=1, description="nearest first")
 
     @model_validator(mode="after")

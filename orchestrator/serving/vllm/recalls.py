@@ -26,6 +26,7 @@ class RecallingScheduler(Scheduler):
     def attach(self, connector: RecallingConnector) -> None:
         self.connector = self.remote_kvs.connector = connector
         self._leaving_blocks: dict[int, list[int]] = {}  # by request: it has ended, and they are still copied from
+        self._copied: set[int] = set()  # orders of the handed over whose blocks are copied from, too
         self._full: list[tuple[VllmRequestState, int]] = []  # decoders that fill a block in the step put together
         self._again: list[VllmRequestState] = []  # whose blocks found no room
         if connector.watches_evictions:
@@ -155,6 +156,9 @@ class RecallingScheduler(Scheduler):
         if done.moves is not None:
             done.moves.computed()
         super().finish(done)
+        for sequence in done.handed:
+            if self.connector.ended(sequence):
+                self._copied.add(sequence.order)
         self.connector.step_ended()
 
     def _free_ended(self, sequence: VllmRequestState) -> None:
@@ -175,11 +179,19 @@ class RecallingScheduler(Scheduler):
             sequence.block_ids = []
 
     def release(self, sequence: VllmRequestState) -> None:
-        """Nothing is copied from the blocks of a request that has ended any more."""
-        self.pool.free_blocks(self._leaving_blocks.pop(sequence.request.id, []))
+        """Nothing is copied from the blocks of a request that has ended any more. Those of one that was handed over are
+        free when that has been said twice: of the pools, and of the engine that decodes (vLLM's MultiConnector)."""
+        if self.handed.get(sequence.order) is not sequence:
+            self.pool.free_blocks(self._leaving_blocks.pop(sequence.request.id, []))
+        elif sequence.order in self._copied:
+            self._copied.remove(sequence.order)
+        else:
+            super().release(sequence)
 
     def abort(self, sequence: VllmRequestState) -> None:
         sequence.aborted = True
+        if self.handed.get(sequence.order) is sequence:
+            return  # it has ended here: its blocks are free when they have left
         if not self.remote_kvs.has(sequence):
             self._keep(sequence)
             super().abort(sequence)
