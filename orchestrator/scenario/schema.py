@@ -25,6 +25,7 @@ from .components import ComponentOptions, Wire
 from .memory import OWN, ClusterMemory, Memory, NodeMemory
 from .names import Name, unique
 from .power import Electricity, NodePower
+from .replicas import written_out
 from .weights import WeightOffloading
 
 MOST_DEVICES = 65536  # of a node: a slip of the hand must not fill the memory
@@ -333,7 +334,7 @@ class Scenario(Strict):
     @classmethod
     def _replicas(cls, instances: list[Instance]) -> list[Instance]:
         """Each written out: what follows knows instances only."""
-        return [one for instance in instances for one in _written_out(instance)]
+        return [one for instance in instances for one in written_out(instance)]
 
     @model_validator(mode="after")
     def _references(self) -> Scenario:
@@ -368,32 +369,3 @@ class Scenario(Strict):
             if one in roles and other not in roles:
                 raise ValueError(f"instances: there is a {one} instance but no {other} instance")
         return self
-
-
-def _written_out(instance: Instance) -> list[Instance]:
-    """The replicas of an instance, with as many of its accelerators each. Raises ValueError."""
-    if instance.replicas == 1:
-        return [instance]
-    found = []
-    shares = {"": _shares(instance, "accelerators", instance.devices)}
-    if instance.ffn:
-        shares["ffn"] = _shares(instance, "ffn.accelerators", instance.ffn.devices)
-    for number in range(instance.replicas):
-        change: dict[str, Any] = {
-            "name": f"{instance.name}-{number}",
-            "replicas": 1,
-            "accelerators": shares[""][number],
-        }
-        if instance.ffn:
-            change["ffn"] = instance.ffn.model_copy(update={"accelerators": shares["ffn"][number]})
-        found.append(instance.model_copy(update=change))
-    return found
-
-
-def _shares(instance: Instance, field: str, devices: list[tuple[str, int]]) -> list[list[str]]:
-    """Equal parts of accelerators, in their order."""
-    size, left = divmod(len(devices), instance.replicas)
-    if left or not size:
-        raise ValueError(f"{instance.name}: {instance.replicas} replicas cannot share {len(devices)} {field} evenly")
-    parts = [devices[first : first + size] for first in range(0, len(devices), size)]
-    return [[f"{node}[{number}]" for node, number in part] for part in parts]
