@@ -22,6 +22,7 @@ from .report.result import Ending, Result
 from .report.results import collect
 from .scenario import loading
 from .scenario.inputs import Inputs
+from .scenario.origin import naming_its_file
 from .scenario.schema import Scenario
 from .simulation import Simulation
 from .source import LiveSource, Source
@@ -205,7 +206,7 @@ def execute(
             check_trace()
         source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
     patience = Patience()
-    with underway.under_way(out, scenario):
+    with naming_its_file(scenario), underway.under_way(out, scenario):
         with patience.watching(), Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
             if resume:  # up to here it can be refused, and then all stays as it is
                 _clear(out)

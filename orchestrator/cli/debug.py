@@ -14,6 +14,7 @@ import click
 from ..errors import InputError, MetronomeError
 from ..scenario.inputs import Inputs
 from ..scenario.loading import load
+from ..scenario.origin import naming_its_file
 from ..source import LiveSource
 from .complete import scenarios
 
@@ -92,7 +93,8 @@ def open_session(
             )
         return DebugSession.recorded(Recording(path))
     loaded, folder = load(scenario, overrides, seed)
-    return DebugSession.live(loaded, Inputs(folder), LiveSource(output / "logs" if output else None))
+    with naming_its_file(loaded):
+        return DebugSession.live(loaded, Inputs(folder), LiveSource(output / "logs" if output else None))
 
 
 def save(session: DebugSession, output: Path) -> None:

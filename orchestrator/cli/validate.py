@@ -10,6 +10,7 @@ import click
 
 from ..placement import UnitPlan
 from ..scenario.loading import load
+from ..scenario.origin import naming_its_file
 from ..serving.interface import Role
 from ..serving.refusals import Refusal, refusal
 from ..simulation import Simulation
@@ -43,7 +44,7 @@ def command(
     if as_json and not plan:
         raise click.UsageError("--json goes with --plan")
     loaded, folder = load(scenario, overrides)
-    with Simulation(loaded, folder, strict=strict) as simulation:
+    with naming_its_file(loaded), Simulation(loaded, folder, strict=strict) as simulation:
         for text in simulation.warnings:
             click.echo(f"warning: {text}", err=True)
         if as_json:

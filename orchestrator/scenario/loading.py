@@ -19,12 +19,12 @@ from ..strict import did_you_mean
 from ..workload.registry import guess
 from ..workload.schema import formats_in_scenarios
 from .memory_files import include_curves
+from .origin import Origin
 from .schema import Scenario
 from .unset import leave_out_unset
 from .yaml import parse, parse_value, read_text
 
 DEFAULT = "quickstart"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -114,13 +114,12 @@ def checked(kind: type[Model], data: Any, where: str, text: str = "", tags: Sequ
         errors = error.errors()
         first = errors[0]
         loc = tuple(part for part in first["loc"] if part not in tags and not _is_alternative(part))
-        line = _line_of(text, loc)
         beside = [one for one in errors[1:] if one["loc"] and one["loc"][:-1] == first["loc"][:-1]]
         others = [one["msg"] for one in beside if _is_alternative(one["loc"][-1])]
         message = " or ".join([first["msg"].removeprefix("Value error, "), *others])
         value = first.get("input")
         raise InputError(
-            f"{where}:{line}" if line else where,
+            Origin(where, text).place(loc),
             ".".join(map(str, loc)) or kind.__name__.lower(),
             None if isinstance(value, dict | list) or first["type"] == "missing" else value,
             message,
@@ -144,6 +143,8 @@ def _guessed(data: dict[str, Any], where: str, folder: Path, text: str = "") -> 
             data = {**data, "workload": {"format": found, **workload}}
     scenario = validate(data, where, text)
     scenario.workload.mark_guessed(found is not None)
+    if text:
+        scenario.came_from(Origin(where, text))
     return scenario
 
 
@@ -228,23 +229,3 @@ def _index(spot: Any, key: str, path: str) -> Any:
         or_name = f", or a name: {did_you_mean(key, known)}{', '.join(known)}" if known else ""
         raise InputError("--set", path, key, f"must be an index from 0 to {len(spot) - 1}{or_name}")
     return int(key)
-
-
-def _line_of(text: str, loc: tuple[int | str, ...]) -> int | None:
-    """The line of a field, or of the nearest thing around it that is there."""
-    if not text:
-        return None
-    node: Any = yaml.compose(text, Loader=_LOADER)
-    line = None
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            match = [(k, v) for k, v in node.value if k.value == part]
-            if not match:
-                break
-            line, node = match[0][0].start_mark.line + 1, match[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line

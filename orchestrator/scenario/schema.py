@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from metronome.hwmodels import catalog
 from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from ..errors import InputError
 from ..serving import engines
@@ -24,6 +24,7 @@ from .calibration import Calibration
 from .components import ComponentOptions, Wire
 from .memory import OWN, ClusterMemory, Memory, NodeMemory
 from .names import Name, unique
+from .origin import Origin
 from .power import Electricity, NodePower
 from .replicas import written_out
 from .weights import WeightOffloading
@@ -325,6 +326,16 @@ class Scenario(Strict):
     calibration: Calibration | None = Field(
         default=None, description="factors on times, as `metronome calibrate` writes them; or the file of them"
     )
+
+    _origin: Origin = PrivateAttr(default=Origin())
+
+    @property
+    def origin(self) -> Origin:
+        """The file it was read from."""
+        return self._origin
+
+    def came_from(self, origin: Origin) -> None:
+        self._origin = origin
 
     def device(self, name: str) -> catalog.Device:
         """One's own device of that name, else the catalog's; KeyError says what there is."""

@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from ..conftest import ROOT
 from ..hwmodels import bundles
 
 
@@ -352,3 +353,14 @@ def test_a_set_up_that_cannot_be_imported(cli, tmp_path, path, value, message):
 )
 def test_wrong_commands(cli, arguments, message):
     refused(cli(*arguments), message)
+
+
+def test_what_only_the_hardware_shows_names_file_and_line_too(cli, tmp_path):
+    lines = (ROOT / "scenarios/prefill-decode.yaml").read_text().splitlines()
+    model = next(i for i, line in enumerate(lines) if "name: decode" in line)
+    lines[model] = lines[model].replace("[4:8]", "[4]").replace("tensor_parallel_size: 4", "tensor_parallel_size: 1")
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(lines))
+    for command in (("validate", path), ("run", path, "-o", tmp_path / "out"), ("debug", path)):
+        done = cli(*command)
+        assert (done.exit_code, f"mine.yaml:{model + 1}: instances.1.model = " in done.output) == (2, True), done.output
