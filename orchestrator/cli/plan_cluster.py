@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..errors import InputError
 from ..scenario.loading import load, parse_overrides
 from ..scenario.schema import Scenario
 from ..sweep import costs
-from ..sweep.clusters import ignored
+from ..sweep.clusters import Shape, ignored
 from ..sweep.page import number
 from ..sweep.places import opened
 from ..sweep.planner import Option, Planner
@@ -23,6 +24,8 @@ from ..sweep.slo import promise
 from . import computing, grid, under_slo
 from .complete import scenarios
 from .progress import counting_bar
+
+SHORT = ("TP", "PP", "DP")  # of a shape's sizes
 
 
 @click.command("plan")
@@ -33,6 +36,13 @@ from .progress import counting_bar
     "--device", "devices", multiple=True, help="Accelerators to try; more than once [default: the scenario's]."
 )
 @click.option("--tp", default="1,2,4,8", show_default=True, help="Tensor parallel sizes to try.")
+@click.option("--pp", default="1", show_default=True, help="Pipeline parallel sizes to try, with each of them.")
+@click.option(
+    "--dp",
+    default="1",
+    show_default=True,
+    help="Data parallel sizes to try, with each of them; experts then take the scenario's enable_expert_parallel.",
+)
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML of USD per hour by accelerator.")
 @under_slo.many_runs
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
@@ -44,6 +54,8 @@ def command(
     percentile: str,
     devices: tuple[str, ...],
     tp: str,
+    pp: str,
+    dp: str,
     prices: Path | None,
     overrides: tuple[str, ...],
     output: Path | None,
@@ -55,19 +67,21 @@ def command(
 ) -> None:
     """The cheapest cluster of SCENARIO's model that holds a load under an SLO.
 
-    For each accelerator and tensor parallel size: what one replica carries (as `metronome capacity` finds it), how many
-    replicas hold the load behind the scenario's router (by running them), and what they cost. Traffic, model and engine
-    flags are the scenario's. Where it splits prefill from decode, how many of either. Built-in prices are estimates:
-    give your own.
+    For each accelerator, and each way several of them share a replica: what one replica carries (as
+    `metronome capacity` finds it), how many replicas hold the load behind the scenario's router (by running them), and
+    what they cost. Traffic, model and engine flags are the scenario's. Where it splits prefill from decode, how many of
+    either. Built-in prices are estimates: give your own.
 
     \b
       metronome plan quickstart --rate 20 --slo ttft=2000,tpot=50
       metronome plan prefill-decode --rate 20 --slo ttft=2000,tpot=50 --tp 2,4
+      metronome plan pipeline-parallel --rate 4 --slo ttft=2000,tpot=80 --tp 1,2 --pp 1,2,4
       metronome plan my.yaml --rate 50 --slo tpot=30 --device h100-sxm --device h200 --prices prices.yaml
     """
     promised, given = promise(slo, int(percentile)), parse_overrides(overrides)
     loaded, _ = load(scenario, given)
-    kinds = [(kind, size) for kind in _devices(loaded, devices) for size in _sizes(tp)]
+    sizes = [_sizes(name, text) for name, text in (("--tp", tp), ("--pp", pp), ("--dp", dp))]
+    kinds = [(kind, Shape(*shape)) for kind in _devices(loaded, devices) for shape in product(*sizes)]
     known = {**costs.built_in(), **(costs.read(prices) if prices else {})}
     places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
@@ -106,20 +120,20 @@ def _devices(loaded: Any, asked: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(kinds[node] for instance in loaded.instances for node, _ in instance.devices))
 
 
-def _sizes(text: str) -> list[int]:
+def _sizes(name: str, text: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.split(",")]
     except ValueError:
         sizes = []
     if not sizes or min(sizes) < 1:
-        raise InputError("--tp", "sizes", text, "must be whole numbers with commas between them, e.g. 1,2,4")
+        raise InputError(name, "sizes", text, "must be whole numbers with commas between them, e.g. 1,2,4")
     return list(dict.fromkeys(sizes))
 
 
 def _facts(option: Option, rate: float) -> dict[str, Any]:
     return {
         "device": option.device,
-        "tensor_parallel_size": option.tensor_parallel_size,
+        **option.shape._asdict(),
         "requests_per_s_of_one": option.capacity.kept if option.capacity else None,
         "too_short": option.capacity.too_short if option.capacity else None,
         "replicas": option.counts,
@@ -134,11 +148,13 @@ def _facts(option: Option, rate: float) -> dict[str, Any]:
 def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
     split = any("both" not in option.counts for option in options if option.counts)
     replicas = "prefill_+ decode" if split else "replicas"
-    heads = ("device", "TP", replicas, "one_holds_/s", "devices", "USD/h", "USD/M_tokens", "p99_TTFT", "p99_TPOT")
+    more = [place for place in (1, 2) if any(option.shape[place] > 1 for option in options)]
+    shape = ["TP", *(SHORT[place] for place in more)]
+    heads = ("device", *shape, replicas, "one_holds_/s", "devices", "USD/h", "USD/M_tokens", "p99_TTFT", "p99_TPOT")
     rows = [
         (
             option.device,
-            str(option.tensor_parallel_size),
+            *(str(option.shape[place]) for place in (0, *more)),
             " + ".join(map(str, option.counts.values())) or "-",
             _one_holds(option),
             str(option.accelerators or "-"),
@@ -148,19 +164,19 @@ def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
         )
         for option in options
     ]
-    grid.show(title, heads, rows, names=3)
+    grid.show(title, heads, rows, names=2 + len(shape))
     if any(option.capacity and option.capacity.too_short for option in options):
         click.echo("> more load made no difference there: the run is too short to show an overload")
     for option in options:
         if option.why:
-            click.echo(f"{option.device}, TP {option.tensor_parallel_size}: {option.why}")
+            click.echo(f"{option.device}, {option.shape}: {option.why}")
     best = options[0]
     if best.counts:
         priced = best.usd_per_hour is not None
         cost = f", USD {number(best.usd_per_hour)} an hour ({prices})" if priced else "; without a price"
         click.echo(
-            f"{'cheapest' if priced else 'fewest devices'}: {_counts(best)} of {best.tensor_parallel_size} "
-            f"{best.device}{cost}"
+            f"{'cheapest' if priced else 'fewest devices'}: {_counts(best)} of {best.shape.size} {best.device}"
+            f"{f' ({best.shape})' if more else ''}{cost}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..scenario.schema import Instance, Scenario
@@ -34,6 +34,23 @@ HGX = 8
 BETWEEN_NODES = {"type": "infiniband-ndr", "topology": "rail-optimised"}  # an adapter an accelerator, as DGX has them
 
 
+class Shape(NamedTuple):
+    """How the accelerators of a replica work together, with the words of the scenario."""
+
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+
+    @property
+    def size(self) -> int:
+        """Accelerators of a replica."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    def __str__(self) -> str:
+        more = (("PP", self.pipeline_parallel_size), ("DP", self.data_parallel_size))
+        return ", ".join([f"TP {self.tensor_parallel_size}", *(f"{name} {size}" for name, size in more if size > 1)])
+
+
 def templates(scenario: Scenario) -> dict[str, Instance]:
     """The instance of each role that replicas are made like. Raises InputError for what is not planned."""
     found: dict[str, Instance] = {}
@@ -46,9 +63,6 @@ def templates(scenario: Scenario) -> dict[str, Instance]:
     for instance in found.values():
         if instance.ffn or instance.decode_attention == "pim":
             raise _unplanned(instance.name, None, "layers or attention on devices of their own")
-        for name in ("pipeline_parallel_size", "data_parallel_size"):
-            if getattr(instance, name) > 1:
-                raise _unplanned(f"{instance.name}.{name}", getattr(instance, name), "more than tensor parallelism")
     if set(found) not in ({"both"}, {"prefill", "decode"}):
         raise _unplanned("role", sorted(found), "a mixture of whole and split engines")
     return found
@@ -62,16 +76,20 @@ def ignored(scenario: Scenario) -> Iterator[str]:
     """What a scenario says of its hardware that a planned cluster does not have."""
     if scenario.components:
         yield f"components ({', '.join(scenario.components)}): a planned cluster has the reference models"
+    for instance in scenario.instances:
+        for field, flag in (("pipeline_parallel_size", "--pp"), ("data_parallel_size", "--dp")):
+            if getattr(instance, field) > 1:
+                yield f"{instance.name}.{field}: {flag} says which are tried"
     if any(node.model_fields_set & {"memory", "power"} for node in scenario.cluster.nodes):
         yield "memory and power of nodes: a planned cluster has the defaults"
 
 
-def cluster(scenario: Scenario, device: str, size: int, counts: Mapping[str, int]) -> dict[str, Any]:
-    """Overrides of a scenario: so many replicas by role, each of ``size`` such accelerators, tensor parallel.
+def cluster(scenario: Scenario, device: str, shape: Shape, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Overrides of a scenario: so many replicas by role, each of such accelerators, as many as the shape has.
 
     Raises InputError where it is not known how the accelerators are joined.
     """
-    made_like = templates(scenario)
+    made_like, size = templates(scenario), shape.size
     split = len(made_like) > 1
     places = [(role, number) for role in made_like for number in range(counts[role])]
     nodes: list[dict[str, Any]] = []
@@ -81,8 +99,8 @@ def cluster(scenario: Scenario, device: str, size: int, counts: Mapping[str, int
         nodes.append({"name": node, "accelerators": {"type": device, "count": size}})
         instance = made_like[role].model_dump(mode="json", exclude_none=True, exclude_unset=True)
         name = f"{'replica' if role == 'both' else role}-{own}"
-        placed = {"name": name, "accelerators": f"{node}[0:{size}]", "tensor_parallel_size": size, "replicas": 1}
-        instances.append({**instance, **placed})
+        placed = {"name": name, "accelerators": f"{node}[0:{size}]", "replicas": 1}
+        instances.append({**instance, **placed, **shape._asdict()})
     networks: list[dict[str, Any]] = []
     if size > 1 or split:
         fabric, groups = _fabric(device, size), [f"{node['name']}.accelerators" for node in nodes]
@@ -101,5 +119,5 @@ def _fabric(device: str, size: int) -> dict[str, str]:
         )
     most = IN_A_NODE.get(device, HGX)
     if size > most:
-        raise InputError("plan", "tp", size, f"at most {most} {device} are joined by {fabric}")
+        raise InputError("plan", "accelerators of a replica", size, f"at most {most} {device} are joined by {fabric}")
     return {"type": fabric, "topology": "pcie" if fabric.startswith("pcie") else "switch"}

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..scenario.schema import Scenario
 from . import costs
 from .capacity import Capacity, knob, search
-from .clusters import cluster, templates
+from .clusters import Shape, cluster, templates
 from .points import PointRow
 from .runs import RefusedError, Runs
 from .slo import Promise
@@ -26,7 +26,7 @@ class Option:
     """One kind of replica, and what a cluster of them would be.
 
     Attributes:
-        device, tensor_parallel_size: of a replica.
+        device, shape: of a replica.
         capacity: of one replica, or of one that computes prompts with one that decodes.
         counts: how many of each role hold the load, found by running them all; empty if none of those tried do.
         usd_per_hour: of all of them; None without a price.
@@ -35,7 +35,7 @@ class Option:
     """
 
     device: str
-    tensor_parallel_size: int
+    shape: Shape
     capacity: Capacity | None = None
     counts: Counts = field(default_factory=dict)
     usd_per_hour: float | None = None
@@ -44,7 +44,7 @@ class Option:
 
     @property
     def accelerators(self) -> int:
-        return sum(self.counts.values()) * self.tensor_parallel_size
+        return sum(self.counts.values()) * self.shape.size
 
     def usd_per_million_tokens(self, rate: float) -> float | None:
         """Output tokens, at a load of ``rate`` requests a second: idle time is paid for, too."""
@@ -54,7 +54,7 @@ class Option:
     def rank(self) -> tuple[Any, ...]:
         """Those that hold the load first, then by cost, where it is known."""
         cost = math.inf if self.usd_per_hour is None else self.usd_per_hour
-        return not self.counts, cost, self.accelerators, self.device, self.tensor_parallel_size
+        return not self.counts, cost, self.accelerators, self.device, self.shape
 
 
 class Planner:
@@ -79,12 +79,12 @@ class Planner:
         self._runs, self._prices, self._path = runs, prices, path
 
     def plan(
-        self, rate: float, kinds: Sequence[tuple[str, int]], tell: Callable[[Option], None] = lambda option: None
+        self, rate: float, kinds: Sequence[tuple[str, Shape]], tell: Callable[[Option], None] = lambda option: None
     ) -> list[Option]:
-        """An option a kind (device, tensor parallel size): what holds ``rate`` requests a second first, by cost."""
+        """An option a kind (device, shape): what holds ``rate`` requests a second first, by cost."""
         options = []
-        for device, size in kinds:
-            option = Option(device, size)
+        for device, shape in kinds:
+            option = Option(device, shape)
             try:
                 self._work_out(option, rate)
             except (InputError, RefusedError) as error:
@@ -131,6 +131,5 @@ class Planner:
 
     def _run(self, option: Option, changes: Sequence[tuple[float, Counts]]) -> list[PointRow]:
         """Rows of a rate and replicas each. Raises InputError or RefusedError where they cannot be."""
-        size = option.tensor_parallel_size
-        shapes = [(rate, cluster(self._scenario, option.device, size, counts)) for rate, counts in changes]
-        return self._runs.ended([{**self._overrides, **shape, self._path: rate} for rate, shape in shapes])
+        made = [(rate, cluster(self._scenario, option.device, option.shape, counts)) for rate, counts in changes]
+        return self._runs.ended([{**self._overrides, **one, self._path: rate} for rate, one in made])

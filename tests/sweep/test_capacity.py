@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.sweep import costs
 from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, check, search
-from metronome.orchestrator.sweep.clusters import cluster
+from metronome.orchestrator.sweep.clusters import Shape, cluster
 from metronome.orchestrator.sweep.planner import Planner
 from metronome.orchestrator.sweep.pool import Pool
 from metronome.orchestrator.sweep.runs import Runs
@@ -161,14 +162,28 @@ def planned(path, kinds, rate, promised):
 
 
 def test_a_plan_names_the_cheapest(alone):
-    kinds = [("h100-sxm", 1), ("h100-sxm", 2), ("t4", 1), ("mi300x", 2), ("h100-sxm", 16)]
+    sizes = [("h100-sxm", 1), ("h100-sxm", 2), ("t4", 1), ("mi300x", 2), ("h100-sxm", 16)]
+    kinds = [(device, Shape(size)) for device, size in sizes]
     options = planned(alone, kinds, 60.0, promise("ttft=500,tpot=30", 90))
     assert [bool(o.counts) for o in options] == sorted((bool(o.counts) for o in options), reverse=True)
     priced = [o.usd_per_hour for o in options if o.usd_per_hour is not None]
     assert priced == sorted(priced) and all(o.usd_per_hour == 3.0 * o.accelerators for o in options if o.usd_per_hour)
     assert len(priced) == 2 and all(bool(o.counts) != bool(o.why) for o in options)
-    why = {(o.device, o.tensor_parallel_size): o.why for o in options}
+    why = {(o.device, o.shape.size): o.why for o in options}
     assert "does not fit" in why["t4", 1] and "not known" in why["mi300x", 2] and "at most 8" in why["h100-sxm", 16]
+
+
+def test_pipelines_and_ranks_are_planned_too(alone, cli):
+    asked = ("plan", alone, "--rate", 20, "--slo", "ttft=500,tpot=30", "--tp", 1, "--pp", "1,2", "--workers", 1)
+    options = json.loads(cli(*asked, "--dp", "1,2", "--json", "--quiet").stdout)
+    found = {tuple(o[f"{name}_parallel_size"] for name in ("tensor", "pipeline", "data")): o for o in options}
+    assert sorted(found) == [(1, 1, 1), (1, 1, 2), (1, 2, 1), (1, 2, 2)]
+    for (_, pp, dp), option in found.items():
+        assert option["accelerators"] == sum(option["replicas"].values()) * pp * dp
+    # One stage after the other, with a transfer between them.
+    assert found[1, 2, 1]["figures"]["mean_tpot_ms"] > found[1, 1, 1]["figures"]["mean_tpot_ms"]
+    table = cli(*asked).output
+    assert re.search(r"device +TP +PP ", table) and re.search(r"cheapest: \d of \d h100-sxm \(TP 1(, PP 2)?\)", table)
 
 
 def test_a_split_plan_has_none_too_many_of_either(alone):
@@ -182,13 +197,13 @@ def test_a_split_plan_has_none_too_many_of_either(alone):
     data["workload"] |= {"num_requests": 60}
     alone.write_text(yaml.safe_dump(data))
     rate, promised = 80.0, promise("ttft=60,tpot=9", 90)
-    (option,) = planned(alone, [("h100-sxm", 1)], rate, promised)
+    (option,) = planned(alone, [("h100-sxm", Shape(1))], rate, promised)
     assert option.counts["prefill"] + option.counts["decode"] > 2 and option.usd_per_hour == 3.0 * option.accelerators
     loaded = load(str(alone))[0]
     fewer = [{**option.counts, role: count - 1} for role, count in option.counts.items() if count > 1]
     with Pool(2) as pool:
         again = Runs(str(alone), pool, {}).rows(
-            [cluster(loaded, "h100-sxm", 1, counts) | {"workload.request_rate": rate} for counts in fewer]
+            [cluster(loaded, "h100-sxm", Shape(1), counts) | {"workload.request_rate": rate} for counts in fewer]
         )
     assert fewer and not any(promised.kept(row) for row in again)
 
@@ -196,9 +211,11 @@ def test_a_split_plan_has_none_too_many_of_either(alone):
 def test_what_a_plan_leaves_out_is_said(alone, cli):
     data = yaml.safe_load(alone.read_text())
     data["components"] = {"nvlink0": {"model": "fabric"}}
+    data["instances"][0] |= {"accelerators": "n0[0:2]", "data_parallel_size": 2}
     alone.write_text(yaml.safe_dump(data))
     done = cli("plan", alone, "--rate", 10, "--slo", "ttft=500", "--tp", 1, "--workers", 1)
     assert done.exit_code == 0 and "not used: components (nvlink0)" in done.output
+    assert "data_parallel_size: --dp says which are tried" in done.output
     assert "memory and power of nodes" in done.output and "cheapest: 1 of 1 h100-sxm, USD 3 an hour" in done.output
 
 
@@ -227,8 +244,7 @@ def test_prices(tmp_path):
         (("capacity", "quickstart", "--slo", "ttft"), "must be NAME=MS"),
         (("plan", "quickstart", "--slo", "ttft=1", "--rate", "1", "--tp", "x"), "whole numbers"),
         (("plan", "attention-ffn", "--slo", "ttft=1", "--rate", "1"), "devices of their own cannot be planned"),
-        (("plan", "pipeline-parallel", "--slo", "ttft=1", "--rate", "1"), "more than tensor parallelism"),
-        (("plan", "heterogeneous", "--slo", "ttft=1", "--rate", "1"), "cannot be planned"),
+        (("plan", "quickstart", "--slo", "ttft=1", "--rate", "1", "--pp", "0"), "--pp: sizes"),
         (
             ("capacity", "quickstart", "--slo", "ttft=1", "--set", "cluster.nodes.0.accelerators.type=t4"),
             "does not fit",
