@@ -87,7 +87,9 @@ class _Asides:
         values = work.operands.of(batch)
         if not any(values):
             return Cost(0, 0, True, {}, {})
-        port = self._ports_of.setdefault(work.component, self._ports.aside(work.component))
+        if work.component not in self._ports_of:
+            self._ports_of[work.component] = self._ports.aside(work.component)
+        port = self._ports_of[work.component]
         operations = port.together((work,), (repeat,))
         if values not in operations.known:
             port.ask([(operations, values)])

@@ -19,7 +19,7 @@ from metronome.component.v1 import component_pb2_grpc as pb_grpc
 from metronome.hwmodels.process import LIFE
 
 from .security import ListenError, Security
-from .service import ComponentService
+from .service import MOST_SESSIONS, ComponentService
 
 COOKIE = "METRONOME_COMPONENT_COOKIE"  # set by an orchestrator that started this process
 SERVICE = "metronome.component.v1.ComponentService"
@@ -41,8 +41,10 @@ def start(
     """
     security = security or Security()
     security.check(address)
+    for one in (address, health_address):
+        _check_port(one)
     server = grpc.server(
-        ThreadPoolExecutor(max_workers=8),
+        ThreadPoolExecutor(max_workers=MOST_SESSIONS + 8),  # a session's stream has one to itself
         interceptors=security.interceptors(),
         options=[
             *codec.CHANNEL_OPTIONS,
@@ -67,6 +69,13 @@ def start(
     if not address.startswith("unix:"):
         address = f"{address.rpartition(':')[0]}:{port}"
     return server, checks, address
+
+
+def _check_port(address: str) -> None:
+    """Raises ListenError: gRPC would take what is left of a number that is too large."""
+    port = address.rpartition(":")[2]
+    if address and not address.startswith("unix:") and (not port.isascii() or not port.isdigit() or int(port) > 65535):
+        raise ListenError(f"{address}: a port is a number from 0 to 65535")
 
 
 def _start_health(checks: health.HealthServicer, address: str) -> None:

@@ -31,6 +31,7 @@ from metronome.hwmodels.interface import (
 )
 from metronome.hwmodels.process import Progressing
 
+MOST_SESSIONS = 256  # at a time
 MOST_ACTIVITY = 200  # characters
 MOST_TEXT = 1500  # characters of what a model says of its failure
 
@@ -61,6 +62,8 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "session_id is empty")
         if request.session_id in self._sessions:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"session {request.session_id} is configured already")
+        if len(self._sessions) >= MOST_SESSIONS:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_SESSIONS} sessions are open, and no more may be")
         config: dict[str, Any] = {}
         try:
             config = merged(self._model, self._own, codec.from_struct(request.config))
@@ -76,7 +79,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
                 grpc.StatusCode.INVALID_ARGUMENT,
                 json.dumps({"component": error.component, "template": error.template.id, "why": error.why}),
             )
-        except Exception as error:
+        except BaseException as error:  # sys.exit of a model, too: whoever asks is told, and does not wait
             traceback.print_exc()
             context.abort(grpc.StatusCode.INTERNAL, _short(f"{type(error).__name__}: {error}"))
         can = self._model.description.features
@@ -152,7 +155,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
             return _fault(request.seq, pb.FAULT_CODE_BAD_OPERATION, str(error))
         except ComponentError as error:
             return _fault(request.seq, pb.FAULT_CODE_MODEL, str(error))
-        except Exception as error:
+        except BaseException as error:
             traceback.print_exc()
             sys.stderr.flush()
             return _fault(request.seq, pb.FAULT_CODE_MODEL, f"{type(error).__name__}: {error}", usable=False)
@@ -181,7 +184,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
         except BadOperation as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, _short(str(error)))
             raise AssertionError("abort raises") from None
-        except Exception as error:
+        except BaseException as error:
             traceback.print_exc()
             context.abort(grpc.StatusCode.UNKNOWN, _short(f"{type(error).__name__}: {error}"))
             raise AssertionError("abort raises") from None

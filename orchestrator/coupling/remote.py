@@ -26,7 +26,6 @@ from .interrupts import DOOR
 from .launch.endpoint import Endpoint
 from .link import advancing
 
-START_S = 20.0  # least deadline of Describe and Configure: tables are read then
 TOKEN = secrets.token_hex(4)  # in the names of our sessions: a server that outlives a run may still have another's
 HEARTBEAT_MS = 1000
 SOON_S = 1.0
@@ -114,6 +113,7 @@ class RemoteLink:
         self.name, self.wall_s = spec.name, 0.0
         self.host, self.image, self.timeout_s = host, host.image, spec.options.timeout_s
         self._answer_timeout_s = spec.options.answer_timeout_s
+        self._start_s = spec.options.start_timeout_s  # at least: tables are read when it is described and configured
         self._spec, self._endpoint, self._watchdog, self._post_mortem = spec, endpoint, watchdog, host.post_mortem
         self._number, self._session = session, f"{spec.name}#{session}-{TOKEN}-{next(_SESSIONS)}"
         self._others: list[RemoteLink] = []
@@ -140,7 +140,7 @@ class RemoteLink:
     def _describe(self) -> Description:
         try:
             request = pb.DescribeRequest(protocol_minor=codec.PROTOCOL_MINOR, orchestrator="metronome")
-            answer = self._ask(self._stub.Describe, request, START_S, wait_for_ready=True)
+            answer = self._ask(self._stub.Describe, request, self._start_s, wait_for_ready=True)
             if answer.min_protocol_minor > codec.PROTOCOL_MINOR:
                 raise ComponentFailure(
                     self.name,
@@ -248,7 +248,7 @@ class RemoteLink:
             heartbeat_ms=HEARTBEAT_MS,
         )
         try:
-            answer = self._ask(self._stub.Configure, request, START_S)
+            answer = self._ask(self._stub.Configure, request, self._start_s)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 raise self._refused(error.details() or "") from None

@@ -86,6 +86,24 @@ class FrozenAsItStarts(_After):
         return Roofline.advance(self, grant_ps, operations)
 
 
+class Owes(BandwidthLatency):
+    """Uses less than nothing."""
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        answer = super().advance(grant_ps, operations, stop_at_first_completion)
+        return replace(answer, completions=tuple(c._replace(energy_pj=-7) for c in answer.completions))
+
+
+class Leaves(_After):
+    def misbehave(self, grant_ps, operations):
+        sys.exit(0)
+
+
+class NeverMade(Roofline):
+    def __init__(self, config: Any = None, seed: int = 0) -> None:
+        time.sleep(600)
+
+
 class Devours(_After):
     """Takes memory until there is none."""
 

@@ -46,6 +46,7 @@ def accelerator(small, model, where, **options):
     [
         ("Dies", "n0.accelerators: was killed by SIGKILL .while doing .*the end is near"),
         ("Raises", "n0.accelerators: ZeroDivisionError"),
+        ("Leaves", "n0.accelerators: SystemExit: 0"),
         ("Forgets", "n0.accelerators: answered 0 of"),
         ("Repeats", "which it was not asked again"),
         ("RunsBack", "before its start 5"),
@@ -67,6 +68,7 @@ def test_a_component_process_that_fails(small, tmp_path, model, message):
         ("RunsOn", "n0.dram: says it is at 1 ps, and was at [0-9]+ ps before"),
         ("PromisesThePast", "n0.dram: promises to act at 0 ps, and is at [0-9]+ ps already"),
         ("Radiates", "n0.dram: says operation [0-9]+ took 4611686018427387904 pJ"),
+        ("Owes", "n0.dram: says operation [0-9]+ took -7 pJ"),
         ("FallsSilent", "n0.dram: has not completed operation 0"),
     ],
 )
@@ -97,6 +99,14 @@ def test_a_component_that_hangs_is_given_up_after_its_time(small, tmp_path):
         run(accelerator(small, "Hangs", "process", timeout_s=1), tmp_path)
     assert time.monotonic() - started < 15
     assert children() == []
+
+
+def test_one_that_never_comes_to_be_is_not_started_anew(small, tmp_path):
+    started = time.monotonic()
+    limits = {"timeout_s": 1, "start_timeout_s": 5, "on_failure": "recover"}
+    with pytest.raises(ComponentFailure, match="it never worked .while being configured"):
+        run(accelerator(small, "NeverMade", "process", **limits), tmp_path)
+    assert time.monotonic() - started < 15 and children() == []
 
 
 def test_a_slow_component_that_says_so_is_waited_for(small, tmp_path):

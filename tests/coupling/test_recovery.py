@@ -69,11 +69,10 @@ def test_one_that_remembers_is_told_its_past_and_may_die_meanwhile(small, monkey
     assert found.figures == run({**small, "components": {DRAM: calm}}).figures
 
 
-def test_one_that_is_frozen_again_while_it_starts_has_a_third_life(small, monkeypatch):
-    monkeypatch.setattr("metronome.orchestrator.coupling.remote.START_S", 5.0)
+def test_one_that_is_frozen_again_while_it_starts_has_a_third_life(small):
     options = {"model": "tests.coupling.fakes:FrozenAsItStarts", "device": "h100-sxm"}
     quiet = run({**small, "components": {GPU: options}}).figures
-    limits = {"run": "process", "timeout_s": 1}
+    limits = {"run": "process", "timeout_s": 1, "start_timeout_s": 5}
     found = run({**small, "components": {GPU: {**options, **limits}}})
     assert found.recoveries[GPU] == 2, found.told
     assert found.figures == quiet
@@ -90,17 +89,15 @@ def test_all_killed_at_once(small, quiet):
     small["workload"]["num_requests"] = 300
     alone = run({**small, "components": {}}).figures
 
-    def kill() -> None:
-        while len(children()) < 3:
-            time.sleep(0.02)
-        time.sleep(1.5)
-        for pid in children():
-            os.kill(pid, signal.SIGKILL)
+    class Killer:
+        events = 0
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    found = run(small)
-    killer.join()
+        def event(self, event):
+            self.events += 1
+            for pid in children() if self.events == 500 else ():
+                os.kill(pid, signal.SIGKILL)
+
+    found = run(small, instruments=[Killer()])
     assert found.figures == alone and sum(found.recoveries.values()) >= 1
 
 

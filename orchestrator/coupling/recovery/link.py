@@ -201,6 +201,8 @@ class RecoveringLink:
     def _check_hope(self, failure: ComponentFailure, before: ComponentFailure | None) -> None:
         """Raises CannotBeRebuilt where starting it anew is of no use."""
         why = self._log.why_not
+        if self._log.templates is None and not self._number:
+            why = "it never worked"
         if before and failure.code != "dead" and str(before) == str(failure):
             why = "started anew, it does the same again"
         starting = ("starting", "connecting")

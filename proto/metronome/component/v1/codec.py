@@ -15,6 +15,7 @@ from metronome.hwmodels.interface import (
     Advanced,
     BadOperation,
     Completion,
+    ComponentError,
     Description,
     Feature,
     Operation,
@@ -208,6 +209,11 @@ def to_completions(done: Sequence[Completion]) -> pb.Completions:
         provenance=[_PROVENANCES[c.provenance] for c in done],
     )
     if any(c.energy_pj is not None for c in done):
+        for one in done:
+            if one.energy_pj is not None and one.energy_pj < 0:  # which means none on the wire
+                raise ComponentError(
+                    f"says operation {one.op_id} took {one.energy_pj} pJ: a whole number from 0, or none"
+                )
         columns.energy_pj.extend(-1 if c.energy_pj is None else c.energy_pj for c in done)
     return columns
 
