@@ -264,6 +264,9 @@ def _clear(out: Path | None) -> None:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for name in WRITTEN:  # before the first goes
+            if (out / name).is_dir():
+                raise InputError(str(out / name), "output", None, "is a folder where a run writes a file")
         for name in WRITTEN:
             (out / name).unlink(missing_ok=True)
         with TemporaryFile(dir=out):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -28,4 +29,28 @@ class Strict(BaseModel):
                 if key not in cls.model_fields:
                     hint = did_you_mean(str(key), cls.model_fields)
                     raise ValueError(f"unknown key '{key}'; {hint}known: {', '.join(cls.model_fields)}")
+        if isinstance(data, dict):
+            for key, value in data.items():
+                if isinstance(value, bool) and key in _numbers(cls):
+                    raise ValueError(
+                        f"{key} = {str(value).lower()}: must be a number (YAML reads yes, no, on and off so)"
+                    )
         return data
+
+
+@cache
+def _numbers(model: type[BaseModel]) -> frozenset[str]:
+    """Fields that are numbers, of which Python takes true for 1."""
+    kinds = {name: set(_kinds(field.annotation)) for name, field in model.model_fields.items()}
+    return frozenset(name for name, found in kinds.items() if found & {int, float} and not found & {bool, Any})
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types at the leaves of an annotation, but those of a list's or a mapping's values."""
+    if get_origin(annotation) in (list, tuple, dict, frozenset):
+        return
+    inner = get_args(annotation)
+    if not inner or get_origin(annotation) is Literal:
+        yield annotation
+    for one in inner:
+        yield from _kinds(one)

@@ -7,3 +7,11 @@ PS_PER_S = 10**12
 MAX_PS = 2**63 - 1  # 106 days
 PJ_PER_J = 10**12
 GIB = 2**30
+
+MOST_BINS = 100_000  # of a series: 27 hours of seconds
+
+
+def bin_ps(end_ps: int) -> int:
+    """Width of the bins of a run's series, ps: a second; of a run of more than MOST_BINS seconds so many whole seconds
+    that there are no more bins."""
+    return PS_PER_S * max(1, -(-end_ps // (MOST_BINS * PS_PER_S)))

@@ -37,7 +37,7 @@ class Wire:
         body = self._reader.read(length)
         try:
             message = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return message if len(body) == length and isinstance(message, dict) else None
 

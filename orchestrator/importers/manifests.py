@@ -28,6 +28,7 @@ STARTS = {
 }
 ENDS = re.compile(r"&&|\|\||[;|&\n]|(?<!\S)(?:2?>>?)")  # of a command in a shell's line
 COMPOSE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)")
+MOST_PARTS = 100_000  # of a file
 KUBERNETES = re.compile(r"\$\((\w+)\)|\$\{(\w+)\}|\$(\w+)")
 
 
@@ -83,6 +84,7 @@ def lines(path: Path) -> list[Line]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(str(path), "--from", None, f"is no YAML: {error}") from None
     found: list[Line] = []
+    _check_size(path, documents)
     for document in documents:
         if isinstance(document, dict) and isinstance(document.get("services"), dict):
             found += _compose(path, document["services"])
@@ -91,6 +93,18 @@ def lines(path: Path) -> list[Line]:
     if not found:
         raise InputError(str(path), "--from", None, "holds no command of vllm serve, sglang or trtllm-serve")
     return found
+
+
+def _check_size(path: Path, documents: list[Any]) -> None:
+    """Raises InputError for what refers to itself, or is written out far larger than it is."""
+    left, stack = MOST_PARTS, list(documents)
+    while stack:
+        part = stack.pop()
+        left -= 1
+        if left < 0:
+            what = f"has more than {MOST_PARTS} parts, aliases written out, or one that holds itself"
+            raise InputError(str(path), "--from", None, what)
+        stack += part if isinstance(part, list) else part.values() if isinstance(part, dict) else ()
 
 
 def _compose(path: Path, services: dict[str, Any]) -> Iterator[Line]:

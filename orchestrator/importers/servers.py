@@ -19,6 +19,7 @@ from .vllm import TOOL as VLLM
 
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (VLLM, SGLANG, TRTLLM)}
 DEVICE, PER_NODE, SCALE_OUT = "h100-sxm", 8, "infiniband-ndr"
+MOST_DEVICES = 65536  # of all nodes
 HOST = {"type": "ddr5-4800", "channels": 8}  # memory of a node, where it is used
 HOST_LINK = "pcie5-x16"  # the way to it
 #: what devices of a node are joined by, where there is one usual way; h100-nvl and others are joined in several
@@ -138,6 +139,8 @@ class _Builder:
     def _place(self, where: str, server: Server) -> list[str]:
         """Its devices: on the node begun last if they fit, else on new ones."""
         ranks, most = server.ranks, self._most(where, server)
+        if ranks + sum(self._nodes) > MOST_DEVICES:
+            raise InputError(where, "devices", ranks + sum(self._nodes), f"must be at most {MOST_DEVICES}")
         if self._nodes and ranks <= most - self._nodes[-1]:
             first = self._nodes[-1]
             self._nodes[-1] += ranks

@@ -36,22 +36,22 @@ class Account:
     def total_j(self) -> float:
         return float(self.joules.sum())
 
-    def by_second(self, seconds: int) -> NDArray[np.float64]:
-        """J of each of the first so many seconds; all of it, if that many have been."""
-        first = self.since_ps // PS_PER_S
-        last = np.maximum(first, (self.until_ps - 1) // PS_PER_S)
-        found = np.zeros(seconds)
-        found += np.bincount(first[first == last], self.joules[first == last], seconds)
+    def in_bins(self, bins: int, width_ps: int = PS_PER_S) -> NDArray[np.float64]:
+        """J of each of the first so many bins; all of it, if that many have been."""
+        first = self.since_ps // width_ps
+        last = np.maximum(first, (self.until_ps - 1) // width_ps)
+        found = np.zeros(bins)
+        found += np.bincount(first[first == last], self.joules[first == last], bins)
         longer = np.flatnonzero(first != last)
         if not len(longer):
             return found
         counts = (last - first + 1)[longer]
         which = np.repeat(longer, counts)
-        second = first[which] + np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-        begins = np.maximum(self.since_ps[which], second * PS_PER_S)
-        share = np.minimum(self.until_ps[which], (second + 1) * PS_PER_S) - begins
+        place = first[which] + np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        begins = np.maximum(self.since_ps[which], place * width_ps)
+        share = np.minimum(self.until_ps[which], (place + 1) * width_ps) - begins
         took = self.until_ps[which] - self.since_ps[which]
-        found += np.bincount(second, self.joules[which] * share / took, seconds)
+        found += np.bincount(place, self.joules[which] * share / took, bins)
         return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..coupling.spent import Entries, Spent
 from ..scenario.schema import Node, Scenario
-from ..units import PJ_PER_J, PS_PER_S
+from ..units import PJ_PER_J, PS_PER_S, bin_ps
 from .account import Account, Times, merged, without
 from .devices import off_stretches, states
 
@@ -46,19 +46,27 @@ class Ledger:
         return sum(account.total_j for account in self.accounts)
 
     @property
-    def seconds(self) -> int:
+    def width_ps(self) -> int:
+        """Of a bin."""
+        return bin_ps(self.end_ps)
+
+    @property
+    def bins(self) -> int:
         """That have begun."""
-        return -(-self.end_ps // PS_PER_S)
+        return -(-self.end_ps // self.width_ps)
 
     def joules(self) -> NDArray[np.float64]:
-        """Of the cluster, in each second."""
-        return sum((account.by_second(self.seconds) for account in self.accounts), np.zeros(self.seconds))
+        """Of the cluster, in each bin."""
+        found: NDArray[np.float64] = np.zeros(self.bins)
+        for account in self.accounts:
+            found += account.in_bins(self.bins, self.width_ps)
+        return found
 
     def watts(self) -> NDArray[np.float64]:
-        """Of the cluster, the mean of each second; the last one may be shorter."""
-        lengths = np.ones(self.seconds)
-        if self.end_ps % PS_PER_S:
-            lengths[-1] = self.end_ps % PS_PER_S / PS_PER_S
+        """Of the cluster, the mean of each bin; the last one may be shorter."""
+        lengths: NDArray[np.float64] = np.full(self.bins, self.width_ps / PS_PER_S)
+        if self.end_ps % self.width_ps:
+            lengths[-1] = self.end_ps % self.width_ps / PS_PER_S
         return self.joules() / lengths
 
     def by_part(self) -> dict[str, dict[str, float]]:

@@ -181,7 +181,12 @@ class Recording:
         """Raises InputError for what is no recording."""
         folder = path / "recording" if (path / "recording" / JOURNAL).is_file() else path
         if not (folder / JOURNAL).is_file():
-            raise InputError(str(path), "recording", None, "has no journal (metronome run --record makes one)")
+            raise InputError(
+                str(path),
+                "recording",
+                None,
+                "has no journal: the run was not recorded (--record), or ended before its first event",
+            )
         self.folder = folder
         self.journal = Journal(folder / JOURNAL)
         header = self.journal.header

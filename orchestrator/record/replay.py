@@ -11,7 +11,6 @@ from ..errors import ComponentFailure, DivergenceError, InputError, RecordingEnd
 from ..kernel.queue import Event
 from ..report.result import Ending
 from ..simulation import Simulation
-from ..units import PS_PER_S
 from .exchange import Exchange
 from .journal import Journal, Row
 from .recording import Recording
@@ -93,8 +92,8 @@ def write_trace(recording: Recording, path: Path) -> None:
         if devices.known(recording.scenario):
             changes, now_ps = simulation.recorder.changes, simulation.kernel.now_ps
             ledger = Ledger(recording.scenario, simulation.ports.spent, changes, now_ps)
-            for second, watts in enumerate(ledger.watts().tolist()):
-                trace.count(second * PS_PER_S, watts, "W", "power", "cluster")
+            for place, watts in enumerate(ledger.watts().tolist()):
+                trace.count(place * ledger.width_ps, watts, "W", "power", "cluster")
 
 
 def check_trace() -> None:

@@ -154,7 +154,7 @@ def _read_vllm(path: Path, lines: list[str], anchor: str) -> Reference:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number}", "line", None, f"is not JSON: {error}") from None
         for name in needed:
             value = row.get(name) if isinstance(row, dict) else None

@@ -9,9 +9,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from ..errors import InputError
 
 Cell = int | float | str | None
+Figure = int | float | None
+
+
+class _Own(BaseModel, extra="allow"):
+    """What readers of ``metronome`` in result.json count on."""
+
+    status: str
+    accelerators: list[str] = []
+    availability: dict[str, Any] = {}
+    classes: dict[str, dict[str, Any]] = {}
+    components: dict[str, dict[str, Any]] = {}
+    electricity: dict[str, float] = {}
+    energy_by_part_j: dict[str, dict[str, float]] = {}
+    energy_excludes: list[str] = []
+    error_bars: dict[str, Any] | None = None
+    failed: dict[str, int] = {}
+    kv_blocks: dict[str, int] = {}
+    kv_tiers: dict[str, dict[str, Any]] = {}
+    kv_transfers: dict[str, Any] | None = None
+    warnings: list[str] = []
+    weight_offloading: dict[str, dict[str, Any]] = {}
+    workload: list[str] = []
+
+
+class _Metrics(BaseModel, extra="allow"):
+    """And at its top."""
+
+    metronome: _Own
+    model_id: str = ""
+    num_prompts: int = 0
+    duration: Figure = None
+    completed: int = 0
+    failed: int = 0
+    total_input_tokens: int = 0
+    total_output_tokens: int = 0
+    request_throughput: Figure = None
+    request_goodput: Figure = None
+    output_throughput: Figure = None
+    total_token_throughput: Figure = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +152,12 @@ class Result:
         """The result that a run has written into ``folder``. Raises InputError."""
         try:
             metrics = json.loads((folder / "result.json").read_text())
-        except (OSError, ValueError) as error:
+            _Metrics.model_validate(metrics)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise InputError(str(folder), "result.json", None, f"is no run's: {place}: {first['msg']}") from None
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(str(folder), "result.json", None, f"cannot be read: {error}") from None
         failed = folder / "failed.csv"
         failures = Table.read(failed) if failed.exists() else Table((), [])

@@ -24,7 +24,7 @@ from ..power.ledger import Ledger
 from ..scenario.loading import digest
 from ..scenario.schema import Scenario
 from ..simulation import Simulation
-from ..units import PS_PER_MS, PS_PER_NS, PS_PER_S
+from ..units import PS_PER_MS, PS_PER_NS, PS_PER_S, bin_ps
 from . import html, requests
 from .availability import availability, serving
 from .metrics import Latencies, latencies, summary
@@ -234,7 +234,7 @@ def ledger_of(simulation: Simulation) -> Ledger | None:
 def _electricity(scenario: Scenario, ledger: Ledger | None) -> dict[str, Any]:
     """What the energy costs and emits, where it is known and a rate is given."""
     rates = scenario.cluster.electricity
-    return {"electricity": bill(rates, ledger.joules())} if rates and ledger else {}
+    return {"electricity": bill(rates, ledger.joules(), ledger.width_ps / PS_PER_S)} if rates and ledger else {}
 
 
 def _has_slo(simulation: Simulation) -> bool:
@@ -294,12 +294,14 @@ SERIES_COLUMNS = ("t", "prompt_throughput", "generation_throughput", "running", 
 
 
 def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
-    """1 s bins, all instances together: tokens of the steps that ended in a bin, states at its end.
+    """Bins of 1 s (of very long runs wider ones: `units.bin_ps`), all instances together: tokens a second of the steps
+    that ended in a bin, states at its end.
 
     ``kv_used`` is the share of all KV blocks; power the mean of the bin, which ends with the run if that ends in it.
     """
-    bins = -(-simulation.kernel.now_ps // PS_PER_S)
-    edges = np.arange(1, bins + 1, dtype=np.int64) * PS_PER_S
+    width_ps = bin_ps(simulation.kernel.now_ps)
+    bins, width_s = -(-simulation.kernel.now_ps // width_ps), width_ps // PS_PER_S
+    edges = np.arange(1, bins + 1, dtype=np.int64) * width_ps
     columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
     for lanes in simulation.recorder.lanes_of:
         logs = [simulation.recorder.logs[lane] for lane in lanes]
@@ -312,13 +314,15 @@ def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
         def column(name: str, logs: list[StepLog] = logs, order: NDArray[np.int64] = order) -> NDArray[np.int64]:
             return np.concatenate([np.asarray(getattr(log, name), dtype=np.int64) for log in logs])[order]
 
-        which = (ends - 1) // PS_PER_S
+        which = (ends - 1) // width_ps
         last = np.searchsorted(ends, edges, side="right") - 1  # the last step ended in or before each bin
         for name, source in (("prompt_throughput", "prompt_tokens"), ("generation_throughput", "output_tokens")):
             columns[name] += np.bincount(which, column(source), minlength=bins)
         for name in ("running", "waiting", "kv_used"):
             columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
     columns["kv_used"] /= sum(replica.engine.num_blocks for replica in simulation.replicas)
+    for name in SERIES_COLUMNS[1:3] if width_s > 1 else ():
+        columns[name] /= width_s
     counts = [columns[name].astype(np.int64).tolist() for name in SERIES_COLUMNS[1:5]]
     power = ledger.watts().tolist() if ledger else [None] * bins
     more: list[Sequence[Cell]] = []
@@ -327,5 +331,6 @@ def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
         more = [serving(names, simulation.recorder.changes, edges)]
     titles = (*SERIES_COLUMNS, *("instances",)[: len(more)])
     off = tier_series(simulation, edges)
-    rows = list(zip(range(1, bins + 1), *counts, columns["kv_used"].tolist(), power, *more, *off.values(), strict=True))
+    t = range(width_s, (bins + 1) * width_s, width_s)
+    rows = list(zip(t, *counts, columns["kv_used"].tolist(), power, *more, *off.values(), strict=True))
     return Table((*titles, *off), rows, {"kv_used": ".6f", "power_w": ".3f", **dict.fromkeys(off, ".6f")})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..instruments.recorder import TierLog
 from ..simulation import Simulation
-from ..units import GIB, PS_PER_MS, PS_PER_S
+from ..units import GIB, PS_PER_MS
 
 
 def tiers(simulation: Simulation) -> dict[str, Any]:
@@ -69,13 +69,13 @@ def _sessions(simulation: Simulation) -> dict[str, Any]:
 
 
 def series(simulation: Simulation, edges: NDArray[np.int64]) -> dict[str, list[float]]:
-    """Columns of 1 s bins that end at ``edges`` (ps): of each tier the share of its chunks in use at a bin's end, and
+    """Columns of the bins that end at ``edges`` (ps): of each tier the share of its chunks in use at a bin's end, and
     GB of copies that ended in it, to the tier and from it."""
     found: dict[str, list[float]] = {}
     for tier, chunks in _chunks(simulation).items():
         log = simulation.recorder.tiers.get(tier, TierLog())
         ends = np.asarray(log.end_ps, dtype=np.int64)
-        which, size = (ends - 1) // PS_PER_S, np.asarray(log.size, dtype=np.int64) / 1e9
+        which, size = np.searchsorted(edges, ends), np.asarray(log.size, dtype=np.int64) / 1e9
         recall, pool = np.asarray(log.recall, dtype=np.int64) > 0, np.asarray(log.pool, dtype=np.int64)
         used = np.zeros(len(edges))
         for number in range(len(log.pools)):

@@ -62,5 +62,5 @@ def look(folder: Path) -> UnderWay | None:
             except OSError:
                 alive = True
             return UnderWay(said["scenario"], said["requests"], (folder / NAME).stat().st_mtime, alive)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None

@@ -11,6 +11,7 @@ import yaml
 from ..errors import InputError
 
 MOST_TEXT = 1 << 26
+MOST_DIGITS = 40  # of a whole number
 
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -29,6 +30,29 @@ class Loader(_BASE):  # type: ignore[misc]
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """PyYAML's own constructors raise what comes, for a tag that says what the text is not."""
+        try:
+            return super().construct_object(node, deep)
+        except (LookupError, AttributeError) as error:
+            raise yaml.constructor.ConstructorError(None, None, f"{node.tag}: {error}", node.start_mark) from None
+
+    def whole(self, node: Any) -> int:
+        """A whole number. 010 for eight and 1:30 for ninety, which YAML 1.1 reads so and nobody means, are refused."""
+        text = self.construct_scalar(node)
+        digits = text.lstrip("+-")
+        if len(text) > MOST_DIGITS:
+            raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
+        if ":" in text or (digits[:1] == "0" and digits[1:].isdigit()):
+            problem = f"{text} means different numbers to different readers: no colon, no leading zero; or quote it"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        value = int(super().construct_yaml_int(node))
+        if abs(value) >= 2**63:
+            raise yaml.constructor.ConstructorError(None, None, f"{text} has more than 64 bits", node.start_mark)
+        return value
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.whole)
 
 # As YAML 1.2 has it, and everybody means it: PyYAML takes 1e2 for a text.
 Loader.add_implicit_resolver(
@@ -57,8 +81,8 @@ def parse_value(where: str, text: str) -> Any:
     """A value given on the command line. Raises InputError."""
     try:
         return parse(where, text)
-    except InputError:
-        raise InputError(where, "value", text, "must be a YAML value") from None
+    except InputError as error:
+        raise InputError(where, "value", text, f"must be a YAML value, and {error.allowed}") from None
 
 
 def read_text(path: Path) -> str:

@@ -119,7 +119,7 @@ class Store:
         """The row of that key, if it is there and whole."""
         try:
             row = json.loads((self._folder / f"{key}.json").read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return row if isinstance(row, dict) and "status" in row else None
 

@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, WrapValidator, model_validator
 
+from ..errors import InputError
 from ..strict import Strict
-from ..units import PS_PER_S
+from ..units import MAX_PS, PS_PER_S
+
+MOST = 10**18
 
 
 def _or_inf(value: Any, _: Any) -> float | str:
@@ -18,6 +21,8 @@ def _or_inf(value: Any, _: Any) -> float | str:
         value = float("inf") if value.strip().lower().lstrip(".") == "inf" else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ValueError("must be a number above 0, or inf")
+    if isinstance(value, int) and value > MOST:
+        raise ValueError(f"must be at most {MOST}, or inf")
     return "inf" if value == float("inf") else float(value)
 
 
@@ -82,7 +87,11 @@ class Arrivals:
         elif (rate := self._rate()) != "inf":
             self._now += self._gap(rate)
         self._sent += 1
-        return round(self._now * self._stretch * PS_PER_S)
+        when_ps = self._now * self._stretch * PS_PER_S
+        if not when_ps < MAX_PS:
+            why = f"request {self._sent} would come after {MAX_PS} ps (106 days), where time ends"
+            raise InputError("scenario", "workload.request_rate", None, why)
+        return round(when_ps)
 
     def _gap(self, rate: float) -> float:
         shape = self._pace.burstiness

@@ -108,13 +108,15 @@ def find(name: str) -> Format:
 
 def guess(path: Path) -> str | None:
     """The format of a file or folder by its looks; None if no one knows it, or it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(1 << 16)
-    except IsADirectoryError:
-        head = b""
-    except OSError:
-        return None
+    head = b""
+    if not path.is_dir():
+        if not path.is_file():  # a device or a pipe would be waited for
+            return None
+        try:
+            with path.open("rb") as file:
+                head = file.read(1 << 16)
+        except OSError:
+            return None
     return next((name for name, one in known().items() if one.looks_like(path, head)), None)
 
 

@@ -21,6 +21,8 @@ MAX_TOKENS = 2**31
 
 def open_file(path: Path) -> io.BufferedReader:
     """Raises InputError where it cannot be read."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(str(path), "workload", None, "is no regular file, and it is read more than once")
     try:
         return path.open("rb")
     except OSError as error:

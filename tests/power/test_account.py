@@ -23,19 +23,19 @@ def account(stretches, joules):
 @given(STRETCHES)
 def test_seconds_add_up_to_the_total(stretches):
     made = account(stretches, [1 + 0.1 * place for place in range(len(stretches))])
-    assert made.by_second(7).sum() == pytest.approx(made.total_j, rel=1e-12)
+    assert made.in_bins(7).sum() == pytest.approx(made.total_j, rel=1e-12)
 
 
 def test_a_stretch_is_spread_evenly_over_its_seconds():
     made = account([(PS_PER_S // 2, 3 * PS_PER_S)], [5])
-    assert made.by_second(4).tolist() == pytest.approx([1, 2, 2, 0])
-    assert account([(PS_PER_S, PS_PER_S)], [3]).by_second(2).tolist() == [0, 3]  # in no time
+    assert made.in_bins(4).tolist() == pytest.approx([1, 2, 2, 0])
+    assert account([(PS_PER_S, PS_PER_S)], [3]).in_bins(2).tolist() == [0, 3]  # in no time
 
 
 def test_steady_watts():
     made = Account.steady("n0", "x", 10, [(0, 2 * PS_PER_S), (3 * PS_PER_S, 7 * PS_PER_S // 2)])
-    assert made.total_j == 25 and made.by_second(4).tolist() == [10, 10, 0, 5]
-    assert Account.steady("n0", "x", 10, []).by_second(2).tolist() == [0, 0]
+    assert made.total_j == 25 and made.in_bins(4).tolist() == [10, 10, 0, 5]
+    assert Account.steady("n0", "x", 10, []).in_bins(2).tolist() == [0, 0]
 
 
 @given(STRETCHES, st.integers(0, PS_PER_S))

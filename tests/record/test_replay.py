@@ -179,7 +179,7 @@ def test_diff_of_a_recording_that_ends_early(small, cli, tmp_path):
 def test_no_recording_is_one_clear_message(cli, tmp_path):
     for command in (("replay", tmp_path), ("diff", tmp_path, tmp_path)):
         done = cli(*command)
-        assert done.exit_code == 2 and "has no journal (metronome run --record makes one)" in done.output
+        assert done.exit_code == 2 and "has no journal: the run was not recorded (--record)" in done.output
 
 
 def test_recording_is_small(cli, tmp_path):

@@ -91,7 +91,7 @@ def load(model: str, find: Callable[[str], Path], quantization: str | None = Non
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(str(path), path.name, None, f"is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise InputError(str(path), path.name, None, "must be a JSON object")

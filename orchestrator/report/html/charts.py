@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from .run import Floats, Run
 
 CDF_POINTS = 240
-TIME_POINTS = 600  # more 1 s bins than that are put together
+TIME_POINTS = 600  # more bins than that are put together
 TABLE_ROWS = 40
 ARRIVAL_BINS = 60
-WAYS = (("in", "stored"), ("out", "recalled"))  # of copies, as timeseries.csv says it, in 1 s bins
+WAYS = (("in", "stored"), ("out", "recalled"))  # of copies, as timeseries.csv says it
 PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 
 
@@ -163,13 +164,14 @@ def _tiers(runs: list[Run]) -> list[str]:
 def _over_time(
     runs: list[Run], name: str, title: str, unit: str, columns: dict[str, str], scale: float
 ) -> Chart | None:
-    bins = max((len(run.result.series) for run in runs), default=0)
+    width = math.gcd(*(run.bin_s for run in runs)) or 1
+    bins = max((len(run.result.series) * run.bin_s // width for run in runs), default=0)
     each = max(1, -(-bins // TIME_POINTS))
     points = -(-bins // each)
     lines = []
     for place, run in enumerate(runs):
         for kind, (column, label) in enumerate(columns.items()):
-            values = run.series(column) * scale
+            values = np.repeat(run.series(column) * scale, run.bin_s // width)
             if np.isnan(values).all():
                 continue
             padded = np.full(points * each, np.nan)
@@ -181,9 +183,9 @@ def _over_time(
             )
     if not lines:
         return None
-    x = [float(min((i + 1) * each, bins)) for i in range(points)]
+    x = [float(min((i + 1) * each, bins) * width) for i in range(points)]
     about = "; ".join(f"{line.label}: {extent(line.values, unit)}" for line in lines) + (
-        "" if each == 1 else f"; means of {each} s"
+        "" if each * width == 1 else f"; means of {each * width} s"
     )
     return Chart(
         name,

@@ -48,6 +48,12 @@ class Run:
         """A column of requests.csv; NaN where there is nothing."""
         return _floats(self.result.requests[name])
 
+    @property
+    def bin_s(self) -> int:
+        """Width of the bins of timeseries.csv."""
+        first = self.result.series["t"][:1]
+        return int(first[0] or 1) if first and isinstance(first[0], int | float) else 1
+
     def series(self, name: str) -> Floats:
         """A column of timeseries.csv; NaN where there is nothing."""
         if name not in self.result.series.columns:
@@ -75,11 +81,8 @@ def _result(folder: Path) -> Result:
     if not (folder / "result.json").is_file():
         raise InputError(str(folder), "result.json", None, "is missing: not the folder of a run")
     result = Result.read(folder)
-    own = result.metrics.get("metronome") if isinstance(result.metrics, dict) else None
-    if not isinstance(own, dict):
-        raise InputError(str(folder / "result.json"), "metronome", None, "is missing: not the result of a run")
     for name in OWN:
-        if name not in own:
+        if name not in result.metrics["metronome"]:
             raise InputError(str(folder / "result.json"), f"metronome.{name}", None, "is missing")
     _check(folder / "requests.csv", result.requests, REQUESTS, texts=("id", "instance"))
     _check(folder / "timeseries.csv", result.series, SERIES)

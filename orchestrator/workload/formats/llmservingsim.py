@@ -152,6 +152,8 @@ def _integer(where: str, row: dict[str, Any], field: str, least: int, default: i
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(where, field, value, f"must be an integer of at least {least}")
+    if value >= 2**63:
+        raise InputError(where, field, value, "has more than 64 bits")
     return value
 
 

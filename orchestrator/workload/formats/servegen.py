@@ -151,7 +151,7 @@ def _lengths(path: Path, options: ServeGenOptions, reading: Reading) -> _Drawn |
         tables = [(_table(w["input_tokens"]), _table(w["output_tokens"])) for _, w in rows]
         if not rows:
             raise ValueError("no window of it has lengths")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(str(path), "dataset", None, f"is no dataset of ServeGen's: {error!r}") from None
     return _Dataset([start for start, _ in rows], tables)
 
