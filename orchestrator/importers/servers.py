@@ -11,7 +11,6 @@ from typing import Any
 from metronome.hwmodels import catalog
 
 from ..errors import InputError
-from ..serving.engines import versions
 from .manifests import RUNS, Line, find
 from .sglang import TOOL as SGLANG
 from .tool import Server, Tool
@@ -99,7 +98,7 @@ def _version(line: Line) -> tuple[str, str]:
     release = re.match(r"v?(\d+\.\d+)(\.\d+)?", tag)
     if release:
         for version in (f"{line.tool}-{release[1]}{release[2] or ''}", f"{line.tool}-{release[1]}"):
-            if version in versions():
+            if version in TOOLS[line.tool].versions:
                 return version, ""
     return default, f"engine {default}: the image {tools[line.tool]} is {tag or 'latest'}, of which there is none here"
 

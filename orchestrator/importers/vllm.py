@@ -194,4 +194,5 @@ TOOL = Tool(
     },
     expand=_expand,
     finish=_finish,
+    versions=("vllm-0.11", "vllm-0.19"),
 )

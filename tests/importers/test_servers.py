@@ -8,8 +8,9 @@ import pytest
 import yaml
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.importers.manifests import lines
-from metronome.orchestrator.importers.servers import Beside, convert, line
+from metronome.orchestrator.importers.servers import TOOLS, Beside, convert, line
 from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.serving import host_costs
 
 MODEL = "meta-llama/Llama-3.1-8B"
 
@@ -257,6 +258,11 @@ def test_the_engine_is_that_of_the_image(tag, version, says, tmp_path):
         assert [text for text in found.assumed if text.startswith("engine")] == (
             [f"{says}, of which there is none here"] if says else []
         )
+
+
+def test_tags_of_images_are_of_every_engine_there_is():
+    for tool in ("vllm", "sglang"):
+        assert list(TOOLS[tool].versions) == [name for name in host_costs.names() if name.startswith(f"{tool}-")]
 
 
 def test_ranks_of_one_instance_are_chosen_as_by_the_front_end_of_vllm(tmp_path):
