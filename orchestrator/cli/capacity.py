@@ -12,7 +12,7 @@ import click
 
 from ..scenario.loading import load, parse_overrides
 from ..sweep import costs
-from ..sweep.capacity import MOST_RUNS, Capacity, check, knob, search
+from ..sweep.capacity import MOST_RUNS, Capacity, check, knob, longer, search
 from ..sweep.page import number
 from ..sweep.places import opened
 from ..sweep.runs import Runs
@@ -53,7 +53,8 @@ def command(
     """
     promised = promise(slo, int(percentile))
     given = parse_overrides(overrides)
-    path, start, whole = knob(load(scenario, given)[0])
+    loaded = load(scenario, given)[0]
+    path, start, whole = knob(loaded)
     places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         tell = stack.enter_context(counting_bar("runs", quiet or as_json))
@@ -72,14 +73,16 @@ def command(
     for text in () if quiet else runs.warnings():
         click.echo(f"warning: {text}", err=True)
     if as_json:
-        click.echo(json.dumps(_facts(found, promised), indent=1))
+        click.echo(json.dumps(_facts(found, promised, longer(loaded)), indent=1))
         return
-    _show(found, promised, quiet)
+    _show(found, promised, quiet, longer(loaded))
 
 
-def _show(found: Capacity, promised: Promise, quiet: bool) -> None:
+def _show(found: Capacity, promised: Promise, quiet: bool, more: str) -> None:
     click.echo(f"{promised}: {found}")
     if not quiet:
+        for text in found.doubts(promised, more):
+            click.echo(f"> {text}")
         for tried_at, kept in sorted(found.runs):
             click.echo(f"  {number(tried_at):>8}  {'kept' if kept else 'broken'}")
         shown = [(name, found.figures[name]) for name in SHOWN if found.figures.get(name) is not None]
@@ -88,7 +91,7 @@ def _show(found: Capacity, promised: Promise, quiet: bool) -> None:
             click.echo(f"  {number(value):>8}  {name}")
 
 
-def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
+def _facts(found: Capacity, promised: Promise, more: str) -> dict[str, Any]:
     return {
         "promise": {"percentile": promised.percentile, "limits_ms": promised.limits},
         "knob": found.knob,
@@ -97,6 +100,8 @@ def _facts(found: Capacity, promised: Promise) -> dict[str, Any]:
         "monotone": found.monotone,
         "kept_again_at": found.again,
         "too_short": found.too_short,
+        "percentile_rests_on": found.rests_on(promised),
+        "doubts": found.doubts(promised, more),
         "runs": [{"load": load, "kept": kept} for load, kept in found.runs],
         "figures": found.figures,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -33,6 +33,8 @@ def command(run: Path, reference: Path, anchor: str, entry: int | None, as_json:
     arrival clock and its engine clock: the smallest (queued - arrival) is taken for it.
     """
     ours, theirs = references.read(run, anchor), references.read(reference, anchor, entry)
+    if theirs.sample.from_first:
+        ours = _from_first(ours)
     rows, mape = references.compare(ours, theirs)
     warnings = references.warnings(ours, theirs, anchor)
     if as_json:
@@ -49,3 +51,16 @@ def command(run: Path, reference: Path, anchor: str, entry: int | None, as_json:
             f"{name.removeprefix('mape_')} {value:.2%}" for name, value in mape.items() if name.startswith("mape")
         )
         click.echo(f"per-request MAPE over {mape['matched_requests']:.0f} requests: {parts}")
+
+
+def _from_first(run: references.Reference) -> references.Reference:
+    """A run's rates over the time from its first arrival to its last token, as AIPerf has them; its own are from 0."""
+    sample = run.sample
+    if run.times is None or not run.times.makespan_s or sample.completed is None:
+        return run
+    inputs, outputs = sample.input_tokens, sample.output_tokens or 0.0
+    each = {"request_throughput": 1.0, "output_throughput": outputs}
+    if inputs is not None:
+        each["total_token_throughput"] = inputs + outputs
+    rate = sample.completed / run.times.makespan_s
+    return replace(run, figures=run.figures | {key: rate * tokens for key, tokens in each.items()})

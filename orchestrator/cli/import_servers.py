@@ -79,6 +79,7 @@ def _import(
     import yaml
 
     from ..importers.manifests import lines
+    from ..importers.secrets import without_secrets
     from ..importers.servers import Beside, convert, line
     from ..scenario.loading import override, validate
     from ..scenario.yaml import parse_value
@@ -95,7 +96,7 @@ def _import(
     output.parent.mkdir(parents=True, exist_ok=True)
     others = [f"left out: {one.where}: starts {one.tool}, not {tool}" for one in started if one.tool != tool]
     told = [*_told(imported), *others]
-    origin = shlex.join(words) if source is None else source.name
+    origin = shlex.join(without_secrets(words)) if source is None else source.name
     comments = "".join(f"# {' '.join(text.split())}\n" for text in (f"Imported from {origin}", *told))
     output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False, width=120))
     if as_json:

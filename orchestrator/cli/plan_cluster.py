@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import click
-from metronome.hwmodels.catalog import device
+from metronome.hwmodels.catalog import canonical, device
 
 from ..errors import InputError
 from ..scenario.loading import load, parse_overrides
 from ..scenario.schema import Scenario
 from ..sweep import costs
+from ..sweep.capacity import longer
 from ..sweep.clusters import Shape, ignored
 from ..sweep.page import number
 from ..sweep.places import opened
 from ..sweep.planner import Option, Planner
-from ..sweep.runs import Runs
-from ..sweep.slo import promise
+from ..sweep.runs import RefusedError, Runs
+from ..sweep.slo import Promise, promise
 from . import computing, grid, under_slo
 from .complete import scenarios
 from .progress import counting_bar
@@ -96,10 +98,16 @@ def command(
         options = Planner(loaded, given, promised, runs, known).plan(rate, kinds, told)
     if not quiet:
         _warn(loaded, runs)
+    title = f"{rate:g} requests/s, {promised}"
     if as_json:
-        click.echo(json.dumps([_facts(option, rate) for option in options], indent=1))
-        return
-    _show(options, rate, f"{rate:g} requests/s, {promised}", f"prices: {prices}" if prices else "prices are estimates")
+        click.echo(json.dumps([_facts(option, rate, promised) for option in options], indent=1))
+    else:
+        _show(options, rate, title, f"prices: {prices}" if prices else "prices are estimates")
+        best = options[0].capacity
+        if doubts := best.doubts(promised, longer(loaded)) if best else []:
+            click.echo(f"> {'; '.join(doubts)}")
+    if all(option.capacity is None for option in options):
+        sys.exit(RefusedError.exit_code)  # none could be tried, and each says why
 
 
 def _warn(loaded: Scenario, runs: Runs) -> None:
@@ -108,16 +116,16 @@ def _warn(loaded: Scenario, runs: Runs) -> None:
 
 
 def _devices(loaded: Any, asked: tuple[str, ...]) -> list[str]:
-    """Those asked for, or those of the scenario's instances. Raises InputError for one that the catalog lacks."""
+    """Those asked for, or those of the scenario's instances, by the catalog's names. Raises InputError for one that it
+    lacks."""
     for name in set(asked) - set(loaded.devices):
         try:
             device(name)
         except KeyError as error:
             raise InputError("plan", "--device", name, str(error.args[0])) from None
-    if asked:
-        return list(asked)
     kinds = {node.name: node.accelerators.type for node in loaded.cluster.nodes}
-    return list(dict.fromkeys(kinds[node] for instance in loaded.instances for node, _ in instance.devices))
+    found = asked or tuple(kinds[node] for instance in loaded.instances for node, _ in instance.devices)
+    return list(dict.fromkeys(name if name in loaded.devices else canonical(name) or name for name in found))
 
 
 def _sizes(name: str, text: str) -> list[int]:
@@ -130,17 +138,19 @@ def _sizes(name: str, text: str) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
-def _facts(option: Option, rate: float) -> dict[str, Any]:
+def _facts(option: Option, rate: float, promised: Promise) -> dict[str, Any]:
+    """Cost is at the load asked for, so that of the run, in which what is sent at its end counts too, is left out."""
     return {
         "device": option.device,
         **option.shape._asdict(),
         "requests_per_s_of_one": option.capacity.kept if option.capacity else None,
         "too_short": option.capacity.too_short if option.capacity else None,
+        "percentile_rests_on": option.capacity.rests_on(promised) if option.capacity else None,
         "replicas": option.counts,
         "accelerators": option.accelerators,
         "usd_per_hour": option.usd_per_hour,
         "usd_per_million_output_tokens": option.usd_per_million_tokens(rate),
-        "figures": option.figures,
+        "figures": {key: value for key, value in option.figures.items() if key != "usd_per_million_output_tokens"},
         "why_not": option.why,
     }
 
@@ -178,6 +188,8 @@ def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
             f"{'cheapest' if priced else 'fewest devices'}: {_counts(best)} of {best.shape.size} {best.device}"
             f"{f' ({best.shape})' if more else ''}{cost}"
         )
+    else:
+        click.echo(f"none of these holds {title}")
 
 
 def _one_holds(option: Option) -> str:

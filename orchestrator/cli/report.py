@@ -10,12 +10,21 @@ from ..errors import InputError
 from .answers import json_option, show_json
 
 
+class _Shape(click.Choice[str]):
+    """A format; of vLLM's, which is no other file than the run's own, it is said where it is."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == "vllm":
+            self.fail("vllm: DIR/result.json has that shape already, of `vllm bench serve --save-result`", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command("report")
 @click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "shape",
-    type=click.Choice(["html", "aiperf", "prometheus", "parquet"]),
+    type=_Shape(["html", "aiperf", "prometheus", "parquet"]),
     default="html",
     show_default=True,
     help="The page; AIPerf's profile_export files; Prometheus text with vLLM's names; the tables as Parquet.",

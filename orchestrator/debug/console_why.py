@@ -15,6 +15,15 @@ from .why import why, why_all, why_slowest
 
 ALLOWED = "the id of a request, a component and an operation, an instance and a step, --slowest N, or --all"
 
+OF_ONE = "what if is asked of one request: why REQUEST with PATH=VALUE, or why REQUEST without ID"
+
+
+def _at_least_one(text: str) -> int:
+    """How many requests. Raises InputError."""
+    if not (text.isdigit() and int(text)):
+        raise InputError("debugger", "why --slowest", text, "must be a number of requests, at least 1")
+    return int(text)
+
 
 class WhyCommand:
     """Part of `Console`: where latency came from."""
@@ -41,7 +50,9 @@ class WhyCommand:
             case ["--all"]:
                 return why_looks.table(self.session)
             case ["--slowest", count]:
-                return why_looks.table(self.session, number(count))
+                return why_looks.table(self.session, _at_least_one(count))
+            case ["--all" | "--slowest", *_] if {"with", "without"} & {*words}:
+                raise InputError("debugger", "why", " ".join(words), OF_ONE)
             case [request, "without" | "with", *_]:
                 return counterfactual_looks.otherwise(self.session, number(request), words[1:])
             case [component, op] if not component.startswith("-"):
@@ -57,8 +68,10 @@ class WhyCommand:
             case ["--all"]:
                 return [counterfactual_looks.split_as_json(answer) for answer in why_all(self.session)]
             case ["--slowest", count]:
-                answers = why_slowest(self.session, number(count))
+                answers = why_slowest(self.session, _at_least_one(count))
                 return [counterfactual_looks.split_as_json(answer) for answer in answers]
+            case ["--all" | "--slowest", *_] if {"with", "without"} & {*words}:
+                raise InputError("debugger", "why", " ".join(words), OF_ONE)
             case [request, "without" | "with", *_]:
                 change = counterfactual_looks.change_of(words[1:])
                 return counterfactual_looks.as_json(counterfactual(self.session, number(request), change))

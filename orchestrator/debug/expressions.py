@@ -80,8 +80,8 @@ def parse(text: str) -> Condition:
 
 
 def number(text: str) -> int:
-    """A count, or a time with a unit in ps; raises InputError."""
-    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)(ps|ns|us|ms|s)?", text)
+    """A count, or a time with a unit in ps, with a space before the unit or none; raises InputError."""
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)(?: *(ps|ns|us|ms|s))?", text)
     if match is None:
         raise InputError("debugger", "number", text, "a number, or a time such as 250us, 5ms or 1.5s")
     amount, unit = match.groups()

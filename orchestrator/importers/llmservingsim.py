@@ -113,6 +113,10 @@ def convert(
     notes += without_effect(cluster)
     notes += [text for node, kind in zip(cluster.nodes, kinds, strict=True) for text in undrawn(node, kind)]
     notes += beside_devices(where, cluster, scenario, flags, instances.names)
+    reached = {name for network in links for name in network["connects"]}
+    for node in nodes:
+        if f"{node['name']}.dram" not in reached:  # nobody asks how much fits
+            node["memory"]["dram"].pop("size_gib", None)
     return Imported(scenario, list(dict.fromkeys(notes)))
 
 

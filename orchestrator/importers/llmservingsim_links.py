@@ -33,7 +33,6 @@ def networks(
         single = all(sum(tp * pp for tp, pp in node) == 1 for node in splits)
         whole = {"name": "links", "connects": groups, **_link(outer if single else inner, "")}
         if outer != inner and not single:
-            del whole["topology"]  # a ring knows one kind of link
             whole["scale_out"] = {"bandwidth_gb_s": _decimal(outer[0]), "latency_ns": outer[1]}
         found.append(whole)
     energies = [node.power.link.energy_per_bit if node.power else None for node in cluster.nodes]
@@ -94,7 +93,7 @@ def _link(figures: Figures, kind: str) -> dict[str, Any]:
     bandwidth, latency = _decimal(figures[0]), figures[1]
     if not latency and kind in INTERCONNECTS:
         return {"type": INTERCONNECTS[kind], "bandwidth_gb_s": bandwidth}
-    return {"topology": "ring", "bandwidth_gb_s": bandwidth, "latency_ns": latency}
+    return {"bandwidth_gb_s": bandwidth, "latency_ns": latency}
 
 
 def _beyond(figures: Figures, kind: str) -> str | None:

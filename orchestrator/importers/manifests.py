@@ -34,13 +34,14 @@ KUBERNETES = re.compile(r"\$\((\w+)\)|\$\{(\w+)\}|\$(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One command line: of which tool, its words after the tool's own, how many copies of it run."""
+    """One command line: of which tool, its words after the tool's own, how many copies of it run, of which image."""
 
     tool: str
     where: str
     name: str
     words: list[str]
     copies: int = 1
+    image: str = ""
 
 
 def find(words: list[str]) -> tuple[str, list[str]] | None:
@@ -117,7 +118,8 @@ def _compose(path: Path, services: dict[str, Any]) -> Iterator[Line]:
         deploy = service.get("deploy")
         copies = service.get("scale", deploy.get("replicas", 1) if isinstance(deploy, dict) else 1)
         if found := find(_started(service, words, "entrypoint")):
-            yield Line(found[0], where, str(name), found[1], _copies(where, copies))
+            image = COMPOSE.sub(lambda match: match[2] or match[0], str(service.get("image", "")))
+            yield Line(found[0], where, str(name), found[1], _copies(where, copies), image)
 
 
 def _kubernetes(path: Path, node: Any, copies: Any) -> Iterator[Line]:
@@ -151,7 +153,8 @@ def _container(path: Path, container: dict[str, Any], copies: Any) -> Iterator[L
             raise InputError(where, match[0], None, "is a variable that the container's env gives no value")
         return str(values[variable])
 
-    yield Line(found[0], where, name, [KUBERNETES.sub(value, word) for word in found[1]], _copies(where, copies))
+    words = [KUBERNETES.sub(value, word) for word in found[1]]
+    yield Line(found[0], where, name, words, _copies(where, copies), str(container.get("image", "")))
 
 
 def _started(container: dict[str, Any], words: list[str], entry: str) -> list[str]:

@@ -11,13 +11,17 @@ from typing import Any
 from metronome.hwmodels import catalog
 
 from ..errors import InputError
-from .manifests import Line, find
+from .manifests import RUNS, Line, find
 from .sglang import TOOL as SGLANG
 from .tool import Server, Tool
 from .trtllm import TOOL as TRTLLM
+from .vllm import INTERNAL
 from .vllm import TOOL as VLLM
 
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (VLLM, SGLANG, TRTLLM)}
+#: images that are tagged by the version of the engine in them -> tool
+IMAGES = {"vllm-openai": "vllm", "sglang": "sglang"}
+IMAGE = re.compile(rf"(?:[\w.-]+(?::\d+)?/)*(?:{'|'.join(IMAGES)})(?::[\w.-]+)?")
 DEVICE, PER_NODE, SCALE_OUT = "h100-sxm", 8, "infiniband-ndr"
 MOST_DEVICES = 65536  # of all nodes
 HOST = {"type": "ddr5-4800", "channels": 8}  # memory of a node, where it is used
@@ -76,7 +80,28 @@ def line(tool: str, words: list[str]) -> Line:
         start = {"vllm": "serve", "sglang": "serve --model-path"}.get(tool, "trtllm-serve")
         example = f"{start} MODEL [flags]"
         raise InputError("command line", " ".join(words[:3]) or tool, None, f"does not start {tool}: give {example}")
-    return Line(tool, "command line", "server", found[1])
+    return Line(tool, "command line", "server", found[1], image=_image(words))
+
+
+def _image(words: list[str]) -> str:
+    """The engine's image of ``docker run [options] IMAGE ...``; nothing of another command line."""
+    if not RUNS & {word.rpartition("/")[2] for word in words[:2]}:
+        return ""
+    return next((word for word in words if IMAGE.fullmatch(word) and ("/" in word or ":" in word)), "")
+
+
+def _version(line: Line) -> tuple[str, str]:
+    """The engine of a command line, by the tag of its image if one of ours is of that version; what to say of it."""
+    default, tools = TOOLS[line.tool].version, {tool: name for name, tool in IMAGES.items()}
+    name, _, tag = line.image.rpartition("/")[2].partition(":")
+    if IMAGES.get(name) != line.tool:
+        return default, ""
+    release = re.match(r"v?(\d+\.\d+)(\.\d+)?", tag)
+    if release:
+        for version in (f"{line.tool}-{release[1]}{release[2] or ''}", f"{line.tool}-{release[1]}"):
+            if version in TOOLS[line.tool].versions:
+                return version, ""
+    return default, f"engine {default}: the image {tools[line.tool]} is {tag or 'latest'}, of which there is none here"
 
 
 def convert(lines: list[Line], beside: Beside, folder: Path) -> Imported:
@@ -122,7 +147,10 @@ class _Builder:
         name = name if line.copies == 1 else f"{name}-{copy}"
         taken = {instance["name"] for instance in self.instances}
         name = name if name not in taken else f"{name}-{len(taken)}"
-        engine = {"version": TOOLS[line.tool].version, **server.instance["engine"]}
+        version, assumed = _version(line)
+        if assumed and assumed not in self.assumed:
+            self.assumed.append(assumed)
+        engine = {"version": version, **server.instance["engine"]}
         fields = {key: value for key, value in server.instance.items() if key != "engine"}
         places = self._place(line.where, server)
         self.instances.append(
@@ -171,6 +199,10 @@ class _Builder:
     def scenario(self, servers: list[Server]) -> dict[str, Any]:
         roles = {instance.get("role") for instance in self.instances}
         policies = {"pd-aware"} if "prefill" in roles else {server.router for server in servers if server.router}
+        if INTERNAL in policies and len(self.instances) > 1:
+            policies.remove(INTERNAL)  # it chooses among the ranks of one
+        if INTERNAL in policies:
+            self.assumed.append(f"router {INTERNAL}, vLLM's front end before its ranks (--set router.policy=...)")
         transfer = next((server.kv_transfer for server in servers if server.kv_transfer), None)
         nodes = [
             {"name": f"n{i}", "accelerators": {"type": self._device, "count": count}}

@@ -40,4 +40,5 @@ TOOL = Tool(
         "balance": _balance,
     },
     finish=_finish,
+    versions=("sglang-0.5.5",),
 )

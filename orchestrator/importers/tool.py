@@ -55,7 +55,8 @@ class Tool:
     """A serving engine's command line.
 
     Attributes:
-        table: name of its table of flags. version: the engine of a scenario that stands for it.
+        table: name of its table of flags. version: the engine of a scenario that stands for it. versions: all of which
+            there is one, for the tags of images.
         readers: what flags mean that are no plain field, by the table's ``reads``.
         expand: words that a file of flags stands for, in its place.
         finish: called when all flags are read.
@@ -67,6 +68,7 @@ class Tool:
     readers: Mapping[str, Reader]
     expand: Callable[[str, list[str], Path], list[str]] = lambda where, words, folder: words
     finish: Callable[[Server], None] = lambda server: None
+    versions: tuple[str, ...] = ()
 
     def server(self, where: str, words: list[str], folder: Path) -> Server:
         """What these words after the tool's own start. ``folder``: from where files that they name are found.

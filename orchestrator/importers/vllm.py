@@ -56,6 +56,7 @@ ADDRESSES = (
     "enable_permute_local_kv",
     "kv_load_failure_policy",
 )
+INTERNAL = "internal-lb"  # what its front end does where it has data-parallel ranks
 EAGER = "steps would run without full CUDA graphs, and what that takes has not been measured for any engine here"
 
 
@@ -174,6 +175,8 @@ def _finish(server: Server) -> None:
     if engine.get("max_model_len") == "-1":
         engine["max_model_len"] = "auto"
     engine.setdefault("api_server_count", server.instance.get("data_parallel_size", 1))
+    if server.instance.get("data_parallel_size", 1) > 1:
+        server.router = INTERNAL
 
 
 TOOL = Tool(
@@ -191,4 +194,5 @@ TOOL = Tool(
     },
     expand=_expand,
     finish=_finish,
+    versions=("vllm-0.11", "vllm-0.19"),
 )

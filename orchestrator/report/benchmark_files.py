@@ -45,13 +45,15 @@ TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3}
 class Sample:
     """What was measured: the model, requests served, mean tokens of a prompt and of an answer, as far as known.
 
-    ``remarks``: what else a reader should know of it before comparing."""
+    ``remarks``: what else a reader should know of it before comparing. ``from_first``: whether its rates are over the
+    time from the first arrival, and not from the start of the client, to the last token."""
 
     model: str | None = None
     completed: int | None = None
     input_tokens: float | None = None
     output_tokens: float | None = None
     remarks: tuple[str, ...] = ()
+    from_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _aiperf(path: Path, data: dict[str, Any]) -> Benchmark:
     count = _number(table("request_count").get("avg"))
     lengths = [_number(table(tag).get("avg")) for tag in AIPERF_LENGTHS]
     remarks = _failed(_number(table("error_request_count").get("avg")))
-    sample = Sample(_aiperf_model(data), None if count is None else int(count), lengths[0], lengths[1], remarks)
+    sample = Sample(_aiperf_model(data), None if count is None else int(count), lengths[0], lengths[1], remarks, True)
     return Benchmark(figures, sample, "the only one")
 
 

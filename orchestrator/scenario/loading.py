@@ -19,7 +19,7 @@ from ..strict import did_you_mean
 from ..workload.registry import guess
 from ..workload.schema import formats_in_scenarios
 from .memory_files import include_curves
-from .origin import Origin
+from .origin import Origin, Parts
 from .schema import Scenario
 from .unset import leave_out_unset
 from .yaml import parse, parse_value, read_text
@@ -44,33 +44,33 @@ def load(source: str | None = None, overrides: Overrides = (), seed: int | None 
     """
     path, text = _find(source or DEFAULT)
     data = _parse(str(path), text)
-    _change(data, overrides, seed)
+    overridden = _change(data, overrides, seed)
     if isinstance(data.get("devices"), str):
         data["devices"] = _included(path.parent / data["devices"], "devices")
     if isinstance(data.get("calibration"), str):
         data["calibration"] = _included(path.parent / data["calibration"], "calibration")
     include_curves(data, path.parent)
-    return _guessed(data, str(path), path.parent, text), path.parent
+    return _guessed(data, Origin(str(path), text, overridden), path.parent), path.parent
 
 
 def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int | None = None) -> Scenario:
     """The scenario of a file's content. Raises InputError."""
     data = deepcopy(dict(content))
     _change(data, overrides, seed)
-    return _guessed(data, "scenario", Path())
+    return _guessed(data, Origin(), Path())
 
 
-def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> None:
-    override(data, overrides)
+def _change(data: dict[str, Any], overrides: Overrides, seed: int | None) -> frozenset[Parts]:
+    overridden = override(data, overrides)
     if seed is not None:
         data["seed"] = seed
+    return overridden
 
 
-def override(data: dict[str, Any], overrides: Overrides) -> None:
-    """Set fields of a scenario's content in place. Raises InputError."""
+def override(data: dict[str, Any], overrides: Overrides) -> frozenset[Parts]:
+    """Set fields of a scenario's content in place, and say which. Raises InputError."""
     values = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    for path, value in values.items():
-        _set(data, path, value)
+    return frozenset([_set(data, path, value) for path, value in values.items()])
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -95,15 +95,15 @@ def _included(path: Path, field: str) -> dict[str, Any]:
     return data
 
 
-def validate(data: dict[str, Any], where: str, text: str = "") -> Scenario:
+def validate(data: dict[str, Any], where: str | Origin) -> Scenario:
     """The scenario of parsed YAML; the first thing wrong as InputError."""
-    return checked(Scenario, data, where, text, (*formats_in_scenarios(), *kinds()))
+    return checked(Scenario, data, where, tags=(*formats_in_scenarios(), *kinds()))
 
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def checked(kind: type[Model], data: Any, where: str, text: str = "", tags: Sequence[str] = ()) -> Model:
+def checked(kind: type[Model], data: Any, where: str | Origin, text: str = "", tags: Sequence[str] = ()) -> Model:
     """A file's content as that model; the first thing wrong as InputError, with its line if ``text`` is the file's.
 
     ``tags`` are names of variants, which are no fields of the file.
@@ -119,7 +119,7 @@ def checked(kind: type[Model], data: Any, where: str, text: str = "", tags: Sequ
         message = " or ".join([first["msg"].removeprefix("Value error, "), *others])
         value = first.get("input")
         raise InputError(
-            Origin(where, text).place(loc),
+            (where if isinstance(where, Origin) else Origin(where, text)).place(loc),
             ".".join(map(str, loc)) or kind.__name__.lower(),
             None if isinstance(value, dict | list) or first["type"] == "missing" else value,
             message,
@@ -131,7 +131,7 @@ def _is_alternative(part: int | str) -> bool:
     return isinstance(part, str) and part.startswith(("constrained-", "literal["))
 
 
-def _guessed(data: dict[str, Any], where: str, folder: Path, text: str = "") -> Scenario:
+def _guessed(data: dict[str, Any], origin: Origin, folder: Path) -> Scenario:
     """The scenario, the format of its workload guessed from the file where it does not say."""
     workload = data.get("workload")
     found = None
@@ -141,10 +141,10 @@ def _guessed(data: dict[str, Any], where: str, folder: Path, text: str = "") -> 
             _there(folder / workload["path"])
         else:
             data = {**data, "workload": {"format": found, **workload}}
-    scenario = validate(data, where, text)
+    scenario = validate(data, origin)
     scenario.workload.mark_guessed(found is not None)
-    if text:
-        scenario.came_from(Origin(where, text))
+    if origin.text:
+        scenario.came_from(origin)
     return scenario
 
 
@@ -197,15 +197,20 @@ def _parse(where: str, text: str) -> dict[str, Any]:
     return data
 
 
-def _set(data: dict[str, Any], path: str, value: Any) -> None:
+def _set(data: dict[str, Any], path: str, value: Any) -> Parts:
+    """Returns the field's place: of a list's parts by number."""
     *parents, last = _keys(path)
     spot: Any = data
+    parts: list[int | str] = []
     for key in parents:
         index = _index(spot, key, path)
         if isinstance(spot, dict) and not isinstance(spot.get(index), dict | list):
             spot[index] = {}
         spot = spot[index]
-    spot[_index(spot, last, path)] = value
+        parts.append(index)
+    index = _index(spot, last, path)
+    spot[index] = value
+    return *parts, index
 
 
 def _keys(path: str) -> list[str]:

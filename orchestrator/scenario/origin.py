@@ -15,17 +15,21 @@ if TYPE_CHECKING:
     from .schema import Scenario
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Parts = tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A file and its text, which make no scenario another."""
+    """A file and its text, which make no scenario another. ``overridden``: fields whose values are not the file's."""
 
     file: str = field(default="scenario", compare=False)
     text: str = field(default="", compare=False)
+    overridden: frozenset[Parts] = field(default=frozenset(), compare=False)
 
     def place(self, parts: Sequence[int | str]) -> str:
-        """File and line of a field, or of the nearest thing around it that is there."""
+        """File and line of a field, or of the nearest thing around it that is there; ``--set`` where that gave it."""
+        if any(tuple(parts[: len(one)]) == one for one in self.overridden):
+            return "--set"
         line = line_of(self.text, parts)
         return f"{self.file}:{line}" if line else self.file
 

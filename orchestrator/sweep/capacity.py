@@ -16,6 +16,8 @@ ALONE = 0.1  # requests there on average, below which less load makes none of th
 SAME = 0.01  # relative, of what is done
 WIDTH = 0.02  # of the interval, relative, at which the search ends
 STEP = 4  # from one pair to the next while there is no interval
+HANDFUL = 5  # requests, fewer of which decide no percentile
+SERVED = 0.8  # of the load: a run in which fewer are served is mostly ramp up and drain
 BELOW = 0.7  # of what was kept: from there on up loads are tried that it stands for
 
 Evaluate = Callable[[Sequence[float]], Sequence[PointRow]]
@@ -70,6 +72,27 @@ class Capacity:
         """Of the interval, relative to what was kept; None while there is none."""
         return (self.broken - self.kept) / self.kept if self.kept and self.broken else None
 
+    def rests_on(self, promise: Promise) -> int | None:
+        """How many requests lie beyond the percentile of the run that kept it, at least 1; None where none did, or no
+        limit is of whole requests (a percentile of ITL is of all tokens)."""
+        done = self.figures.get("completed")
+        if not done or not set(promise.limits) - {"itl"}:
+            return None
+        return max(1, int(done * (100 - promise.percentile) / 100))
+
+    def doubts(self, promise: Promise, more: str = "") -> list[str]:
+        """Why the answer may be another of a longer run; ``more`` says how to have one."""
+        found, beyond, done = [], self.rests_on(promise), self.figures.get("completed")
+        if beyond is not None and beyond < HANDFUL:
+            found.append(
+                f"{done} requests: the {promise.percentile}th percentile is of {beyond} of them; give more{more}"
+            )
+        served = self.figures.get("request_throughput")
+        if not self.knob.endswith("max_concurrency") and served and served < SERVED * self.kept:
+            told = f"at a load of {self.kept:.3g}/s only {served:.3g}/s are served"
+            found.append(f"{told}: the run is mostly ramp up and drain; give more requests{more}")
+        return found
+
     def __str__(self) -> str:
         if self.broken is None:
             more = "; more makes no difference: the run is too short to show an overload" if self.too_short else ""
@@ -92,6 +115,12 @@ def knob(scenario: Scenario) -> tuple[str, float, bool]:
     raise InputError(
         "scenario", "workload", workload.format, "has no load to turn: give request_rate (a number) or max_concurrency"
     )
+
+
+def longer(scenario: Scenario) -> str:
+    """How a run of more requests is asked for, in brackets; empty where the workload is a file's."""
+    fields = type(scenario.workload).model_fields
+    return next((f" (--set workload.{name}=...)" for name in ("num_requests", "num_prompts") if name in fields), "")
 
 
 def search(knob: str, start: float, whole: bool, promise: Promise, evaluate: Evaluate) -> Capacity:

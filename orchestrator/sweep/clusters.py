@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..scenario.schema import Instance, Scenario
+from ..strict import did_you_mean
 
 #: the fabric inside a node of such accelerators (hwmodels/catalog/interconnects)
 FABRICS = {
@@ -114,8 +115,9 @@ def cluster(scenario: Scenario, device: str, shape: Shape, counts: Mapping[str, 
 def _fabric(device: str, size: int) -> dict[str, str]:
     fabric = FABRICS.get(device)
     if fabric is None:
+        allowed = "how such accelerators are joined is not known"
         raise InputError(
-            "plan", "device", device, f"how such accelerators are joined is not known; it is of {', '.join(FABRICS)}"
+            "plan", "device", device, f"{allowed}; {did_you_mean(device, FABRICS)}it is of {', '.join(FABRICS)}"
         )
     most = IN_A_NODE.get(device, HGX)
     if size > most:

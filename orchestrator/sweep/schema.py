@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, model_validator
 
 from ..errors import InputError
-from ..scenario.loading import checked
+from ..scenario.loading import bundled, checked
 from ..scenario.yaml import parse, parse_value
 from ..strict import Strict
 
 Direction = Literal["min", "max"]
+NO_AXES = "is a scenario: give what to vary with --axis PATH=V,V,..., or a sweep file with scenario and axes"
 
 
 class Span(Strict):
@@ -95,6 +96,8 @@ class Sweep(Strict):
 
 def load(path: Path) -> Sweep:
     """The sweep of a file. Raises InputError."""
+    if str(path) in bundled() and not path.exists():
+        raise InputError(str(path), "sweep", None, NO_AXES)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -103,6 +106,8 @@ def load(path: Path) -> Sweep:
     data = parse(str(path), text)
     if not isinstance(data, dict):
         raise InputError(str(path), "sweep", data, "must be a mapping with scenario and axes")
+    if "axes" not in data and {"workload", "cluster", "instances"} <= data.keys():
+        raise InputError(str(path), "sweep", None, NO_AXES)
     return checked(Sweep, data, str(path), text)
 
 

@@ -116,6 +116,8 @@ def _timed(options: TraceOptions, reading: Reading, requests: Iterator[Request],
     if options.given:
         arrivals = Arrivals(options, reading.stream("gaps"), seen.count, exact=True)
         return (replace(request, arrival_ps=arrivals.next_ps()) for request in requests)
+    if not options.has_arrivals and options.max_concurrency is None and seen.count > 1:
+        reading.note(f"{options.path} has no times of arrival: all are sent at once; request_rate says otherwise")
     scale = options.scale
     if options.rate is not None:
         span = (seen.last_ps - seen.first_ps) / PS_PER_S

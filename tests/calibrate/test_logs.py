@@ -161,3 +161,11 @@ def test_a_scenario_that_is_calibrated_already_is_refused(result, cli, tmp_path)
     path = written(tmp_path, "d.json", detailed(result))
     done = cli("calibrate", path, "quickstart", "-o", tmp_path / "f.yaml", "--set", "calibration.factors.gemm=2")
     assert done.exit_code == 2 and "is there already" in done.output
+
+
+def test_the_result_of_a_run_is_told_what_would_do(result, tmp_path):
+    result.write(tmp_path)
+    with pytest.raises(
+        InputError, match="`metronome report --format aiperf` of its folder writes profile_export.jsonl"
+    ):
+        log.read(tmp_path / "result.json")

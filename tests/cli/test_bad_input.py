@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -364,3 +365,26 @@ def test_what_only_the_hardware_shows_names_file_and_line_too(cli, tmp_path):
     for command in (("validate", path), ("run", path, "-o", tmp_path / "out"), ("debug", path)):
         done = cli(*command)
         assert (done.exit_code, f"mine.yaml:{model + 1}: instances.1.model = " in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize(
+    ("override", "where"),
+    [
+        ("workload.request_rate=-1", "metronome: --set: workload.request_rate = -1"),
+        ("instances.a.engine.max_num_seqs=0", "metronome: --set: instances.0.engine.max_num_seqs = 0"),
+        ("instances.a.engine={max_num_seqs: 0}", "metronome: --set: instances.0.engine.max_num_seqs = 0"),
+        ("instances.a.engine={max_model_len: 9999999}", "--set: instances.0.engine.max_model_len = 9999999"),
+        ("seed=-1", "metronome: --set: seed = -1"),
+    ],
+)
+def test_a_value_of_an_override_is_not_said_to_be_the_file_s(small, tmp_path, cli, override, where):
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    done = cli("validate", tmp_path / "s.yaml", "--set", override)
+    assert done.exit_code == 2 and where in done.output, done.output
+
+
+def test_beside_an_override_the_file_has_its_line(small, tmp_path, cli):
+    small["workload"]["request_rate"] = -1
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    done = cli("validate", tmp_path / "s.yaml", "--set", "workload.num_requests=3")
+    assert done.exit_code == 2 and re.search(r"s.yaml:\d+: workload.request_rate = -1", done.output)

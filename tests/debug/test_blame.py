@@ -144,3 +144,21 @@ def test_tree_without_a_path():
         console.onecmd("tree")
         assert not console.failed
         assert "engines/" in out.getvalue() and "state = none: each answer is a function of" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("why --slowest 0", "'0': must be a number of requests, at least 1"),
+        ("why --slowest -3", "'-3': must be a number of requests, at least 1"),
+        ("why --slowest 0 --json", "'0': must be a number of requests, at least 1"),
+        ("why --all with seed=1", "what if is asked of one request: why REQUEST with PATH=VALUE"),
+        ("why --slowest 3 without 1", "what if is asked of one request"),
+        ("why --all without 2 --json", "what if is asked of one request"),
+    ],
+)
+def test_what_why_is_not_asked_of_is_said(line, says):
+    out = io.StringIO()
+    with opened({}, requests=2) as session:
+        Console(session, stdin=io.StringIO(), stdout=out).onecmd(line)
+    assert says in out.getvalue()

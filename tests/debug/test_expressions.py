@@ -97,13 +97,21 @@ def test_values_that_cannot_be_compared_are_an_error():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("5", 5), ("5ms", 5 * 10**9), ("1.5s", 15 * 10**11), ("7ps", 7), ("2us", 2 * 10**6)]
+    ("text", "value"),
+    [
+        ("5", 5),
+        ("5ms", 5 * 10**9),
+        ("1.5s", 15 * 10**11),
+        ("7ps", 7),
+        ("2us", 2 * 10**6),
+        ("12367.166279 ms", 12367166279000),
+    ],
 )
 def test_numbers_and_times(text, value):
     assert number(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "five", "5 ms", "-3", "5h"])
+@pytest.mark.parametrize("text", ["", "five", "5 h", "5 ", "-3", "5h"])
 def test_what_is_no_number(text):
     with pytest.raises(InputError):
         number(text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 
 import pytest
+from metronome.orchestrator.coupling.components import specify
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.importers.llmservingsim import Sources, convert
 from metronome.orchestrator.scenario.schema import Scenario
@@ -175,7 +177,7 @@ def test_a_latency_of_0_leaves_the_bandwidth(imported):
     assert not found.notes
     assert imported(bandwidth=900, latency=0).notes == ["link_bw is 966 GB/s a direction; nvlink4 reaches 338"]
     (other,) = imported(node({"hardware": "NPU"}), latency=0).scenario["cluster"]["networks"]
-    assert other["latency_ns"] == 0 and other["topology"] == "ring"
+    assert other["latency_ns"] == 0 and "type" not in other
 
 
 def test_links_of_each_dimension(imported):
@@ -199,7 +201,7 @@ def test_equal_figures_are_one_figure(imported):
 def test_one_device_a_node_has_the_links_beyond(imported):
     member = node({"dp_group": "A", "tp_size": 1})
     both = imported(member, member, bandwidth=[128, 16], latency=[500, 20000]).scenario["cluster"]["networks"][-1]
-    assert (both["latency_ns"], both["topology"], "scale_out" in both) == (20000, "ring", False)
+    assert (both["latency_ns"], "topology" in both, "scale_out" in both) == (20000, False, False)
 
 
 @pytest.mark.parametrize("parts", [({"dp_group": "A"}, {"dp_group": "A"}), ({"pp_size": 2},)])
@@ -272,3 +274,19 @@ def test_a_second_tier_of_prefixes(imported, flags, memory, shared_by):
         imported(flags={"prefix_storage": "CXL"}.items())
     with pytest.raises(InputError, match="needs --prefix-storage"):
         imported(flags={"enable_prefix_sharing": True}.items())
+
+
+def test_no_field_is_written_that_a_run_warns_of(imported, tmp_path):
+    member = node({"dp_group": "A"})
+    for found in (
+        imported(),
+        imported(node({"hardware": "NPU"}), latency=0),
+        imported(member, member),
+        imported(member, member, bandwidth=[128, 16], latency=[500, 20000]),
+    ):
+        assert "size_gib" not in found.scenario["cluster"]["nodes"][0]["memory"]["dram"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            specify(Scenario.model_validate(found.scenario), tmp_path)
+    storage = imported(flags={"prefix_storage": "CPU"}).scenario["cluster"]
+    assert storage["nodes"][0]["memory"]["dram"]["size_gib"] == 128  # what is stored there has to fit

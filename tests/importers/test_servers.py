@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.importers.servers import Beside, convert, line
+from metronome.orchestrator.importers.manifests import lines
+from metronome.orchestrator.importers.servers import TOOLS, Beside, convert, line
+from metronome.orchestrator.scenario.loading import validate
+from metronome.orchestrator.serving import host_costs
 
 MODEL = "meta-llama/Llama-3.1-8B"
 
@@ -232,3 +235,46 @@ def test_tensorrt_llm_says_who_stands_in():
     assert any("TensorRT-LLM's own are not modelled" in text for text in found.assumed)
     with pytest.raises(InputError, match="share of what weights leave free"):
         imported("trtllm", f"serve {MODEL} --kv_cache_free_gpu_memory_fraction 0.8")
+
+
+@pytest.mark.parametrize(
+    ("tag", "version", "says"),
+    [
+        (":v0.11.0", "vllm-0.11", ""),
+        (":v0.19.1-cu129", "vllm-0.19", ""),
+        (":v0.15.1", "vllm-0.19", "engine vllm-0.19: the image vllm-openai is v0.15.1"),
+        (":latest", "vllm-0.19", "engine vllm-0.19: the image vllm-openai is latest"),
+        ("", "vllm-0.19", "engine vllm-0.19: the image vllm-openai is latest"),
+    ],
+)
+def test_the_engine_is_that_of_the_image(tag, version, says, tmp_path):
+    run = f"docker run --gpus all --name sglang -v data/sglang:/m vllm/vllm-openai{tag} --model {MODEL}"
+    (tmp_path / "compose.yaml").write_text(
+        f"services: {{a: {{image: 'x.io:5000/vllm/vllm-openai{tag}', command: --model {MODEL}}}}}"
+    )
+    for given in ([line("vllm", run.split())], lines(tmp_path / "compose.yaml")):
+        found = convert(given, Beside(tmp_path / "s.yaml"), tmp_path)
+        assert found.scenario["instances"][0]["engine"]["version"] == version
+        assert [text for text in found.assumed if text.startswith("engine")] == (
+            [f"{says}, of which there is none here"] if says else []
+        )
+
+
+def test_tags_of_images_are_of_every_engine_there_is():
+    for tool in ("vllm", "sglang"):
+        assert list(TOOLS[tool].versions) == [name for name in host_costs.names() if name.startswith(f"{tool}-")]
+
+
+def test_ranks_of_one_instance_are_chosen_as_by_the_front_end_of_vllm(tmp_path):
+    one = imported("vllm", f"serve {MODEL} -dp 2")
+    assert one.scenario["router"] == {"policy": "internal-lb"} and any("internal-lb" in text for text in one.assumed)
+    validate(one.scenario, "one")
+    lines_ = [line("vllm", f"serve {MODEL} -dp 2".split())] * 2
+    assert "router" not in convert(lines_, Beside(tmp_path / "s.yaml"), tmp_path).scenario
+    assert "router" not in imported("vllm", f"serve {MODEL} -tp 2").scenario
+
+
+def test_the_name_that_clients_use_is_called_so():
+    for tool, text in (("vllm", f"serve {MODEL}"), ("sglang", f"serve --model-path {MODEL}")):
+        notes = imported(tool, f"{text} --served-model-name x").notes["command line"]
+        assert notes["--served-model-name"] == "what clients call the model"

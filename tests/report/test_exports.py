@@ -138,3 +138,19 @@ def test_parquet_has_the_tables(folder, cli, tmp_path):
     assert str(found.schema.field("ttft").type) == "int64" and str(found.schema.field("instance").type) == "string"
     series = parquet.read_table(tmp_path / "timeseries.parquet")
     assert series.num_rows == len(Table.read(folder / "timeseries.csv"))
+
+
+def test_a_run_is_no_other_than_its_own_exports(folder, cli, tmp_path):
+    assert cli("report", "--format", "aiperf", folder, "-o", tmp_path).exit_code == 0
+    for name in ("profile_export_aiperf.json", "profile_export.jsonl"):
+        found = json.loads(cli("compare", folder, tmp_path / name, "--json").stdout)
+        assert not found["warnings"] and len(found["rows"]) > 12
+        assert {row["metric"]: row["error"] for row in found["rows"] if abs(row["error"]) > 1e-7} == {}
+    rates = {"request_throughput", "output_throughput", "total_token_throughput"}
+    rows = json.loads(cli("compare", folder, tmp_path / "profile_export_aiperf.json", "--json").stdout)["rows"]
+    assert rates <= {row["metric"] for row in rows}
+
+
+def test_the_shape_of_vllm_is_there_already(folder, cli):
+    done = cli("report", "--format", "vllm", folder)
+    assert done.exit_code == 2 and "result.json has that shape already" in done.output

@@ -11,7 +11,7 @@ from pathlib import Path
 import metronome
 import numpy as np
 import pytest
-from metronome.orchestrator.report.html import Run, read, render
+from metronome.orchestrator.report.html import Run, figures, read, render
 from metronome.orchestrator.report.html.goodput import goodput
 from metronome.orchestrator.report.result import Result, Table
 from metronome.orchestrator.scenario import loading
@@ -375,3 +375,19 @@ def test_goodput_is_not_drawn_where_classes_have_their_own_slo(small, tmp_path):
     mixed["workload"]["classes"][0]["slo"] = {"ttft_ms": 500}
     metronome.run(mixed, tmp_path / "own")
     assert goodput(read([tmp_path / "own"])) is None
+
+
+def test_a_run_without_an_slo_has_no_requests_within_it(small, tmp_path):
+    metronome.run(small | {"slo": {"ttft_ms": 50}}, tmp_path / "promised")
+    metronome.run(small, tmp_path / "free")
+    chart = goodput(read([tmp_path / "promised", tmp_path / "free"]))
+    assert [line.label for line in chart.series] == ["promised, sent", "promised, within the SLO", "free, sent"]
+    assert len(chart.head) == len(chart.rows[0]) == 4 and "free states no SLO" in chart.about
+
+
+def test_counts_are_whole_numbers(small, tmp_path):
+    metronome.run(small, tmp_path / "a", overrides={"workload.num_requests": 6})
+    (done,) = (card for card in figures.cards(read([tmp_path / "a"])[0]) if card.name == "Completed")
+    assert done.text == "6" and done.notes[0].endswith("; 0 not done")
+    rows = {row.name: row.cells[0].text for row in figures.total_rows(read([tmp_path / "a"]))}
+    assert rows["Requests completed"] == "6"

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.scenario.loading import load, of_mapping
 from metronome.orchestrator.sweep import costs
-from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, check, search
+from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, Capacity, check, longer, search
 from metronome.orchestrator.sweep.clusters import Shape, cluster
 from metronome.orchestrator.sweep.planner import Planner
 from metronome.orchestrator.sweep.pool import Pool
@@ -254,3 +254,52 @@ def test_prices(tmp_path):
 def test_bad_questions_are_one_message(cli, arguments, message):
     done = cli(*arguments)
     assert done.exit_code == 2 and message in done.output and "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("completed", "percentile", "rests_on"), [(60, 99, 1), (400, 99, 4), (499, 99, 4), (500, 99, 5), (60, 50, 30)]
+)
+def test_few_requests_beyond_a_percentile_are_said(completed, percentile, rests_on):
+    found = Capacity("workload.request_rate", 4.0, {"completed": completed, "request_throughput": 3.9})
+    promised = Promise({"ttft": 100.0}, percentile)
+    assert found.rests_on(promised) == rests_on
+    more = longer(load("quickstart")[0])
+    told = f"{completed} requests: the {percentile}th percentile is of {rests_on} of them; give more"
+    expected = [f"{told} (--set workload.num_requests=...)"] if rests_on < 5 else []
+    assert found.doubts(promised, more) == expected
+
+
+def test_a_run_of_ramp_up_and_drain_is_said_to_be_one():
+    figures = {"completed": 600, "request_throughput": 4.2}
+    (told,) = Capacity("workload.request_rate", 7.8, figures).doubts(PROMISE)
+    assert told.startswith("at a load of 7.8/s only 4.2/s are served: the run is mostly ramp up and drain")
+    assert not Capacity("workload.max_concurrency", 64, figures).doubts(PROMISE)
+    assert not Capacity("workload.request_rate").doubts(PROMISE)
+
+
+def test_capacity_and_plan_say_what_they_rest_on(alone, cli):
+    asked = ("--slo", "ttft=500,tpot=30", "--workers", 1)
+    told = "> 20 requests: the 99th percentile is of 1 of them; give more (--set workload.num_requests=...)"
+    assert told in cli("capacity", alone, *asked).output
+    found = json.loads(cli("capacity", alone, *asked, "--json").stdout)
+    assert found["percentile_rests_on"] == 1 and f"> {found['doubts'][0]}" == told
+    plan = ("plan", alone, "--rate", 20, "--tp", 1, "--device", "h100", *asked)
+    assert cli(*plan).output.count(told) == 1
+    (option,) = json.loads(cli(*plan, "--json").stdout)
+    assert option["percentile_rests_on"] == 1 and option["device"] == "h100-sxm"
+    assert option["usd_per_million_output_tokens"] and "usd_per_million_output_tokens" not in option["figures"]
+
+
+def test_no_cluster_is_an_answer_and_nothing_to_try_is_bad_input(alone, cli):
+    asked = ("plan", alone, "--rate", 20, "--tp", 1, "--workers", 1)
+    none = cli(*asked, "--slo", "ttft=0.01")
+    assert none.exit_code == 0 and "none of these holds 20 requests/s, p99 TTFT <= 0.01 ms" in none.output
+    for form in ((), ("--json",)):
+        refused = cli(*asked[:4], "--tp", 2, "--slo", "ttft=500", "--device", "mi300x", *form)
+        assert refused.exit_code == 2 and "how such accelerators are joined is not known" in refused.output
+
+
+def test_a_device_whose_links_are_not_known_has_a_near_name(small):
+    small["devices"] = {"h100-sxmm": {"tflops": {"bf16": 1}, "memory_bandwidth_gb_s": 1, "memory_gib": 1}}
+    with pytest.raises(InputError, match="not known; did you mean 'h100-sxm'"):
+        cluster(of_mapping(small | {"instances": small["instances"][:1]}), "h100-sxmm", Shape(2), {"both": 1})

@@ -279,3 +279,10 @@ def test_the_front_is_what_nothing_beats(points):
     for row, (x, y, z) in zip(table.rows, points, strict=True):
         beaten = any(a >= x and b <= y and (a, b) != (x, y) for a, b in allowed)
         assert row["front"] == (not z and not beaten)
+
+
+def test_a_scenario_without_an_axis_is_asked_for_one(tmp_path, cli):
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(SMALL))
+    for scenario in ("quickstart", tmp_path / "s.yaml"):
+        done = cli("sweep", scenario, "-o", tmp_path / "out")
+        assert done.exit_code == 2 and "is a scenario: give what to vary with --axis" in done.output

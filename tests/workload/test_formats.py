@@ -14,6 +14,8 @@ from metronome.orchestrator.workload.reading import read
 from metronome.orchestrator.workload.registry import Reading, guess, known
 from metronome.orchestrator.workload.schema import parse
 
+from ..small import SMALL as SMALL_SCENARIO
+
 #: file -> (format, rows, last arrival in s, prompt tokens, answer tokens)
 TRACES = {
     "azure_llm_2023/AzureLLMInferenceTrace_code.csv": ("azure", 8819, 3435.948056, 18059974, 245896),
@@ -331,3 +333,26 @@ FORMAT = Format(Options, read)
 
 def test_every_format_of_ours_is_known():
     assert {"azure", "burstgpt", "csv", "mooncake", "random", "servegen", "sharegpt", "synthetic"} <= set(known())
+
+
+def test_a_file_without_times_of_arrival_is_said_to_be_sent_at_once(tmp_path):
+    rows = "num_prefill_tokens,num_decode_tokens\n10,2\n11,3\n"
+    path = write(tmp_path, "v.csv", rows)
+    told = f"{path} has no times of arrival: all are sent at once; request_rate says otherwise"
+    assert told in requests(tmp_path, format="vidur", path=path)[1]
+    for other in ({"request_rate": 2.0}, {"request_rate": "inf"}, {"max_concurrency": 1}):
+        assert told not in requests(tmp_path, format="vidur", path=path, **other)[1]
+
+
+def test_servegen_says_which_folder_it_wants(tmp_path, cli):
+    clients = tmp_path / "all" / "conv"
+    clients.mkdir(parents=True)
+    (clients / "chunk-0-trace.csv").write_text("0,1,1,Gamma,1,1\n")
+    for path, instead in (("all", "with chunk-N-trace.csv: conv in it"), ("all/conv/chunk-0-trace.csv", str(clients))):
+        with pytest.raises(InputError, match="ServeGen wants the folder") as error:
+            requests(tmp_path, format="servegen", path=path, **LENGTHS)
+        assert instead in str(error.value)
+        scenario = SMALL_SCENARIO | {"workload": {"path": path}}
+        (tmp_path / "s.yaml").write_text(json.dumps(scenario))
+        done = cli("validate", tmp_path / "s.yaml")
+        assert done.exit_code == 2 and "ServeGen wants the folder" in done.output and instead in done.output

@@ -26,6 +26,8 @@ TOTALS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("metronome.kv_transfers.bytes", "K and V moved to decode instances", "bytes", None),
     ("metronome.prefix_hit_tokens", "Tokens found in the prefix cache", "", None),
 )
+#: what is counted, and has no decimals
+COUNTS = frozenset(("completed", "failed", "metronome.preemptions", "metronome.prefix_hit_tokens"))
 SAME = 0.0005  # a relative difference that rounds to 0.0 %
 MOST_PARTS = 4  # of the cluster whose energy is named
 NOTABLE = 0.01  # a relative difference that is called better or worse
@@ -60,6 +62,11 @@ def value(run: Run, key: str) -> float | None:
     return float(found) if isinstance(found, int | float) else None
 
 
+def whole(count: float | None) -> str:
+    """A count, with thousands separated; - for nothing."""
+    return "-" if count is None else f"{count:,.0f}"
+
+
 def interval(run: Run, key: str) -> tuple[float, float] | None:
     """What the error bars say of a mean."""
     found = (run.own.get("error_bars") or {}).get(key)
@@ -87,7 +94,9 @@ def _cells(runs: list[Run], key: str, more_is_better: bool | None) -> list[Cell]
         here, bounds = value(run, key), interval(run, key)
         bar = f"{number(bounds[0])} to {number(bounds[1])}" if bounds else ""
         change, verdict = _change(first, here, more_is_better) if place else ("", "")
-        cells.append(Cell(number(here), bar, change, verdict, *(bounds or (0.0, 0.0))))
+        cells.append(
+            Cell(whole(here) if key in COUNTS else number(here), bar, change, verdict, *(bounds or (0.0, 0.0)))
+        )
     return cells
 
 
@@ -168,9 +177,9 @@ def cards(run: Run) -> list[Card]:
         )
     done = Card(
         "Completed",
-        number(value(run, "completed")),
+        whole(value(run, "completed")),
         "requests",
-        [f"in {number(value(run, 'duration'))} s simulated; {number(value(run, 'failed'))} not done"],
+        [f"in {number(value(run, 'duration'))} s simulated; {whole(value(run, 'failed'))} not done"],
     )
     return [*found, done]
 

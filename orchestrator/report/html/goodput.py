@@ -14,7 +14,8 @@ BINS = 120
 
 def goodput(runs: list[Run]) -> Chart | None:
     """Requests that arrive, and those of them within the scenario's SLO, a second; None where no run has an SLO, or
-    classes of traffic have their own: requests.csv does not say who is of which."""
+    classes of traffic have their own: requests.csv does not say who is of which. A run without an SLO has no line of
+    what is within it."""
     if any(_has_classes(run) for run in runs):
         return None
     sent = [_arrivals(run) for run in runs]
@@ -25,11 +26,13 @@ def goodput(runs: list[Run]) -> Chart | None:
     edges = np.arange(0, last + width, width)
     lines = []
     for place, (run, (times, good)) in enumerate(zip(runs, sent, strict=True)):
-        for kind, (label, mine) in enumerate((("sent", times), ("within the SLO", times[good]))):
+        both = (("sent", times), ("within the SLO", times[good]))
+        for kind, (label, mine) in enumerate(both if _limits(run) else both[:1]):
             counts = np.histogram(mine, edges)[0] / width
             lines.append(Series(line_label(run, label, runs, (0, 1)), place, kind, rounded(counts)))
     x = [float(edge) for edge in edges[1:]]
     about = "; ".join(f"{line.label}: {extent(line.values, 'requests/s')}" for line in lines)
+    about += "".join(f"; {run.label} states no SLO" for run in runs if not _limits(run))
     return Chart(
         "goodput",
         "Requests within the SLO",

@@ -32,6 +32,7 @@ from ..request import Request
 
 PAIR = re.compile(r"([0-9.eE+-]+)\s*:\s*([0-9.eE+-]+)")
 TRACE = re.compile(r"chunk-(\d+)-trace\.csv$")
+SHOWN, DEEPEST = 3, 3  # folders that are named, and how far below they are looked for
 Law = tuple[str, float]  # Gamma, Weibull or "", and its shape
 
 
@@ -48,7 +49,7 @@ def read(options: ServeGenOptions, reading: Reading) -> Iterator[Request]:
     folder = reading.path(options.path)
     numbers = sorted(int(match[1]) for path in folder.glob("*") if (match := TRACE.match(path.name)))
     if not numbers:
-        raise InputError(str(folder), "workload", None, "has no chunk-N-trace.csv; it must be a folder of them")
+        raise InputError(str(folder), "workload.path", None, f"has no chunk-N-trace.csv; {instead(folder)}")
     for client in options.clients:
         if client not in numbers:
             raise InputError(str(folder), "workload.clients", client, f"there are {numbers[0]} to {numbers[-1]}")
@@ -58,6 +59,22 @@ def read(options: ServeGenOptions, reading: Reading) -> Iterator[Request]:
         if now >= end:
             return
         yield Request(number, round(now * PS_PER_S), inputs, outputs)
+
+
+def instead(path: Path) -> str:
+    """What to give in place of one client's file, or of a folder above; what ServeGen wants, of anything else."""
+    wanted = "ServeGen wants the folder with chunk-N-trace.csv"
+    if TRACE.match(path.name):
+        return f"{wanted}: {path.parent} (clients: [N] takes single ones)"
+    below = sorted({str(file.parent.relative_to(path)) for file in _below(path)})
+    more = f", or another of {len(below)}" if len(below) > SHOWN else ""
+    return f"{wanted}: {' or '.join(below[:SHOWN])}{more} in it" if below else wanted
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Clients' files in folders of a folder."""
+    for depth in range(1, DEEPEST + 1):
+        yield from folder.glob(f"{'*/' * depth}chunk-*-trace.csv")
 
 
 def _client(
@@ -164,7 +181,10 @@ def _table(text: str) -> Table:
 
 
 def _looks_like(path: Path, head: bytes) -> bool:
-    return path.is_dir() and any(TRACE.match(file.name) for file in path.iterdir())
+    """One client's file and a folder above are known, too: what ServeGen wants is then said."""
+    if not path.is_dir():
+        return bool(TRACE.match(path.name))
+    return any(TRACE.match(file.name) for file in path.iterdir()) or any(_below(path))
 
 
 FORMAT = Format(ServeGenOptions, read, _looks_like)
