@@ -53,9 +53,10 @@ def find(words: list[str]) -> tuple[str, list[str]] | None:
                 rest = words[i + len(start) :]
                 return tool, rest[1:] if tool == "trtllm" and rest[:1] == ["serve"] else rest
     if RUNS & set(names[:2]):  # docker run [options] vllm/vllm-openai:latest --model ...
-        for i, name in enumerate(names):
-            if name.partition(":")[0] in ENTRY_POINTS:
-                return find([*ENTRY_POINTS[name.partition(":")[0]], *words[i + 1 :]])
+        images = [i for i, name in enumerate(names) if name.partition(":")[0] in ENTRY_POINTS]
+        images = [i for i in images if "/" in words[i] or ":" in words[i]] or images  # a container may have such a name
+        if images:
+            return find([*ENTRY_POINTS[names[images[0]].partition(":")[0]], *words[images[0] + 1 :]])
     for word in words:  # bash -c "vllm serve ..."
         if " " in word and any(start[-1] in word for start in STARTS):
             found = _in_shell(word)

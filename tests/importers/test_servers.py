@@ -189,6 +189,7 @@ def test_a_model_without_a_config_is_asked_for():
         "python3 -m vllm.entrypoints.openai.api_server --model {}",
         "serve {}",
         "sudo docker run --gpus all vllm/vllm-openai:v0.10 --model {}",
+        "docker run --name vllm-openai --gpus all vllm/vllm-openai:v0.11.0 --model {}",
     ],
 )
 def test_ways_to_start_vllm(text):
