@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ from .complete import scenarios
 from .progress import counting_bar
 
 SHORT = ("TP", "PP", "DP")  # of a shape's sizes
+WIDTH = 80
 
 
 @click.command("plan")
@@ -104,8 +106,8 @@ def command(
     else:
         _show(options, rate, title, f"prices: {prices}" if prices else "prices are estimates")
         best = options[0].capacity
-        if doubts := best.doubts(promised, longer(loaded)) if best else []:
-            click.echo(f"> {'; '.join(doubts)}")
+        for doubt in best.doubts(promised, longer(loaded)) if best else ():
+            click.echo(fill(f"> {doubt}", WIDTH, subsequent_indent="  ", break_long_words=False))
     if all(option.capacity is None for option in options):
         sys.exit(RefusedError.exit_code)  # none could be tried, and each says why
 

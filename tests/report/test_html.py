@@ -336,7 +336,10 @@ def _swap(path, old, new):
     [
         (lambda folder: (folder / "result.json").unlink(), "result.json: is missing: not the folder of a run"),
         (lambda folder: (folder / "result.json").write_text("{"), "result.json: cannot be read"),
-        (lambda folder: (folder / "result.json").write_text("{}"), "result.json: is no run's: metronome: Field required"),
+        (
+            lambda folder: (folder / "result.json").write_text("{}"),
+            "result.json: is no run's: metronome: Field required",
+        ),
         (lambda folder: (folder / "scenario.yaml").write_text("a: ["), "scenario.yaml:2: YAML: is malformed"),
         (lambda folder: (folder / "scenario.yaml").write_text("a: 1"), "scenario.yaml"),
         (
