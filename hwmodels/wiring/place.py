@@ -12,7 +12,7 @@ from .wires import Member, Wire
 
 NEVER = 1 << 63  # after every time there is
 OUTSIDE = -1
-MOST_REMEMBERED = 10_000  # operations answered, so that a second answer can be called by its name
+MOST_REMEMBERED = 1_000  # operations answered, so that a second answer can be called by its name
 
 
 class PortFault(ComponentError):

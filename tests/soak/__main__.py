@@ -40,7 +40,7 @@ MODELS = {name: config for name, config in CONFIGS.items() if name != "systolic-
     "island": ISLAND,
     "profiled": {},
 }
-LIGHT = ("elementwise", "embedding", "norm", "sampler")
+LIGHT = ("norm", "sampler")
 #: `profiled` needs to know whose layers it is asked for.
 OF_A_MODEL = {"model": "meta-llama/Llama-3.1-8B", "tp": 1}
 
