@@ -52,11 +52,11 @@ SPACING_PS = WINDOW_PS // BATCH // 2
 
 
 def resident(pid: int | str) -> int:
-    """Bytes that a process has of its own, in memory or swapped out; what of files is in memory the system decides."""
-    sizes = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    if "RssAnon" not in sizes:
-        raise RuntimeError(f"process {pid} has gone")
-    return sum(int(sizes[name].split()[0]) * 1024 for name in ("RssAnon", "VmSwap"))
+    """Bytes of a process that are in memory."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"process {pid} has gone")
 
 
 def slope(readings: list[int]) -> float:
