@@ -52,12 +52,13 @@ def read(path: Path) -> Log:
     data = _json(path)
     if isinstance(data.get("data"), dict):
         return Log(path, "samples of vLLM's metrics", samples.of_query(path, data))
-    if "metronome" in data and not isinstance(data.get("ttfts"), list):
+    if isinstance(data.get("ttfts"), list):
+        return _detailed(path, data)
+    allowed = f"is none of {KINDS}; a result without single requests cannot do"
+    if "metronome" in data:
         allowed = "is a run's result, without single requests: `metronome report --format aiperf` of its folder writes "
-        raise InputError(str(path), "LOG", None, f"{allowed}profile_export.jsonl, which has them")
-    if not isinstance(data.get("ttfts"), list):
-        raise InputError(str(path), "LOG", None, f"is none of {KINDS}; a result without single requests cannot do")
-    return _detailed(path, data)
+        allowed += "profile_export.jsonl, which has them"
+    raise InputError(str(path), "LOG", None, allowed)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _image(words: list[str]) -> str:
 
 def _version(line: Line) -> tuple[str, str]:
     """The engine of a command line, by the tag of its image if one of ours is of that version; what to say of it."""
-    default, tools = TOOLS[line.tool].version, {tool: name for name, tool in IMAGES.items()}
+    default = TOOLS[line.tool].version
     name, _, tag = line.image.rpartition("/")[2].partition(":")
     if IMAGES.get(name) != line.tool:
         return default, ""
@@ -101,7 +101,7 @@ def _version(line: Line) -> tuple[str, str]:
         for version in (f"{line.tool}-{release[1]}{release[2] or ''}", f"{line.tool}-{release[1]}"):
             if version in TOOLS[line.tool].versions:
                 return version, ""
-    return default, f"engine {default}: the image {tools[line.tool]} is {tag or 'latest'}, of which there is none here"
+    return default, f"engine {default}: the image {name} is {tag or 'latest'}, of which there is none here"
 
 
 def convert(lines: list[Line], beside: Beside, folder: Path) -> Imported:

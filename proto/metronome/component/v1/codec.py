@@ -209,13 +209,17 @@ def to_completions(done: Sequence[Completion]) -> pb.Completions:
         provenance=[_PROVENANCES[c.provenance] for c in done],
     )
     if any(c.energy_pj is not None for c in done):
-        for one in done:
-            if one.energy_pj is not None and one.energy_pj < 0:  # which means none on the wire
-                raise ComponentError(
-                    f"says operation {one.op_id} took {one.energy_pj} pJ: a whole number from 0, or none"
-                )
-        columns.energy_pj.extend(-1 if c.energy_pj is None else c.energy_pj for c in done)
+        columns.energy_pj.extend(map(_energy, done))
     return columns
+
+
+def _energy(done: Completion) -> int:
+    """As on the wire, where -1 is none. Raises ComponentError for less than nothing."""
+    if done.energy_pj is None:
+        return -1
+    if done.energy_pj < 0:
+        raise ComponentError(f"says operation {done.op_id} took {done.energy_pj} pJ: a whole number from 0, or none")
+    return done.energy_pj
 
 
 def from_completions(columns: pb.Completions) -> tuple[Completion, ...]:
