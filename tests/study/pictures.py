@@ -1,4 +1,4 @@
-"""The runs of docs/adapters.md and their pictures: ``python -m tests.study.pictures [NAME ...]`` (extra ``study``).
+"""The runs of docs/adapters.md and docs/memory.md, and their pictures: ``python -m tests.study.pictures [NAME ...]`` (extra ``study``).
 
 Each study prints its table and writes docs/pictures/NAME.svg. `shared-uplink` takes minutes (a run in ns-3).
 """
@@ -101,6 +101,37 @@ def aiconfigurator(folder: Path) -> None:
     save(figure, "aiconfigurator")
 
 
+def kv_pools(folder: Path) -> None:
+    """What requests find of their prompts, and when their first token comes, by where the pools are."""
+    pools = {
+        "none": "kv_offloading.tiers.0.size_gib=0",
+        "private, DRAM": "kv_offloading.tiers.0={name: pool, memory: dram, size_gib: 32}",
+        "shared, cxl2-x8": "name=kv-pools",
+        "shared, cxl3-pool": "cluster.memories.0.type=cxl3-pool",
+    }
+    figure, (shares, times) = plt.subplots(1, 2, figsize=(8, 3), width_ratios=(2, 3))
+    for number, (name, override) in enumerate(pools.items()):
+        result = run(folder / str(number), "kv-pools", override)
+        own, prompts = result["metronome"], result["total_input_tokens"]
+        tier = own.get("kv_tiers", {}).get("pool", {})
+        device, recalled = (100 * n / prompts for n in (own["prefix_hit_tokens"], 16 * tier.get("hit_chunks", 0)))
+        print(
+            f"{name}: found {device + recalled:.1f} %, TTFT {result['mean_ttft_ms']:.0f} ms, "
+            f"P99 {result['p99_ttft_ms']:.0f} ms, waited for recalls {tier.get('stall_ms', 0) / 1e3:.1f} s"
+        )
+        shares.barh(number, device, color="0.6")
+        shares.barh(number, recalled, left=device, color=f"C{number}")
+        rows = csv.DictReader((folder / str(number) / "requests.csv").open())
+        ttfts = sorted(float(row["ttft"]) / 1e6 for row in rows if row["ttft"])
+        times.step(ttfts, [(i + 1) / len(ttfts) for i in range(len(ttfts))], color=f"C{number}", label=name)
+    shares.set_yticks(range(len(pools)), list(pools))
+    shares.invert_yaxis()
+    shares.set(xlabel="prompt tokens found (%): grey on the device")
+    times.set(xlabel="TTFT (ms)", ylabel="share of requests")
+    times.legend(frameon=False)
+    save(figure, "kv-pools")
+
+
 def verilator(folder: Path) -> None:
     """Cycles of a GEMM in RTL and by the closed form."""
     rtl, closed = RtlArray(), Systolic({"rows": 8, "columns": 8, "dataflow": "os"})
@@ -117,6 +148,7 @@ def verilator(folder: Path) -> None:
 
 STUDIES = {
     "systolic-array": systolic_array,
+    "kv-pools": kv_pools,
     "aiconfigurator": aiconfigurator,
     "verilator": verilator,
     "shared-uplink": shared_uplink,
