@@ -145,6 +145,8 @@ class Simulation:
             found["start_up has no effect: no instance fails or is scaled"] = None
         if self.scenario.workload.has_images:
             found["images: the server's CPU fetches, decodes and scales them first, which is not modelled"] = None
+        if self.reading.prioritised and not looks_at_priority(self.scenario):
+            found["priority of requests has no effect: no scheduling_policy or eviction looks at it"] = None
         name = self.scenario.kv_transfer.connector
         if self.connector is not None and RULES[name].within_step:
             why = "steps of the decode engine wait for K and V, which is not modelled"
@@ -321,6 +323,13 @@ def clients(scenario: Scenario) -> Clients | None:
     if options.max_concurrency is None:
         return None
     return Clients(options.max_concurrency, options.client, stream(scenario.seed, "workload.client"))
+
+
+def looks_at_priority(scenario: Scenario) -> bool:
+    """Whether somebody may: what is named so, and what is the user's own."""
+    names = [instance.engine.scheduling_policy for instance in scenario.instances] + [scenario.router.policy]
+    names += [tier.eviction for tier in scenario.kv_offloading.tiers] if scenario.kv_offloading else []
+    return any(name == "priority" or ":" in name for name in names)
 
 
 def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:

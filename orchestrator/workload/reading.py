@@ -59,6 +59,7 @@ def _trace(options: TraceOptions, reading: Reading, again: Callable[[], Iterator
     seen = _Seen()
     for request in _cut(options, again()):
         seen.add(request)
+    reading.prioritised |= seen.prioritised
     if not seen.count:
         raise InputError(str(reading.path(options.path)), "workload", None, "has no request in that window")
     if seen.unsorted and reading.strict:
@@ -84,6 +85,7 @@ class _Seen:
     def __init__(self) -> None:
         self.count, self.first_ps, self.last_ps = 0, 0, 0
         self.unsorted: Request | None = None  # the first that comes before its predecessor
+        self.prioritised = False
 
     def add(self, request: Request) -> None:
         arrival = request.arrival_ps
@@ -93,6 +95,9 @@ class _Seen:
             self.unsorted = request
         self.first_ps, self.last_ps = min(self.first_ps, arrival), max(self.last_ps, arrival)
         self.count += 1
+        turn: Request | None = request
+        while turn is not None and not self.prioritised:
+            self.prioritised, turn = turn.priority != 0, turn.next_turn
 
 
 def _cut(options: TraceOptions, requests: Iterator[Request]) -> Iterator[Request]:

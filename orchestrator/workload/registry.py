@@ -34,12 +34,14 @@ class Reading:
         seed: of every stream.
         strict: odd rows are errors.
         notes: what is to be said of how the workload was read.
+        prioritised: some request of it is more or less urgent than others; known of files when they have been opened.
     """
 
     path: Callable[[str], Path]
     seed: int = 0
     strict: bool = False
     notes: list[str] = field(default_factory=list)
+    prioritised: bool = False
 
     def stream(self, name: str) -> np.random.Generator:
         """The random stream of one part of the workload."""

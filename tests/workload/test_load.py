@@ -10,6 +10,8 @@ import metronome
 import numpy as np
 import pytest
 from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.scenario.schema import Scenario
+from metronome.orchestrator.simulation import Simulation
 from metronome.orchestrator.workload.reading import read
 from metronome.orchestrator.workload.registry import Reading
 from metronome.orchestrator.workload.schema import parse
@@ -151,6 +153,21 @@ def test_classes_have_their_own_priority_and_promise(tmp_path):
     assert (found["chat"]["completed"], found["chat"]["good"]) == (30, 30)
     assert (found["batch"]["completed"], found["batch"]["good"]) == (10, 0)
     assert result["request_goodput"] == pytest.approx(30 / result["duration"])
+
+
+@pytest.mark.parametrize(
+    ("policy", "priority", "own", "told"),
+    [("fcfs", 3, 0, True), ("fcfs", None, 2, True), ("fcfs", 0, 2, False), ("priority", 3, 0, False)],
+)
+def test_a_priority_that_nobody_looks_at_is_said_to_have_no_effect(tmp_path, policy, priority, own, told):
+    """A class has its own, or leaves its requests theirs."""
+    row = {"arrival_time_ns": 0, "input_toks": 10, "output_toks": 2, "priority": own}
+    (tmp_path / "w.jsonl").write_text(json.dumps(row) + "\n")
+    of = {"name": "a", "workload": {"format": "llmservingsim", "path": "w.jsonl"}, "priority": priority}
+    scenario = {**CLUSTER, "workload": {"format": "mixture", "classes": [of]}}
+    scenario["instances"] = [{**one, "engine": {"scheduling_policy": policy}} for one in CLUSTER["instances"]]
+    with Simulation(Scenario.model_validate(scenario), tmp_path) as simulation:
+        assert any(text.startswith("priority of requests has no effect") for text in simulation.warnings) == told
 
 
 def odd(kind, row):

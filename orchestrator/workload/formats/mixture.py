@@ -24,7 +24,10 @@ class TrafficClass(Strict):
 
     name: str = Field(min_length=1, description="what its requests are called in results")
     workload: SerializeAsAny[WorkloadOptions] = Field(description="its own load, of any format but mixture")
-    priority: int = Field(default=0, description="smaller is more urgent; looked at by scheduling_policy priority")
+    priority: int | None = Field(
+        default=None,
+        description="smaller is more urgent, where scheduling_policy is priority; default: each request's own, else 0",
+    )
     slo: Slo | None = Field(default=None, description="default: the scenario's")
     model: str = Field(default="", description="which of the instances' models it asks for; default: any")
 
@@ -75,6 +78,7 @@ def read(options: MixtureOptions, reading: Reading) -> Iterator[Request]:
         seed = int(stream(reading.seed, f"workload.class.{one.name}").integers(2**62))
         own = Reading(reading.path, seed, reading.strict, reading.notes)
         parts.append(_marked(place, one, read_one(one.workload, own)))
+        reading.prioritised |= bool(one.priority) or (one.priority is None and own.prioritised)
     number = 0
     for _, _, request in merge(*parts, key=lambda part: part[:2]):
         numbered = _numbered(request, number)
@@ -90,7 +94,8 @@ def _marked(place: int, one: TrafficClass, requests: Iterator[Request]) -> Itera
 def _with_class(request: Request, one: TrafficClass) -> Request:
     then = None if request.next_turn is None else _with_class(request.next_turn, one)
     session = None if request.session is None else f"{one.name}/{request.session}"
-    marked = replace(request, slo_class=one.name, priority=one.priority, model=one.model)
+    priority = request.priority if one.priority is None else one.priority
+    marked = replace(request, slo_class=one.name, priority=priority, model=one.model)
     return replace(marked, session=session, next_turn=then)
 
 
