@@ -16,6 +16,7 @@ from .lowering.models.fields import DTYPES
 from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
+from .lowering.slices import uncut
 from .lowering.work import Plan, Templates
 from .off_device import off_device, stage_weights
 from .scenario.inputs import Inputs
@@ -27,9 +28,6 @@ from .serving.kv.groups import KvGroup
 from .serving.options import EngineOptions
 from .serving.spec import DeviceFacts, Start
 from .working_memory import demand
-
-#: outputs that vLLM computes together: q, k and v, gate and up
-ONE_MATRIX = {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,24 +161,10 @@ class _Placement:
 
     def _check_slices(self) -> None:
         """Each rank's part of the model is whole heads, columns, and blocks of quantised weights."""
-        arch, layout = self.arch, self.layout
-        tp = layout.tp
-        sliced = [("attention heads", heads) for heads in arch.heads]
-        sliced += [("intermediate size", width) for width in arch.widths]
-        if arch.routed and layout.expert_ranks == 1:
-            sliced.append(("intermediate size", arch.routed.width))
-        for what, size in sliced:
-            if size % tp:
-                raise self._refuse("tensor_parallel_size", tp, f"must divide the model's {what} ({size})")
-        for kv_heads in arch.kv_heads:
-            if kv_heads % tp and tp % kv_heads:
-                raise self._refuse(
-                    "tensor_parallel_size", tp, f"must divide, or be divided by, the KV heads ({kv_heads})"
-                )
-        self._check_blocks()
-        if arch.tower and self.scenario.workload.has_images and arch.tower.heads % tp:
-            allowed = f"must divide the heads of the encoder of images ({arch.tower.heads})"
-            raise self._refuse("tensor_parallel_size", tp, allowed)
+        tp, experts = self.layout.tp, self.layout.expert_ranks == 1
+        refused = uncut(self.arch, tp, experts, self.scenario.workload.has_images)
+        if refused is not None:
+            raise self._refuse("tensor_parallel_size", tp, refused)
 
     def _check_experts(self) -> None:
         """Where they are, and who has them."""
@@ -203,26 +187,6 @@ class _Placement:
             raise self._refuse(
                 "ffn", None, "goes with tensor parallelism only: the experts are spread over its devices"
             )
-
-    def _check_blocks(self) -> None:
-        """Each rank's part of a matrix is whole scaling blocks, as vLLM asks of checkpoints quantised by block.
-
-        Not of q, k and v, and of gate and up, whose outputs it has in one matrix and lets end within a block
-        (``_maybe_allow_fp8_block_shape_mismatch`` of vllm/model_executor/layers/linear.py, 0.19).
-        """
-        tp = self.layout.tp
-        for block in dict.fromkeys(self.arch.blocks):
-            experts = block.experts.linears if block.experts and self.layout.expert_ranks == 1 else ()
-            names = {linear.path.rpartition(".")[2] for linear in block.linears}
-            merged = ONE_MATRIX if {"q_proj", "k_proj"} <= names else ONE_MATRIX - {"q_proj"}
-            apart = [linear for linear in block.linears if linear.path.rpartition(".")[2] not in merged]
-            for linear in (*apart, *experts):
-                rows, columns = linear.format.rows, linear.format.columns
-                out, into = linear.shape(tp)
-                cut = (out, rows) if linear.cut == "out" else (into, columns)
-                if linear.cut and rows > 1 and linear.shape(1) != (out, into) and cut[0] % cut[1]:
-                    what = f"leaves {cut[0]} of {linear.path}, not whole blocks of {cut[1]} of the quantised weights"
-                    raise self._refuse("tensor_parallel_size", tp, what)
 
     @property
     def _by_layer(self) -> bool:
