@@ -3,15 +3,18 @@ refused here, before time 0."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from metronome.hwmodels import catalog
 
 from .errors import InputError
 from .kv_layout import KvLayout
 from .lowering.architecture import Architecture, served
 from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
+from .lowering.models.capability import least_capability
 from .lowering.models.fields import DTYPES
 from .lowering.models.load import load
 from .lowering.plan import lower
@@ -71,8 +74,10 @@ class _Placement:
         self.where = f"instances.{index}"
         self.nodes = {node.name: node for node in scenario.cluster.nodes}
         arch = load(self.options.model, inputs.path, self.options.quantization)
-        asked = self.options.dtype
-        self.arch = served(arch, self._rates()) if asked == "auto" else replace(arch, dtype=DTYPES[asked])
+        asked, device = self.options.dtype, self._device
+        self.arch = (
+            served(arch, device.flops if device else ()) if asked == "auto" else replace(arch, dtype=DTYPES[asked])
+        )
         choice = self.options.engine.kv_cache_dtype
         self.kv_dtype = self.arch.kv_dtype or self.arch.dtype if choice == "auto" else DTYPES[choice]
         self.layout = self._layout()
@@ -89,12 +94,13 @@ class _Placement:
         asked = self.options.engine.max_model_len
         return asked if isinstance(asked, int) else self.arch.usual_positions
 
-    def _rates(self) -> Collection[str]:
-        """Types that its devices compute in; none where only their model knows."""
+    @property
+    def _device(self) -> catalog.Device | None:
+        """What its devices are; None where only their model knows."""
         try:
-            return self.scenario.device(self.nodes[self.options.devices[0][0]].accelerators.type).flops
+            return self.scenario.device(self.nodes[self.options.devices[0][0]].accelerators.type)
         except KeyError:
-            return ()
+            return None
 
     def _engine(self) -> EngineOptions:
         """Its engine's flags, those left open as its version and device have them."""
@@ -138,6 +144,7 @@ class _Placement:
         if layout.pp > arch.layers:
             raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
         self._check_experts()
+        self._check_format()
         if options.decode_attention == "pim":
             self._pims(layout.devices)
             if options.role != "both" or layout.ffn:
@@ -158,6 +165,16 @@ class _Placement:
                     self.options.accelerators,
                     f"ranks that work in step are of one kind, not {sorted(kinds)}",
                 )
+
+    def _check_format(self) -> None:
+        """Whether vLLM serves such a checkpoint on such devices."""
+        device, least = self._device, least_capability(self.arch)
+        if device is None or device.compute_capability is None or not self.options.engine.version.startswith("vllm"):
+            return
+        if device.compute_capability < least:
+            has = f"{device.name} has {device.compute_capability}"
+            allowed = f"vLLM serves it from compute capability {least} on; {has}"
+            raise self._refuse("quantization", self.arch.quantization, allowed)
 
     def _check_slices(self) -> None:
         """Each rank's part of the model is whole heads, columns, and blocks of quantised weights."""

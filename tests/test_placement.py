@@ -321,6 +321,17 @@ def test_dtype_auto_is_what_vllm_makes_of_it(placed, tmp_path, device, stored, a
     assert bool(unit.arch.warnings) == (short != served)
 
 
+@pytest.mark.parametrize("version", ["vllm-0.19", "vllm-0.11", "ideal"])
+def test_formats_that_vllm_does_not_serve_on_a_gpu_are_refused(placed, version):
+    instance = {"accelerators": "n1[0]", "quantization": "fp8", "engine": {"version": version}}
+    if version == "ideal":
+        placed(instance, n1={"type": "v100-32g-sxm", "count": 1})
+    else:
+        with pytest.raises(InputError, match=r"0.quantization = 'fp8': vLLM serves it from .* 7.5 on; v100.* has 7.0"):
+            placed(instance, n1={"type": "v100-32g-sxm", "count": 1})
+    placed(instance, n1={"type": "t4", "count": 1})
+
+
 def test_prefix_caching_of_states_is_off_and_asking_for_it_a_warning(placed, tmp_path):
     (tmp_path / "states").mkdir()
     (tmp_path / "states" / "config.json").write_text(json.dumps(JAMBA))

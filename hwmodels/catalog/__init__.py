@@ -31,6 +31,7 @@ class Device:
             bits it does, and what each of these takes; without ``busy_w`` all kernels draw ``active_w``.
         sources: where each figure comes from.
         chip: its insides, if it is a GPU whose kernels are known by family.
+        compute_capability: NVIDIA's; None where that is not known, or it is no such GPU.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Device:
     busy_w: float | None = None
     pj_per_byte: float = 0
     pj_per_flop: float = 0
+    compute_capability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,9 @@ class DeviceFacts(BaseModel):
     compute_efficiency: float = Field(default=0.7, gt=0, le=1, description="share of the peak large kernels reach")
     memory_efficiency: float = Field(default=0.8, gt=0, le=1, description="share of the bandwidth they reach")
     launch_overhead_ns: float = Field(default=5000, ge=0, description="the shortest a kernel takes")
+    compute_capability: float | None = Field(
+        default=None, gt=0, description="NVIDIA's, e.g. 9.0: says which formats of weights vLLM serves there"
+    )
     idle_w: float = Field(default=0, ge=0, description="of one device that nobody uses")
     standby_w: float | None = Field(default=None, ge=0, description="awake with nothing to do; default: idle_w")
     standby_s: float | None = Field(default=None, ge=0, description="awake after work for; default: while in use")
@@ -244,6 +249,7 @@ class DeviceFacts(BaseModel):
             busy_w=self.busy_w,
             pj_per_byte=self.pj_per_byte,
             pj_per_flop=self.pj_per_flop,
+            compute_capability=self.compute_capability,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.lowering.models.capability import least_capability
 from metronome.orchestrator.lowering.models.load import read
 from metronome.orchestrator.lowering.models.quantisation import matches
 
@@ -236,3 +237,24 @@ def test_a_quantised_output_head():
 def test_formats_that_would_be_taken_for_others_are_refused(config, message):
     with pytest.raises(InputError, match=message):
         arch(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "least"),
+    [
+        (None, 0),
+        ({"quant_method": "fp8"}, 7.5),
+        ({"quant_method": "awq", "bits": 4}, 7.5),
+        ({"quant_method": "gptq", "bits": 4}, 6.0),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 7.0),
+        ({"quant_algo": "FP8"}, 8.9),
+        ({"quant_algo": "NVFP4"}, 7.5),
+        ({"quant_algo": "MXFP8"}, 10.0),
+        (compressed(INT4), 7.5),
+        (compressed(INT4, {"num_bits": 8, "type": "float"}), 9.0),
+        (compressed(FP8, {"num_bits": 8, "type": "float"}), 7.5),
+        (compressed({**FP4, "group_size": 32}), 8.0),
+    ],
+)
+def test_the_least_gpu_that_vllm_serves_a_format_on(config, least):
+    assert least_capability(arch(config)) == least
