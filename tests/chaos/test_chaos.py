@@ -10,10 +10,12 @@ from metronome.adapters.conformance.report import run_checks
 from metronome.adapters.conformance.sessions import local
 from metronome.hwmodels.interface import MAX_PS, ConfigError, LateOperation, Operation, Template
 from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
+from metronome.orchestrator.scenario.loading import bundled
 
 from .__main__ import disturbed
-from .disturb import drawn
+from .disturb import alone, drawn, in_processes
 from .remains import remains
+from .undisturbed import run
 
 #: Seeds whose blows are struck at each kind of component, kills and freezes.
 SHORT = {"pim-attention": range(2), "shared-uplink": range(1), "prefill-decode": range(1)}
@@ -23,6 +25,12 @@ SHORT = {"pim-attention": range(2), "shared-uplink": range(1), "prefill-decode":
 def test_a_disturbed_run_ends_as_if_undisturbed(name, seed):
     outcome = disturbed(name, seed, 12, {})  # who is struck after the last question need not recover
     assert outcome.problem == "", outcome
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_every_bundled_scenario_ends_alike_with_its_components_in_processes(name):
+    scenario, _ = in_processes(name, 5, 20)
+    assert run(scenario).figures == run(alone(scenario)).figures
 
 
 def test_blows_are_drawn_from_their_seed():
