@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
+from itertools import groupby, islice
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ SHOWN = 5
 @click.option("--schema", is_flag=True, help="Print the scenario's JSON Schema, for editors, and stop.")
 @click.option("--strict", is_flag=True, help="A request that cannot be served is an error.")
 @click.option("--plan", is_flag=True, help="Print the operations of a step of each instance.")
-@click.option("--json", "as_json", is_flag=True, help="With --plan: only the plans, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, not text; with --plan only the plans.")
 def command(
     scenario: str | None, overrides: tuple[str, ...], schema: bool, strict: bool, plan: bool, as_json: bool
 ) -> None:
@@ -41,53 +42,109 @@ def command(
     if schema:
         click.echo(json.dumps(json_schema(), indent=1, allow_nan=False))
         return
-    if as_json and not plan:
-        raise click.UsageError("--json goes with --plan")
     loaded, folder = load(scenario, overrides)
     with naming_its_file(loaded), Simulation(loaded, folder, strict=strict) as simulation:
         for text in simulation.warnings:
             click.echo(f"warning: {text}", err=True)
-        if as_json:
+        if as_json and plan:
             click.echo(json.dumps(plans(simulation), indent=1))
             return
-        click.echo(f"{loaded.name}: valid")
-        units = [unit for unit in simulation.units for _ in unit.names]
-        for unit, replica in zip(units, simulation.replicas, strict=True):
-            model, blocks, size = unit.arch.name, unit.blocks, replica.engine.block_size
-            role = "" if replica.role is Role.BOTH else f" ({replica.role})"
-            groups = len(unit.kv_groups) or 1
-            split = f", in {groups} groups of layers" if groups > 1 else ""
-            click.echo(f"  {replica.name}{role}: {model}, {blocks} KV blocks ({blocks // groups * size} tokens{split})")
-        for unit in simulation.units:
-            _flags(unit)
-        for spec in simulation.specs:
-            own = spec.options.surrogate
-            behind = f", behind a surrogate ({own.tolerance:.1%})" if own else ""
-            click.echo(f"  {spec.name}: {spec.model}, {spec.options.run}, {simulation.ports.modes(spec.name)}{behind}")
-        _check_workload(simulation, strict)
+        workload = Served(simulation)
+        if as_json:
+            click.echo(json.dumps(_as_json(simulation, workload), indent=1, allow_nan=False))
+        else:
+            _show(simulation, workload)
+        workload.check(strict)
         for name, listed in plans(simulation).items() if plan else ():
             click.echo(f"a step of {name}:")
             click.echo("\n".join(lines(listed)))
 
 
-def _check_workload(simulation: Simulation, strict: bool) -> None:
-    """Read the workload and say which requests cannot be served. Raises InputError if none can, or with ``strict``."""
-    looked, failed, dispatcher = 0, list[Refusal](), simulation.dispatcher
-    for request in islice(simulation.workload, MOST):
-        for turn in _turns(request):
-            looked += 1
-            if (refused := refusal(turn, dispatcher.prefillers(turn), dispatcher.decoders(turn))) is not None:
-                failed.append(refused)
-    more = "; the first of them" if looked >= MOST else ""
-    click.echo(f"  workload: {looked} requests{more}, {len(failed)} of them cannot be served")
+class Served:
+    """The workload, read: how many requests, and those that cannot be served."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.looked, self.failed, dispatcher = 0, list[Refusal](), simulation.dispatcher
+        for request in islice(simulation.workload, MOST):
+            for turn in _turns(request):
+                self.looked += 1
+                if (refused := refusal(turn, dispatcher.prefillers(turn), dispatcher.decoders(turn))) is not None:
+                    self.failed.append(refused)
+
+    def check(self, strict: bool) -> None:
+        """Raises InputError if none can be served, or with ``strict`` if one cannot."""
+        if self.failed and (strict or len(self.failed) == self.looked):
+            raise self.failed[0].error
+
+
+def _engines(simulation: Simulation) -> Iterator[dict[str, Any]]:
+    """Of each replica: its model and how much K and V it can hold."""
+    units = [unit for unit in simulation.units for _ in unit.names]
+    for unit, replica in zip(units, simulation.replicas, strict=True):
+        groups = len(unit.kv_groups) or 1
+        yield {
+            "name": replica.name,
+            "role": str(replica.role),
+            "model": unit.arch.name,
+            "kv_blocks": unit.blocks,
+            "kv_tokens": unit.blocks // groups * replica.engine.block_size,
+            "kv_groups": groups,
+        }
+
+
+def _components(simulation: Simulation) -> Iterator[dict[str, Any]]:
+    for spec in simulation.specs:
+        own = spec.options.surrogate
+        yield {
+            "name": spec.name,
+            "model": spec.model,
+            "run": spec.options.run,
+            "mode": str(simulation.ports.modes(spec.name)),
+            "surrogate_tolerance": own.tolerance if own else None,
+        }
+
+
+def _as_json(simulation: Simulation, workload: Served) -> dict[str, Any]:
+    flags = {unit.name: {"version": unit.options.engine.version, "flags": _flags(unit)} for unit in simulation.units}
+    return {
+        "name": simulation.scenario.name,
+        "warnings": simulation.warnings,
+        "replicas": list(_engines(simulation)),
+        "engines": flags,
+        "components": list(_components(simulation)),
+        "workload": {
+            "requests": workload.looked,
+            "all_of_them": workload.looked < MOST,
+            "notes": simulation.reading.notes,
+            "cannot_be_served": [str(refused.error) for refused in workload.failed],
+        },
+    }
+
+
+def _show(simulation: Simulation, workload: Served) -> None:
+    click.echo(f"{simulation.scenario.name}: valid")
+    for one in _engines(simulation):
+        role = "" if one["role"] == str(Role.BOTH) else f" ({one['role']})"
+        split = f", in {one['kv_groups']} groups of layers" if one["kv_groups"] > 1 else ""
+        kept = f"{one['kv_blocks']} KV blocks ({one['kv_tokens']} tokens{split})"
+        click.echo(f"  {one['name']}{role}: {one['model']}, {kept}")
+    for unit in simulation.units:
+        click.echo(f"  {unit.name}: engine {unit.options.engine.version}")
+        for source, flags in groupby(_flags(unit).items(), lambda flag: flag[1]["from"]):
+            shown = [f"{name} {flag['value']}" for name, flag in flags]
+            click.echo(f"    {source}: {', '.join(shown)}")
+    for one in _components(simulation):
+        tolerance = one["surrogate_tolerance"]
+        behind = "" if tolerance is None else f", behind a surrogate ({tolerance:.1%})"
+        click.echo(f"  {one['name']}: {one['model']}, {one['run']}, {one['mode']}{behind}")
+    more = "; the first of them" if workload.looked >= MOST else ""
+    click.echo(f"  workload: {workload.looked} requests{more}, {len(workload.failed)} of them cannot be served")
     for note in simulation.reading.notes:
         click.echo(f"    {note}")
-    for refused in failed[:SHOWN]:
+    for refused in workload.failed[:SHOWN]:
         click.echo(f"    {refused.error}")
-    if len(failed) > SHOWN:
-        click.echo(f"    and {len(failed) - SHOWN} more")
-    if failed and (strict or len(failed) == looked):
-        raise failed[0].error
+    if len(workload.failed) > SHOWN:
+        click.echo(f"    and {len(workload.failed) - SHOWN} more")
 
 
 def _turns(request: Request | None) -> Iterator[Request]:
@@ -96,18 +153,13 @@ def _turns(request: Request | None) -> Iterator[Request]:
         request = request.next_turn
 
 
-def _flags(unit: UnitPlan) -> None:
-    """Every flag of the unit's engine that is in force, and where it comes from."""
-    flags, given = unit.options.engine, unit.given.model_fields_set
-    groups: dict[str, list[str]] = {"given": [], "by version and device": [], "default": []}
-    for name, value in flags.model_dump(exclude={"version"}).items():
-        if name in given:
-            groups["given"].append(f"{name} {value}")
-        elif value != getattr(unit.given, name):
-            groups["by version and device"].append(f"{name} {value}")
-        else:
-            groups["default"].append(f"{name} {value}")
-    click.echo(f"  {unit.name}: engine {flags.version}")
-    for source, names in groups.items():
-        if names:
-            click.echo(f"    {source}: {', '.join(names)}")
+SOURCES = ("given", "by version and device", "default")
+
+
+def _flags(unit: UnitPlan) -> dict[str, dict[str, Any]]:
+    """Every flag of the unit's engine that is in force, and where it comes from, by source."""
+    given, found = unit.given.model_fields_set, dict[str, dict[str, Any]]()
+    for name, value in unit.options.engine.model_dump(exclude={"version"}).items():
+        open_ = value == getattr(unit.given, name)
+        found[name] = {"value": value, "from": SOURCES[0 if name in given else 2 if open_ else 1]}
+    return dict(sorted(found.items(), key=lambda flag: SOURCES.index(flag[1]["from"])))

@@ -66,6 +66,19 @@ def test_members_and_what_they_do_together(cli):
     assert {o["members"] for o in block} == {1, 4}
 
 
-def test_json_alone_is_refused(cli):
-    done = cli("validate", "quickstart", "--json")
-    assert done.exit_code == 2 and "--json goes with --plan" in done.output
+def test_what_is_checked_as_json(cli):
+    """The same as the text says."""
+    text = cli("validate", "prefill-decode", "--set", "instances.0.engine.max_num_seqs=7").output
+    found = json.loads(cli("validate", "prefill-decode", "--set", "instances.0.engine.max_num_seqs=7", "--json").stdout)
+    first = found["replicas"][0]
+    assert first["role"] == "prefill"
+    assert f"{first['name']} (prefill): {first['model']}, {first['kv_blocks']} KV blocks ({first['kv_tokens']} " in text
+    engine = found["engines"][first["name"]]
+    assert engine["flags"]["max_num_seqs"] == {"value": 7, "from": "given"}
+    assert {flag["from"] for flag in engine["flags"].values()} <= {"given", "by version and device", "default"}
+    for one in found["components"]:
+        assert f"  {one['name']}: {one['model']}, {one['run']}, {one['mode']}\n" in text
+    assert found["workload"]["cannot_be_served"] == [] and found["workload"]["all_of_them"]
+    assert f"workload: {found['workload']['requests']} requests, 0 of them" in text
+    short = cli("validate", "kv-pools", "--set", "instances.0.engine.max_model_len=5200", "--json", "--strict")
+    assert short.exit_code == 2 and "max_model_len" in json.loads(short.stdout)["workload"]["cannot_be_served"][0]
