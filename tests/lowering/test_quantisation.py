@@ -6,7 +6,7 @@ import pytest
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.lowering.models.capability import least_capability
 from metronome.orchestrator.lowering.models.load import read
-from metronome.orchestrator.lowering.models.quantisation import matches
+from metronome.orchestrator.lowering.models.rules import matches
 
 #: One layer of 256 wide vectors; q, k, v and o of 256 x 256, gate, up and down of 512 x 256.
 CONFIG = {

@@ -32,6 +32,7 @@ from . import (
 )
 from .fields import Fields
 from .parts import Layer, Linear, formatted
+from .rules import Quantisation
 
 #: model_type -> its layers, for families of more than attention and MLP or experts
 SPECIAL: dict[str, Callable[[Fields], list[Layer]]] = {
@@ -203,7 +204,7 @@ def _same_once(layers: list[Layer]) -> tuple[Layer, ...]:
     return tuple(known.setdefault(layer, layer) for layer in layers)
 
 
-def _choose(at: Fields, quantised: Mapping[str, Any] | None, asked: str | None) -> quantisation.Quantisation | None:
+def _choose(at: Fields, quantised: Mapping[str, Any] | None, asked: str | None) -> Quantisation | None:
     """The checkpoint's own quantisation, or the one asked for where it has none."""
     own = quantisation.read(at, quantised)
     if asked in (None, "auto"):
@@ -222,7 +223,7 @@ def _choose(at: Fields, quantised: Mapping[str, Any] | None, asked: str | None) 
     return own
 
 
-def _quantised(arch: Architecture, chosen: quantisation.Quantisation) -> Architecture:
+def _quantised(arch: Architecture, chosen: Quantisation) -> Architecture:
     layers = [
         formatted(layer, lambda linear, i=i: chosen.format(f"layers.{i}.{linear.path}"))  # type: ignore[misc]
         for i, layer in enumerate(arch.blocks)
