@@ -120,12 +120,12 @@ def test_what_a_format_does_not_do_is_said(config, warning):
 
 def test_mixed_precision_names_its_matrices():
     layers = {
-        "model.layers.0.self_attn.q_proj": {"quant_algo": "FP8"},
+        "model.layers.0.self_attn.o_proj": {"quant_algo": "FP8"},
         "model.layers.1.mlp": {"quant_algo": "NVFP4", "group_size": 16},
     }
     found = arch(beside={"quantization": {"quant_algo": "MIXED_PRECISION", "quantized_layers": layers}})
     names = [[linear.format.name for linear in block.linears] for block in found.blocks]
-    assert names == [["fp8", *[""] * 6], [*[""] * 4, *["fp4"] * 3]]
+    assert names == [[*[""] * 3, "fp8", *[""] * 3], [*[""] * 4, *["fp4"] * 3]]
 
 
 def test_what_a_checkpoint_leaves_out_keeps_its_type():
@@ -167,7 +167,10 @@ def down_and_query(quantization):
         ({"dynamic": {"-:.*down_proj": {}}}, ("", "int4")),
         ({"dynamic": {r"+:.*\.down_proj": {"bits": 8}}}, ("int8", "int4")),
         ({"dynamic": {r"-:model\.layers\.0\..*": {}}}, ("int4", "int4")),
-        ({"modules_in_block_to_quantize": [["self_attn.q_proj", "self_attn.k_proj"]]}, ("", "int4")),
+        (
+            {"modules_in_block_to_quantize": [["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]]},
+            ("", "int4"),
+        ),
         ({"quant_method": "auto-round", "extra_config": {"model.layers.1.mlp.down_proj": {"bits": 16}}}, ("", "int4")),
         ({"quant_method": "auto-round", "extra_config": {".*self_attn.*": {"bits": 8}}}, ("int4", "int8")),
         ({"quant_method": "auto-round", "block_name_to_quantize": "model.layers.0"}, ("", "")),
@@ -221,7 +224,7 @@ def test_a_quantised_output_head():
         ({"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": True}, "load_in_8bit = True"),
         ({"quant_algo": "MIXED_PRECISION", "quantized_layers": ["q_proj"]}, "quantized_layers = .*mapping of mappings"),
         ({"quant_method": "gptq", "bits": 4, "lm_head": "false"}, "lm_head = 'false': must be true or false"),
-        ({"quant_method": "awq", "bits": 4, "group_size": True}, "group_size = True: must be an integer"),
+        ({"quant_method": "awq", "bits": 4, "group_size": True}, "group_size = True: must be a positive integer"),
         (compressed({**INT4, "group_size": None}), "weights.group_size: must be an integer"),
         (compressed({**INT4, "group_size": "128"}), "weights.group_size = '128': must be an integer"),
         (
@@ -258,3 +261,59 @@ def test_formats_that_would_be_taken_for_others_are_refused(config, message):
 )
 def test_the_least_gpu_that_vllm_serves_a_format_on(config, least):
     assert least_capability(arch(config)) == least
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "plain"),
+    [
+        ({"modules_to_not_convert": ["qkv_proj"]}, {"model_type": "phi3"}, 3 * SQUARE),
+        ({"modules_to_not_convert": ["model.layers.1.mlp.gate_up_proj"]}, {"model_type": "phi3"}, WIDE),
+        ({"modules_to_not_convert": ["gate_up_proj"]}, {"model_type": "glm"}, 2 * WIDE),
+        ({"modules_to_not_convert": ["query_key_value"]}, {"model_type": "gpt_neox"}, 3 * SQUARE),
+        ({"modules_to_not_convert": ["gpt_neox.layers.0"]}, {"model_type": "gpt_neox"}, (4 * SQUARE + 2 * WIDE) / 2),
+        ({"modules_to_not_convert": ["model.decoder.layers.0.fc1"]}, {"model_type": "opt", "ffn_dim": 512}, WIDE / 2),
+        ({"modules_to_not_convert": ["W_pack"]}, {"model_type": "baichuan"}, 3 * SQUARE),
+        ({"modules_to_not_convert": ["feed_forward.w1", "w3"]}, {"model_type": "internlm2", "bias": False}, 2 * WIDE),
+    ],
+)
+def test_matrices_are_called_as_in_the_checkpoint(config, fields, plain):
+    """What an exclusion by the family's own names leaves in 16 bits; by the usual names it leaves nothing, and says so."""
+    every = arch({"quant_method": "fp8"}, **fields)
+    found = arch({"quant_method": "fp8", **config}, **fields)
+    assert found.weight_bytes(1) - every.weight_bytes(1) == pytest.approx(2 * plain, abs=120) and not found.warnings
+    usual = arch({"quant_method": "fp8", "modules_to_not_convert": ["self_attn.z_proj", "layers.1.mlp.x"]}, **fields)
+    assert usual.weight_bytes(1) == every.weight_bytes(1)
+    assert "excludes self_attn.z_proj and 1 others: no matrix of this model is called so" in usual.warnings[-1]
+
+
+def test_expressions_are_for_what_vllm_computes_as_one():
+    gptq = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    every, without = arch(gptq).weight_bytes(1), arch({**gptq, "dynamic": {"-:.*qkv_proj.*": {}}}).weight_bytes(1)
+    assert without - every == pytest.approx(2 * 3 * SQUARE * (2 - 0.5), rel=0.04)
+    modelopt = {"quant_algo": "FP8", "exclude_modules": ["*qkv_proj*"]}
+    left = arch(beside={"quantization": modelopt}).weight_bytes(1)
+    assert left - arch(beside={"quantization": {"quant_algo": "FP8"}}).weight_bytes(1) == pytest.approx(
+        2 * 3 * SQUARE, abs=60
+    )
+
+
+def test_what_lists_name_beside_the_layers_is_no_slip():
+    beside = ["lm_head", "model.vision_tower.*", "re:.*visual.*", "model.layers.2.eh_proj", "*router*", "model.norm"]
+    assert not arch({"quant_method": "fp8", "modules_to_not_convert": beside}).warnings
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"quant_method": "fp8", "modules_to_not_convert": ["q_proj"]}, "q_proj as it was and self_attn.k_proj as fp8"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 0}, "group_size = 0: must be a positive integer"),
+        ({"quant_method": "awq", "bits": 4, "zero_point": "false"}, "zero_point = 'false': must be true or false"),
+        (
+            {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "static"},
+            "activation_scheme = 'static': weights with a scale a block",
+        ),
+    ],
+)
+def test_what_vllm_does_not_load_is_refused(config, message):
+    with pytest.raises(InputError, match=message):
+        arch(config)

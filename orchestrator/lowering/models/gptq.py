@@ -13,9 +13,19 @@ from typing import Any
 from . import formats
 from .fields import Fields
 from .formats import PLAIN, Format
+from .names import as_one
 
 #: what checkpoints of different origin put before ``layers.0``
-ROOTS = ("", "model.", "language_model.model.", "model.language_model.", "language_model.", "backbone.")
+ROOTS = (
+    "",
+    "model.",
+    "language_model.model.",
+    "model.language_model.",
+    "language_model.",
+    "backbone.",
+    "transformer.",
+    "gpt_neox.",
+)
 #: characters that make a name of AutoRound's ``extra_config`` an expression
 SPECIAL = frozenset("*+?^$()[]{}|\\")
 Rule = Callable[[str], Format | None]
@@ -56,7 +66,8 @@ def gptq(at: Fields, config: Mapping[str, Any]) -> tuple[Rule, ...]:
     def rule(name: str) -> Format:
         if named and not any(part in root + name for part in named for root in ROOTS):
             return PLAIN
-        found = (one for matched, one in changes if any(matched.match(root + name) for root in ROOTS))
+        called = [root + one for one in (name, as_one(name)) for root in ROOTS]  # vLLM asks by what it computes as one
+        found = (one for matched, one in changes if any(map(matched.match, called)))
         return next(found, all_of)
 
     return (rule,)

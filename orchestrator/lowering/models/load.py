@@ -21,6 +21,7 @@ from . import (
     gpt_oss,
     hybrids,
     llama4,
+    names,
     nemotron,
     older,
     plain,
@@ -130,7 +131,7 @@ def read(
     except (TypeError, KeyError, AttributeError) as error:
         allowed = f"has a field that is not of its kind: {error}"
         raise at.refuse("quantization_config", at.get("quantization_config"), allowed) from error
-    return arch if chosen is None else _quantised(arch, chosen)
+    return arch if chosen is None else _quantised(at, arch, chosen)
 
 
 def _layers(at: Fields, kind: str) -> tuple[plain.Family | None, list[Layer]]:
@@ -223,17 +224,23 @@ def _choose(at: Fields, quantised: Mapping[str, Any] | None, asked: str | None) 
     return own
 
 
-def _quantised(arch: Architecture, chosen: Quantisation) -> Architecture:
+def _quantised(at: Fields, arch: Architecture, chosen: Quantisation) -> Architecture:
     layers = [
-        formatted(layer, lambda linear, i=i: chosen.format(f"layers.{i}.{linear.path}"))  # type: ignore[misc]
+        formatted(layer, lambda linear, i=i: chosen.format(names.name(arch.family, i, linear.path)))  # type: ignore[misc]
         for i, layer in enumerate(arch.blocks)
     ]
+    for number, layer in enumerate(layers):
+        _check_one_matrix(at, number, layer)
     head = arch.head if arch.tied else replace(arch.head, format=chosen.head)
     found = [chosen.warning] if chosen.warning else []
     if layers == list(arch.blocks) and head == arch.head:
         found.append(
             f"quantization_config of method {chosen.method} is for no matrix of this model: it is served plain"
         )
+    called = {names.name(arch.family, i, one.path) for i, layer in enumerate(layers) for one in layer.linears}
+    if unknown_ := chosen.unknown(called, len(layers)):
+        more = f" and {len(unknown_) - 1} others" if len(unknown_) > 1 else ""
+        found.append(f"quantization_config excludes {unknown_[0]}{more}: no matrix of this model is called so")
     return replace(
         arch,
         blocks=_same_once(layers),
@@ -242,3 +249,15 @@ def _quantised(arch: Architecture, chosen: Quantisation) -> Architecture:
         kv_dtype=chosen.kv_dtype,
         warnings=(*arch.warnings, *(f"{arch.name}: {text}" for text in found)),
     )
+
+
+def _check_one_matrix(at: Fields, number: int, layer: Layer) -> None:
+    """Raises InputError for parts of what vLLM computes as one that are stored in different ways (its
+    ``is_layer_skipped``)."""
+    for together in names.parts([one.path for one in layer.linears]):
+        first, *others = [layer.linears[place] for place in together]
+        for other in others:
+            if other.format != first.format:
+                stored = " and ".join(f"{one.path} as {one.format.name or 'it was'}" for one in (first, other))
+                allowed = f"has {stored} in layer {number}: vLLM computes them as one matrix, of one format"
+                raise at.refuse("quantization_config", None, allowed)

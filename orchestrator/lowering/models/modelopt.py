@@ -45,9 +45,9 @@ def modelopt(at: Fields, config: dict[str, Any], beside: dict[str, Any]) -> Quan
             rules: list[Rule] = [lambda name: _nearest(named, name)]
             if both.get("quant_method") == "fp8":  # the others keep the checkpoint's own fp8
                 return Quantisation("modelopt", (*rules, everything(_block_fp8(at, both))), _unless(excluded), kv_dtype)
-            return Quantisation("modelopt", tuple(rules), excluded, kv_dtype)
+            return Quantisation("modelopt", tuple(rules), excluded, kv_dtype, wholes=True)
         raise at.refuse("quantization_config.quantized_layers", None, "is missing")
-    return Quantisation("modelopt", (everything(_algorithm(at, both)),), excluded, kv_dtype)
+    return Quantisation("modelopt", (everything(_algorithm(at, both)),), excluded, kv_dtype, wholes=True)
 
 
 def _block_fp8(at: Fields, config: Mapping[str, Any]) -> Format:

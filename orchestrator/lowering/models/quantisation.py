@@ -85,6 +85,9 @@ def _fp8(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     block = config.get("weight_block_size")
     if (scheme := config.get("activation_scheme", "dynamic")) not in ("dynamic", "static"):
         raise at.refuse("quantization_config.activation_scheme", scheme, "dynamic or static")
+    if block is not None and scheme == "static":
+        allowed = "weights with a scale a block have dynamic inputs (vLLM's Fp8Config)"
+        raise at.refuse("quantization_config.activation_scheme", scheme, allowed)
     rules: list[Rule] = [everything(formats.fp8(block_of(at, "weight_block_size", block)))]
     if at.get("expert_dtype") == "fp4":
         rules.insert(0, lambda name: formats.mxfp4() if ".experts." in name else None)
@@ -93,8 +96,8 @@ def _fp8(at: Fields, config: Mapping[str, Any]) -> Quantisation:
 
 def _group(at: Fields, config: Mapping[str, Any], *names: str) -> int:
     value = next((config[name] for name in names if name in config), 128)
-    if type(value) is not int:
-        raise at.refuse(f"quantization_config.{names[0]}", value, "must be an integer")
+    if type(value) is not int or (value < 1 and value != -1):
+        raise at.refuse(f"quantization_config.{names[0]}", value, "must be a positive integer, or -1 for all inputs")
     return max(value, 0)  # -1: one scale for all inputs
 
 
@@ -107,7 +110,9 @@ def _bits(at: Fields, config: Mapping[str, Any], *names: str) -> int:
 
 def _awq(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     bits = _bits(at, config, "bits", "w_bit")
-    one = formats.integer4(_group(at, config, "group_size", "q_group_size"), bool(config.get("zero_point", True)), bits)
+    if not isinstance(zeros := config.get("zero_point", True), bool):
+        raise at.refuse("quantization_config.zero_point", zeros, "must be true or false")
+    one = formats.integer4(_group(at, config, "group_size", "q_group_size"), zeros, bits)
     return Quantisation("awq", (everything(one),), left_out(at, config, "modules_to_not_convert"))
 
 
