@@ -14,8 +14,8 @@ from .kv_layout import KvLayout
 from .lowering.architecture import Architecture, served
 from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
-from .lowering.models.capability import least_capability
 from .lowering.models.fields import DTYPES
+from .lowering.models.limits import Asked, unserved
 from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
@@ -168,13 +168,13 @@ class _Placement:
 
     def _check_format(self) -> None:
         """Whether vLLM serves such a checkpoint on such devices."""
-        device, least = self._device, least_capability(self.arch)
-        if device is None or device.compute_capability is None or not self.options.engine.version.startswith("vllm"):
+        if not self.options.engine.version.startswith("vllm"):
             return
-        if device.compute_capability < least:
-            has = f"{device.name} has {device.compute_capability}"
-            allowed = f"vLLM serves it from compute capability {least} on; {has}"
-            raise self._refuse("quantization", self.arch.quantization, allowed)
+        options, capability = self.options, self._device.compute_capability if self._device else None
+        asked = Asked(options.quantization, options.engine.kv_cache_dtype, self.layout.tp, capability)
+        refused = unserved(self.arch, asked)
+        if refused is not None:
+            raise self._refuse(*refused)
 
     def _check_slices(self) -> None:
         """Each rank's part of the model is whole heads, columns, and blocks of quantised weights."""

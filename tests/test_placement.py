@@ -327,7 +327,7 @@ def test_formats_that_vllm_does_not_serve_on_a_gpu_are_refused(placed, version):
     if version == "ideal":
         placed(instance, n1={"type": "v100-32g-sxm", "count": 1})
     else:
-        with pytest.raises(InputError, match=r"0.quantization = 'fp8': vLLM serves it from .* 7.5 on; v100.* has 7.0"):
+        with pytest.raises(InputError, match=r"0.quantization = 'fp8': vLLM serves it from .* 7.5 on; this .* has 7.0"):
             placed(instance, n1={"type": "v100-32g-sxm", "count": 1})
     placed(instance, n1={"type": "t4", "count": 1})
 

@@ -20,7 +20,7 @@ def uncut(arch: Architecture, tp: int, experts: bool, images: bool) -> str | Non
     for kv_heads in arch.kv_heads:
         if kv_heads % tp and tp % kv_heads:
             return f"must divide, or be divided by, the KV heads ({kv_heads})"
-    refused = _blocks(arch, tp, experts)
+    refused = _blocks(arch, tp, experts) or _groups(arch, tp)
     if refused is None and arch.tower and images and arch.tower.heads % tp:
         return f"must divide the heads of the encoder of images ({arch.tower.heads})"
     return refused
@@ -43,4 +43,16 @@ def _blocks(arch: Architecture, tp: int, experts: bool) -> str | None:
             cut = (out, rows) if linear.cut == "out" else (into, columns)
             if linear.cut and rows > 1 and linear.shape(1) != (out, into) and cut[0] % cut[1]:
                 return f"leaves {cut[0]} of {linear.path}, not whole blocks of {cut[1]} of the quantised weights"
+    return None
+
+
+def _groups(arch: Architecture, tp: int) -> str | None:
+    """Each rank's inputs are whole groups that share a scale, of AWQ, GPTQ, compressed-tensors and NVFP4 (``awq.py``,
+    ``gptq.py``, ``compressed_tensors_wNa16.py``, ``modelopt.py`` of vLLM 0.19: create_weights)."""
+    if arch.quantization in ("bitsandbytes", "mxfp4"):  # whose groups run over the numbers, or are filled up
+        return None
+    for linear in dict.fromkeys(linear for block in dict.fromkeys(arch.blocks) for linear in block.linears):
+        one, into = linear.format, linear.shape(tp)[1]
+        if one.name in ("int4", "int8", "fp4") and one.rows == 1 and one.columns > 1 and into % one.columns:
+            return f"leaves {into} inputs of {linear.path}, not whole groups of {one.columns} with a scale"
     return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.lowering.models.capability import least_capability
-from metronome.orchestrator.lowering.models.load import read
+from metronome.orchestrator.lowering.models.limits import Asked, least_capability, unserved
+from metronome.orchestrator.lowering.models.load import load, read
 from metronome.orchestrator.lowering.models.rules import matches
+from metronome.orchestrator.lowering.slices import uncut
 
 #: One layer of 256 wide vectors; q, k, v and o of 256 x 256, gate, up and down of 512 x 256.
 CONFIG = {
@@ -317,3 +321,59 @@ def test_what_lists_name_beside_the_layers_is_no_slip():
 def test_what_vllm_does_not_load_is_refused(config, message):
     with pytest.raises(InputError, match=message):
         arch(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype", "asked", "field"),
+    [
+        ({"quant_method": "awq", "bits": 4}, "bfloat16", {}, None),
+        ({"quant_method": "awq", "bits": 4}, "bfloat16", {"quantization": "awq"}, "dtype"),
+        ({"quant_method": "awq", "bits": 4}, "float16", {"quantization": "awq"}, None),
+        ({"quant_method": "fp8"}, "float32", {}, "dtype"),
+        ({"quant_method": "mxfp4"}, "float16", {}, "dtype"),
+        (compressed(FP8), "float32", {}, None),
+        ({"quant_method": "fp8"}, "bfloat16", {"kv_cache_dtype": "fp8_e5m2"}, "engine.kv_cache_dtype"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bfloat16", {"tensor_parallel_size": 2}, "tensor"),
+        ({"quant_method": "fp8"}, "bfloat16", {"tensor_parallel_size": 2}, None),
+        ({"quant_algo": "MXFP8"}, "bfloat16", {"capability": 9.0}, "quantization"),
+        (None, "float32", {"kv_cache_dtype": "fp8_e5m2", "tensor_parallel_size": 2, "capability": 7.0}, None),
+    ],
+)
+def test_what_vllm_does_not_serve_of_a_checkpoint(config, dtype, asked, field):
+    given = {"quantization": None, "kv_cache_dtype": "auto", "tensor_parallel_size": 1, "capability": None, **asked}
+    refused = unserved(arch(config, torch_dtype=dtype), Asked(**given))
+    assert (refused is None) == (field is None) and (refused is None or refused[0].startswith(field))
+
+
+def test_older_files_are_read_when_their_method_is_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "quant_config.json").write_text('{"zero_point": true, "q_group_size": 128, "w_bit": 4}')
+    with pytest.raises(InputError, match="quantization_config: is missing, and quant_config.json lies beside: vLLM"):
+        load(str(tmp_path), Path)
+    found = load(str(tmp_path), Path, "awq")
+    assert found.weight_bytes(1) == arch({"quant_method": "awq", "bits": 4}).weight_bytes(1)
+    with pytest.raises(InputError, match="and quant_config.json lies beside"):
+        load(str(tmp_path), Path, "gptq")
+
+
+@pytest.mark.parametrize(
+    ("config", "tp", "refused"),
+    [
+        ({"quant_method": "awq", "bits": 4}, 2, None),
+        ({"quant_method": "awq", "bits": 4}, 4, "leaves 64 inputs of self_attn.o_proj, not whole groups of 128"),
+        ({"quant_method": "awq", "bits": 4, "group_size": -1}, 4, None),
+        ({"quant_method": "awq", "bits": 4, "group_size": 100}, 1, "leaves 256 inputs of self_attn.q_proj"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 4, None),
+        ({"quant_algo": "NVFP4"}, 4, None),
+    ],
+)
+def test_ranks_have_whole_groups(config, tp, refused):
+    found = uncut(arch(config), tp, False, False)
+    assert found is None if refused is None else found.startswith(refused)
+
+
+def test_a_key_that_is_nearly_one_that_is_read_is_said():
+    config = {"quant_method": "awq", "bits": 4, "gruop_size": 64, "version": "gemm", "_load_in_8bit": False}
+    assert list(arch(config).warnings) == [
+        "m: quantization_config.gruop_size is not read; did you mean group_size?"
+    ]

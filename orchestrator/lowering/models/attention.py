@@ -53,6 +53,8 @@ def grouped(
     hidden = at.number("hidden_size")
     heads = heads or at.number("num_attention_heads")
     kv_heads = kv_heads or at.number("num_key_value_heads", default=heads)
+    if heads % kv_heads:
+        raise at.refuse("num_key_value_heads", kv_heads, f"must divide num_attention_heads ({heads})")
     size = size or head_size(at)
     v_size = v_size or size
     bias = at.flag("attention_bias", "use_qkv_bias", "qkv_bias", default=style.qkv_bias)

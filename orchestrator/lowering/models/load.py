@@ -87,7 +87,30 @@ def load(model: str, find: Callable[[str], Path], quantization: str | None = Non
     folder = Path(model).parent if Path(model).name == path.name else Path(model)
     beside = find(str(folder / "hf_quant_config.json")) if path.name == "config.json" else None
     quantised = _json(beside) if beside is not None and beside.is_file() else None
-    return read(_name_from(path), str(path), _json(path), quantised, quantization)
+    config = _json(path)
+    if quantised is None and beside is not None and not config.get("quantization_config"):
+        config = _with_older(config, lambda name: find(str(folder / name)), str(path), quantization)
+    return read(_name_from(path), str(path), config, quantised, quantization)
+
+
+#: files beside config.json that vLLM 0.19 reads if it is told their method (``get_config_filenames``)
+OLDER = {"awq": ("quant_config.json", "quantize_config.json"), "gptq": ("quantize_config.json",)}
+
+
+def _with_older(
+    config: dict[str, Any], find: Callable[[str], Path], where: str, quantization: str | None
+) -> dict[str, Any]:
+    """The config with what an older file beside it says of its weights. Raises InputError where nobody has asked for
+    that: vLLM would then take the weights for plain ones."""
+    asked = (quantization or "").removesuffix("_marlin")
+    for name in dict.fromkeys(name for names_ in OLDER.values() for name in names_):
+        if not (path := find(name)).is_file():
+            continue
+        if name not in OLDER.get(asked, ()):
+            allowed = f"is missing, and {name} lies beside: vLLM reads that with quantization awq or gptq alone"
+            raise InputError(where, "quantization_config", None, allowed)
+        return {**config, "quantization_config": {**_json(path), "quant_method": asked}}
+    return config
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -232,7 +255,7 @@ def _quantised(at: Fields, arch: Architecture, chosen: Quantisation) -> Architec
     for number, layer in enumerate(layers):
         _check_one_matrix(at, number, layer)
     head = arch.head if arch.tied else replace(arch.head, format=chosen.head)
-    found = [chosen.warning] if chosen.warning else []
+    found = [*([chosen.warning] if chosen.warning else []), *quantisation.mistyped(at.get("quantization_config"))]
     if layers == list(arch.blocks) and head == arch.head:
         found.append(
             f"quantization_config of method {chosen.method} is for no matrix of this model: it is served plain"

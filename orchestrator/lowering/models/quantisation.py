@@ -8,6 +8,7 @@ stays in the model's own type.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from . import formats, gptq
@@ -51,6 +52,23 @@ def read(at: Fields, beside: Mapping[str, Any] | None = None) -> Quantisation | 
 
 
 OTHERS = ("compressed-tensors", "modelopt")
+
+#: what is read of a quantization_config
+KEYS = (
+    *("activation_scheme", "bits", "block_name_to_quantize", "bnb_4bit_use_double_quant", "config_groups", "data_type"),
+    *("dynamic", "exclude_modules", "extra_config", "format", "group_size", "ignore", "ignored_layers"),
+    *("kv_cache_quant_algo", "kv_cache_scheme", "llm_int8_skip_modules", "lm_head", "load_in_4bit", "load_in_8bit"),
+    *("modules_in_block_to_quantize", "modules_to_not_convert", "packing_format", "q_group_size", "quant_algo"),
+    *("quant_method", "quantized_layers", "sparsity_config", "transform_config", "w_bit", "weight_block_size"),
+    "zero_point",
+)
+
+
+def mistyped(config: Any) -> list[str]:
+    """What to say of keys that are nearly one that is read: files have many others, which vLLM passes over."""
+    unread = [key for key in config if key not in KEYS and not key.startswith("_")] if isinstance(config, dict) else []
+    near = {key: get_close_matches(key, KEYS, 1, 0.85) for key in unread}
+    return [f"quantization_config.{key} is not read; did you mean {found[0]}?" for key, found in near.items() if found]
 
 
 def _agree(at: Fields, config: Mapping[str, Any], method: str, beside: Mapping[str, Any]) -> None:
@@ -129,7 +147,8 @@ def _auto_round(at: Fields, config: Mapping[str, Any]) -> Quantisation:
 
 def _fbgemm(at: Fields, config: Mapping[str, Any]) -> Quantisation:
     one = formats.fp8(per_channel=True)
-    return Quantisation("fbgemm_fp8", (everything(one),), left_out(at, config, "modules_to_not_convert"))
+    told = "quantization fbgemm_fp8: vLLM 0.19 serves it with --allow-deprecated-quantization only"
+    return Quantisation("fbgemm_fp8", (everything(one),), left_out(at, config, "modules_to_not_convert"), warning=told)
 
 
 def _mxfp4(at: Fields, config: Mapping[str, Any]) -> Quantisation:
