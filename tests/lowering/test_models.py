@@ -303,6 +303,12 @@ def test_latent_vectors_are_whole_on_every_rank():
     assert arch.kv_bytes_per_token(1, "bf16") == arch.kv_bytes_per_token(8, "bf16") == 61 * (512 + 64) * 2
 
 
+@pytest.mark.parametrize("kind", ["bert", "t5", "whisper", "rwkv"])
+def test_what_is_no_decoder_is_refused_whatever_its_fields(kind):
+    with pytest.raises(InputError, match=f"model_type = '{kind}': is no decoder with attention alone"):
+        llama(model_type=kind)
+
+
 def test_an_unknown_family_of_plain_fields_is_served_with_a_warning():
     arch = llama(model_type="llame")
     assert arch.weight_bytes(1) == llama().weight_bytes(1)

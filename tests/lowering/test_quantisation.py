@@ -374,6 +374,4 @@ def test_ranks_have_whole_groups(config, tp, refused):
 
 def test_a_key_that_is_nearly_one_that_is_read_is_said():
     config = {"quant_method": "awq", "bits": 4, "gruop_size": 64, "version": "gemm", "_load_in_8bit": False}
-    assert list(arch(config).warnings) == [
-        "m: quantization_config.gruop_size is not read; did you mean group_size?"
-    ]
+    assert list(arch(config).warnings) == ["m: quantization_config.gruop_size is not read; did you mean group_size?"]

@@ -17,6 +17,14 @@ MORE = re.compile(
 )
 #: such parts in names that every config may have
 HARMLESS = frozenset({"encoder_no_repeat_ngram_size", "add_cross_attention", "tie_encoder_decoder"})
+#: names that say so alone: encoders, decoders that attend to one, recurrences without attention
+NO_DECODERS = frozenset(
+    (
+        *("albert", "bart", "bert", "big_bird", "blenderbot", "clip", "deberta", "deberta-v2", "distilbert", "electra"),
+        *("longformer", "mamba", "mamba2", "marian", "mbart", "modernbert", "mt5", "nomic_bert", "pegasus", "roberta"),
+        *("rwkv", "siglip", "t5", "umt5", "vit", "whisper", "xlm-roberta", "xlnet"),
+    )
+)
 NEEDED = (
     ("hidden_size",),
     ("num_hidden_layers",),
@@ -33,6 +41,8 @@ def family(at: Fields, model_type: str, near: str, known: str) -> Family:
     that leaves open whether the MLP has a gate.
     """
     known = near + known
+    if model_type in NO_DECODERS:
+        raise at.refuse("model_type", model_type, f"is no decoder with attention alone; {known}")
     for name, value in at.text.items():
         if MORE.search(name) and name not in HARMLESS and value not in (None, False, 0, [], {}, ""):
             raise at.refuse("model_type", model_type, f"is not known and has {name}, so is no plain decoder; {known}")
