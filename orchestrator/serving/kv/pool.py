@@ -50,10 +50,9 @@ class BlockPool:
         """Blocks nobody holds."""
         return self.size - self._fresh + len(self._freed)
 
-    @property
-    def untouched(self) -> int:
-        """Blocks never used: taking these, nothing is forgotten."""
-        return self.size - self._fresh
+    def forgets_nothing(self, count: int) -> bool:
+        """Whether so many new blocks are certain to have held nothing that can be found: never used, or nothing can."""
+        return count <= self.size - self._fresh or not self._by_hash
 
     @property
     def used(self) -> int:

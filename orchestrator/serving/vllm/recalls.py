@@ -79,7 +79,7 @@ class RecallingScheduler(Scheduler):
         there are blocks that nothing has to leave."""
         if self.connector.keeps_computed or self._leaving_blocks or flight.moves is not None:
             return False
-        return self.pool.untouched >= flight.lane.decoders.count * (steps // self.config.block_size + 2)
+        return self.pool.forgets_nothing(flight.lane.decoders.count * (steps // self.config.block_size + 2))
 
     # Phase B --------------------------------------------------------------------------------------
 
