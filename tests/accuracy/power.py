@@ -15,7 +15,7 @@ from statistics import median
 
 from .rows import Row, mean_rows
 from .serving import command, old_import
-from .steps import simulated_run
+from .steps import simulated_run, steady
 
 #: (model of the leaderboard, bundled model, tensor-parallel size)
 H100 = (
@@ -82,8 +82,11 @@ def batch_rows(data: Path, folder: Path) -> list[Row]:
         watts, joules, sizes = [], [], []
         for run in measured:
             if run["model_id"] == name and run["num_gpus"] == run["tensor_parallel"] == tp:
-                simulated_run(model, run, folder)
-                power, token = drawn(folder)
+                out = simulated_run(model, run, folder)
+                since, until = steady(out, run)
+                if until <= since:  # half of all requests run at once: the harness has no time to measure in
+                    continue
+                power, token = drawn(out, since, until)
                 watts.append(power / run["avg_power_watts"] - 1)
                 joules.append(token / run["energy_per_token_joules"] - 1)
                 sizes.append(run["max_num_seqs"])
@@ -93,10 +96,13 @@ def batch_rows(data: Path, folder: Path) -> list[Row]:
     return rows
 
 
-def drawn(folder: Path) -> tuple[float, float]:
-    """W of the accelerators of a run of one node while as many requests ran as may, and J of an output token."""
-    with (folder / "steps/timeseries.csv").open() as file:
-        rows = [(float(row["power_w"]), float(row["generation_throughput"])) for row in csv.DictReader(file)]
-    full = rows[len(rows) // 3 : -len(rows) // 3]
-    watts, tokens = (sum(column) / len(full) for column in zip(*full, strict=True))
+def drawn(out: Path, since: float, until: float) -> tuple[float, float]:
+    """W of the accelerators of a run of one node between two seconds, and J of an output token."""
+    with (out / "timeseries.csv").open() as file:
+        rows = [
+            (float(row["power_w"]), float(row["generation_throughput"]))
+            for row in csv.DictReader(file)
+            if since <= float(row["t"]) < until
+        ]
+    watts, tokens = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     return watts, watts / tokens
