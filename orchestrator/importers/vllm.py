@@ -112,6 +112,19 @@ def _cpu_offload(server: Server, value: Any) -> None:
         server.notes["--cpu-offload-gb"] = "is what is simulated anyway"
 
 
+def _generation(server: Server, value: Any) -> None:
+    """--override-generation-config: `max_new_tokens` is a limit of the whole server (vllm/config/model.py)."""
+    spot = "--override-generation-config"
+    fields = value if isinstance(value, dict) else {}
+    if fields.get("max_new_tokens") is not None:
+        allowed = (
+            "is refused: the server would end every answer there; answers are as long as the workload says: "
+            "give --workload with such lengths"
+        )
+        raise InputError(server.where, f"{spot}.max_new_tokens", fields["max_new_tokens"], allowed)
+    server.notes[spot] = "which tokens come out, not how many or when"
+
+
 def _compilation(server: Server, value: Any) -> None:
     """--compilation-config: capture sizes are the engine's; what is compiled to what is the device model's."""
     spot = "--compilation-config"
@@ -191,6 +204,7 @@ TOOL = Tool(
         "kv_transfer": _kv_transfer,
         "compilation": _compilation,
         "cpu_offload": _cpu_offload,
+        "generation": _generation,
     },
     expand=_expand,
     finish=_finish,
