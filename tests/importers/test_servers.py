@@ -225,6 +225,7 @@ def test_sglang_by_its_own_names():
         ("--disaggregation-mode prefill", "prefill and decode apart"),
         ("--enable-dp-attention", "data parallel within"),
         ("--schedule-policy dfs-weight", "can be fcfs, lpm"),
+        ("--disable-cuda-graph", "is refused: every kernel would be launched by the host"),
         ("--tp 4 --ep-size 2", "can be 1 or 4"),
         ("--load-balance-method shortest_queue", "can be round_robin"),
     ],
