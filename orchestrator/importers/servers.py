@@ -95,7 +95,8 @@ def _version(line: Line) -> tuple[str, str]:
     default = TOOLS[line.tool].version
     name, _, tag = line.image.rpartition("/")[2].partition(":")
     if IMAGES.get(name) != line.tool:
-        return default, ""
+        named = line.tool in IMAGES.values()  # TensorRT-LLM says itself who stands in for it
+        return default, f"engine {default}, the newest here: no image says another" if named else ""
     release = re.match(r"v?(\d+\.\d+)(\.\d+)?", tag)
     if release:
         for version in (f"{line.tool}-{release[1]}{release[2] or ''}", f"{line.tool}-{release[1]}"):

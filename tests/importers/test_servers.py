@@ -173,7 +173,9 @@ def test_what_is_assumed_is_said():
     for option in ("--device", "--workload", "--interconnect", "--scale-out", "--devices-per-node"):
         assert any(option in text for text in said), option
     beside = {"device": "h200", "per_node": 8, "interconnect": "nvlink4", "scale_out": "ethernet-400g", "workload": {}}
-    assert imported("vllm", f"serve {MODEL} -tp 8 -pp 2", **beside).assumed == []
+    assert imported("vllm", f"serve {MODEL} -tp 8 -pp 2", **beside).assumed == [
+        "engine vllm-0.19, the newest here: no image says another"
+    ]
 
 
 def test_devices_that_are_joined_in_several_ways_are_asked_about():
