@@ -52,7 +52,7 @@ def command(tool: str, title: str, example: str) -> click.Command:
 
     Every flag is taken, listed as without effect, or refused for what a simulation would get wrong. What a command
     line does not say (device, workload) is given by options, or assumed and listed; fields of the scenario by --set.
-    Environment variables are not read.
+    Environment variables of the engine that are not read are listed.
     """
     function: Any = run
     for option in reversed(OPTIONS):
@@ -101,6 +101,7 @@ def _import(
 def _told(imported: Imported) -> list[str]:
     """What a reader of the scenario should know."""
     told = [f"assumed: {text}" for text in imported.assumed]
+    told += [f"not read: {text}" for text in imported.unread]
     for where, notes in imported.notes.items():
         prefix = "" if where == "command line" else f"{where}: "
         told += [f"{prefix}without effect: {flag}: {why}" for flag, why in notes.items()]
