@@ -23,7 +23,7 @@ class Server:
         nodes, local_ranks, per_node: over how many nodes it spreads, data-parallel ranks and devices on each;
             0 where it does not say.
         router: how its data-parallel ranks are chosen, where that is not the default.
-        kv_transfer: how K and V travel, where it says.
+        kv_transfer: how K and V travel, where it says. kv_tier: what it says of K and V in host memory.
         notes: flags without effect, and why. assumed: what had to be chosen for it.
         part: it is a further node of a server that another command line starts.
         variables: environment variables of its engine; ``known`` are those that something here has looked at.
@@ -37,6 +37,7 @@ class Server:
     per_node: int = 0
     router: str = ""
     kv_transfer: dict[str, Any] | None = None
+    kv_tier: dict[str, Any] | None = None
     notes: dict[str, str] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
     part: bool = False

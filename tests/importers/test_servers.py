@@ -110,10 +110,7 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
         ("--optimization-level 0", "without full CUDA graphs"),
         ('--compilation-config {"cudagraph_mode":"PIECEWISE"}', "cudagraph_mode = 'PIECEWISE': is refused"),
         ('--compilation-config {"cudagraph_mod":"NONE"}', "did you mean cudagraph_mode"),
-        (
-            '--kv-transfer-config {"kv_connector":"LMCacheConnectorV1","kv_role":"kv_both"}',
-            "beside the device's memory",
-        ),
+        ('--kv-transfer-config {"kv_connector":"MultiConnector","kv_role":"kv_both"}', "where its K and V go is not"),
         ('--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_both"}', "kv_role = 'kv_both'"),
         (
             '--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_producer","kv_buffer_device":"cpu"}',
