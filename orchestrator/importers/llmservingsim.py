@@ -295,7 +295,7 @@ def _instance(
     flags: Mapping[str, Any],
 ) -> dict[str, Any]:
     model = part.get("model_name")
-    if not model or "npu_mem" not in part:
+    if not model or not part.get("npu_mem"):
         raise InputError(where, spot, sorted(part), "needs model_name, hardware and npu_mem")
     config = sources.models / f"{model}.json"
     if not config.is_file():
@@ -347,5 +347,5 @@ def _dram(where: str, spot: str, node: dict[str, Any]) -> dict[str, Any]:
         "bandwidth_gb_s": memory["mem_bw"],
         "latency_ns": memory.get("mem_latency", 0),
     }
-    energy = node.get("power", {}).get("dram", {}).get("energy_per_bit")
+    energy = ((node.get("power") or {}).get("dram") or {}).get("energy_per_bit")
     return dram | ({"energy_pj_per_bit": energy} if energy is not None else {})

@@ -91,6 +91,7 @@ def imported(tmp_path):
         ),
         ([node({"placement": {"layers": {"qkv": {"kv_loc": "cxl:0"}}}})], "placement.layers.qkv.kv_loc = 'cxl:0'"),
         ([node({"placement": {"blocks": [{"bloks": "0-3"}]}})], "unknown key 'bloks'; did you mean 'blocks'?"),
+        ([node({"npu_mem": None})], "needs model_name, hardware and npu_mem"),
         ([node({"hardware": "H10"})], "nodes[0].instances.hardware = 'H10': did you mean"),
         ([node({"num_npus": 3, "tp_size": 4})], "num_npus = 3: must equal tp_size x pp_size, and tp_size is 4"),
         ([node({"num_npus": 1, "tp_size": None, "pp_size": 2})], "must equal tp_size x pp_size, and pp_size is 2"),
@@ -154,6 +155,7 @@ def test_remarks_and_what_is_off_are_no_reason_to_refuse(imported):
     plain = imported()
     off = {"_comment": "mine", "placement": None, "enable_attn_offloading": False, "enable_block_copy": True}
     assert imported(node(off), _comment="a note to self").scenario == plain.scenario
+    assert imported(node(power=None)).scenario == plain.scenario
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (1, "1"), ("i1", "i1")])
