@@ -83,7 +83,9 @@ def line(tool: str, words: list[str]) -> Line:
         start = {"vllm": "serve", "sglang": "serve --model-path"}.get(tool, "trtllm-serve")
         example = f"{start} MODEL [flags]"
         raise InputError("command line", " ".join(words[:3]) or tool, None, f"does not start {tool}: give {example}")
-    return Line(tool, "command line", "server", found[1], image=_image(words), variables=of_words(words))
+    unread = ("--env-file",) if any(word.partition("=")[0] == "--env-file" for word in words) else ()
+    image = _image(words)
+    return Line(tool, "command line", "server", found[1], image=image, variables=of_words(words), unread=unread)
 
 
 def _image(words: list[str]) -> str:
@@ -164,6 +166,8 @@ class _Builder:
         self.assumed: list[str] = []
         self.instances: list[dict[str, Any]] = []
         self._nodes: list[int] = []  # devices taken of each
+        self._kept: dict[str, Any] = {}
+        self._keepers: list[str] = []  # instances that do
         self._device = self._or(beside.device, DEVICE, "device", "--device")
         try:
             self._device = catalog.device(self._device).name
@@ -184,6 +188,8 @@ class _Builder:
         version, assumed = _version(line)
         if assumed and assumed not in self.assumed:
             self.assumed.append(assumed)
+        if server.kv_offloading is not None:
+            self._keep(line.where, name, server.kv_offloading)
         engine = {"version": version, **server.instance["engine"]}
         fields = {key: value for key, value in server.instance.items() if key != "engine"}
         places = self._place(line.where, server)
@@ -197,6 +203,14 @@ class _Builder:
                 "engine": engine,
             }
         )
+
+    def _keep(self, where: str, name: str, section: dict[str, Any]) -> None:
+        """One more instance that keeps K and V as a section of the scenario says, of which there is one."""
+        if self._kept and self._kept != section:
+            allowed = "must be that of the other servers: a scenario has one kv_offloading"
+            raise InputError(where, "--kv-transfer-config", section, allowed)
+        self._kept = section
+        self._keepers.append(name)
 
     def _place(self, where: str, server: Server) -> list[str]:
         """Its devices: on the node begun last if they fit, else on new ones."""
@@ -254,12 +268,14 @@ class _Builder:
             "instances": self.instances,
             **({"router": {"policy": policies.pop()}} if policies else {}),
             **({"kv_transfer": transfer} if transfer else {}),
+            **({"kv_offloading": {**self._kept, "instances": self._keepers}} if self._kept else {}),
         }
 
     def _with_host_memory(self, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Where K and V, or weights, lie in host memory: each node has some, and a way to it; returns these ways."""
         engines = [instance.get("engine", {}) for instance in self.instances]
-        if not any(engine.get("kv_offloading_size") or engine.get("cpu_offload_gb") for engine in engines):
+        used = any(engine.get("kv_offloading_size") or engine.get("cpu_offload_gb") for engine in engines)
+        if not used and not self._kept:
             return []
         self.assumed.append(f"host memory of {HOST['channels']} channels of {HOST['type']} a node, over {HOST_LINK}")
         for node in nodes:

@@ -24,6 +24,7 @@ class Server:
             0 where it does not say.
         router: how its data-parallel ranks are chosen, where that is not the default.
         kv_transfer: how K and V travel, where it says. kv_tier: what it says of K and V in host memory.
+        kv_offloading: the same as a section of the scenario, where the engine's flags cannot say it.
         notes: flags without effect, and why. assumed: what had to be chosen for it.
         part: it is a further node of a server that another command line starts.
         variables: environment variables of its engine; ``known`` are those that something here has looked at.
@@ -38,6 +39,7 @@ class Server:
     router: str = ""
     kv_transfer: dict[str, Any] | None = None
     kv_tier: dict[str, Any] | None = None
+    kv_offloading: dict[str, Any] | None = None
     notes: dict[str, str] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
     part: bool = False

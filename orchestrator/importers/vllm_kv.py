@@ -36,7 +36,6 @@ ADDRESSES = (
 #: LMCache's settings, lmcache.NAME or LMCACHE_NAME -> what would be wrong unless they have one of these values
 LMCACHE = {
     "local_cpu": (("true", "1", "yes", "on"), "without host memory K and V would go elsewhere"),
-    "chunk_size": (("256",), "kv_offloading.chunk_blocks of a scenario says how many tokens move together"),
     "cache_policy": (("lru",), "kv_offloading.tiers of a scenario says what goes first"),
     "use_layerwise": (
         ("false", "0", "no", "off"),
@@ -47,7 +46,7 @@ LMCACHE = {
     "remote_url": ((), "a store elsewhere is a tier more: kv_offloading.tiers of a scenario has several"),
     "config_file": ((), "the file is not read: give its settings as variables"),
 }
-SIZE = "max_local_cpu_size"
+SIZE, CHUNK = FIGURES = "max_local_cpu_size", "chunk_size"
 
 
 def kv_transfer(server: Server, value: Any) -> None:
@@ -95,45 +94,62 @@ def tier(server: Server) -> None:
     extra = server.kv_tier.get("kv_connector_extra_config") or {}
     if not isinstance(extra, dict):
         raise InputError(server.where, EXTRA, extra, "must be a mapping")
-    size = _native(server, extra) if backend == "native" else _lmcache(server, extra)
-    put(server.instance, "engine.kv_offloading_size", size)
-    put(server.instance, "engine.kv_offloading_backend", backend)
+    size, at, chunk, threshold = _native(server, extra) if backend == "native" else _lmcache(server, extra)
+    tokens, block = {"native": 0, "lmcache": 256}[backend], server.instance["engine"].get("block_size", 16)
+    if chunk in (None, tokens or block) and threshold < 2:
+        put(server.instance, "engine.kv_offloading_size", size)
+        put(server.instance, "engine.kv_offloading_backend", backend)
+        return
+    blocks, rest = divmod(int(_number(server, at, chunk, "tokens that move together")), block) if chunk else (None, 0)
+    if rest or blocks == 0:
+        raise InputError(server.where, at, chunk, f"must be a multiple of the {block} tokens of a KV block")
+    kept = {"name": "cpu", "memory": "dram", "size_gib": size}
+    server.kv_offloading = {
+        "backend": backend,
+        **({"chunk_blocks": blocks} if blocks else {}),
+        "tiers": [kept | ({"store_threshold": threshold} if threshold > 1 else {})],
+    }
 
 
-def _native(server: Server, extra: Mapping[str, Any]) -> float:
-    """GiB of an engine's host memory, by vllm/v1/kv_offload/cpu/spec.py."""
-    block = server.instance["engine"].get("block_size", 16)
+#: GiB of an engine's host memory; where it says how many tokens move together, and how many; blocks are kept that were
+#: asked for so often
+Tier = tuple[float, str, Any, int]
+
+
+def _native(server: Server, extra: Mapping[str, Any]) -> Tier:
+    """Of vllm/v1/kv_offload/spec.py, cpu/spec.py."""
     harmless: dict[str, tuple[tuple[Any, ...], str]] = {
         "spec_name": (("CPUOffloadingSpec",), "more tiers than one are kv_offloading.tiers of a scenario"),
-        "block_size": ((block,), "kv_offloading.chunk_blocks of a scenario says how many KV blocks move together"),
+        "max_tracker_size": ((64_000,), "of so many blocks it is counted how often they are asked for"),
         "eviction_policy": (("lru",), "kv_offloading.tiers of a scenario says what goes first"),
-        "store_threshold": ((0, 1), "kv_offloading.tiers of a scenario has store_threshold"),
     }
     for key, given in extra.items():
         if key in harmless:
             values, why = harmless[key]
             if given not in values:
                 raise InputError(server.where, f"{EXTRA}.{key}", given, f"is refused: {why}; can be {values[0]}")
-        elif key == "max_tracker_size":
-            server.notes[f"{EXTRA}.{key}"] = "of store_threshold, which is off"
-        elif key != "cpu_bytes_to_use":
-            known = ", ".join(["cpu_bytes_to_use", *harmless])
+        elif key not in ("cpu_bytes_to_use", "block_size", "store_threshold"):
+            known = ", ".join(["cpu_bytes_to_use", "block_size", "store_threshold", *harmless])
             raise InputError(server.where, f"{EXTRA}.{key}", given, f"is refused; known: {known}")
-    return _number(server, f"{EXTRA}.cpu_bytes_to_use", extra.get("cpu_bytes_to_use"), "bytes of host memory") / GIB
+    size = _number(server, f"{EXTRA}.cpu_bytes_to_use", extra.get("cpu_bytes_to_use"), "bytes of host memory") / GIB
+    threshold = extra.get("store_threshold") or 0
+    if not isinstance(threshold, int):
+        raise InputError(server.where, f"{EXTRA}.store_threshold", threshold, "must be a whole number")
+    return size, f"{EXTRA}.block_size", extra.get("block_size"), threshold
 
 
-def _lmcache(server: Server, extra: Mapping[str, Any]) -> float:
-    """GiB of an engine's host memory: LMCache's are a device's, as vLLM's own --kv-offloading-size divides them."""
+def _lmcache(server: Server, extra: Mapping[str, Any]) -> Tier:
+    """LMCache's GiB are a device's, as vLLM's own --kv-offloading-size divides them."""
     said: dict[str, tuple[str, Any]] = {}
-    for name in (*LMCACHE, SIZE):
+    for name in (*LMCACHE, *FIGURES):
         variable = f"LMCACHE_{name.upper()}"
         if variable in server.variables:
             server.known.add(variable)
             said[name] = variable, server.variables[variable]
     for key, given in extra.items():
         name = str(key).removeprefix("lmcache.")
-        if name == key or name not in (*LMCACHE, SIZE):
-            known = ", ".join(f"lmcache.{name}" for name in (SIZE, *LMCACHE))
+        if name == key or name not in (*LMCACHE, *FIGURES):
+            known = ", ".join(f"lmcache.{name}" for name in (*FIGURES, *LMCACHE))
             raise InputError(server.where, f"{EXTRA}.{key}", given, f"is refused; known: {known}")
         said[name] = f"{EXTRA}.{key}", given
     for name, (values, why) in LMCACHE.items():
@@ -143,7 +159,9 @@ def _lmcache(server: Server, extra: Mapping[str, Any]) -> float:
     spot, given = said.get(SIZE, (f"{SPOT}: LMCACHE_{SIZE.upper()}", None))
     what = f"GiB of host memory a device; it may be lmcache.{SIZE} of kv_connector_extra_config, too"
     ranks = [server.instance.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline")]
-    return _number(server, spot, given, what) * int(ranks[0]) * int(ranks[1])
+    size = _number(server, spot, given, what) * int(ranks[0]) * int(ranks[1])
+    spot, given = said.get(CHUNK, ("", None))
+    return size, spot, int(_number(server, spot, given, "tokens that move together")) if spot else None, 0
 
 
 def _number(server: Server, spot: str, given: Any, what: str) -> float:

@@ -93,3 +93,7 @@ def test_of_a_command_line_too(tmp_path):
     words = f"docker run -e {BACKEND}=naive vllm/vllm-openai:v0.11.0 --model {MODEL}".split()
     with pytest.raises(InputError, match=BACKEND):
         convert([line("vllm", words)], Beside(tmp_path / "s.yaml"), tmp_path)
+    words = ["docker", "run", "--env-file=f", *words[4:]]
+    assert convert([line("vllm", words)], Beside(tmp_path / "s.yaml"), tmp_path).unread == [
+        "command line: environment: --env-file"
+    ]
