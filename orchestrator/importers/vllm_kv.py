@@ -55,18 +55,18 @@ def kv_transfer(server: Server, value: Any) -> None:
         return
     if not isinstance(value, dict):
         raise InputError(server.where, SPOT, value, "must be a mapping")
-    connector, role = value.get("kv_connector"), value.get("kv_role")
+    connector, role = str(value.get("kv_connector")), value.get("kv_role")
     if connector in TIERS:
         server.kv_tier = value
     elif connector in CONNECTORS:
-        if role not in ROLES:
+        if str(role) not in ROLES:
             allowed = "does not say which side it is; must be kv_producer (prefill) or kv_consumer (decode)"
             raise InputError(server.where, f"{SPOT}.kv_role", role, allowed)
-        server.instance["role"] = ROLES[role]
+        server.instance["role"] = ROLES[str(role)]
         server.kv_transfer = CONNECTORS[connector]
     else:
         allowed = f"is refused: where its K and V go is not modelled; can be {', '.join([*CONNECTORS, *TIERS])}"
-        raise InputError(server.where, f"{SPOT}.kv_connector", connector, allowed)
+        raise InputError(server.where, f"{SPOT}.kv_connector", value.get("kv_connector"), allowed)
     for key, given in value.items():
         if key == "kv_buffer_device":
             if given != "cuda" and connector not in TIERS:

@@ -82,6 +82,8 @@ def test_variables_that_nobody_looked_at_are_said():
             "CHUNK_SIZE = 8: must be a multiple of the 16 tokens",
         ),
         (lambda: lmcache("MAX_LOCAL_CPU_SIZE=9", "REMOTE_URL=redis://x"), "a store elsewhere is a tier more"),
+        (lambda: lmcache("MAX_LOCAL_CPU_SIZE=9", "CACHE_POLICY=L"), "LMCACHE_CACHE_POLICY = 'L': is refused"),
+        (lambda: imported(*transfer(["a"])), "where its K and V go is not modelled"),
         (lambda: lmcache("CONFIG_FILE=/x.yaml"), "LMCACHE_CONFIG_FILE = '/x.yaml': is refused: the file is not read"),
         (lambda: lmcache(max_local_cpu_size=9, use_layerwise=True), "lmcache.use_layerwise = True: is refused"),
         (lambda: lmcache(max_local_cpu_sise=9), "lmcache.max_local_cpu_sise = 9: is refused; known: lmcache.max_local"),
