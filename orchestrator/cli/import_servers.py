@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
-from .answers import json_option, show_json
+from .answers import json_option
+from .import_written import write
 
 if TYPE_CHECKING:
     from ..importers.servers import Imported
@@ -51,7 +52,7 @@ def command(tool: str, title: str, example: str) -> click.Command:
 
     Every flag is taken, listed as without effect, or refused for what a simulation would get wrong. What a command
     line does not say (device, workload) is given by options, or assumed and listed; fields of the scenario by --set.
-    Environment variables are not read.
+    Environment variables of the engine that are not read are listed.
     """
     function: Any = run
     for option in reversed(OPTIONS):
@@ -76,8 +77,6 @@ def _import(
     overrides: Any,
     **beside: Any,
 ) -> None:
-    import yaml
-
     from ..importers.manifests import lines
     from ..importers.secrets import without_secrets
     from ..importers.servers import Beside, convert, line
@@ -93,23 +92,16 @@ def _import(
     imported = convert(given, Beside(output, workload=sent, **beside), folder)
     override(imported.scenario, overrides)
     validate(imported.scenario, str(source or "command line"))
-    output.parent.mkdir(parents=True, exist_ok=True)
     others = [f"left out: {one.where}: starts {one.tool}, not {tool}" for one in started if one.tool != tool]
     told = [*_told(imported), *others]
     origin = shlex.join(without_secrets(words)) if source is None else source.name
-    comments = "".join(f"# {' '.join(text.split())}\n" for text in (f"Imported from {origin}", *told))
-    output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False, width=120))
-    if as_json:
-        show_json({"written": [str(output)], "notes": told})
-        return
-    for text in told:
-        click.echo(text)
-    click.echo(f"wrote {output}; next: metronome run {output}")
+    write(output, f"Imported from {origin}", imported.scenario, told, as_json)
 
 
 def _told(imported: Imported) -> list[str]:
     """What a reader of the scenario should know."""
     told = [f"assumed: {text}" for text in imported.assumed]
+    told += [f"not read: {text}" for text in imported.unread]
     for where, notes in imported.notes.items():
         prefix = "" if where == "command line" else f"{where}: "
         told += [f"{prefix}without effect: {flag}: {why}" for flag, why in notes.items()]

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from .answers import json_option, show_json
+from .answers import json_option
 from .import_servers import sglang, trtllm, vllm
+from .import_written import write
 
 FILE = click.Path(path_type=Path)
 
@@ -75,19 +76,9 @@ def llmservingsim(
     The scenario refers to the profiles, the model and the workload where they are, by paths relative
     to itself. What this project cannot do is refused with the field's name.
     """
-    import yaml
-
     from ..importers.llmservingsim import Sources, convert
     from ..scenario.loading import validate
 
     imported = convert(Sources(cluster, profiles, models, workload, output), flags, limit, router, profile_format)
     validate(imported.scenario, str(cluster))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    comments = "".join(f"# {text}\n" for text in (f"Imported from {cluster.name} (LLMServingSim).", *imported.notes))
-    output.write_text(comments + yaml.safe_dump(imported.scenario, sort_keys=False))
-    if as_json:
-        show_json({"written": [str(output)], "notes": [*imported.notes]})
-        return
-    for text in imported.notes:
-        click.echo(text)
-    click.echo(f"wrote {output}; next: metronome run {output}")
+    write(output, f"Imported from {cluster.name} (LLMServingSim).", imported.scenario, imported.notes, as_json)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..strict import did_you_mean
 from .llmservingsim_cluster import check, without_effect
 from .llmservingsim_links import networks
 from .llmservingsim_memory import beside_devices
@@ -117,6 +118,7 @@ def convert(
     for node in nodes:
         if f"{node['name']}.dram" not in reached:  # nobody asks how much fits
             node["memory"]["dram"].pop("size_gib", None)
+    _check_profiles(where, kinds, sources.profiles)
     return Imported(scenario, list(dict.fromkeys(notes)))
 
 
@@ -175,6 +177,15 @@ def _hardware(where: str, i: int, parts: list[dict[str, Any]]) -> str:
     return str(kinds.pop())
 
 
+def _check_profiles(where: str, kinds: list[str], profiles: Path) -> None:
+    """Raises InputError for a kind of device of which there is no profile."""
+    there = sorted(one.name for one in profiles.iterdir() if one.is_dir()) if profiles.is_dir() else []
+    for i, kind in enumerate(kinds):
+        if not (profiles / kind).is_dir():
+            allowed = f"{did_you_mean(kind, there)}{profiles} has {', '.join(there) or 'no profiles'}"
+            raise InputError(where, f"nodes[{i}].instances.hardware", kind, allowed)
+
+
 def _device_memory(where: str, spot: str, parts: list[dict[str, Any]]) -> float:
     """GiB of one device of a node."""
     sizes = {part["npu_mem"]["mem_size"] for part in parts}
@@ -213,12 +224,15 @@ def _parallel(where: str, spot: str, part: dict[str, Any]) -> tuple[int, int]:
     """(tp, pp) by their inference from what is given."""
     npus, pp = (_same(where, spot, part, *names) for names in (("num_npus", "npu_num"), ("pp_size", "npu_group")))
     tp = part.get("tp_size")
+    given = {"tp_size": tp, "pp_size": pp}
     if tp is None:
-        tp = (npus or 1) // (pp or 1)
+        tp = max(1, (npus or 1) // (pp or 1))
     if pp is None:
-        pp = (npus or tp) // tp
+        pp = max(1, (npus or tp) // tp)
     if npus not in (None, tp * pp):
-        raise InputError(where, f"{spot}.num_npus", npus, f"must equal tp_size x pp_size = {tp * pp}")
+        one = [f", and {name} is {size}" for name, size in given.items() if size is not None]
+        what = f" = {tp * pp}" if len(one) == 2 else "".join(one)
+        raise InputError(where, f"{spot}.num_npus", npus, f"must equal tp_size x pp_size{what}")
     return int(tp), int(pp)
 
 
@@ -281,7 +295,7 @@ def _instance(
     flags: Mapping[str, Any],
 ) -> dict[str, Any]:
     model = part.get("model_name")
-    if not model or "npu_mem" not in part:
+    if not model or not part.get("npu_mem"):
         raise InputError(where, spot, sorted(part), "needs model_name, hardware and npu_mem")
     config = sources.models / f"{model}.json"
     if not config.is_file():
@@ -333,5 +347,5 @@ def _dram(where: str, spot: str, node: dict[str, Any]) -> dict[str, Any]:
         "bandwidth_gb_s": memory["mem_bw"],
         "latency_ns": memory.get("mem_latency", 0),
     }
-    energy = node.get("power", {}).get("dram", {}).get("energy_per_bit")
+    energy = ((node.get("power") or {}).get("dram") or {}).get("energy_per_bit")
     return dram | ({"energy_pj_per_bit": energy} if energy is not None else {})

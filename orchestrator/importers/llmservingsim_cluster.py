@@ -57,10 +57,23 @@ class Where(_Typed):
     kv_evict_loc: Annotated[str, Field(pattern=r"^(npu|cpu|cxl:\d+)$")] | None = None
 
 
+class Blocks(Where):
+    """Of the blocks of layers that ``blocks`` counts (0-3,5) what differs from the default."""
+
+    blocks: str | int = ""
+
+
 class Placement(_Typed):
+    """Rules for layers by name go before those for blocks, these before the default."""
+
     default: Where = Where()
-    blocks: list[dict[str, Any]] | None = None
-    layers: dict[str, Any] | None = None
+    blocks: list[Blocks] | None = None
+    layers: dict[str, Where] | None = None
+
+    def rules(self) -> dict[str, Where]:
+        """Those of blocks and of layers, by where they stand."""
+        blocks = {f"blocks[{i}]": rule for i, rule in enumerate(self.blocks or ())}
+        return {**blocks, **{f"layers.{name}": rule for name, rule in (self.layers or {}).items()}}
 
 
 class CxlMemory(_Typed):
@@ -185,6 +198,8 @@ def without_effect(cluster: Cluster) -> list[str]:
         "enable_block_copy: it is how their traces are written": any(part.enable_block_copy for part in parts),
     }
     evicted = {part.placement.default.kv_evict_loc for part in parts if part.placement} - {None, "npu"}
+    if any(part.placement and part.placement.rules() for part in parts):
+        said["placement.blocks, layers: they say what placement.default says, or where evicted K and V go"] = True
     for place in sorted(map(str, evicted)):
         said[f"placement.default.kv_evict_loc {place}: evicted K and V are computed again, as in vLLM"] = True
     return [f"without effect: {text}" for text, there in said.items() if there]

@@ -26,9 +26,9 @@ def beside_devices(
     networks, notes = scenario["cluster"]["networks"], []
     by_name = {one["name"]: one for one in scenario["instances"]}
     for i, node in enumerate(cluster.nodes):
-        for name, part in zip(instances[i], node.instances, strict=True):
+        for j, (name, part) in enumerate(zip(instances[i], node.instances, strict=True)):
             if part.placement is not None and name in by_name:
-                placed = _placed(where, f"nodes[{i}].instances", part.placement, cluster)
+                placed = _placed(where, f"nodes[{i}].instances[{j}].placement", part.placement, cluster)
                 if placed is not None:
                     by_name[name]["weight_offloading"] = placed
                     uses_host |= placed["memory"] == "dram"
@@ -54,16 +54,15 @@ def beside_devices(
 
 def _placed(where: str, spot: str, placement: Placement, cluster: Cluster) -> dict[str, Any] | None:
     """Where weights are, of all layers alike."""
-    weights = placement.default.weights
-    for key, value in (
-        ("kv_loc", placement.default.kv_loc),
-        ("blocks", placement.blocks),
-        ("layers", placement.layers),
-    ):
-        if value not in (None, "npu", [], {}):
-            allowed = "is refused: K and V of running requests are on the device, and layers are placed alike"
-            raise InputError(where, f"{spot}.placement.{key}", None, allowed)
-    if weights in (None, "npu"):
+    weights = placement.default.weights or "npu"
+    for at, rule in {"default": placement.default, **placement.rules()}.items():
+        if rule.kv_loc not in (None, "npu"):
+            allowed = "is refused: K and V of running requests are on the device; can be npu"
+            raise InputError(where, f"{spot}.{at}.kv_loc", rule.kv_loc, allowed)
+        if rule.weights not in (None, weights):
+            allowed = f"is refused: all layers' weights are in one place, which default says to be {weights}"
+            raise InputError(where, f"{spot}.{at}.weights", rule.weights, allowed)
+    if weights == "npu":
         return None
     if weights == "cpu":
         return {"memory": "dram"}
@@ -71,7 +70,7 @@ def _placed(where: str, spot: str, placement: Placement, cluster: Cluster) -> di
     count = cluster.cxl_mem.num_devices if cluster.cxl_mem else 0
     if kind != "cxl" or not number.isdecimal() or int(number) >= count:
         allowed = f"must be npu, cpu, or cxl:N below cxl_mem.num_devices ({count})"
-        raise InputError(where, f"{spot}.placement.default.weights", weights, allowed)
+        raise InputError(where, f"{spot}.default.weights", weights, allowed)
     return {"memory": f"cxl{number}"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 
 from ..errors import InputError
 from ..scenario.yaml import Loader
+from .variables import Variables, of_pairs, of_words
 
 #: the image whose entry point is a server, so that its arguments are all there is -> words that stand before them
 ENTRY_POINTS = {"vllm-openai": ["vllm", "serve"]}
@@ -29,12 +30,18 @@ STARTS = {
 ENDS = re.compile(r"&&|\|\||[;|&\n]|(?<!\S)(?:2?>>?)")  # of a command in a shell's line
 COMPOSE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)")
 MOST_PARTS = 100_000  # of a file
+GPU_PRODUCT = "nvidia.com/gpu.product"  # label of nodes by NVIDIA's GPU feature discovery
 KUBERNETES = re.compile(r"\$\((\w+)\)|\$\{(\w+)\}|\$(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One command line: of which tool, its words after the tool's own, how many copies of it run, of which image."""
+    """One command line: of which tool, its words after the tool's own, how many copies of it run, of which image.
+
+    Attributes:
+        variables: environment variables of its engine. unread: places that may hold more of them.
+        product: the GPU that its node must have, as the node's label calls it.
+    """
 
     tool: str
     where: str
@@ -42,6 +49,9 @@ class Line:
     words: list[str]
     copies: int = 1
     image: str = ""
+    variables: Variables = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    product: str = ""
 
 
 def find(words: list[str]) -> tuple[str, list[str]] | None:
@@ -120,7 +130,19 @@ def _compose(path: Path, services: dict[str, Any]) -> Iterator[Line]:
         copies = service.get("scale", deploy.get("replicas", 1) if isinstance(deploy, dict) else 1)
         if found := find(_started(service, words, "entrypoint")):
             image = COMPOSE.sub(lambda match: match[2] or match[0], str(service.get("image", "")))
-            yield Line(found[0], where, str(name), found[1], _copies(where, copies), image)
+            variables = of_pairs(_environment(service.get("environment"))) | of_words(words)
+            unread = ("env_file",) if service.get("env_file") else ()
+            yield Line(found[0], where, str(name), found[1], _copies(where, copies), image, variables, unread)
+
+
+def _environment(given: Any) -> Iterator[tuple[object, object]]:
+    """Names and values of a service's ``environment``, a mapping or a list; with variables' defaults in them."""
+    pairs: list[tuple[object, object]] = list(given.items()) if isinstance(given, dict) else []
+    for one in given if isinstance(given, list) else ():
+        key, equals, text = str(one).partition("=")
+        pairs.append((key, text if equals else None))
+    for name, value in pairs:
+        yield name, value if value is None else COMPOSE.sub(lambda match: match[2] or match[0], str(value))
 
 
 def _kubernetes(path: Path, node: Any, copies: Any) -> Iterator[Line]:
@@ -131,15 +153,17 @@ def _kubernetes(path: Path, node: Any, copies: Any) -> Iterator[Line]:
     if not isinstance(node, dict):
         return
     copies = node.get("replicas", copies)
+    selector = node.get("nodeSelector")
+    product = selector.get(GPU_PRODUCT) if isinstance(selector, dict) else None
     for container in node.get("containers") or ():
         if isinstance(container, dict):
-            yield from _container(path, container, copies)
+            yield from _container(path, container, copies, str(product or ""))
     for key, part in node.items():
         if key not in ("containers", "initContainers"):
             yield from _kubernetes(path, part, copies)
 
 
-def _container(path: Path, container: dict[str, Any], copies: Any) -> Iterator[Line]:
+def _container(path: Path, container: dict[str, Any], copies: Any, product: str) -> Iterator[Line]:
     name = str(container.get("name", "container"))
     where = f"{path}: containers.{name}"
     words = [*_words(where, container.get("command")), *_words(where, container.get("args"))]
@@ -154,8 +178,11 @@ def _container(path: Path, container: dict[str, Any], copies: Any) -> Iterator[L
             raise InputError(where, match[0], None, "is a variable that the container's env gives no value")
         return str(values[variable])
 
+    image, count = str(container.get("image", "")), _copies(where, copies)
+    variables = of_pairs(values.items()) | of_words(words)
     words = [KUBERNETES.sub(value, word) for word in found[1]]
-    yield Line(found[0], where, name, words, _copies(where, copies), str(container.get("image", "")))
+    unread = ("envFrom",) if container.get("envFrom") else ()
+    yield Line(found[0], where, name, words, count, image, variables, unread, product)
 
 
 def _started(container: dict[str, Any], words: list[str], entry: str) -> list[str]:

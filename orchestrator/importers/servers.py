@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from metronome.hwmodels import catalog
 
 from ..errors import InputError
-from .manifests import RUNS, Line, find
+from .manifests import GPU_PRODUCT, RUNS, Line, find
 from .sglang import TOOL as SGLANG
 from .tool import Server, Tool
 from .trtllm import TOOL as TRTLLM
+from .variables import of_words
 from .vllm import INTERNAL
 from .vllm import TOOL as VLLM
 
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (VLLM, SGLANG, TRTLLM)}
 #: images that are tagged by the version of the engine in them -> tool
 IMAGES = {"vllm-openai": "vllm", "sglang": "sglang"}
+TAG = re.compile(r"v?(\d+\.\d+)(\.\d+)?")
 IMAGE = re.compile(rf"(?:[\w.-]+(?::\d+)?/)*(?:{'|'.join(IMAGES)})(?::[\w.-]+)?")
 DEVICE, PER_NODE, SCALE_OUT = "h100-sxm", 8, "infiniband-ndr"
 MOST_DEVICES = 65536  # of all nodes
@@ -64,11 +66,12 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A scenario as plain data; flags without effect, by server; what had to be assumed."""
+    """A scenario as plain data; flags without effect, by server; what had to be assumed; what was not read."""
 
     scenario: dict[str, Any]
     notes: dict[str, dict[str, str]]
     assumed: list[str]
+    unread: list[str]
 
 
 def line(tool: str, words: list[str]) -> Line:
@@ -80,7 +83,9 @@ def line(tool: str, words: list[str]) -> Line:
         start = {"vllm": "serve", "sglang": "serve --model-path"}.get(tool, "trtllm-serve")
         example = f"{start} MODEL [flags]"
         raise InputError("command line", " ".join(words[:3]) or tool, None, f"does not start {tool}: give {example}")
-    return Line(tool, "command line", "server", found[1], image=_image(words))
+    unread = ("--env-file",) if any(word.partition("=")[0] == "--env-file" for word in words) else ()
+    image = _image(words)
+    return Line(tool, "command line", "server", found[1], image=image, variables=of_words(words), unread=unread)
 
 
 def _image(words: list[str]) -> str:
@@ -95,8 +100,9 @@ def _version(line: Line) -> tuple[str, str]:
     default = TOOLS[line.tool].version
     name, _, tag = line.image.rpartition("/")[2].partition(":")
     if IMAGES.get(name) != line.tool:
-        return default, ""
-    release = re.match(r"v?(\d+\.\d+)(\.\d+)?", tag)
+        named = line.tool in IMAGES.values()  # TensorRT-LLM says itself who stands in for it
+        return default, f"engine {default}, the newest here: no image says another" if named else ""
+    release = TAG.match(tag)
     if release:
         for version in (f"{line.tool}-{release[1]}{release[2] or ''}", f"{line.tool}-{release[1]}"):
             if version in TOOLS[line.tool].versions:
@@ -104,13 +110,25 @@ def _version(line: Line) -> tuple[str, str]:
     return default, f"engine {default}: the image {name} is {tag or 'latest'}, of which there is none here"
 
 
+def _release(line: Line) -> tuple[int, ...]:
+    """That of the engine in its image, by the tag; () where it does not say."""
+    name, _, tag = line.image.rpartition("/")[2].partition(":")
+    found = TAG.match(tag) if IMAGES.get(name) == line.tool else None
+    return tuple(map(int, found[1].split("."))) if found else ()
+
+
 def convert(lines: list[Line], beside: Beside, folder: Path) -> Imported:
     """The scenario of these command lines. ``folder``: where files that they name are found. Raises InputError."""
-    servers = [(line, TOOLS[line.tool].server(line.where, line.words, folder)) for line in lines]
+    servers = [
+        (line, TOOLS[line.tool].server(line.where, line.words, folder, line.variables, _release(line)))
+        for line in lines
+    ]
     whole = [(line, server) for line, server in servers if not server.part]
     if not whole:
         raise InputError(servers[0][1].where, "--headless", None, "is a part of a server: give the command of its head")
-    builder = _Builder(beside)
+    unread = [f"{line.where}: {text}" for line, server in whole if (text := _unread(line, server))]
+    device, passed = _selected([line for line, _ in whole], beside)
+    builder = _Builder(replace(beside, device=device))
     for given, server in whole:
         for copy in range(given.copies):
             builder.add(given, server, copy)
@@ -119,7 +137,25 @@ def convert(lines: list[Line], beside: Beside, folder: Path) -> Imported:
     notes = {given.where: server.notes for given, server in whole}
     for _, server in whole:
         builder.assumed += [text for text in server.assumed if text not in builder.assumed]
-    return Imported(builder.scenario([server for _, server in whole]), notes, builder.assumed)
+    return Imported(builder.scenario([server for _, server in whole]), notes, builder.assumed, [*unread, *passed])
+
+
+def _unread(line: Line, server: Server) -> str:
+    """Variables of the engine that nothing here has looked at, and where more may stand."""
+    names = [*(name for name in line.variables if name not in server.known), *line.unread]
+    return f"environment: {', '.join(names)}" if names else ""
+
+
+def _selected(lines: list[Line], beside: Beside) -> tuple[str | None, list[str]]:
+    """The device, by what nodes must have where no option says it; labels that are not followed."""
+    products = {line.product: catalog.canonical(line.product) for line in lines if line.product}
+    known = {name for name in products.values() if name is not None}
+    if beside.device is None and len(known) > 1:
+        allowed = "devices of an import are alike: give --device, or import the servers one by one"
+        raise InputError(lines[0].where, GPU_PRODUCT, sorted(products), allowed)
+    device = beside.device or next(iter(known), None)
+    ours = device and catalog.canonical(device)
+    return device, [f"{GPU_PRODUCT} {product}" for product, name in products.items() if name is None or name != ours]
 
 
 class _Builder:
@@ -130,6 +166,8 @@ class _Builder:
         self.assumed: list[str] = []
         self.instances: list[dict[str, Any]] = []
         self._nodes: list[int] = []  # devices taken of each
+        self._kept: dict[str, Any] = {}
+        self._keepers: list[str] = []  # instances that do
         self._device = self._or(beside.device, DEVICE, "device", "--device")
         try:
             self._device = catalog.device(self._device).name
@@ -150,6 +188,8 @@ class _Builder:
         version, assumed = _version(line)
         if assumed and assumed not in self.assumed:
             self.assumed.append(assumed)
+        if server.kv_offloading is not None:
+            self._keep(line.where, name, server.kv_offloading)
         engine = {"version": version, **server.instance["engine"]}
         fields = {key: value for key, value in server.instance.items() if key != "engine"}
         places = self._place(line.where, server)
@@ -163,6 +203,14 @@ class _Builder:
                 "engine": engine,
             }
         )
+
+    def _keep(self, where: str, name: str, section: dict[str, Any]) -> None:
+        """One more instance that keeps K and V as a section of the scenario says, of which there is one."""
+        if self._kept and self._kept != section:
+            allowed = "must be that of the other servers: a scenario has one kv_offloading"
+            raise InputError(where, "--kv-transfer-config", section, allowed)
+        self._kept = section
+        self._keepers.append(name)
 
     def _place(self, where: str, server: Server) -> list[str]:
         """Its devices: on the node begun last if they fit, else on new ones."""
@@ -220,12 +268,14 @@ class _Builder:
             "instances": self.instances,
             **({"router": {"policy": policies.pop()}} if policies else {}),
             **({"kv_transfer": transfer} if transfer else {}),
+            **({"kv_offloading": {**self._kept, "instances": self._keepers}} if self._kept else {}),
         }
 
     def _with_host_memory(self, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Where K and V, or weights, lie in host memory: each node has some, and a way to it; returns these ways."""
         engines = [instance.get("engine", {}) for instance in self.instances]
-        if not any(engine.get("kv_offloading_size") or engine.get("cpu_offload_gb") for engine in engines):
+        used = any(engine.get("kv_offloading_size") or engine.get("cpu_offload_gb") for engine in engines)
+        if not used and not self._kept:
             return []
         self.assumed.append(f"host memory of {HOST['channels']} channels of {HOST['type']} a node, over {HOST_LINK}")
         for node in nodes:

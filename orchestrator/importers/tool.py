@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from .flags import Flag, read, table
+from .variables import Variables
 
 
 @dataclass(slots=True)
@@ -22,9 +23,11 @@ class Server:
         nodes, local_ranks, per_node: over how many nodes it spreads, data-parallel ranks and devices on each;
             0 where it does not say.
         router: how its data-parallel ranks are chosen, where that is not the default.
-        kv_transfer: how K and V travel, where it says.
+        kv_transfer: how K and V travel, where it says. kv_tier: what it says of K and V in host memory.
+        kv_offloading: the same as a section of the scenario, where the engine's flags cannot say it.
         notes: flags without effect, and why. assumed: what had to be chosen for it.
         part: it is a further node of a server that another command line starts.
+        variables: environment variables of its engine; ``known`` are those that something here has looked at.
     """
 
     where: str
@@ -35,9 +38,13 @@ class Server:
     per_node: int = 0
     router: str = ""
     kv_transfer: dict[str, Any] | None = None
+    kv_tier: dict[str, Any] | None = None
+    kv_offloading: dict[str, Any] | None = None
     notes: dict[str, str] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
     part: bool = False
+    variables: Variables = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
 
     @property
     def ranks(self) -> int:
@@ -48,6 +55,7 @@ class Server:
 
 
 Reader = Callable[[Server, Any], None]
+Release = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class Tool:
         readers: what flags mean that are no plain field, by the table's ``reads``.
         expand: words that a file of flags stands for, in its place.
         finish: called when all flags are read.
+        variables: environment variables that stand for a flag -> it, and the first release that reads them no more.
     """
 
     name: str
@@ -69,16 +78,30 @@ class Tool:
     expand: Callable[[str, list[str], Path], list[str]] = lambda where, words, folder: words
     finish: Callable[[Server], None] = lambda server: None
     versions: tuple[str, ...] = ()
+    variables: Mapping[str, tuple[str, Release]] = field(default_factory=dict)
 
-    def server(self, where: str, words: list[str], folder: Path) -> Server:
+    def server(
+        self, where: str, words: list[str], folder: Path, variables: Variables | None = None, release: Release = ()
+    ) -> Server:
         """What these words after the tool's own start. ``folder``: from where files that they name are found.
+
+        ``variables`` are those of its environment; ``release`` is the engine's, () where nothing says it.
 
         Raises InputError for a flag that is unknown, or refused.
         """
         plain, given = read(table(self.table), where, self.expand(where, words, folder))
         if len(plain) > 1:
             raise InputError(where, plain[1], None, f"is a second model beside {plain[0]}; flags begin with dashes")
-        server = Server(where, model=plain[0] if plain else "")
+        server = Server(where, model=plain[0] if plain else "", variables=variables or {})
+        for name, (spelling, gone) in self.variables.items():
+            flag, text = table(self.table).find(where, spelling)[0], server.variables.get(name)
+            if text is None or release >= gone:
+                continue
+            server.known.add(name)
+            if flag in given:
+                server.notes[name] = f"{flag.name} is given, too, and wins"
+            else:
+                given[replace(flag, name=f"{name} ({flag.name})")] = text
         for flag, value in given.items():
             self._take(server, flag, value)
         if not server.model:

@@ -10,15 +10,8 @@ from typing import Any
 from ..errors import InputError
 from ..scenario.yaml import read_mapping
 from .tool import Server, Tool, put
+from .vllm_kv import kv_transfer, tier
 
-#: connectors that hand K and V from prefill to decode -> how they do (vllm/distributed/kv_transfer/kv_connector/v1):
-#: NIXL's and Mooncake's decode side asks once the prompt is computed, P2pNccl's prefill side sends each layer's
-CONNECTORS = {
-    "NixlConnector": {"mode": "pull"},
-    "MooncakeConnector": {"mode": "pull"},
-    "P2pNcclConnector": {"mode": "push", "granularity": "layer"},
-}
-ROLES = {"kv_producer": "prefill", "kv_consumer": "decode"}
 #: fields of vLLM 0.19's CompilationConfig that choose kernels, or how they are compiled
 KERNELS = (
     "debug_dump_path",
@@ -44,18 +37,6 @@ KERNELS = (
     "local_cache_dir",
     "fast_moe_cold_start",
 )
-#: fields of its KVTransferConfig that say how the two sides find one another
-ADDRESSES = (
-    "engine_id",
-    "kv_rank",
-    "kv_parallel_size",
-    "kv_ip",
-    "kv_port",
-    "kv_buffer_size",
-    "kv_connector_extra_config",
-    "enable_permute_local_kv",
-    "kv_load_failure_policy",
-)
 INTERNAL = "internal-lb"  # what its front end does where it has data-parallel ranks
 EAGER = "steps would run without full CUDA graphs, and what that takes has not been measured for any engine here"
 
@@ -76,40 +57,25 @@ def _headless(server: Server, value: Any) -> None:
     server.part = bool(value)
 
 
-def _kv_transfer(server: Server, value: Any) -> None:
-    """--kv-transfer-config: the role of an instance whose K and V another one makes, or takes."""
-    spot = "--kv-transfer-config"
-    if value is None:
-        return
-    if not isinstance(value, dict):
-        raise InputError(server.where, spot, value, "must be a mapping")
-    connector, role = value.get("kv_connector"), value.get("kv_role")
-    if connector not in CONNECTORS:
-        allowed = f"is refused: K and V would have a place beside the device's memory; can be {', '.join(CONNECTORS)}"
-        raise InputError(server.where, f"{spot}.kv_connector", connector, allowed)
-    if role not in ROLES:
-        allowed = "does not say which side it is; must be kv_producer (prefill) or kv_consumer (decode)"
-        raise InputError(server.where, f"{spot}.kv_role", role, allowed)
-    server.instance["role"] = ROLES[role]
-    server.kv_transfer = CONNECTORS[connector]
-    for key, given in value.items():
-        if key == "kv_buffer_device":
-            if given != "cuda":
-                allowed = "is refused: K and V would go through host memory; can be cuda"
-                raise InputError(server.where, f"{spot}.{key}", given, allowed)
-        elif key in ADDRESSES:
-            server.notes[f"{spot}.{key}"] = "how the two sides find one another"
-        elif key not in ("kv_connector", "kv_role"):
-            known = ", ".join(["kv_connector", "kv_role", "kv_buffer_device", *ADDRESSES])
-            raise InputError(server.where, f"{spot}.{key}", given, f"is refused; known: {known}")
-
-
 def _cpu_offload(server: Server, value: Any) -> None:
     """--cpu-offload-gb: weights in host memory, if any."""
     if value:
         put(server.instance, "engine.cpu_offload_gb", value)
     else:
         server.notes["--cpu-offload-gb"] = "is what is simulated anyway"
+
+
+def _generation(server: Server, value: Any) -> None:
+    """--override-generation-config: `max_new_tokens` is a limit of the whole server (vllm/config/model.py)."""
+    spot = "--override-generation-config"
+    fields = value if isinstance(value, dict) else {}
+    if fields.get("max_new_tokens") is not None:
+        allowed = (
+            "is refused: the server would end every answer there; answers are as long as the workload says: "
+            "give --workload with such lengths"
+        )
+        raise InputError(server.where, f"{spot}.max_new_tokens", fields["max_new_tokens"], allowed)
+    server.notes[spot] = "which tokens come out, not how many or when"
 
 
 def _compilation(server: Server, value: Any) -> None:
@@ -171,6 +137,7 @@ def _of_file(path: Path) -> list[str]:
 
 def _finish(server: Server) -> None:
     """What `vllm serve` does where a flag is not given (vllm/entrypoints/cli/serve.py)."""
+    tier(server)
     engine = server.instance["engine"]
     if engine.get("max_model_len") == "-1":
         engine["max_model_len"] = "auto"
@@ -188,11 +155,13 @@ TOOL = Tool(
         "nodes": _nodes,
         "local_ranks": _local_ranks,
         "headless": _headless,
-        "kv_transfer": _kv_transfer,
+        "kv_transfer": kv_transfer,
         "compilation": _compilation,
         "cpu_offload": _cpu_offload,
+        "generation": _generation,
     },
     expand=_expand,
     finish=_finish,
     versions=("vllm-0.11", "vllm-0.19"),
+    variables={"VLLM_ALL2ALL_BACKEND": ("--all2all-backend", (0, 16))},  # vllm-project/vllm, pull request 33535
 )

@@ -317,6 +317,7 @@ CLUSTER = {
         ("nodes/0/cpu_mem", DROP, "cpu_mem: needs mem_bw"),
         ("link_bw", "fast", "link_bw = 'fast': Input should be a valid number"),
         ("nodes/0/instances/0/enable_attn_offloading", True, "enable_attn_offloading is refused"),
+        ("nodes/0/instances/0/hardware", "RTXPRO600", "hardware = 'RTXPRO600': did you mean 'RTXPRO6000'.* has RTX"),
     ],
 )
 def test_a_set_up_that_cannot_be_imported(cli, tmp_path, path, value, message):
@@ -325,12 +326,13 @@ def test_a_set_up_that_cannot_be_imported(cli, tmp_path, path, value, message):
     (tmp_path / "c.json").write_text(json.dumps(cluster))
     (tmp_path / "m/x").mkdir(parents=True)
     (tmp_path / "m/x/y.json").write_text("{}")
+    (tmp_path / "perf/RTXPRO6000").mkdir(parents=True)
     done = cli(
         "import",
         "llmservingsim",
         tmp_path / "c.json",
         "--profiles",
-        tmp_path,
+        tmp_path / "perf",
         "--models",
         tmp_path / "m",
         "--workload",

@@ -56,8 +56,8 @@ def run(small, tmp_path, cli):
         (["tools", "list"], lambda answer: answer["scalesim"]["what"]),
         (["cleanup"], lambda answer: isinstance(answer["removed"], list)),
         (
-            ["import", "vllm", "-o", "v.yaml", "--json", "--", "vllm", "serve", "Qwen/Qwen3-32B"],
-            lambda answer: answer["written"] == ["v.yaml"] and answer["notes"],
+            ["import", "vllm", "-o", "v.yaml", "--json", "--", "vllm", "serve", "Qwen/Qwen3-32B", "-tp", "2"],
+            lambda answer: answer["written"] == ["v.yaml"] and answer["notes"] and not answer["refused"],
         ),
         (
             ["conformance", "bandwidth-latency", "--config", "memory.yaml"],

@@ -93,7 +93,7 @@ class Readers:
 
     def _good(self) -> None:
         self._write("good.yaml", yaml.safe_dump(self.small))
-        self.root = self.folder / "bundles"
+        self.root = self.folder / "bundles" / "H100"
         self.bundle_folder = bundles.write(self.root)
         own = {"model": "profiled", "bundle": "tried-bundle"}
         one = {**self.small["instances"][0], "accelerators": "n0[0:1]"}
@@ -204,7 +204,7 @@ class Readers:
         if random.random() < 0.1:
             path.write_bytes(mutate.raw(path.read_bytes(), random))
         return cli(
-            "import", "llmservingsim", path, "--profiles", self.root, "--models", self.folder / "models",
+            "import", "llmservingsim", path, "--profiles", self.root.parent, "--models", self.folder / "models",
             "--workload", self.folder / "workload.jsonl", "-o", self.folder / "imported.yaml",
         )  # fmt: off
 

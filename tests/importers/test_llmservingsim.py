@@ -49,6 +49,8 @@ def imported(tmp_path):
     (tmp_path / "org").mkdir()
     for name, config in MODELS.items():
         (tmp_path / "org" / f"{name}.json").write_text(json.dumps(config))
+    for kind in ("H100", "A100", "NPU"):
+        (tmp_path / "perf" / kind).mkdir(parents=True)
     (tmp_path / "w.jsonl").write_text('{"input_toks": 10, "output_toks": 5, "arrival_time_ns": 0}\n')
 
     def make(*nodes, bandwidth=100, latency=500, flags=(), **more):
@@ -75,8 +77,25 @@ def imported(tmp_path):
         ),
         ([node({"hbf_mem": {"mem_size": 1}})], "hbf_mem is refused: flash beside the device's memory"),
         ([node({"placement": {"default": {"weights": "cxl:1"}}})], "below cxl_mem.num_devices (0)"),
-        ([node({"placement": {"default": {"kv_loc": "cpu"}}})], "K and V of running requests are on the device"),
-        ([node({"placement": {"blocks": [{"blocks": "0-3"}]}})], "layers are placed alike"),
+        (
+            [node({}, {"placement": {"default": {"kv_loc": "cpu"}}})],
+            "nodes[0].instances[1].placement.default.kv_loc = 'cpu': is refused: K and V of running requests are on",
+        ),
+        (
+            [node({"placement": {"blocks": [{"blocks": "0-3"}, {"blocks": "4", "weights": "cpu"}]}})],
+            "instances[0].placement.blocks[1].weights = 'cpu': is refused: all layers' weights are in one place",
+        ),
+        (
+            [node({"placement": {"default": {"weights": "cpu"}, "blocks": [{"blocks": 4, "weights": "npu"}]}})],
+            "blocks[0].weights = 'npu': is refused: all layers' weights are in one place, which default says to be cpu",
+        ),
+        ([node({"placement": {"layers": {"qkv": {"kv_loc": "cxl:0"}}}})], "placement.layers.qkv.kv_loc = 'cxl:0'"),
+        ([node({"placement": {"blocks": [{"bloks": "0-3"}]}})], "unknown key 'bloks'; did you mean 'blocks'?"),
+        ([node({"npu_mem": None})], "needs model_name, hardware and npu_mem"),
+        ([node({"hardware": "H10"})], "nodes[0].instances.hardware = 'H10': did you mean"),
+        ([node({"num_npus": 3, "tp_size": 4})], "num_npus = 3: must equal tp_size x pp_size, and tp_size is 4"),
+        ([node({"num_npus": 1, "tp_size": None, "pp_size": 2})], "must equal tp_size x pp_size, and pp_size is 2"),
+        ([node({"num_npus": 3, "pp_size": 2})], "num_npus = 3: must equal tp_size x pp_size = 4"),
         ([node({"enable_attn_offloading": True})], "enable_attn_offloading is refused"),
         ([node(cpu_mem={**CPU, "pim_config": "HBM2"})], "nodes.0.cpu_mem: pim_config is refused"),
         ([node({}, {"npu_mem": {"mem_size": 40}})], "devices of a node are alike"),
@@ -136,6 +155,7 @@ def test_remarks_and_what_is_off_are_no_reason_to_refuse(imported):
     plain = imported()
     off = {"_comment": "mine", "placement": None, "enable_attn_offloading": False, "enable_block_copy": True}
     assert imported(node(off), _comment="a note to self").scenario == plain.scenario
+    assert imported(node(power=None)).scenario == plain.scenario
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (1, "1"), ("i1", "i1")])
@@ -143,6 +163,17 @@ def test_members_of_a_group_are_one_instance_whatever_its_name(imported, first, 
     (one,) = imported(node({"dp_group": first}, {"dp_group": second})).scenario["instances"]
     assert one["data_parallel_size"] == 2
     assert len(imported(node({"dp_group": "i1"}, {})).scenario["instances"]) == 2
+
+
+def test_rules_that_say_what_the_default_says_change_nothing(imported):
+    """As files are written that give every block its place."""
+    plain = imported()
+    rule = {"weights": "npu", "kv_loc": "npu", "kv_evict_loc": "cpu"}
+    found = imported(node({"placement": {"blocks": [{"blocks": "0-31", **rule}], "layers": {"qkv_proj": rule}}}))
+    assert found.scenario == plain.scenario
+    assert [note for note in found.notes if note not in plain.notes] == [
+        "without effect: placement.blocks, layers: they say what placement.default says, or where evicted K and V go"
+    ]
 
 
 def test_what_has_no_effect_is_said(imported):

@@ -66,6 +66,7 @@ def test_what_a_flag_sets(flags, field, value):
         "--host 0.0.0.0 --port 8000",
         "--tool-call-parser hermes --enable-auto-tool-choice",
         "--seed 42",
+        '--override-generation-config {"temperature":0.5,"max_new_tokens":null}',
         "-O3",
         "-O 2",
         "--compilation-config 3",
@@ -97,6 +98,11 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
         ("--speculative-config.method mtp --speculative-config.num_speculative_tokens 3", "several tokens of a draft"),
         ("--all2all-backend deepep_low_latency", "can be allgather_reducescatter, deepep_high_throughput"),
         ("--kv-cache-dtype fp8_ds_mla", "can be auto, bfloat16"),
+        (
+            '--override-generation-config {"max_new_tokens":10}',
+            "--override-generation-config.max_new_tokens = 10: is refused: the server would end every answer there",
+        ),
+        ("--override-generation-config.max_new_tokens 10", "end every answer there"),
         ("--enable-lora", "adapters take memory"),
         ("--cpu-offload-params experts", "is refused: some weights of every layer would lie in host memory"),
         ("--offload-group-size 8", "is refused: weights in host memory would come over PCIe"),
@@ -104,10 +110,7 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
         ("--optimization-level 0", "without full CUDA graphs"),
         ('--compilation-config {"cudagraph_mode":"PIECEWISE"}', "cudagraph_mode = 'PIECEWISE': is refused"),
         ('--compilation-config {"cudagraph_mod":"NONE"}', "did you mean cudagraph_mode"),
-        (
-            '--kv-transfer-config {"kv_connector":"LMCacheConnectorV1","kv_role":"kv_both"}',
-            "beside the device's memory",
-        ),
+        ('--kv-transfer-config {"kv_connector":"MultiConnector","kv_role":"kv_both"}', "where its K and V go is not"),
         ('--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_both"}', "kv_role = 'kv_both'"),
         (
             '--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_producer","kv_buffer_device":"cpu"}',
@@ -167,7 +170,9 @@ def test_what_is_assumed_is_said():
     for option in ("--device", "--workload", "--interconnect", "--scale-out", "--devices-per-node"):
         assert any(option in text for text in said), option
     beside = {"device": "h200", "per_node": 8, "interconnect": "nvlink4", "scale_out": "ethernet-400g", "workload": {}}
-    assert imported("vllm", f"serve {MODEL} -tp 8 -pp 2", **beside).assumed == []
+    assert imported("vllm", f"serve {MODEL} -tp 8 -pp 2", **beside).assumed == [
+        "engine vllm-0.19, the newest here: no image says another"
+    ]
 
 
 def test_devices_that_are_joined_in_several_ways_are_asked_about():
@@ -219,6 +224,7 @@ def test_sglang_by_its_own_names():
         ("--disaggregation-mode prefill", "prefill and decode apart"),
         ("--enable-dp-attention", "data parallel within"),
         ("--schedule-policy dfs-weight", "can be fcfs, lpm"),
+        ("--disable-cuda-graph", "is refused: every kernel would be launched by the host"),
         ("--tp 4 --ep-size 2", "can be 1 or 4"),
         ("--load-balance-method shortest_queue", "can be round_robin"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def test_a_row_says_one_thing_that_can_be_done(name):
         fates = [flag.sets, flag.reads, flag.nothing, flag.wrong if not flag.sets else ""]
         assert sum(map(bool, fates)) == 1, flag
         assert flag.takes in KINDS, flag
+        assert not re.search(r"\w- \w", flag.nothing + flag.wrong), "a word broken by YAML's folding"
         assert not flag.values or flag.wrong, flag
         if flag.reads and flag.reads != "config":  # a file's flags are put in its place before
             assert flag.reads in tool.readers, flag
