@@ -187,6 +187,12 @@ class DeviceFacts(BaseModel):
     pj_per_byte: float = Field(default=0, ge=0, description="of memory, moved by a kernel; above busy_w")
     pj_per_flop: float = Field(default=0, ge=0, description="in 16 bits; in others by their width; above busy_w")
     active_w: float = Field(default=0, ge=0, description="the most one device draws: the board's limit")
+    usd_per_hour: float | None = Field(
+        default=None, ge=0, description="of one device, where `sweep`, `capacity` and `plan` are given no price"
+    )
+    interconnect: str | None = Field(
+        default=None, description="what `plan` joins those of a node by, a catalog interconnect, e.g. nvlink4"
+    )
     chip: Chip | None = Field(default=None, description="insides of a GPU whose kernels are known by family")
     sources: dict[str, str] = Field(default={}, description="where figures are from, by field")
 
@@ -223,6 +229,13 @@ class DeviceFacts(BaseModel):
         if self.busy_w is None and (self.pj_per_byte or self.pj_per_flop):
             raise ValueError("pj_per_byte and pj_per_flop come on top of busy_w, which is missing")
         return self
+
+    @field_validator("interconnect")
+    @classmethod
+    def _joined(cls, value: str | None) -> str | None:
+        if value is not None and value not in interconnect_names():
+            raise ValueError(f"'{value}' is not in the catalog: {', '.join(interconnect_names())}")
+        return value
 
     @field_validator("chip")
     @classmethod
