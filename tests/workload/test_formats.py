@@ -219,6 +219,28 @@ def test_a_tokenizer_gives_ids(tmp_path):
     assert (found[0].input_tokens, list(found[0].token_ids)) == (1, [1])
 
 
+SPARSE = {"input_tokens": "i", "output_tokens": "o", "session": "s", "priority": "p", "abort_after": "a"}
+
+
+def test_an_empty_cell_of_a_table_is_none(tmp_path):
+    path = write(tmp_path, "t.csv", "i,o,s,p,a\n5,1,x,3,2\n5,1,,,\n")
+    found, _ = requests(tmp_path, format="csv", path=path, columns=SPARSE)
+    assert [(r.session, r.priority, r.abort_after_ps) for r in found] == [("x", 3, 2 * 10**12), (None, 0, None)]
+
+
+def test_an_empty_cell_of_a_parquet_table_is_none_and_a_fraction_no_priority(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = {"i": [5, 5], "o": [1, 1], "s": ["x", None], "p": [3.0, None], "a": [2.0, None]}
+    parquet.write_table(pyarrow.table(rows), tmp_path / "t.parquet")
+    found, _ = requests(tmp_path, format="csv", path="t.parquet", columns=SPARSE)
+    assert [(r.session, r.priority, r.abort_after_ps) for r in found] == [("x", 3, 2 * 10**12), (None, 0, None)]
+    parquet.write_table(pyarrow.table({**rows, "p": [3.5, float("inf")]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="must be a whole number"):
+        requests(tmp_path, format="csv", path="t.parquet", columns=SPARSE)
+
+
 def test_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
