@@ -277,7 +277,7 @@ def kernels(generation: str) -> Kernels:
     return Kernels.model_validate(facts("kernels", generation))
 
 
-#: what devices are also called
+#: what devices are also called, also by nvidia-smi; what has another memory or board is not among them
 ALIASES = {
     "a100": "a100-80g-sxm",
     "a100-80gb": "a100-80g-sxm",
@@ -290,11 +290,18 @@ ALIASES = {
     "h200-sxm": "h200",
     "b200-sxm": "b200",
     "b300-sxm": "b300",
+    "b300-sxm6-ac": "b300",
+    "gh200-480gb": "gh200",  # of its host's memory
+    "tesla-t4": "t4",
     "v100": "v100-32g-sxm",
+    "v100-sxm2-32gb": "v100-32g-sxm",
+    "tesla-v100": "v100-32g-sxm",
+    "tesla-v100-sxm2-32gb": "v100-32g-sxm",
     "rtx4090": "rtx-4090",
     "geforce-rtx-4090": "rtx-4090",
     "rtx5090": "rtx-5090",
     "geforce-rtx-5090": "rtx-5090",
+    "rtx-pro-6000-blackwell-server-edition": "rtx-pro-6000",
     "a6000": "rtx-a6000",
     "gaudi-2": "gaudi2",
     "gaudi-3": "gaudi3",
