@@ -82,7 +82,7 @@ def new_row(status: str = "complete", error: str = "") -> PointRow:
 
 def devices(scenario: Scenario) -> dict[str, int]:
     """Accelerators that serve instances, by type."""
-    kinds = {node.name: node.accelerators.type for node in scenario.cluster.nodes}
+    kinds = {node.name: scenario.device_name(node.accelerators.type) for node in scenario.cluster.nodes}
     used = {device for instance in scenario.instances for device in instance.all_devices}
     return dict(sorted(Counter(kinds[node] for node, _ in used).items()))
 

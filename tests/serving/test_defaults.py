@@ -71,6 +71,14 @@ def test_lists_are_short_in_the_text(cli):
     assert "cudagraph_capture_sizes [1, 2, 4 ... 512] (51)" in cli("validate", "tensor-parallel").output
 
 
+@pytest.mark.parametrize("name", ["a100-80g-sxm", "A100", "NVIDIA A100-SXM4-80GB"])
+def test_a_device_has_its_defaults_whatever_it_is_called(cli, name):
+    """vLLM gives an A100 small ones."""
+    given = [f"--set=cluster.nodes.0.accelerators.type={name}", "--set=instances.0.engine={}"]
+    said = cli("validate", "tensor-parallel", *given).output
+    assert "by version and device: max_num_seqs 256, max_num_batched_tokens 2048" in said
+
+
 @pytest.mark.parametrize("case", ["56_a100-80g-sxm_default-engine-defaults", "56_rtx-4090_default-engine-defaults"])
 def test_the_cases_of_the_field_get_their_defaults(case, shared, cli):
     said = cli("validate", shared.parent / "cases" / case / "scenario.yaml").output

@@ -193,9 +193,10 @@ def test_a_device_of_ones_own_says_its_price_and_how_it_is_joined(alone, cli):
     assert unjoined.exit_code == 2 and "not known; devices.mine.interconnect says it" in " ".join(
         unjoined.output.split()
     )
-    for usual, expected in (({}, 3.0), ({"h100-sxm": 2}, 4.0)):
+    h200 = {"cluster.nodes.0.accelerators.type": "NVIDIA H200"}
+    for usual, change, expected in (({}, {}, 3.0), ({"h100-sxm": 2}, {}, 4.0), ({"h200": 5}, h200, 10.0)):
         with Pool(1) as pool:
-            (row,) = Runs(str(alone), pool, usual).rows([{}])
+            (row,) = Runs(str(alone), pool, usual).rows([change])
         assert row["figures"]["usd_per_hour"] == expected
 
 
