@@ -180,6 +180,13 @@ def test_a_device_that_cannot_be_names_its_field(cli, tmp_path, devices, message
     assert done.exit_code == 2 and message in done.output
 
 
+def test_a_rate_that_a_device_lacks_names_where_the_scenario_would_say_it(cli, tmp_path):
+    lacking = {"mine": {**OWN, "tflops": {"fp8": 200}}}
+    path = scenario(tmp_path, "Qwen/Qwen3-32B", devices=lacking, cluster__nodes__0__accelerators__type="mine")
+    done = cli("validate", path)
+    assert done.exit_code == 2 and "devices.mine has no bf16 rate (tflops: fp8)" in done.output
+
+
 @pytest.mark.parametrize(("name", "told"), [("mine", ""), ("h100-sxm", "h100-sxm"), ("T4", "t4")])
 def test_a_device_that_stands_for_one_of_the_catalog_is_said(cli, tmp_path, name, told):
     done = cli("validate", scenario(tmp_path, "Qwen/Qwen3-32B", devices={name: {**OWN}}))
