@@ -105,7 +105,7 @@ class _Placement:
     def _engine(self) -> EngineOptions:
         """Its engine's flags, those left open as its version and device have them."""
         engine = self.options.engine
-        device = self.nodes[self.layout.devices[0][0]].accelerators.type
+        device = self.scenario.device_name(self.nodes[self.layout.devices[0][0]].accelerators.type)
         longest = self._length
         facts = DeviceFacts(device, self._memory(self.layout.devices), longest, self.layout.tp * self.layout.pp)
         resolved = kind_of(engine.version).resolve(engine, facts)

@@ -138,6 +138,8 @@ class Simulation:
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
         found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        for name, known in self.scenario.replaced_devices().items():
+            found[f"devices.{name} stands for the catalog's {known}"] = None
         served = dict.fromkeys(instance.model for instance in self.scenario.instances)
         if len(served) > 1 and "" in self.scenario.workload.models:
             found[f"instances serve {', '.join(served)}, and requests that name no model go to any of them"] = None

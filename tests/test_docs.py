@@ -55,13 +55,15 @@ def programs():
     for page in PAGES:
         for number, code in enumerate(PYTHON.findall(page.read_text())):
             if "import metronome\n" in code:
-                yield pytest.param(code, id=f"{page.name}-{number}")
+                yield pytest.param(page, code, id=f"{page.name}-{number}")
 
 
-@pytest.mark.parametrize("code", list(programs()))
-def test_a_program_of_the_docs_runs(code, tmp_path):
+@pytest.mark.parametrize(("page", "code"), list(programs()))
+def test_a_program_of_the_docs_runs_and_prints_the_rows_of_its_page(page, code, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout, done.stderr
+    for line in done.stdout.splitlines():
+        assert not line.startswith("|") or f"\n{line}\n" in page.read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

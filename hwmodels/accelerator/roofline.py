@@ -64,6 +64,7 @@ class RooflineConfig(Config):
     """A catalog device or one's own, with any figure of it replaced."""
 
     device: str | DeviceFacts = Field(description="name in the device catalog, e.g. h100-sxm, or a device's facts")
+    device_name: str = Field(default="own", description="what a device of one's own is called in messages")
     compute_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
     memory_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
     launch_overhead_ns: float | None = Field(default=None, ge=0, description=PLAIN)
@@ -89,7 +90,7 @@ class Roofline(OracleModel[RooflineConfig]):
         super().__init__(config, seed)
         which = self.config.device
         try:
-            self._device = device(which) if isinstance(which, str) else which.device("own")
+            self._device = device(which) if isinstance(which, str) else which.device(self.config.device_name)
         except KeyError as error:
             raise ConfigError("device", which, error.args[0]) from None
         self._compute = self.config.compute_efficiency or self._device.compute_efficiency
@@ -108,7 +109,7 @@ class Roofline(OracleModel[RooflineConfig]):
         dtype = self._computes_in(template)
         if dtype not in self._device.flops:
             can = ", ".join(self._device.flops)
-            raise UnsupportedOperation("roofline", template, f"{self._device.name} has no {dtype} rate ({can})")
+            raise UnsupportedOperation("roofline", template, f"{self._device.name} has no {dtype} rate (tflops: {can})")
 
     def _computes_in(self, template: Template) -> str:
         """The type whose FLOP/s count."""

@@ -187,6 +187,12 @@ class DeviceFacts(BaseModel):
     pj_per_byte: float = Field(default=0, ge=0, description="of memory, moved by a kernel; above busy_w")
     pj_per_flop: float = Field(default=0, ge=0, description="in 16 bits; in others by their width; above busy_w")
     active_w: float = Field(default=0, ge=0, description="the most one device draws: the board's limit")
+    usd_per_hour: float | None = Field(
+        default=None, ge=0, description="of one device, where `sweep`, `capacity` and `plan` are given no price"
+    )
+    interconnect: str | None = Field(
+        default=None, description="what `plan` joins those of a node by, a catalog interconnect, e.g. nvlink4"
+    )
     chip: Chip | None = Field(default=None, description="insides of a GPU whose kernels are known by family")
     sources: dict[str, str] = Field(default={}, description="where figures are from, by field")
 
@@ -223,6 +229,13 @@ class DeviceFacts(BaseModel):
         if self.busy_w is None and (self.pj_per_byte or self.pj_per_flop):
             raise ValueError("pj_per_byte and pj_per_flop come on top of busy_w, which is missing")
         return self
+
+    @field_validator("interconnect")
+    @classmethod
+    def _joined(cls, value: str | None) -> str | None:
+        if value is not None and value not in interconnect_names():
+            raise ValueError(f"'{value}' is not in the catalog: {', '.join(interconnect_names())}")
+        return value
 
     @field_validator("chip")
     @classmethod
@@ -264,7 +277,7 @@ def kernels(generation: str) -> Kernels:
     return Kernels.model_validate(facts("kernels", generation))
 
 
-#: what devices are also called
+#: what devices are also called, also by nvidia-smi; what has another memory or board is not among them
 ALIASES = {
     "a100": "a100-80g-sxm",
     "a100-80gb": "a100-80g-sxm",
@@ -277,11 +290,18 @@ ALIASES = {
     "h200-sxm": "h200",
     "b200-sxm": "b200",
     "b300-sxm": "b300",
+    "b300-sxm6-ac": "b300",
+    "gh200-480gb": "gh200",  # of its host's memory
+    "tesla-t4": "t4",
     "v100": "v100-32g-sxm",
+    "v100-sxm2-32gb": "v100-32g-sxm",
+    "tesla-v100": "v100-32g-sxm",
+    "tesla-v100-sxm2-32gb": "v100-32g-sxm",
     "rtx4090": "rtx-4090",
     "geforce-rtx-4090": "rtx-4090",
     "rtx5090": "rtx-5090",
     "geforce-rtx-5090": "rtx-5090",
+    "rtx-pro-6000-blackwell-server-edition": "rtx-pro-6000",
     "a6000": "rtx-a6000",
     "gaudi-2": "gaudi2",
     "gaudi-3": "gaudi3",

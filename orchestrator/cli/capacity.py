@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from ..scenario.loading import load, parse_overrides
-from ..sweep import costs
 from ..sweep.capacity import MOST_RUNS, Capacity, check, knob, longer, search
 from ..sweep.page import number
 from ..sweep.places import opened
@@ -58,7 +57,7 @@ def command(
     places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         tell = stack.enter_context(counting_bar("runs", quiet or as_json))
-        runs = Runs(scenario or "quickstart", stack.enter_context(places), costs.built_in(), output)
+        runs = Runs(scenario or "quickstart", stack.enter_context(places), {}, output)
         tried = 0
 
         def evaluate(loads: Sequence[float]) -> list[dict[str, Any]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 
 import click
 
-from ..placement import UnitPlan
 from ..scenario.loading import load
 from ..scenario.origin import naming_its_file
 from ..serving.interface import Role
@@ -17,7 +16,9 @@ from ..serving.refusals import Refusal, refusal
 from ..simulation import Simulation
 from ..workload.request import Request
 from .complete import scenarios
-from .plan import lines, plans
+from .in_force import engines, lines
+from .plan import lines as plan_lines
+from .plan import plans
 from .schema import json_schema
 
 MOST = 50_000  # requests that are looked at; made-up traffic can have any number
@@ -57,7 +58,7 @@ def command(
         workload.check(strict)
         for name, listed in plans(simulation).items() if plan else ():
             click.echo(f"a step of {name}:")
-            click.echo("\n".join(lines(listed)))
+            click.echo("\n".join(plan_lines(listed)))
 
 
 class Served:
@@ -77,7 +78,7 @@ class Served:
             raise self.failed[0].error
 
 
-def _engines(simulation: Simulation) -> Iterator[dict[str, Any]]:
+def _replicas(simulation: Simulation) -> Iterator[dict[str, Any]]:
     """Of each replica: its model and how much K and V it can hold."""
     units = [unit for unit in simulation.units for _ in unit.names]
     for unit, replica in zip(units, simulation.replicas, strict=True):
@@ -105,12 +106,11 @@ def _components(simulation: Simulation) -> Iterator[dict[str, Any]]:
 
 
 def _as_json(simulation: Simulation, workload: Served) -> dict[str, Any]:
-    flags = {unit.name: {"version": unit.options.engine.version, "flags": _flags(unit)} for unit in simulation.units}
     return {
         "name": simulation.scenario.name,
         "warnings": simulation.warnings,
-        "replicas": list(_engines(simulation)),
-        "engines": flags,
+        "replicas": list(_replicas(simulation)),
+        "engines": engines(simulation),
         "components": list(_components(simulation)),
         "workload": {
             "requests": workload.looked,
@@ -123,16 +123,15 @@ def _as_json(simulation: Simulation, workload: Served) -> dict[str, Any]:
 
 def _show(simulation: Simulation, workload: Served) -> None:
     click.echo(f"{simulation.scenario.name}: valid")
-    for one in _engines(simulation):
+    for one in _replicas(simulation):
         role = "" if one["role"] == str(Role.BOTH) else f" ({one['role']})"
         split = f", in {one['kv_groups']} groups of layers" if one["kv_groups"] > 1 else ""
         kept = f"{one['kv_blocks']} KV blocks ({one['kv_tokens']} tokens{split})"
         click.echo(f"  {one['name']}{role}: {one['model']}, {kept}")
-    for unit in simulation.units:
-        click.echo(f"  {unit.name}: engine {unit.options.engine.version}")
-        for source, flags in groupby(_flags(unit).items(), lambda flag: flag[1]["from"]):
-            shown = [f"{name} {flag['value']}" for name, flag in flags]
-            click.echo(f"    {source}: {', '.join(shown)}")
+    for name, engine in engines(simulation).items():
+        click.echo(f"  {name}: engine {engine['version']}")
+        for line in lines(engine["flags"]):
+            click.echo(f"    {line}")
     for one in _components(simulation):
         tolerance = one["surrogate_tolerance"]
         behind = "" if tolerance is None else f", behind a surrogate ({tolerance:.1%})"
@@ -151,15 +150,3 @@ def _turns(request: Request | None) -> Iterator[Request]:
     while request is not None:
         yield request
         request = request.next_turn
-
-
-SOURCES = ("given", "by version and device", "default")
-
-
-def _flags(unit: UnitPlan) -> dict[str, dict[str, Any]]:
-    """Every flag of the unit's engine that is in force, and where it comes from, by source."""
-    given, found = unit.given.model_fields_set, dict[str, dict[str, Any]]()
-    for name, value in unit.options.engine.model_dump(exclude={"version"}).items():
-        open_ = value == getattr(unit.given, name)
-        found[name] = {"value": value, "from": SOURCES[0 if name in given else 2 if open_ else 1]}
-    return dict(sorted(found.items(), key=lambda flag: SOURCES.index(flag[1]["from"])))

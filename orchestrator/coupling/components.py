@@ -170,7 +170,8 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
         name = node.accelerators.type
         facts: dict[str, Any] = {"device": name}
         if name in scenario.devices:
-            facts["device"] = scenario.devices[name].model_dump(exclude_none=True)
+            own = scenario.devices[name].model_dump(exclude_none=True)
+            facts = {"device": own, "device_name": f"devices.{name}"}
         if name in scenario.devices or catalog.canonical(name):
             device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "standby_w": device.standby_w, "active_w": device.active_w}

@@ -104,6 +104,9 @@ def _one(path: Path, data: Any) -> Benchmark | list[Benchmark]:
             return _aiperf(path, data)
         if _number(data.get("mean_ttft_ms")) is not None:
             return _vllm(data)
+        if "mean_ttft_ms" in data:
+            value = data["mean_ttft_ms"]
+            raise InputError(str(path), "mean_ttft_ms", value, f"{'is null: ' * (value is None)}must be a number of ms")
     allowed = "is missing: no result of `vllm bench serve`, AIPerf or GuideLLM"
     raise InputError(str(path), "mean_ttft_ms", None, allowed)
 
@@ -220,7 +223,8 @@ def _cell(text: str) -> float | None:
 
 #: where GuideLLM names the model: 0.8, 0.2, and in the arguments of the whole report, 0.4
 GUIDELLM_MODEL = (("config", "backend", "model"), ("worker", "backend_model"))
-GUIDELLM_COUNTS = (("metrics", "request_totals"), ("run_stats", "requests_made"))
+GUIDELLM_COUNTS = (("metrics", "request_totals"), ("request_totals",), ("run_stats", "requests_made"))
+UNCOUNTED = "the reference does not say how many of its requests were served, or failed"
 
 
 def _below(spot: Any, *keys: str) -> Any:
@@ -259,7 +263,7 @@ def _guidellm(path: Path, number: int, report: dict[str, Any], benchmark: Any) -
     lengths = [_number(successful(name).get("mean")) for name in ("prompt_token_count", "output_token_count")]
     names = [*(_below(benchmark, *keys) for keys in GUIDELLM_MODEL), _below(report, "args", "model")]
     model = next((name for name in names if isinstance(name, str)), None)
-    remarks = _failed(_number(totals.get("errored")))
+    remarks = (UNCOUNTED,) if count is None else _failed(_number(totals.get("errored")))
     sample = Sample(model, None if count is None else int(count), lengths[0], lengths[1], remarks)
     rate = successful("requests_per_second").get("mean")
     return Benchmark(figures, sample, f"{rate:.2f} requests/s" if _number(rate) is not None else "without a rate")

@@ -341,6 +341,15 @@ class Scenario(Strict):
         """One's own device of that name, else the catalog's; KeyError says what there is."""
         return self.devices[name].device(name) if name in self.devices else catalog.device(name)
 
+    def device_name(self, name: str) -> str:
+        """What one's own device of that name is called, else the catalog's, else as it is."""
+        return name if name in self.devices else catalog.canonical(name) or name
+
+    def replaced_devices(self) -> dict[str, str]:
+        """One's own devices that have a name of the catalog's, and which it is there."""
+        found = {name: catalog.canonical(name) for name in self.devices}
+        return {name: known for name, known in found.items() if known is not None}
+
     @field_validator("instances", mode="after")
     @classmethod
     def _replicas(cls, instances: list[Instance]) -> list[Instance]:

@@ -56,7 +56,12 @@ class StepRunner(Protocol):
 
 
 class StepLoop:
-    """Of the instance ``name``, whose place in the scenario is ``rank``; ``runner`` is set before it starts."""
+    """Of the instance ``name``, whose place in the scenario is ``rank``; ``runner`` is set before it starts.
+
+    Attributes:
+        asynchronous: a step is scheduled while one is in flight.
+        graph_sizes: tokens of the decode steps that have a captured graph, ascending.
+    """
 
     runner: StepRunner
 
@@ -74,7 +79,8 @@ class StepLoop:
         self.name, self.members = name, members
         self._kernel, self._rank, self._model = kernel, rank, model
         self._dispatcher, self._hooks = dispatcher, hooks
-        self._asynchronous = model.asynchronous and lanes == 1
+        self.asynchronous = model.asynchronous and lanes == 1
+        self.graph_sizes = model.graph_sizes
         self._free = list(range(lanes))
         self._next: Scheduled | None = None  # while another step is in flight
         self._waiting = [0] * len(members)  # of each, when a step was scheduled last
@@ -141,7 +147,7 @@ class StepLoop:
         if told.listeners:  # before its tokens are counted on
             members = [state.request.id for _, step in flights for state in step.members()]
         upcoming = None
-        if self._asynchronous:
+        if self.asynchronous:
             for member, step in flights:
                 member.engine.settle(step)
             self._next = self._schedule(self.launched + 2)
@@ -171,7 +177,7 @@ class StepLoop:
     def _end(self, lane: int, number: int, flights: list[tuple[Replica, Step]], energy_pj: int, now: int) -> None:
         spent_pj = energy_pj
         for member, step in flights:
-            if not self._asynchronous:
+            if not self.asynchronous:
                 member.engine.settle(step)
             delivered = member.servers.deliver(step.tokens, now)
             member.engine.finish(step, delivered)

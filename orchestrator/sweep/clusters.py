@@ -104,7 +104,7 @@ def cluster(scenario: Scenario, device: str, shape: Shape, counts: Mapping[str, 
         instances.append({**instance, **placed, **shape._asdict()})
     networks: list[dict[str, Any]] = []
     if size > 1 or split:
-        fabric, groups = _fabric(device, size), [f"{node['name']}.accelerators" for node in nodes]
+        fabric, groups = _fabric(scenario, device, size), [f"{node['name']}.accelerators" for node in nodes]
         if split:
             networks = [{"name": "net", **fabric, "connects": groups, "scale_out": BETWEEN_NODES}]
         else:
@@ -112,13 +112,14 @@ def cluster(scenario: Scenario, device: str, shape: Shape, counts: Mapping[str, 
     return {"cluster": {"nodes": nodes, "networks": networks}, "instances": instances, "components": {}}
 
 
-def _fabric(device: str, size: int) -> dict[str, str]:
-    fabric = FABRICS.get(device)
+def _fabric(scenario: Scenario, device: str, size: int) -> dict[str, str]:
+    own = scenario.devices.get(device)
+    fabric = (own.interconnect if own else None) or FABRICS.get(device)
     if fabric is None:
-        allowed = "how such accelerators are joined is not known"
-        raise InputError(
-            "plan", "device", device, f"{allowed}; {did_you_mean(device, FABRICS)}it is of {', '.join(FABRICS)}"
-        )
+        known = f"{did_you_mean(device, FABRICS)}it is of {', '.join(FABRICS)}"
+        if own:
+            known = f"devices.{device}.interconnect says it; {known}"
+        raise InputError("plan", "device", device, f"how such accelerators are joined is not known; {known}")
     most = IN_A_NODE.get(device, HGX)
     if size > most:
         raise InputError("plan", "accelerators of a replica", size, f"at most {most} {device} are joined by {fabric}")

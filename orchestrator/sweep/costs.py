@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..scenario.schema import Scenario
 from ..scenario.yaml import parse, read_mapping
 
 HOUR_S = 3600
 
 
+@cache
 def built_in() -> dict[str, float]:
     """USD per hour by accelerator, estimates with their source in `prices.yaml`."""
     found: dict[str, float] = parse("prices.yaml", files(__package__).joinpath("prices.yaml").read_text())
     return found
+
+
+def own(scenario: Scenario) -> dict[str, float]:
+    """USD per hour of the scenario's own devices, of those that state it."""
+    return {name: facts.usd_per_hour for name, facts in scenario.devices.items() if facts.usd_per_hour is not None}
 
 
 def read(path: Path) -> dict[str, float]:
@@ -43,10 +51,14 @@ def per_million(usd_an_hour: float | None, tokens_per_s: float | None) -> float 
 
 
 def priced(row: Mapping[str, Any], prices: Mapping[str, float]) -> dict[str, Any]:
-    """A row with its figures of cost: they follow from the others, so that another price needs no other run."""
+    """A row with its figures of cost: they follow from the others, so that another price needs no other run.
+
+    ``prices`` are the user's, before those of the scenario's own devices, before estimates.
+    """
     if not row["figures"]:
         return dict(row)
-    figures, hour = row["figures"], usd_per_hour(row["devices"], prices)
+    known = {**built_in(), **row.get("prices", {}), **prices}  # an earlier version kept rows without
+    figures, hour = row["figures"], usd_per_hour(row["devices"], known)
     costs = {
         "accelerators": sum(row["devices"].values()),
         "usd_per_hour": hour,

@@ -31,7 +31,8 @@ class RunFailure(MetronomeError):
 
 
 class Runs:
-    """Of ``source`` (a scenario's file or bundled name). ``out``: where rows are kept; None: nowhere.
+    """Of ``source`` (a scenario's file or bundled name). ``prices``: the user's, USD per hour by accelerator; ``out``:
+    where rows are kept; None: nowhere.
 
     What is refused or complete is kept. What failed may have failed for the machine's sake (a component that did not
     start, no memory left) and is tried again by the next that asks.

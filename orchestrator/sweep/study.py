@@ -9,7 +9,6 @@ from ..errors import InputError
 from ..scenario.loading import bundled
 from ..scenario.loading import load as load_scenario
 from ..strict import did_you_mean
-from . import costs
 from .places import Cluster, opened
 from .points import Bayesian, Point, PointRow, listed
 from .runs import Runs
@@ -35,7 +34,6 @@ class Study:
     ) -> None:
         self.sweep, self._workers, self._cluster = sweep, workers, cluster
         self._source = _source(sweep.scenario, folder)
-        self._prices = {**costs.built_in(), **sweep.prices}
         self._out, self._tell = out, tell or (lambda done, of: None)
         self._points: list[Point] = []
         self._rows: list[PointRow | None] = []
@@ -62,7 +60,7 @@ class Study:
     def run(self) -> Table:
         """Compute what is not there. Raises KeyboardInterrupt; what was computed until then is kept."""
         with opened(self._workers, self._cluster) as places:
-            runs = Runs(self._source, places, self._prices, self._out)
+            runs = Runs(self._source, places, self.sweep.prices, self._out)
             try:
                 if self.sweep.search.method == "bayesian":
                     self._search(runs, Bayesian(self.sweep))

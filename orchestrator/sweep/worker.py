@@ -17,6 +17,7 @@ from ..errors import ExtensionFailure, InputError, MetronomeError, let_interrupt
 from ..report.result import Result
 from ..scenario.loading import load
 from ..scenario.schema import Scenario
+from . import costs
 from .points import PointRow
 
 UNSTEADY = ("startup_s", "wall_s")  # figures of the machine, not of the scenario
@@ -50,7 +51,7 @@ def _end_with_parent() -> None:
 
 def evaluate(source: str, overrides: dict[str, Any]) -> PointRow:
     """``status`` (complete, failed or refused), ``error``, ``warnings``, ``devices`` (accelerators that serve, by type)
-    and ``figures`` of one run; never raises for a bad point."""
+    ``prices`` of those that are the scenario's own, and ``figures`` of one run; never raises for a bad point."""
     row = new_row()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("ignore")
@@ -58,7 +59,7 @@ def evaluate(source: str, overrides: dict[str, Any]) -> PointRow:
             warnings.simplefilter("always", category)
         try:
             scenario, folder = load(source, overrides)
-            row["devices"] = devices(scenario)
+            row |= {"devices": devices(scenario), "prices": costs.own(scenario)}
             result = run(scenario, folder=folder)
             row |= {"status": result.status, "figures": figures(result)}
             row["warnings"] += result.metrics["metronome"].get("warnings", ())
@@ -76,12 +77,12 @@ def evaluate(source: str, overrides: dict[str, Any]) -> PointRow:
 
 def new_row(status: str = "complete", error: str = "") -> PointRow:
     """A row that has no figures yet."""
-    return {"status": status, "error": error, "warnings": [], "devices": {}, "figures": {}}
+    return {"status": status, "error": error, "warnings": [], "devices": {}, "prices": {}, "figures": {}}
 
 
 def devices(scenario: Scenario) -> dict[str, int]:
     """Accelerators that serve instances, by type."""
-    kinds = {node.name: node.accelerators.type for node in scenario.cluster.nodes}
+    kinds = {node.name: scenario.device_name(node.accelerators.type) for node in scenario.cluster.nodes}
     used = {device for instance in scenario.instances for device in instance.all_devices}
     return dict(sorted(Counter(kinds[node] for node, _ in used).items()))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+from typing import Any
+
 from pydantic import Field, PrivateAttr, model_validator
 
 from ..strict import Strict
@@ -20,6 +23,24 @@ class Client(Strict):
     network_ms: float = Field(default=0.0, ge=0, description="on the way to the server, each request")
     send_ms: float = Field(default=1.1, ge=0, description="what the client program takes a request, one after another")
     jitter: float = Field(default=1.0, ge=0, le=1, description="share by which these times vary; 0 = never")
+
+
+def by_our_names(data: Any, prefix: str, own: Container[str], more: Mapping[str, str] | None = None) -> Any:
+    """``data`` with the flags of `vllm bench serve`, which begin with the dataset's name, by the names in ``own``.
+
+    ``more``: other flags of its, and their names here. Raises ValueError where something is given by both names.
+    """
+    if not isinstance(data, dict):
+        return data
+    found = dict(data)
+    for flag in data:
+        name = (more or {}).get(flag) or str(flag).removeprefix(prefix)
+        if name == flag or name not in own:
+            continue
+        if name in data:
+            raise ValueError(f"{flag} and {name} say the same thing: give one")
+        found[name] = found.pop(flag)
+    return found
 
 
 class WorkloadOptions(Pace):

@@ -30,6 +30,9 @@ def read(options: WorkloadOptions, reading: Reading) -> Iterator[Request]:
         if options.seed is not None:
             reading.seed = options.seed
         requests = _trace(options, reading, lambda: one.read(options, reading))
+        unused = set() if _draws_gaps(options) else {"gaps"}
+        if options.seed is not None and not reading.streams - unused:
+            reading.note("without effect: seed, since nothing of the workload is drawn or shuffled")
     else:
         requests = islice(one.read(options, reading), options.limit)
     if options.abort_after_s is not None:
@@ -37,10 +40,13 @@ def read(options: WorkloadOptions, reading: Reading) -> Iterator[Request]:
     return requests
 
 
+def _draws_gaps(options: WorkloadOptions) -> bool:
+    return options.request_rate not in (None, "inf") or options.ramp_up_strategy is not None or bool(options.rates)
+
+
 def _without_effect(options: WorkloadOptions) -> Iterator[str]:
     """What is given and changes nothing, since something else is not."""
-    drawn = options.request_rate not in (None, "inf") or options.ramp_up_strategy is not None or options.rates
-    if options.burstiness != 1 and not drawn:
+    if options.burstiness != 1 and not _draws_gaps(options):
         yield "burstiness, since no gaps are drawn (request_rate is inf, or times are recorded)"
     if options.max_concurrency is None and options.client != type(options.client)():
         yield "client, which only a closed loop has (max_concurrency)"

@@ -34,6 +34,7 @@ class Reading:
         seed: of every stream.
         strict: odd rows are errors.
         notes: what is to be said of how the workload was read.
+        streams: names of the random streams that were asked for.
         prioritised: some request of it is more or less urgent than others; known of files when they have been opened.
     """
 
@@ -41,10 +42,12 @@ class Reading:
     seed: int = 0
     strict: bool = False
     notes: list[str] = field(default_factory=list)
+    streams: set[str] = field(default_factory=set)
     prioritised: bool = False
 
     def stream(self, name: str) -> np.random.Generator:
         """The random stream of one part of the workload."""
+        self.streams.add(name)
         return stream(self.seed, f"workload.{name}")
 
     def note(self, text: str) -> None:

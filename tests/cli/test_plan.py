@@ -75,7 +75,12 @@ def test_what_is_checked_as_json(cli):
     assert f"{first['name']} (prefill): {first['model']}, {first['kv_blocks']} KV blocks ({first['kv_tokens']} " in text
     engine = found["engines"][first["name"]]
     assert engine["flags"]["max_num_seqs"] == {"value": 7, "from": "given"}
-    assert {flag["from"] for flag in engine["flags"].values()} <= {"given", "by version and device", "default"}
+    assert {flag["from"] for flag in engine["flags"].values()} <= {
+        "given",
+        "by model",
+        "by version and device",
+        "default",
+    }
     for one in found["components"]:
         assert f"  {one['name']}: {one['model']}, {one['run']}, {one['mode']}\n" in text
     assert found["workload"]["cannot_be_served"] == [] and found["workload"]["all_of_them"]

@@ -76,6 +76,38 @@ def test_an_unknown_device_is_refused_with_the_known_ones():
         Roofline({"device": "h900"})
 
 
+@pytest.mark.parametrize(
+    ("printed", "name"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "a100-80g-sxm"),
+        ("NVIDIA A10G", "a10g"),
+        ("NVIDIA B300 SXM6 AC", "b300"),
+        ("NVIDIA GH200 480GB", "gh200"),
+        ("NVIDIA H100 80GB HBM3", "h100-sxm"),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("NVIDIA H100 NVL", "h100-nvl"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("NVIDIA RTX A6000", "rtx-a6000"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "rtx-pro-6000"),
+        ("Tesla T4", "t4"),
+        ("Tesla V100", "v100-32g-sxm"),
+        ("Tesla V100-SXM2-32GB", "v100-32g-sxm"),
+        ("Tesla V100-SXM2-16GB", None),
+        ("Tesla V100-PCIE-32GB", None),
+        ("NVIDIA A100-SXM4-40GB", None),
+        ("NVIDIA A100-PCIE-40GB", None),
+        ("NVIDIA A100 80GB PCIe", None),
+        ("a100-40g", None),
+        ("NVIDIA H200 NVL", None),
+        ("NVIDIA GeForce RTX 4090 D", None),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", None),
+    ],
+)
+def test_devices_are_known_by_the_names_that_nvidia_smi_prints_and_no_other_is_taken_for_one(printed, name):
+    assert catalog.canonical(printed) == name
+
+
 @pytest.mark.parametrize("name", catalog.device_names())
 def test_every_device_of_the_catalog_is_whole_and_names_its_sources(name):
     device = catalog.device(name)

@@ -195,8 +195,17 @@ def test_a_config_json_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("written", "dtype"), [("float16", "fp16"), ("torch.bfloat16", "bf16"), ("torch.float16", "fp16")]
+)
+def test_a_dtype_as_transformers_writes_it_or_wrote_it(tmp_path, written, dtype):
+    (tmp_path / "c.json").write_text(json.dumps(config(torch_dtype=written)))
+    assert load("c.json", tmp_path.joinpath).dtype == dtype
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"torch_dtype": "torch.int3"}, "torch_dtype = 'torch.int3'"),
         ({"model_type": 3}, "model_type = 3: must be a name"),
         ({"hidden_size": None}, "hidden_size: is missing"),
         ({"hidden_size": -1}, "hidden_size = -1: must be a positive"),

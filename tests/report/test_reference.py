@@ -143,19 +143,38 @@ def test_thousands_in_a_csv_have_commas(tmp_path):
             },
             {},
         ),
+        ({"worker": {"backend_model": "org/model"}, "request_totals": {"successful": 40, "errored": 1}}, {}),
         ({"metrics": guidellm(3.2)["metrics"]}, {"args": {"model": "org/model"}}),
     ],
 )
 def test_older_reports_of_guidellm_name_model_and_count(tmp_path, older, report):
     one = guidellm(3.2)
     del one["config"]
-    if "run_stats" in older:
+    if "metrics" not in older:
         del one["metrics"]["request_totals"]
     sample = reference.read(
         written(tmp_path / "b.json", {**report, "benchmarks": [{**one, **older}]}), "arrival"
     ).sample
     assert (sample.model, sample.completed) == ("org/model", 40)
     assert sample.remarks == ("requests of the reference that failed: 1; its times are without them",)
+
+
+def test_a_report_of_guidellm_without_counts_is_said_so(tmp_path):
+    one = guidellm(3.2)
+    del one["metrics"]["request_totals"]
+    sample = reference.read(written(tmp_path / "b.json", {"benchmarks": [one]}), "arrival").sample
+    assert sample.completed is None
+    assert sample.remarks == ("the reference does not say how many of its requests were served, or failed",)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("fast", " = 'fast'"), (None, ": is null"), (True, " = True"), (float("nan"), " = nan")],
+)
+def test_a_mean_that_is_no_number_is_said_as_it_is(tmp_path, value, said):
+    path = written(tmp_path / "b.json", {**VLLM, "mean_ttft_ms": value})
+    with pytest.raises(InputError, match=f"mean_ttft_ms{said}: must be a number of ms"):
+        reference.read(path, "arrival")
 
 
 def test_what_a_reference_did_beside_is_told(tmp_path):

@@ -166,6 +166,11 @@ def test_a_device_of_ones_own_in_the_scenario_or_a_file(cli, tmp_path):
         ({"mine": {**OWN, "memory_gb": 3}}, "devices.mine: unknown key 'memory_gb'; did you mean 'memory_gib'?"),
         ({"mine": {**OWN, "memory_gib": 64, "usable_gib": 90}}, "devices.mine: usable_gib 90 is above memory_gib 64"),
         ({"mine": {**OWN, "tflops": {}}}, "devices.mine.tflops"),
+        ({"mine": {**OWN, "usd_per_hour": -1}}, "devices.mine.usd_per_hour"),
+        (
+            {"mine": {**OWN, "interconnect": "nvlink9"}},
+            "devices.mine.interconnect = 'nvlink9': 'nvlink9' is not in the",
+        ),
         ({"mine": {**OWN, "tflops": {"bfloat16": 3}}}, "bf16"),
         ("absent.yaml", "cannot be read"),
     ],
@@ -173,6 +178,20 @@ def test_a_device_of_ones_own_in_the_scenario_or_a_file(cli, tmp_path):
 def test_a_device_that_cannot_be_names_its_field(cli, tmp_path, devices, message):
     done = cli("validate", scenario(tmp_path, "Qwen/Qwen3-32B", devices=devices))
     assert done.exit_code == 2 and message in done.output
+
+
+def test_a_rate_that_a_device_lacks_names_where_the_scenario_would_say_it(cli, tmp_path):
+    lacking = {"mine": {**OWN, "tflops": {"fp8": 200}}}
+    path = scenario(tmp_path, "Qwen/Qwen3-32B", devices=lacking, cluster__nodes__0__accelerators__type="mine")
+    done = cli("validate", path)
+    assert done.exit_code == 2 and "devices.mine has no bf16 rate (tflops: fp8)" in done.output
+
+
+@pytest.mark.parametrize(("name", "told"), [("mine", ""), ("h100-sxm", "h100-sxm"), ("T4", "t4")])
+def test_a_device_that_stands_for_one_of_the_catalog_is_said(cli, tmp_path, name, told):
+    done = cli("validate", scenario(tmp_path, "Qwen/Qwen3-32B", devices={name: {**OWN}}))
+    text = f"warning: devices.{name} stands for the catalog's {told}\n"
+    assert done.exit_code == 0 and (text in done.output) == bool(told)
 
 
 def test_a_device_nobody_knows_is_told_near_names(cli, tmp_path):

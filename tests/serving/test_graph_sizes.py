@@ -13,6 +13,10 @@ VERSION = (1, 2, 4, 8, 16, 512)
     ("flags", "sizes"),
     [
         ({}, VERSION),
+        ({"max_num_seqs": 256}, VERSION),
+        ({"max_num_seqs": 5}, (1, 2, 4, 8)),
+        ({"max_num_seqs": 5, "max_num_batched_tokens": 5}, (1, 2, 4)),
+        ({"max_num_seqs": 5, "cudagraph_capture_sizes": [8, 64]}, (8, 64)),
         ({"cudagraph_capture_sizes": [8, 1, 8]}, (1, 8)),
         ({"max_cudagraph_capture_size": 20}, (1, 2, 4, 8, 16)),
         ({"max_cudagraph_capture_size": 3}, (1, 2)),

@@ -173,6 +173,33 @@ def test_a_plan_names_the_cheapest(alone):
     assert "does not fit" in why["t4", 1] and "not known" in why["mi300x", 2] and "at most 8" in why["h100-sxm", 16]
 
 
+OWN = {"tflops": {"bf16": 400}, "memory_bandwidth_gb_s": 2000, "memory_gib": 64, "usd_per_hour": 1.5}
+
+
+def test_a_device_of_ones_own_says_its_price_and_how_it_is_joined(alone, cli):
+    """The price before the estimates, and after the user's."""
+    data = yaml.safe_load(alone.read_text())
+    data["devices"] = {"mine": {**OWN, "interconnect": "nvlink3"}, "h100-sxm": OWN}
+    alone.write_text(yaml.safe_dump(data))
+    asked = ("plan", alone, "--rate", 5, "--slo", "ttft=9000", "--workers", 1, "--device", "mine")
+    done = cli(*asked, "--tp", 2)
+    assert "cheapest: 1 of 2 mine, USD 3 an hour (the scenario's price)" in done.output
+    prices = alone.parent / "prices.yaml"
+    prices.write_text("mine: 9")
+    assert (
+        f"cheapest: 1 of 1 mine, USD 9 an hour (prices: {prices})" in cli(*asked, "--tp", 1, "--prices", prices).output
+    )
+    unjoined = cli(*asked, "--tp", 2, "--set", "devices.mine.interconnect=null")
+    assert unjoined.exit_code == 2 and "not known; devices.mine.interconnect says it" in " ".join(
+        unjoined.output.split()
+    )
+    h200 = {"cluster.nodes.0.accelerators.type": "NVIDIA H200"}
+    for usual, change, expected in (({}, {}, 3.0), ({"h100-sxm": 2}, {}, 4.0), ({"h200": 5}, h200, 10.0)):
+        with Pool(1) as pool:
+            (row,) = Runs(str(alone), pool, usual).rows([change])
+        assert row["figures"]["usd_per_hour"] == expected
+
+
 def test_pipelines_and_ranks_are_planned_too(alone, cli):
     asked = ("plan", alone, "--rate", 20, "--slo", "ttft=500,tpot=30", "--tp", 1, "--pp", "1,2", "--workers", 1)
     options = json.loads(cli(*asked, "--dp", "1,2", "--json", "--quiet").stdout)
@@ -301,5 +328,5 @@ def test_no_cluster_is_an_answer_and_nothing_to_try_is_bad_input(alone, cli):
 
 def test_a_device_whose_links_are_not_known_has_a_near_name(small):
     small["devices"] = {"h100-sxmm": {"tflops": {"bf16": 1}, "memory_bandwidth_gb_s": 1, "memory_gib": 1}}
-    with pytest.raises(InputError, match="not known; did you mean 'h100-sxm'"):
+    with pytest.raises(InputError, match="not known; .*did you mean 'h100-sxm'"):
         cluster(of_mapping(small | {"instances": small["instances"][:1]}), "h100-sxmm", Shape(2), {"both": 1})

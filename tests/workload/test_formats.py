@@ -219,6 +219,53 @@ def test_a_tokenizer_gives_ids(tmp_path):
     assert (found[0].input_tokens, list(found[0].token_ids)) == (1, [1])
 
 
+SPARSE = {"input_tokens": "i", "output_tokens": "o", "session": "s", "priority": "p", "abort_after": "a"}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"seed": 3}, True),
+        ({"seed": 3, "scale": 2}, True),
+        ({"seed": 3, "request_rate": "inf"}, True),
+        ({"seed": 3, "request_rate": 2}, False),
+        ({"seed": 3, "rates": [{"rate": 1, "duration_s": 100}]}, False),
+        ({"seed": 3, "shuffle": True}, False),
+        ({}, False),
+    ],
+)
+def test_a_seed_of_nothing_drawn_is_said_to_be_without_effect(tmp_path, options, told):
+    write(tmp_path, "t.csv", ROWS)
+    _, notes = requests(tmp_path, **COLUMNS, **options)
+    assert ("without effect: seed, since nothing of the workload is drawn or shuffled" in notes) == told
+
+
+def test_a_window_is_cut_before_a_limit_and_that_before_who_asks_is_dealt_out(tmp_path):
+    write(tmp_path, "t.csv", ROWS)
+    found, _ = requests(tmp_path, **COLUMNS, window=(2, 8), limit=3, shuffle=True, scale=2)
+    assert [r.arrival_ps // 10**12 for r in found] == [0, 2, 4]
+    assert sorted(r.input_tokens for r in found) == [12, 13, 14]
+
+
+def test_an_empty_cell_of_a_table_is_none(tmp_path):
+    path = write(tmp_path, "t.csv", "i,o,s,p,a\n5,1,x,3,2\n5,1,,,\n")
+    found, _ = requests(tmp_path, format="csv", path=path, columns=SPARSE)
+    assert [(r.session, r.priority, r.abort_after_ps) for r in found] == [("x", 3, 2 * 10**12), (None, 0, None)]
+
+
+def test_an_empty_cell_of_a_parquet_table_is_none_and_a_fraction_no_priority(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = {"i": [5, 5], "o": [1, 1], "s": ["x", None], "p": [3.0, None], "a": [2.0, None]}
+    parquet.write_table(pyarrow.table(rows), tmp_path / "t.parquet")
+    found, _ = requests(tmp_path, format="csv", path="t.parquet", columns=SPARSE)
+    assert [(r.session, r.priority, r.abort_after_ps) for r in found] == [("x", 3, 2 * 10**12), (None, 0, None)]
+    parquet.write_table(pyarrow.table({**rows, "p": [3.5, float("inf")]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="must be a whole number"):
+        requests(tmp_path, format="csv", path="t.parquet", columns=SPARSE)
+
+
 def test_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

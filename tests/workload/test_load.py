@@ -74,6 +74,30 @@ def test_vllms_range_ratio_and_prefix():
     assert len({tuple(r.token_ids[:32]) for r in found}) == 1 < len({tuple(r.token_ids[:40]) for r in found})
 
 
+@pytest.mark.parametrize(
+    ("flags", "ours"),
+    [
+        (
+            {"format": "prefix_repetition", "prefix_repetition_prefix_len": 9, "prefix_repetition_num_prefixes": 2},
+            {"format": "prefix_repetition", "prefix_len": 9, "num_prefixes": 2},
+        ),
+        (
+            {"format": "sharegpt", "path": "s.json", "sharegpt_output_len": 7, "num_prompts": 3},
+            {"format": "sharegpt", "path": "s.json", "output_len": 7, "limit": 3},
+        ),
+        (
+            {"format": "timed_trace", "path": "s.jsonl", "timed_trace_sec_multiplier": 0.001},
+            {"format": "timed_trace", "path": "s.jsonl", "sec_multiplier": 0.001},
+        ),
+    ],
+)
+def test_flags_of_vllm_bench_are_known_by_their_whole_names(flags, ours):
+    assert parse(flags) == parse(ours)
+    (long, *_), (short, *_) = (sorted(one.keys() - other.keys()) for one, other in ((flags, ours), (ours, flags)))
+    with pytest.raises(ValueError, match=f"{long} and {short} say the same thing: give one"):
+        parse({**ours, long: flags[long]})
+
+
 def test_prefix_repetition_and_sonnet_share_their_prefixes(tmp_path):
     few = {"format": "prefix_repetition", "num_prompts": 40, "num_prefixes": 4, "output_len": 4}
     assert run(tmp_path, **few, request_rate=2)["metronome"]["prefix_hit_tokens"] == 36 * 256

@@ -149,9 +149,10 @@ class Fields:
     def dtype(self) -> str:
         """The type of the weights, and of all computation where nothing is quantised."""
         value = self.get("torch_dtype", "dtype", default="bfloat16")
-        if not isinstance(value, str) or value not in DTYPES:
+        name = value.removeprefix("torch.") if isinstance(value, str) else None  # as old files have it
+        if name not in DTYPES:
             raise self.refuse("torch_dtype", value, f"one of {', '.join(DTYPES)}")
-        return DTYPES[value]
+        return DTYPES[name]
 
 
 def _whole(at: Fields, of: Mapping[str, Any], name: str, default: int) -> int:

@@ -32,7 +32,7 @@ class VllmOptions(EngineOptions):
         default=None, min_length=1, description="tokens of decode steps that have a graph; default: the version's"
     )
     max_cudagraph_capture_size: int | None = Field(
-        default=None, ge=1, description="the largest, in place of the version's"
+        default=None, ge=1, description="the largest; default: the version's, at most twice max_num_seqs"
     )
 
     sampling: Literal["greedy", "top-p"] | None = Field(
@@ -78,6 +78,8 @@ class VllmOptions(EngineOptions):
             sizes = tuple(sorted(set(self.cudagraph_capture_sizes)))
         elif most is not None:
             sizes = (1, 2, 4, *range(8, min(most + 1, 256), 8), *range(256, most + 1, 16))
+        elif sizes and self.max_num_seqs is not None:  # twice as many, at most the version's largest
+            most = min(2 * self.max_num_seqs, sizes[-1])
         else:
             return sizes
         return tuple(size for size in sizes if size <= min(most or sizes[-1], self.max_num_batched_tokens or sizes[-1]))

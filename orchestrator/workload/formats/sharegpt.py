@@ -2,7 +2,8 @@
 
 As `vllm bench serve --dataset-name sharegpt` reads it: of each conversation with two turns or more the first is the
 prompt and the second the answer; those under 4 tokens, of prompts over 1,024 or over 2,048 in all are left out
-(vllm/benchmarks/datasets, is_valid_sequence). There are no times of arrival.
+(vllm/benchmarks/datasets, is_valid_sequence). There are no times of arrival. vLLM's
+``sharegpt_output_len`` and ``num_prompts`` (here ``limit``) are keys, too.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...errors import InputError
+from ..options import by_our_names
 from ..registry import Format, Reading, unlike
 from ..request import Request
 from ..rows import whole_json
@@ -29,6 +31,11 @@ class ShareGptOptions(TextOptions):
         default=None, ge=1, le=MOST_TOKENS, description="of all answers; default: the file's"
     )
     filter: bool = Field(default=True, description="leave out what vLLM's client leaves out")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flags(cls, data: Any) -> Any:
+        return by_our_names(data, "sharegpt_", cls.model_fields, {"num_prompts": "limit"})
 
 
 def read(options: ShareGptOptions, reading: Reading) -> Iterator[Request]:

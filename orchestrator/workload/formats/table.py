@@ -63,15 +63,18 @@ def read(options: TableOptions, reading: Reading) -> Iterator[Request]:
             arrival = now - start
         elif columns.arrival is not None:
             arrival = seconds(where, row, columns.arrival, unit)
-        abort = columns.abort_after
+        session, priority, abort = (
+            name if name is not None and row[name] not in ("", None) else None  # an empty cell is none
+            for name in (columns.session, columns.priority, columns.abort_after)
+        )
         yield Request(
             number,
             arrival,
             tokens(where, row, columns.input_tokens),
             tokens(where, row, columns.output_tokens),
-            session=str(row[columns.session]) if columns.session else None,
-            priority=_whole(where, columns.priority, row) if columns.priority else 0,
-            abort_after_ps=seconds(where, row, abort, unit) if abort and row[abort] not in ("", None) else None,
+            session=str(row[session]) if session else None,
+            priority=_whole(where, priority, row) if priority else 0,
+            abort_after_ps=seconds(where, row, abort, unit) if abort else None,
             images=tuple(_images(where, columns, row, number)) if columns.image_tokens else (),
         )
 
@@ -92,10 +95,14 @@ def _images(where: str, columns: Columns, row: dict[str, Any], number: int) -> I
 
 
 def _whole(where: str, field: str, row: dict[str, Any]) -> int:
+    value = row[field]
     try:
-        return int(row[field])
-    except (TypeError, ValueError):
-        raise InputError(where, field, row[field], "must be a whole number") from None
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = None
+    if whole is None or (isinstance(value, float) and whole != value):
+        raise InputError(where, field, value, "must be a whole number")
+    return whole
 
 
 def _rows(options: TableOptions, reading: Reading, needed: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,12 +7,12 @@ Defaults are vLLM's: hash ids of 16 tokens, times in seconds; a prompt has the t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...errors import InputError
-from ..options import TimedTraceOptions
+from ..options import TimedTraceOptions, by_our_names
 from ..registry import Format, Reading
 from ..request import Request
 from ..rows import json_lines, seconds, tokens, unread
@@ -20,7 +20,7 @@ from .mooncake import blocks
 
 
 class TimedTrace(TimedTraceOptions):
-    """A timed trace of vLLM's; keys are its flags less ``timed_trace_``."""
+    """A timed trace of vLLM's; keys are its flags, also less ``timed_trace_``."""
 
     format: Literal["timed_trace"] = "timed_trace"
     chunk_hash_size: int = Field(default=16, ge=1, description="tokens a hash id; Mooncake's have 512")
@@ -29,6 +29,11 @@ class TimedTrace(TimedTraceOptions):
     label_input_length: str = Field(default="input_length", description="key of the tokens of the prompt")
     label_output_length: str = Field(default="output_length", description="key of the tokens of the answer")
     label_hash_ids: str = Field(default="hash_ids", description="key of the hashes of the blocks of the prompt")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flags(cls, data: Any) -> Any:
+        return by_our_names(data, "timed_trace_", cls.model_fields)
 
 
 def read(options: TimedTrace, reading: Reading) -> Iterator[Request]:

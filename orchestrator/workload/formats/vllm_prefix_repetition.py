@@ -1,14 +1,15 @@
 """`vllm bench serve --dataset-name prefix_repetition`: a few prefixes, each with as many suffixes, shuffled; keys are
-its flags less ``prefix_repetition_``. Source: vllm/benchmarks/datasets (PrefixRepetitionRandomDataset)."""
+its flags, also less ``prefix_repetition_``. Source: vllm/benchmarks/datasets (PrefixRepetitionRandomDataset)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import repeat
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from ..options import by_our_names
 from ..registry import Format, Reading
 from ..request import Request
 from ..tokens import MOST_GROUPS, MOST_TOKENS
@@ -23,6 +24,11 @@ class PrefixRepetitionOptions(BenchOptions):
     suffix_len: int = Field(default=256, ge=1, le=MOST_TOKENS, description="tokens after it, of each request its own")
     num_prefixes: int = Field(default=10, ge=1, le=MOST_GROUPS, description="prefixes that are shared")
     output_len: int = Field(default=128, ge=1, le=MOST_TOKENS, description="tokens of the answers")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flags(cls, data: Any) -> Any:
+        return by_our_names(data, "prefix_repetition_", cls.model_fields)
 
     @model_validator(mode="after")
     def _enough(self) -> PrefixRepetitionOptions:
