@@ -91,7 +91,7 @@ def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layou
     total = sum(sizes)
     size = total if options.gib is None else min(total, round(options.gib * GIB))
     layers = arch.layers * size / total
-    return OffDevice(memory, size, max(sizes), layers, min(options.prefetch_step, arch.layers), where)
+    return OffDevice(memory, size, max(sizes), layers, min(options.layers_ahead, arch.layers), where)
 
 
 def _experts(where: str, cached: int, memory: str, arch: Architecture, layout: Layout) -> OffDevice:
