@@ -67,6 +67,9 @@ class Instrument:
         """The same of consecutive steps at once, in which nobody came or went. Only where all who are told of
         `engine_stepped` have this too, and nobody is told of events, schedules, steps or operations one by one."""
 
+    def engine_idle(self, replica: Replica, now_ps: int) -> None:
+        """An engine finds nothing to compute, and holds what it holds until it is told something; or it has failed."""
+
     def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
         """K and V of a request begin to move between two replicas."""
 

@@ -32,6 +32,13 @@ class StepLog:
     waiting: array[int] = field(default_factory=lambda: array("q"))
     kv_used: array[int] = field(default_factory=lambda: array("q"))
 
+    def look(self, replica: Replica) -> None:
+        """Write down how full its engine is."""
+        waiting, running = replica.load
+        self.running.append(running)
+        self.waiting.append(waiting)
+        self.kv_used.append(replica.engine.used_blocks)
+
     def trim(self) -> None:
         """Drop a last row that Ctrl-C has cut short."""
         columns: list[array[int]] = [getattr(self, column.name) for column in fields(self)]
@@ -81,6 +88,7 @@ class Recorder:
     def __init__(self) -> None:
         self.logs: list[StepLog] = []
         self.lanes_of: list[range] = []
+        self.idle: list[StepLog] = []  # of each engine, as it was when it found nothing to compute: rows without tokens
         self.done: list[RequestState] = []  # as they end
         self.failed: list[Failure] = []
         self.changes: list[Change] = []
@@ -91,6 +99,7 @@ class Recorder:
         first = len(self.logs)
         self.logs += [StepLog() for _ in range(lanes)]
         self.lanes_of.append(range(first, first + lanes))
+        self.idle.append(StepLog())
         return first
 
     def engine_stepped(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
@@ -99,10 +108,15 @@ class Recorder:
         log.delivered_ps.append(delivered_ps)
         log.prompt_tokens.append(sum(step.batch.prompts[::2]))
         log.output_tokens.append(step.tokens)
-        waiting, running = replica.load
-        log.running.append(running)
-        log.waiting.append(waiting)
-        log.kv_used.append(replica.engine.used_blocks)
+        log.look(replica)
+
+    def engine_idle(self, replica: Replica, now_ps: int) -> None:
+        log = self.idle[replica.number]
+        log.end_ps.append(now_ps)
+        log.delivered_ps.append(now_ps)
+        log.prompt_tokens.append(0)
+        log.output_tokens.append(0)
+        log.look(replica)
 
     def engine_leapt(self, replica: Replica, steps: LeaptSteps) -> None:
         log = self.logs[self.lanes_of[replica.number].start + steps.slot]

@@ -36,7 +36,7 @@ from .uncertainty import error_bars, relative_error
 
 def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
     """The result of a run as far as it has come."""
-    for log in simulation.recorder.logs:
+    for log in (*simulation.recorder.logs, *simulation.recorder.idle):
         log.trim()
     ledger = ledger_of(simulation)
     metrics = _metrics(simulation, startup_s, ending, ledger)
@@ -303,8 +303,8 @@ def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
     bins, width_s = -(-simulation.kernel.now_ps // width_ps), width_ps // PS_PER_S
     edges = np.arange(1, bins + 1, dtype=np.int64) * width_ps
     columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
-    for lanes in simulation.recorder.lanes_of:
-        logs = [simulation.recorder.logs[lane] for lane in lanes]
+    for lanes, idle in zip(simulation.recorder.lanes_of, simulation.recorder.idle, strict=True):
+        logs = [*(simulation.recorder.logs[lane] for lane in lanes), idle]
         ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])
         if not len(ends):
             continue
@@ -314,8 +314,8 @@ def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
         def column(name: str, logs: list[StepLog] = logs, order: NDArray[np.int64] = order) -> NDArray[np.int64]:
             return np.concatenate([np.asarray(getattr(log, name), dtype=np.int64) for log in logs])[order]
 
-        which = (ends - 1) // width_ps
-        last = np.searchsorted(ends, edges, side="right") - 1  # the last step ended in or before each bin
+        which = np.maximum(ends - 1, 0) // width_ps
+        last = np.searchsorted(ends, edges, side="right") - 1  # the last one in or before each bin
         for name, source in (("prompt_throughput", "prompt_tokens"), ("generation_throughput", "output_tokens")):
             columns[name] += np.bincount(which, column(source), minlength=bins)
         for name in ("running", "waiting", "kv_used"):

@@ -46,6 +46,7 @@ class ServingHooks(Hooks):
         engine_stepped: (replica, step, energy in pJ, now, when its tokens are with their clients): of each member.
         engine_leapt: (replica, `LeaptSteps`): the same of several steps at once, in columns. Where somebody listens to
             steps and not to this, or to anything else of each step, every step is told of for itself.
+        engine_idle: (replica, now): it finds nothing to compute, as it is now; or it has failed.
         request_lost: (request, now): the replica that had it has failed; it is sent again, or fails.
         instance_changed: (instance, what it does from now on, now): `fleet.State`, of one that does not always serve.
         transfer_began: (request, source, target, now): K and V of it begin to move between two replicas.
@@ -63,6 +64,7 @@ class ServingHooks(Hooks):
     step_landed: Hook[[str, int, int, int]]
     engine_stepped: Hook[[Replica, Step, int, int, int]]
     engine_leapt: Hook[[Replica, LeaptSteps]]
+    engine_idle: Hook[[Replica, int]]
     request_lost: Hook[[RequestState, int]]
     instance_changed: Hook[[str, str, int]]
     transfer_began: Hook[[int, str, str, int]]

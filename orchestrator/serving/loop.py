@@ -116,6 +116,8 @@ class StepLoop:
             scheduled = self._next or self._schedule(self.launched + 1)
             self._next = None
             if scheduled is None:
+                for member in self.members:
+                    self._hooks.engine_idle(member, self._kernel.now_ps)
                 return
             self._launch(self._free.pop(0), *scheduled)
 

@@ -48,6 +48,16 @@ def test_the_series_adds_up_to_the_totals(result):
     assert float(rows[-1]["tier_host_used"]) == pytest.approx(tier["used_gib"] / tier["size_gib"], abs=0.02)
 
 
+def test_blocks_that_were_still_copied_from_are_free_in_the_series(tmp_path, cli):
+    rare = json.loads(json.dumps(TIERED))
+    rare["workload"] |= {"request_rate": 0.3, "num_requests": 6}
+    rare["workload"]["output_tokens"] = {"mean": 20, "max": 20}
+    cli("run", write(tmp_path, rare), "-o", tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out/timeseries.csv").open()))
+    idle = [float(row["kv_used"]) for row in rows if row["running"] == row["waiting"] == "0"]
+    assert idle and not any(idle)
+
+
 def test_without_tiers_nothing_is_said_of_them(tmp_path, cli):
     plain = {key: value for key, value in TIERED.items() if key != "kv_offloading"}
     cli("run", write(tmp_path, plain), "-o", tmp_path / "out")
