@@ -104,3 +104,14 @@ def test_why_of_a_step_that_waits(tmp_path, recall):
     assert answer.before["memory", "recalls that the step waits for"] > 0
     assert not any(what == "waiting" for what, _ in answer.before)
     assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
+
+
+def test_a_chunk_is_refused_once_a_request(tmp_path, cli):
+    """A pool of a few chunks never has room for a prompt, which is offered with every step."""
+    small = json.loads(json.dumps(TIERED))
+    small["kv_offloading"]["tiers"][0]["size_gib"] = 0.02
+    cli("run", write(tmp_path, small), "-o", tmp_path / "out")
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    tier = result["metronome"]["kv_tiers"]["host"]
+    most = (result["total_input_tokens"] + result["total_output_tokens"]) // 16
+    assert 0.5 * most < tier["refused_chunks"] + tier["stored_chunks"] <= most

@@ -88,7 +88,8 @@ class OffloadingConnector:
 
     def _begin(self) -> None:
         """Nothing is known of anybody."""
-        self._stored: dict[int, list[int]] = {}  # by request: chunks offered to each tier so far
+        self._stored: dict[int, list[int]] = {}  # by request: chunks that each tier has taken so far
+        self._refused: dict[tuple[int, int], int] = {}  # by request and tier: those up to which it has been refused
         self._writing: dict[int, Writing] = {}
         self._ending: list[Writing] = []  # with this step, and nothing is on its way
         self._left: list[Writing] = []  # with the step before
@@ -212,9 +213,10 @@ class OffloadingConnector:
             if tier.write_back or end <= stored[place]:
                 continue
             names = self._chunks(state)
-            new = tier.pool.prepare(names[stored[place] : end], self._owner(state))
+            known = self._refused.get((state.request.id, place), 0)
+            new = tier.pool.prepare(names[stored[place] : end], self._owner(state), max(0, known - stored[place]))
             if new is None:  # no room: offered again
-                whole = False
+                whole, self._refused[state.request.id, place] = False, max(known, end)
                 continue
             stored[place] = end
             if new:
@@ -285,6 +287,8 @@ class OffloadingConnector:
 
     def ended(self, state: RequestState) -> bool:
         self._stored.pop(state.request.id, None)
+        for place in range(len(self._tiers)):
+            self._refused.pop((state.request.id, place), None)
         pinned = [chunk for tier in self._tiers if tier.pins for chunk in tier.pool.pinnable(self._chunks(state))]
         self._sessions.turn_ended(state, pinned)
         self._names.pop(state.request.id, None)

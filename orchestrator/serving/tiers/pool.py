@@ -20,8 +20,8 @@ REMEMBERED = 64_000  # names whose askings are counted, as in vLLM
 @dataclass(slots=True)
 class PoolCounts:
     """Of a run, in chunks, bytes and ps. ``allocated`` = ``freed`` + what is there; of the freed ``expired`` had not
-    been asked for in too long; ``refused`` found no room; ``hits`` were recalled. ``stall_ps``: how long
-    requests, or whole steps, waited for copies from here or to here."""
+    been asked for in too long; ``refused`` found no room, each counted once a request, and may have found some later;
+    ``hits`` were recalled. ``stall_ps``: how long requests, or whole steps, waited for copies from here or to here."""
 
     allocated: int = 0
     freed: int = 0
@@ -152,16 +152,17 @@ class TierPool:
             self._drop(name)
         self.counts.expired += len(going)
 
-    def prepare(self, names: Sequence[bytes], owner: Owner) -> list[bytes] | None:
+    def prepare(self, names: Sequence[bytes], owner: Owner, refused: int = 0) -> list[bytes] | None:
         """A place for each of these that is not there; returns whose bytes are to be written. None, and nothing has
-        changed, if what would have to go is in use."""
+        changed, if what would have to go is in use. The first ``refused`` are offered again, and not counted again."""
         self._expire()
+        offered = names
         if self._threshold >= 2:
             names = [name for name in names if self._asked.get(name, 0) >= self._threshold]
         new = [name for name in dict.fromkeys(names) if name not in self._chunks]
         short = len(new) + len(self._chunks) - self.size
         if short > 0 and not self._evict(short, set(names)):
-            self.counts.refused += len(new)
+            self.counts.refused += len(set(new) - set(offered[:refused]))
             return None
         for name in new:
             self._chunks[name] = Chunk()
