@@ -111,6 +111,10 @@ def _rules(scenario: Scenario, unit: UnitPlan) -> tuple[str, KvOffloading | None
     if section is not None:
         raise _refused(where, size, "the scenario's kv_offloading says it for this instance: give one of them")
     tier = KvTier(name="cpu", memory="dram", size_gib=size)
+    for i, other in enumerate(scenario.kv_offloading.tiers if scenario.kv_offloading is not None else ()):
+        if other.name == tier.name:
+            what = f"is the name of the tier that {where} makes: give this one another"
+            raise _refused(f"kv_offloading.tiers.{i}.name", other.name, what)
     return where, KvOffloading(backend=getattr(engine, "kv_offloading_backend", "native"), tiers=[tier])
 
 

@@ -115,3 +115,20 @@ def test_a_chunk_is_refused_once_a_request(tmp_path, cli):
     tier = result["metronome"]["kv_tiers"]["host"]
     most = (result["total_input_tokens"] + result["total_output_tokens"]) // 16
     assert 0.5 * most < tier["refused_chunks"] + tier["stored_chunks"] <= most
+
+
+@pytest.mark.parametrize("other", [{"kv_cache_dtype": "fp8"}, {"block_size": 32}])
+def test_chunks_of_different_sizes_are_counted_apart(tmp_path, cli, other):
+    mixed = json.loads(json.dumps(TIERED))
+    one = mixed["instances"][0] | {"replicas": 1, "accelerators": "n0[0]"}
+    engine = one["engine"] | other
+    mixed["instances"] = [one, one | {"name": "b", "accelerators": "n0[1]", "engine": engine}]
+    cli("run", write(tmp_path, mixed), "-o", tmp_path / "out")
+    tier = json.loads((tmp_path / "out/result.json").read_text())["metronome"]["kv_tiers"]["host"]
+    assert tier["chunk_bytes"] is None and len(tier["by_chunk_bytes"]) == 2
+    for some in tier["by_chunk_bytes"]:
+        assert some["bytes_in"] == some["stored_chunks"] * some["chunk_bytes"] > 0
+        held = some["stored_chunks"] - some["evicted_chunks"]
+        assert some["used_gib"] == pytest.approx(held * some["chunk_bytes"] / 2**30)
+    for key in ("pools", "chunks", "stored_chunks", "bytes_in", "used_gib"):
+        assert tier[key] == sum(some[key] for some in tier["by_chunk_bytes"]), key

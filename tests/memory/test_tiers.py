@@ -157,6 +157,17 @@ def test_instances_that_recall_from_one_expander_at_once_take_as_many_times_as_l
         ({"kv_offloading__tiers__0__eviction": "mru"}, "one of lru"),
         ({"kv_offloading__tiers__0__write": "back", "kv_offloading__chunk_blocks": 2}, "chunk_blocks 1"),
         ({"instances__0__engine__kv_offloading_size": 4}, "give one of them"),
+        (
+            {
+                "instances": [
+                    {"name": "a", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[0]"},
+                    {"name": "b", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[1]"}
+                    | {"engine": {"kv_offloading_size": 2}},
+                ],
+                "kv_offloading": {"instances": ["a"], "tiers": [{**HOST, "name": "cpu"}]},
+            },
+            "kv_offloading.tiers.0.name = 'cpu': is the name of the tier that",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_time_0(tmp_path, changes, told):
