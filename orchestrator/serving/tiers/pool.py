@@ -19,13 +19,22 @@ REMEMBERED = 64_000  # names whose askings are counted, as in vLLM
 
 @dataclass(slots=True)
 class PoolCounts:
-    """Of a run, in chunks, bytes and ps. ``allocated`` = ``freed`` + what is there; of the freed ``expired`` had not
-    been asked for in too long; ``refused`` found no room, each counted once a request, and may have found some later;
-    ``hits`` were recalled. ``stall_ps``: how long requests, or whole steps, waited for copies from here or to here."""
+    """Of a run, in chunks, bytes and ps.
+
+    Attributes:
+        allocated: = ``freed`` + what is there.
+        freed: of them ``expired`` had not been asked for in too long, and ``lost`` went with who had written them,
+            some before they were whole; the others made room.
+        refused: found no room, each counted once a request; some find room later.
+        hits: were recalled.
+        bytes_in, bytes_out: of copies that have ended.
+        stall_ps: how long requests, or whole steps, waited for copies from here or to here.
+    """
 
     allocated: int = 0
     freed: int = 0
     expired: int = 0
+    lost: int = 0
     hits: int = 0
     refused: int = 0
     bytes_in: int = 0
@@ -203,6 +212,7 @@ class TierPool:
         for name in list(self._chunks) if names is None else names:
             if name in self._chunks:
                 self._drop(name)
+                self.counts.lost += 1
 
     def read(self, names: Sequence[bytes]) -> list[Chunk]:
         """Somebody begins to copy these, which are whole; `done_reading` wants what this returns."""
