@@ -167,9 +167,11 @@ def _pool(
     if chunks < 1:
         what = f"is smaller than a chunk: {tokens} tokens of {unit.arch.name} are {chunk / GIB:.4f} GiB"
         raise _refused(_at(spot, "size_gib"), size, what)
-    if tier.write == "back" and (rules.blocks(unit.options.engine.block_size) > 1 or tier.eviction == "session"):
-        what = "back: blocks are let go one by one, of no session: it goes with chunk_blocks 1, and not with session"
-        raise _refused(f"{spot}.write", "back", what)
+    if tier.write == "back" and rules.blocks(unit.options.engine.block_size) > 1:
+        raise _refused(f"{spot}.write", "back", "goes with chunk_blocks 1: a device lets blocks go one by one")
+    if tier.write == "back" and tier.eviction in ("session", "priority"):
+        what = "goes with write through: what a device lets go is of no request; with back lru, lfu, or module:Class"
+        raise _refused(f"{spot}.eviction", tier.eviction, what)
     if tier.write == "back" and tier.pin_sessions:
         raise _refused(f"{spot}.pin_sessions", True, "goes with write through: what a device lets go is of no session")
     return PoolPlan(names[tier.shared_by], tier.name, memory, chunks, round(chunk), tier, spot)

@@ -79,6 +79,7 @@ def test_nothing_is_lost_whatever_the_tiers(tmp_path_factory, workload, some, ho
     named = [{"name": f"t{i}", **tier} for i, tier in enumerate(some)]
     if any(tier["write"] == "back" for tier in some):
         chunk = 1
+        named = [{**tier, "eviction": tier["eviction"].replace("priority", "lru")} for tier in named]
     changes = {"workload__num_requests": 25, "instances__0__engine__max_num_batched_tokens": 700, **workload}
     changes["kv_offloading"] = {**how, "chunk_blocks": chunk, "tiers": named}
     run = ran(tmp_path_factory.mktemp("run"), **changes)
@@ -156,6 +157,11 @@ def test_instances_that_recall_from_one_expander_at_once_take_as_many_times_as_l
         ({"instances__0__engine": {"version": "sglang-0.5.5"}}, "keeps K and V on the device"),
         ({"kv_offloading__tiers__0__eviction": "mru"}, "one of lru"),
         ({"kv_offloading__tiers__0__write": "back", "kv_offloading__chunk_blocks": 2}, "chunk_blocks 1"),
+        (
+            {"kv_offloading__tiers__0": {**HOST, "write": "back", "eviction": "session"}},
+            "eviction = 'session': goes with",
+        ),
+        ({"kv_offloading__tiers__0": {**HOST, "write": "back", "eviction": "priority"}}, "'priority': goes with write"),
         ({"instances__0__engine__kv_offloading_size": 4}, "give one of them"),
         (
             {
