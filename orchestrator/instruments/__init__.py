@@ -76,6 +76,12 @@ class Instrument:
     def transfer_ended(self, request: int, now_ps: int) -> None:
         """Nothing of it moves any more."""
 
+    def tier_hit(self, tier: str, chunks: int, now_ps: int) -> None:
+        """So many chunks of a tier, by name, have been found and are to be recalled."""
+
+    def tier_waited(self, tier: str, took_ps: int, now_ps: int) -> None:
+        """A request, or a step, has waited so long for copies from a tier or to it, and goes on now."""
+
     def tier_copy_began(self, copy: TierCopy) -> None:
         """K and V begin to move between an engine's devices and a pool off them."""
 

@@ -21,7 +21,8 @@ from ..serving.request_state import RequestState
 class StepLog:
     """Columns of the steps of one lane of an engine.
 
-    A step's tokens come out of the engine at ``end_ps`` and are with their clients at ``delivered_ps``.
+    A step's tokens come out of the engine at ``end_ps`` and are with their clients at ``delivered_ps``. ``kv_cached``:
+    free blocks that can be found by their content; -1 where the engine does not say.
     """
 
     end_ps: array[int] = field(default_factory=lambda: array("q"))
@@ -31,6 +32,7 @@ class StepLog:
     running: array[int] = field(default_factory=lambda: array("q"))
     waiting: array[int] = field(default_factory=lambda: array("q"))
     kv_used: array[int] = field(default_factory=lambda: array("q"))
+    kv_cached: array[int] = field(default_factory=lambda: array("q"))
 
     def look(self, replica: Replica) -> None:
         """Write down how full its engine is."""
@@ -38,6 +40,8 @@ class StepLog:
         self.running.append(running)
         self.waiting.append(waiting)
         self.kv_used.append(replica.engine.used_blocks)
+        cached = replica.cached_blocks
+        self.kv_cached.append(-1 if cached is None else cached)
 
     def trim(self) -> None:
         """Drop a last row that Ctrl-C has cut short."""
@@ -66,6 +70,18 @@ class Change(NamedTuple):
 
 
 @dataclass(slots=True)
+class Amounts:
+    """So much at a time."""
+
+    time_ps: array[int] = field(default_factory=lambda: array("q"))
+    amount: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, time_ps: int, amount: int) -> None:
+        self.time_ps.append(time_ps)
+        self.amount.append(amount)
+
+
+@dataclass(slots=True)
 class TierLog:
     """Columns of the copies of one tier, as they end: bytes one way, and chunks used in its pool, by its number."""
 
@@ -75,6 +91,8 @@ class TierLog:
     used: array[int] = field(default_factory=lambda: array("q"))
     pool: array[int] = field(default_factory=lambda: array("q"))
     pools: list[str] = field(default_factory=list)
+    hits: Amounts = field(default_factory=Amounts)  # chunks that were to be recalled
+    stall: Amounts = field(default_factory=Amounts)  # ps that were waited, up to then
 
 
 class Recorder:
@@ -129,6 +147,7 @@ class Recorder:
         log.running.extend((running,) * count)
         log.waiting.extend((waiting,) * count)
         log.kv_used.extend(steps.used_blocks)
+        log.kv_cached.extend(steps.cached_blocks or (-1,) * count)
 
     def request_ended(self, state: RequestState) -> None:
         self.done.append(state)
@@ -138,6 +157,12 @@ class Recorder:
 
     def instance_changed(self, instance: str, state: str, now_ps: int) -> None:
         self.changes.append(Change(instance, state, now_ps))
+
+    def tier_hit(self, tier: str, chunks: int, now_ps: int) -> None:
+        self.tiers.setdefault(tier, TierLog()).hits.add(now_ps, chunks)
+
+    def tier_waited(self, tier: str, took_ps: int, now_ps: int) -> None:
+        self.tiers.setdefault(tier, TierLog()).stall.add(now_ps, took_ps)
 
     def tier_copy_ended(self, copy: TierCopy) -> None:
         log = self.tiers.setdefault(copy.tier, TierLog())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..instruments.recorder import TierLog
+from ..instruments.recorder import Amounts, TierLog
 from ..kv_tiers.plan import PoolPlan
 from ..simulation import Simulation
 from ..units import GIB, PS_PER_MS
@@ -68,7 +68,7 @@ def _sessions(simulation: Simulation) -> dict[str, Any]:
 
 def series(simulation: Simulation, edges: NDArray[np.int64]) -> dict[str, list[float]]:
     """Columns of the bins that end at ``edges`` (ps): of each tier the share of its bytes in use at a bin's end, and
-    GB of copies that ended in it, to the tier and from it."""
+    GB of copies that ended in it, to the tier and from it, chunks found there, and ms of waits that ended in it."""
     found: dict[str, list[float]] = {}
     plans = _plans(simulation)
     room: dict[str, int] = {}
@@ -88,4 +88,12 @@ def series(simulation: Simulation, edges: NDArray[np.int64]) -> dict[str, list[f
         found[f"tier_{tier}_used"] = (used / size_bytes).tolist()
         for name, some in (("in", ~recall), ("out", recall)):
             found[f"tier_{tier}_{name}_gb"] = np.bincount(which[some], size[some], minlength=len(edges)).tolist()
+        found[f"tier_{tier}_hits"] = _in_bins(log.hits, edges).astype(np.int64).tolist()
+        found[f"tier_{tier}_stall_ms"] = (_in_bins(log.stall, edges) / PS_PER_MS).tolist()
     return found
+
+
+def _in_bins(log: Amounts, edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums of what was at each time, by bin."""
+    bins = np.searchsorted(edges, np.asarray(log.time_ps, dtype=np.int64))
+    return np.bincount(bins, np.asarray(log.amount, dtype=np.int64), minlength=len(edges)).astype(np.float64)

@@ -45,6 +45,8 @@ def test_the_series_adds_up_to_the_totals(result):
     tier = json.loads((folder / "result.json").read_text())["metronome"]["kv_tiers"]["host"]
     assert sum(float(row["tier_host_in_gb"]) for row in rows) == pytest.approx(tier["bytes_in"] / 1e9, rel=1e-3)
     assert sum(float(row["tier_host_out_gb"]) for row in rows) == pytest.approx(tier["bytes_out"] / 1e9, rel=1e-3)
+    assert sum(float(row["tier_host_hits"]) for row in rows) == tier["hit_chunks"] > 0
+    assert sum(float(row["tier_host_stall_ms"]) for row in rows) == pytest.approx(tier["stall_ms"], rel=1e-3)
     assert float(rows[-1]["tier_host_used"]) == pytest.approx(tier["used_gib"] / tier["size_gib"], abs=0.02)
 
 
@@ -56,6 +58,14 @@ def test_blocks_that_were_still_copied_from_are_free_in_the_series(tmp_path, cli
     rows = list(csv.DictReader((tmp_path / "out/timeseries.csv").open()))
     idle = [float(row["kv_used"]) for row in rows if row["running"] == row["waiting"] == "0"]
     assert idle and not any(idle)
+
+
+def test_cached_blocks_are_counted_apart_from_blocks_in_use(result):
+    folder, _ = result
+    rows = list(csv.DictReader((folder / "timeseries.csv").open()))
+    shares = [(float(row["kv_used"]), float(row["kv_cached"])) for row in rows]
+    assert all(min(used, cached) >= 0 and used + cached <= 1 for used, cached in shares)
+    assert shares[-1][0] == 0 and shares[-1][1] > 0.8  # all have ended, and what they left can be found
 
 
 def test_without_tiers_nothing_is_said_of_them(tmp_path, cli):

@@ -186,7 +186,8 @@ class OffloadingConnector:
         loads = []
         for tier, some in parts.values():
             moved = sum(sizes[name] for name in some)
-            loads.append(Load(state.request.id, tier.name, tier.pool, tier.pool.read(some), moved))
+            chunks = self._copier.found(tier.name, tier.pool, some)
+            loads.append(Load(state.request.id, tier.name, tier.pool, chunks, moved))
             self._sessions.recalled(state, tier.name, moved)
         if not self.asynchronous:
             self._moves.loads += loads
@@ -196,9 +197,9 @@ class OffloadingConnector:
         for load in loads:
             self._copier.recall(load, None, partial(arriving.one, load))
 
-    def arrived_whole(self, state: RequestState, names: Sequence[bytes], last: TierPool, began_ps: int) -> None:
-        """All that was recalled for it is on the device, the ``last`` of it from that pool."""
-        last.counts.stall_ps += self._copier.timer.now_ps - began_ps
+    def arrived_whole(self, state: RequestState, names: Sequence[bytes], last: Load, began_ps: int) -> None:
+        """All that was recalled for it is on the device, ``last`` that."""
+        self._copier.waited(last, self._copier.timer.now_ps - began_ps)
         self._loading.difference_update(names)
         self._replica.engine.finished_recving(state)
         self._replica.wake()
@@ -351,4 +352,4 @@ class _Arriving:
         load.pool.done_reading(load.chunks)
         self.left -= 1
         if not self.left and self.life == self.connector.life:
-            self.connector.arrived_whole(self.state, self.names, load.pool, self.began_ps)
+            self.connector.arrived_whole(self.state, self.names, load, self.began_ps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -59,6 +59,16 @@ class Copier:
         part = 1.0 if layers is None else len(layers) / self._layers
         copy = self._begin(load, True, part)
         self._transfer.move(load.pool.name, self._replica, load.tokens, layers, partial(self._end, load, copy, done))
+
+    def found(self, tier: str, pool: TierPool, names: Sequence[bytes]) -> list[Chunk]:
+        """Of a pool these are to be recalled: as `TierPool.read`."""
+        self._hooks.tier_hit(tier, len(names), self.timer.now_ps)
+        return pool.read(names)
+
+    def waited(self, move: Load | Store, took_ps: int) -> None:
+        """A request, or a step, has waited so long for it, up to now."""
+        move.pool.counts.stall_ps += took_ps
+        self._hooks.tier_waited(move.tier, took_ps, self.timer.now_ps)
 
     def store(self, store: Store, done: Callable[[], None]) -> None:
         """To the pool."""
