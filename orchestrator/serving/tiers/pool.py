@@ -8,10 +8,11 @@ stays, and so does who is pinned, unless its time to live is over. The rules are
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...errors import BadAnswer
 from .eviction import EvictionPolicy, Owner
 
 REMEMBERED = 64_000  # names whose askings are counted, as in vLLM
@@ -180,10 +181,21 @@ class TierPool:
         self.counts.allocated += len(new)
         return new
 
+    def _order(self) -> Iterator[bytes]:
+        """In which they would go. Raises BadAnswer for a policy that gives anything else."""
+        order, given = self._policy.victims(), set[bytes]()
+        if not isinstance(order, Iterable):
+            raise BadAnswer(self._policy, "victims", order, "the names of its blocks, who goes first first")
+        for name in order:
+            if not isinstance(name, bytes) or name not in self._chunks or name in given:
+                raise BadAnswer(self._policy, "victims", name, "the name of a block that is here, each once")
+            given.add(name)
+            yield name
+
     def _evict(self, count: int, kept: set[bytes]) -> bool:
         """Let so many go; False, and none has gone, if there are not as many that nobody writes or reads."""
         going: list[bytes] = []
-        for name in self._policy.victims():
+        for name in self._order():
             chunk = self._chunks[name]
             if chunk.whole and not chunk.readers and not chunk.pins and name not in kept:
                 going.append(name)
@@ -232,5 +244,5 @@ class TierPool:
     def internals(self) -> list[object]:
         """Its chunks in the order in which they would go, for a fingerprint."""
         self._expire()
-        rows = ((name, self._chunks[name]) for name in self._policy.victims())
+        rows = ((name, self._chunks[name]) for name in self._order())
         return [[name.hex(), chunk.whole, chunk.readers, chunk.pins] for name, chunk in rows]
