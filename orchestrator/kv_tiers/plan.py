@@ -73,22 +73,21 @@ def plan_tiers(scenario: Scenario, units: Sequence[UnitPlan], templates: Templat
     shapes: dict[str, tuple[UnitPlan, str]] = {}  # of each pool its first user
     for unit in units:
         where, rules = _rules(scenario, unit)
-        if rules is None:
+        if rules is None or all(tier.size_gib == 0 for tier in rules.tiers):
             continue
         _check(scenario, unit, where)
         for member, name in enumerate(unit.names):
             pools = []
             for i, tier in enumerate(rules.tiers):
+                if tier.size_gib == 0:  # no tier, whatever else is said of it
+                    continue
                 spot = f"{where}.tiers.{i}" if where == "kv_offloading" else where
                 pool = _pool(scenario, unit, member, tier, rules, spot)
-                if pool is None:
-                    continue
                 _same(shapes, pool, unit, name)
                 out, back = _routes(scenario, unit, member, pool, templates)
                 found.routes[name, pool.name], found.routes[pool.name, name] = out, back
                 pools.append(pool)
-            if pools:
-                found.users[name] = UserPlan(tuple(pools), rules, unit.arch.layers)
+            found.users[name] = UserPlan(tuple(pools), rules, unit.arch.layers)
     _check_room(scenario, found)
     return found
 
@@ -106,7 +105,7 @@ def _rules(scenario: Scenario, unit: UnitPlan) -> tuple[str, KvOffloading | None
         mine = unit.options.name in section.instances if section.instances else unit.options.role != "decode"
         if not mine:
             section = None
-    if size is None:
+    if not size:
         return "kv_offloading", section
     if section is not None:
         raise _refused(where, size, "the scenario's kv_offloading says it for this instance: give one of them")
@@ -145,10 +144,8 @@ def _check(scenario: Scenario, unit: UnitPlan, where: str) -> None:
         raise _refused(where, None, refused)
 
 
-def _pool(
-    scenario: Scenario, unit: UnitPlan, member: int, tier: KvTier, rules: KvOffloading, spot: str
-) -> PoolPlan | None:
-    """The pool of a tier that a member of a unit uses; None if it has no room at all."""
+def _pool(scenario: Scenario, unit: UnitPlan, member: int, tier: KvTier, rules: KvOffloading, spot: str) -> PoolPlan:
+    """The pool of a tier that a member of a unit uses."""
     node = unit.layout.ranks(member, 0)[0][0]
     memory, facts = scenario.cluster.find_memory(tier.memory, node, _at(spot, "memory"))
     names = {"instance": f"{unit.names[member]}/{tier.name}", "node": f"{node}/{tier.name}", "cluster": tier.name}
@@ -161,8 +158,6 @@ def _pool(
     size = tier.size_gib if tier.size_gib is not None else facts.size_gib
     if size is None:
         raise _refused(_at(spot, "size_gib"), None, f"is missing, and {memory} has none either")
-    if size == 0:
-        return None
     chunks = int(size * GIB // chunk)
     if chunks < 1:
         what = f"is smaller than a chunk: {tokens} tokens of {unit.arch.name} are {chunk / GIB:.4f} GiB"
@@ -193,6 +188,8 @@ def _same(shapes: dict[str, tuple[UnitPlan, str]], pool: PoolPlan, unit: UnitPla
     ours, theirs = unit.options.engine, first.options.engine
     for what, mine, other in (
         ("model", unit.arch.name, first.arch.name),
+        ("dtype", unit.arch.dtype, first.arch.dtype),
+        ("quantization", unit.arch.quantization, first.arch.quantization),
         ("model (its layers)", unit.arch, first.arch),
         ("engine.kv_cache_dtype", unit.kv_dtype, first.kv_dtype),
         ("engine.block_size", ours.block_size, theirs.block_size),
@@ -200,8 +197,9 @@ def _same(shapes: dict[str, tuple[UnitPlan, str]], pool: PoolPlan, unit: UnitPla
         ("pipeline_parallel_size", unit.layout.pp, first.layout.pp),
     ):
         if mine != other:
-            shown = getattr(mine, "name", mine)
-            why = f"must be that of {its_name} ({getattr(other, 'name', other)}): they share the pool {pool.name}"
+            shown = getattr(mine, "name", mine) or None
+            its = "of the same name" if mine is unit.arch else other or "none"
+            why = f"must be that of {its_name} ({its}): they share the pool {pool.name}"
             raise _refused(f"instances.{unit.rank}.{what}", shown, why)
 
 

@@ -44,6 +44,20 @@ def test_a_tier_without_room_is_no_tier(tmp_path):
     assert times(none) == times(ran(tmp_path, kv_offloading=None)) and not none.mover.bytes
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"instances__0__engine__enable_prefix_caching": False},
+        {"instances__0__engine": {"version": "sglang-0.5.5"}},
+        {"kv_offloading__tiers__0__memory": "drum"},
+        {"kv_offloading__tiers__0__write": "back", "kv_offloading__chunk_blocks": 2},
+    ],
+)
+def test_no_tier_is_none_whatever_else_is_said(tmp_path, beside):
+    with Simulation(tiered(kv_offloading__tiers__0__size_gib=0, **beside), tmp_path) as made:
+        assert not made.pools
+
+
 def test_it_is_the_same_every_time(tmp_path):
     assert times(ran(tmp_path)) == times(ran(tmp_path))
 
@@ -188,6 +202,8 @@ def test_what_cannot_be_is_refused_before_time_0(tmp_path, changes, told):
         ({"engine": {"kv_cache_dtype": "fp8"}}, "engine.kv_cache_dtype"),
         ({"model": "Qwen/Qwen3-32B", "engine": {"max_model_len": 4096}}, "model"),
         ({"accelerators": "n0[1:3]", "tensor_parallel_size": 2}, "tensor_parallel_size"),
+        ({"dtype": "float16"}, r"instances.1.dtype = 'fp16': must be that of a \(bf16\)"),
+        ({"quantization": "fp8"}, r"instances.1.quantization = 'fp8': must be that of a \(none\)"),
     ],
 )
 def test_who_shares_a_pool_is_alike(tmp_path, change, told):
