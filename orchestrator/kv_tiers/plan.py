@@ -43,11 +43,12 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class UserPlan:
-    """The pools of one engine, nearest first, and by whose rules it uses them."""
+    """The pools of one engine, nearest first, and by whose rules it uses them: by chunks of so many tokens."""
 
     pools: tuple[PoolPlan, ...]
     rules: KvOffloading
     layers: int
+    chunk_tokens: int
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ def plan_tiers(scenario: Scenario, units: Sequence[UnitPlan], templates: Templat
                 out, back = _routes(scenario, unit, member, pool, templates)
                 found.routes[name, pool.name], found.routes[pool.name, name] = out, back
                 pools.append(pool)
-            found.users[name] = UserPlan(tuple(pools), rules, unit.arch.layers)
+            found.users[name] = UserPlan(tuple(pools), rules, unit.arch.layers, _chunk_tokens(unit, rules))
     _check_room(scenario, found)
     return found
 
@@ -153,7 +154,7 @@ def _pool(scenario: Scenario, unit: UnitPlan, member: int, tier: KvTier, rules: 
         raise _refused(
             _at(spot, "memory"), tier.memory, "a pool of the cluster is in one memory: name it, e.g. n0.dram"
         )
-    tokens = rules.blocks(unit.options.engine.block_size) * unit.options.engine.block_size
+    tokens = _chunk_tokens(unit, rules)
     chunk = sum(_layer_bytes(unit, spot) * len(layers) * unit.layout.tp for layers in _stages(unit)) * tokens
     size = tier.size_gib if tier.size_gib is not None else facts.size_gib
     if size is None:
@@ -170,6 +171,11 @@ def _pool(scenario: Scenario, unit: UnitPlan, member: int, tier: KvTier, rules: 
     if tier.write == "back" and tier.pin_sessions:
         raise _refused(f"{spot}.pin_sessions", True, "goes with write through: what a device lets go is of no session")
     return PoolPlan(names[tier.shared_by], tier.name, memory, chunks, round(chunk), tier, spot)
+
+
+def _chunk_tokens(unit: UnitPlan, rules: KvOffloading) -> int:
+    size = unit.options.engine.block_size
+    return rules.blocks(size) * size
 
 
 def _stages(unit: UnitPlan) -> list[range]:

@@ -8,7 +8,7 @@ import json
 import metronome
 import pytest
 
-from .small import TIERED
+from .small import TIERED, ran
 
 
 def write(tmp_path, content, name="tiered.yaml"):
@@ -142,3 +142,21 @@ def test_chunks_of_different_sizes_are_counted_apart(tmp_path, cli, other):
         assert some["used_gib"] == pytest.approx(held * some["chunk_bytes"] / 2**30)
     for key in ("pools", "chunks", "stored_chunks", "bytes_in", "used_gib"):
         assert tier[key] == sum(some[key] for some in tier["by_chunk_bytes"]), key
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"instances__0__engine__kv_offloading_backend": "lmcache", "kv_offloading": None},
+            "engine.kv_offloading_backend lmcache has no effect without a kv_offloading_size",
+        ),
+        ({"kv_offloading__chunk_blocks": 100}, "K and V tiers have no effect: a chunk has 1,600 tokens, the longest"),
+        ({"kv_offloading__tiers__0__pin_sessions": True}, "kv_offloading.tiers.0.pin_sessions has no effect"),
+        ({"kv_offloading__tiers__0__eviction": "session"}, "kv_offloading.tiers.0.eviction session goes by request"),
+        ({}, ""),
+    ],
+)
+def test_what_has_no_effect_is_said_at_the_end(tmp_path, change, told):
+    run = ran(tmp_path, workload__num_requests=5, **change)
+    assert [text[: len(told)] for text in run.warnings] == [told] * bool(told)
