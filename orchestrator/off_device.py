@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Protocol
 
 from metronome.hwmodels.interface import Attribute
@@ -40,7 +41,8 @@ class OffDevice:
 
     @property
     def buffers(self) -> int:
-        return self.prefetch_step * self.layer
+        """For layers that lie off the device: the last of them may not do so whole."""
+        return min(self.prefetch_step * self.layer, self.size)
 
     @property
     def lies(self) -> int:
@@ -91,7 +93,7 @@ def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layou
     total = sum(sizes)
     size = total if options.gib is None else min(total, round(options.gib * GIB))
     layers = arch.layers * size / total
-    return OffDevice(memory, size, max(sizes), layers, min(options.prefetch_step, arch.layers), where)
+    return OffDevice(memory, size, max(sizes), layers, min(options.layers_ahead, ceil(layers)), where)
 
 
 def _experts(where: str, cached: int, memory: str, arch: Architecture, layout: Layout) -> OffDevice:

@@ -30,6 +30,7 @@ from .serving.kv.capacity import Kept, num_blocks
 from .serving.kv.groups import KvGroup
 from .serving.options import EngineOptions
 from .serving.spec import DeviceFacts, Start
+from .units import GIB
 from .working_memory import demand
 
 
@@ -302,7 +303,17 @@ class _Placement:
                 num_blocks(self.where, arch.name, memory, share, weights, working, Kept(1), 1)  # weights have to fit
                 memory, share, weights, working = self._pim(layout.ranks(0, stage)), 1.0, 0, 0
             block, most = engine.block_size, engine.max_num_seqs or 1
-            found.append(num_blocks(self.where, arch.name, memory, share, weights, working, kept, block, most))
+            try:
+                blocks = num_blocks(self.where, arch.name, memory, share, weights, working, kept, block, most)
+            except InputError as error:
+                given, left = options.weight_offloading, int(memory * share) - weights - working
+                if off is None or given is None or not left < kept.token * block <= left + off.buffers:
+                    raise
+                told = (
+                    f"{error.allowed}; {off.buffers / GIB:.2f} GiB of the weights are buffers for layers fetched ahead"
+                )
+                raise self._refuse("weight_offloading.prefetch_step", given.layers_ahead, told) from None
+            found.append(blocks)
         if layout.ffn:  # their devices hold no K and V, but the experts have to fit
             weights = arch.weight_bytes(1, layout.expert_ranks, ends=0, dense=False)
             num_blocks(

@@ -26,6 +26,7 @@ from .kernel.loop import Kernel
 from .kernel.queue import Event
 from .kv_routes import routes_between
 from .kv_tiers.connect import connect
+from .kv_tiers.effects import without_effect
 from .kv_tiers.plan import plan_tiers
 from .lowering.work import Templates
 from .off_device import Room, weight_streams
@@ -149,6 +150,7 @@ class Simulation:
             found["images: the server's CPU fetches, decodes and scales them first, which is not modelled"] = None
         if self.reading.prioritised and not looks_at_priority(self.scenario):
             found["priority of requests has no effect: no scheduling_policy or eviction looks at it"] = None
+        found |= dict.fromkeys(without_effect(self.scenario, self.tiers, self.pools, self.recorder.done))
         name = self.scenario.kv_transfer.connector
         if self.connector is not None and RULES[name].within_step:
             why = "steps of the decode engine wait for K and V, which is not modelled"

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.serving.interface import Caching
 from metronome.orchestrator.workload.request import Request
 
 
@@ -190,6 +191,8 @@ class EngineContract:
                 assert engine.load == (len(view.waiting), len(view.running))
                 assert view.kv.used + view.kv.free == view.kv.size == engine.num_blocks
                 assert view.kv.used == engine.used_blocks
+                if isinstance(engine, Caching):
+                    assert 0 <= engine.cached_blocks <= view.kv.free
                 for state in present:
                     looked = engine.look(state)
                     assert looked.id == state.request.id and looked.state in ("waiting", "prefill", "decode")

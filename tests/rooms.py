@@ -313,6 +313,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "hwmodels.interface",
         "orchestrator.coupling.components",
         "orchestrator.instruments",
+        "orchestrator.kv_tiers",  # figures of pools, by tier
         "orchestrator.power",
         "orchestrator.report.html",
         "orchestrator.scenario",

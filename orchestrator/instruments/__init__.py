@@ -67,11 +67,20 @@ class Instrument:
         """The same of consecutive steps at once, in which nobody came or went. Only where all who are told of
         `engine_stepped` have this too, and nobody is told of events, schedules, steps or operations one by one."""
 
+    def engine_idle(self, replica: Replica, now_ps: int) -> None:
+        """An engine finds nothing to compute, and holds what it holds until it is told something; or it has failed."""
+
     def transfer_began(self, request: int, source: str, target: str, now_ps: int) -> None:
         """K and V of a request begin to move between two replicas."""
 
     def transfer_ended(self, request: int, now_ps: int) -> None:
         """Nothing of it moves any more."""
+
+    def tier_hit(self, tier: str, chunks: int, now_ps: int) -> None:
+        """So many chunks of a tier, by name, have been found and are to be recalled."""
+
+    def tier_waited(self, tier: str, took_ps: int, now_ps: int) -> None:
+        """A request, or a step, has waited so long for copies from a tier or to it, and goes on now."""
 
     def tier_copy_began(self, copy: TierCopy) -> None:
         """K and V begin to move between an engine's devices and a pool off them."""

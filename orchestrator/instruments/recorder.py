@@ -21,7 +21,8 @@ from ..serving.request_state import RequestState
 class StepLog:
     """Columns of the steps of one lane of an engine.
 
-    A step's tokens come out of the engine at ``end_ps`` and are with their clients at ``delivered_ps``.
+    A step's tokens come out of the engine at ``end_ps`` and are with their clients at ``delivered_ps``. ``kv_cached``:
+    free blocks that can be found by their content; -1 where the engine does not say.
     """
 
     end_ps: array[int] = field(default_factory=lambda: array("q"))
@@ -31,6 +32,16 @@ class StepLog:
     running: array[int] = field(default_factory=lambda: array("q"))
     waiting: array[int] = field(default_factory=lambda: array("q"))
     kv_used: array[int] = field(default_factory=lambda: array("q"))
+    kv_cached: array[int] = field(default_factory=lambda: array("q"))
+
+    def look(self, replica: Replica) -> None:
+        """Write down how full its engine is."""
+        waiting, running = replica.load
+        self.running.append(running)
+        self.waiting.append(waiting)
+        self.kv_used.append(replica.engine.used_blocks)
+        cached = replica.cached_blocks
+        self.kv_cached.append(-1 if cached is None else cached)
 
     def trim(self) -> None:
         """Drop a last row that Ctrl-C has cut short."""
@@ -59,6 +70,18 @@ class Change(NamedTuple):
 
 
 @dataclass(slots=True)
+class Amounts:
+    """So much at a time."""
+
+    time_ps: array[int] = field(default_factory=lambda: array("q"))
+    amount: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, time_ps: int, amount: int) -> None:
+        self.time_ps.append(time_ps)
+        self.amount.append(amount)
+
+
+@dataclass(slots=True)
 class TierLog:
     """Columns of the copies of one tier, as they end: bytes one way, and chunks used in its pool, by its number."""
 
@@ -68,6 +91,8 @@ class TierLog:
     used: array[int] = field(default_factory=lambda: array("q"))
     pool: array[int] = field(default_factory=lambda: array("q"))
     pools: list[str] = field(default_factory=list)
+    hits: Amounts = field(default_factory=Amounts)  # chunks that were to be recalled
+    stall: Amounts = field(default_factory=Amounts)  # ps that were waited, up to then
 
 
 class Recorder:
@@ -81,6 +106,7 @@ class Recorder:
     def __init__(self) -> None:
         self.logs: list[StepLog] = []
         self.lanes_of: list[range] = []
+        self.idle: list[StepLog] = []  # of each engine, as it was when it found nothing to compute: rows without tokens
         self.done: list[RequestState] = []  # as they end
         self.failed: list[Failure] = []
         self.changes: list[Change] = []
@@ -91,6 +117,7 @@ class Recorder:
         first = len(self.logs)
         self.logs += [StepLog() for _ in range(lanes)]
         self.lanes_of.append(range(first, first + lanes))
+        self.idle.append(StepLog())
         return first
 
     def engine_stepped(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
@@ -99,10 +126,15 @@ class Recorder:
         log.delivered_ps.append(delivered_ps)
         log.prompt_tokens.append(sum(step.batch.prompts[::2]))
         log.output_tokens.append(step.tokens)
-        waiting, running = replica.load
-        log.running.append(running)
-        log.waiting.append(waiting)
-        log.kv_used.append(replica.engine.used_blocks)
+        log.look(replica)
+
+    def engine_idle(self, replica: Replica, now_ps: int) -> None:
+        log = self.idle[replica.number]
+        log.end_ps.append(now_ps)
+        log.delivered_ps.append(now_ps)
+        log.prompt_tokens.append(0)
+        log.output_tokens.append(0)
+        log.look(replica)
 
     def engine_leapt(self, replica: Replica, steps: LeaptSteps) -> None:
         log = self.logs[self.lanes_of[replica.number].start + steps.slot]
@@ -115,6 +147,7 @@ class Recorder:
         log.running.extend((running,) * count)
         log.waiting.extend((waiting,) * count)
         log.kv_used.extend(steps.used_blocks)
+        log.kv_cached.extend(steps.cached_blocks or (-1,) * count)
 
     def request_ended(self, state: RequestState) -> None:
         self.done.append(state)
@@ -124,6 +157,12 @@ class Recorder:
 
     def instance_changed(self, instance: str, state: str, now_ps: int) -> None:
         self.changes.append(Change(instance, state, now_ps))
+
+    def tier_hit(self, tier: str, chunks: int, now_ps: int) -> None:
+        self.tiers.setdefault(tier, TierLog()).hits.add(now_ps, chunks)
+
+    def tier_waited(self, tier: str, took_ps: int, now_ps: int) -> None:
+        self.tiers.setdefault(tier, TierLog()).stall.add(now_ps, took_ps)
 
     def tier_copy_ended(self, copy: TierCopy) -> None:
         log = self.tiers.setdefault(copy.tier, TierLog())

@@ -43,11 +43,12 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class UserPlan:
-    """The pools of one engine, nearest first, and by whose rules it uses them."""
+    """The pools of one engine, nearest first, and by whose rules it uses them: by chunks of so many tokens."""
 
     pools: tuple[PoolPlan, ...]
     rules: KvOffloading
     layers: int
+    chunk_tokens: int
 
 
 @dataclass(slots=True)
@@ -73,22 +74,21 @@ def plan_tiers(scenario: Scenario, units: Sequence[UnitPlan], templates: Templat
     shapes: dict[str, tuple[UnitPlan, str]] = {}  # of each pool its first user
     for unit in units:
         where, rules = _rules(scenario, unit)
-        if rules is None:
+        if rules is None or all(tier.size_gib == 0 for tier in rules.tiers):
             continue
         _check(scenario, unit, where)
         for member, name in enumerate(unit.names):
             pools = []
             for i, tier in enumerate(rules.tiers):
+                if tier.size_gib == 0:  # no tier, whatever else is said of it
+                    continue
                 spot = f"{where}.tiers.{i}" if where == "kv_offloading" else where
                 pool = _pool(scenario, unit, member, tier, rules, spot)
-                if pool is None:
-                    continue
                 _same(shapes, pool, unit, name)
                 out, back = _routes(scenario, unit, member, pool, templates)
                 found.routes[name, pool.name], found.routes[pool.name, name] = out, back
                 pools.append(pool)
-            if pools:
-                found.users[name] = UserPlan(tuple(pools), rules, unit.arch.layers)
+            found.users[name] = UserPlan(tuple(pools), rules, unit.arch.layers, _chunk_tokens(unit, rules))
     _check_room(scenario, found)
     return found
 
@@ -106,11 +106,15 @@ def _rules(scenario: Scenario, unit: UnitPlan) -> tuple[str, KvOffloading | None
         mine = unit.options.name in section.instances if section.instances else unit.options.role != "decode"
         if not mine:
             section = None
-    if size is None:
+    if not size:
         return "kv_offloading", section
     if section is not None:
         raise _refused(where, size, "the scenario's kv_offloading says it for this instance: give one of them")
     tier = KvTier(name="cpu", memory="dram", size_gib=size)
+    for i, other in enumerate(scenario.kv_offloading.tiers if scenario.kv_offloading is not None else ()):
+        if other.name == tier.name:
+            what = f"is the name of the tier that {where} makes: give this one another"
+            raise _refused(f"kv_offloading.tiers.{i}.name", other.name, what)
     return where, KvOffloading(backend=getattr(engine, "kv_offloading_backend", "native"), tiers=[tier])
 
 
@@ -141,10 +145,8 @@ def _check(scenario: Scenario, unit: UnitPlan, where: str) -> None:
         raise _refused(where, None, refused)
 
 
-def _pool(
-    scenario: Scenario, unit: UnitPlan, member: int, tier: KvTier, rules: KvOffloading, spot: str
-) -> PoolPlan | None:
-    """The pool of a tier that a member of a unit uses; None if it has no room at all."""
+def _pool(scenario: Scenario, unit: UnitPlan, member: int, tier: KvTier, rules: KvOffloading, spot: str) -> PoolPlan:
+    """The pool of a tier that a member of a unit uses."""
     node = unit.layout.ranks(member, 0)[0][0]
     memory, facts = scenario.cluster.find_memory(tier.memory, node, _at(spot, "memory"))
     names = {"instance": f"{unit.names[member]}/{tier.name}", "node": f"{node}/{tier.name}", "cluster": tier.name}
@@ -152,23 +154,28 @@ def _pool(
         raise _refused(
             _at(spot, "memory"), tier.memory, "a pool of the cluster is in one memory: name it, e.g. n0.dram"
         )
-    tokens = rules.blocks(unit.options.engine.block_size) * unit.options.engine.block_size
+    tokens = _chunk_tokens(unit, rules)
     chunk = sum(_layer_bytes(unit, spot) * len(layers) * unit.layout.tp for layers in _stages(unit)) * tokens
     size = tier.size_gib if tier.size_gib is not None else facts.size_gib
     if size is None:
         raise _refused(_at(spot, "size_gib"), None, f"is missing, and {memory} has none either")
-    if size == 0:
-        return None
     chunks = int(size * GIB // chunk)
     if chunks < 1:
         what = f"is smaller than a chunk: {tokens} tokens of {unit.arch.name} are {chunk / GIB:.4f} GiB"
         raise _refused(_at(spot, "size_gib"), size, what)
-    if tier.write == "back" and (rules.blocks(unit.options.engine.block_size) > 1 or tier.eviction == "session"):
-        what = "back: blocks are let go one by one, of no session: it goes with chunk_blocks 1, and not with session"
-        raise _refused(f"{spot}.write", "back", what)
+    if tier.write == "back" and rules.blocks(unit.options.engine.block_size) > 1:
+        raise _refused(f"{spot}.write", "back", "goes with chunk_blocks 1: a device lets blocks go one by one")
+    if tier.write == "back" and tier.eviction in ("session", "priority"):
+        what = "goes with write through: what a device lets go is of no request; with back lru, lfu, or module:Class"
+        raise _refused(f"{spot}.eviction", tier.eviction, what)
     if tier.write == "back" and tier.pin_sessions:
         raise _refused(f"{spot}.pin_sessions", True, "goes with write through: what a device lets go is of no session")
     return PoolPlan(names[tier.shared_by], tier.name, memory, chunks, round(chunk), tier, spot)
+
+
+def _chunk_tokens(unit: UnitPlan, rules: KvOffloading) -> int:
+    size = unit.options.engine.block_size
+    return rules.blocks(size) * size
 
 
 def _stages(unit: UnitPlan) -> list[range]:
@@ -187,6 +194,8 @@ def _same(shapes: dict[str, tuple[UnitPlan, str]], pool: PoolPlan, unit: UnitPla
     ours, theirs = unit.options.engine, first.options.engine
     for what, mine, other in (
         ("model", unit.arch.name, first.arch.name),
+        ("dtype", unit.arch.dtype, first.arch.dtype),
+        ("quantization", unit.arch.quantization, first.arch.quantization),
         ("model (its layers)", unit.arch, first.arch),
         ("engine.kv_cache_dtype", unit.kv_dtype, first.kv_dtype),
         ("engine.block_size", ours.block_size, theirs.block_size),
@@ -194,8 +203,9 @@ def _same(shapes: dict[str, tuple[UnitPlan, str]], pool: PoolPlan, unit: UnitPla
         ("pipeline_parallel_size", unit.layout.pp, first.layout.pp),
     ):
         if mine != other:
-            shown = getattr(mine, "name", mine)
-            why = f"must be that of {its_name} ({getattr(other, 'name', other)}): they share the pool {pool.name}"
+            shown = getattr(mine, "name", mine) or None
+            its = "of the same name" if mine is unit.arch else other or "none"
+            why = f"must be that of {its_name} ({its}): they share the pool {pool.name}"
             raise _refused(f"instances.{unit.rank}.{what}", shown, why)
 
 

@@ -36,7 +36,7 @@ from .uncertainty import error_bars, relative_error
 
 def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
     """The result of a run as far as it has come."""
-    for log in simulation.recorder.logs:
+    for log in (*simulation.recorder.logs, *simulation.recorder.idle):
         log.trim()
     ledger = ledger_of(simulation)
     metrics = _metrics(simulation, startup_s, ending, ledger)
@@ -291,20 +291,22 @@ def _requests(simulation: Simulation) -> Table:
 
 
 SERIES_COLUMNS = ("t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w")
+LOOKED = ("running", "waiting", "kv_used", "kv_cached")
 
 
 def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
     """Bins of 1 s (of very long runs wider ones: `units.bin_ps`), all instances together: tokens a second of the steps
     that ended in a bin, states at its end.
 
-    ``kv_used`` is the share of all KV blocks; power the mean of the bin, which ends with the run if that ends in it.
+    ``kv_used`` is the share of all KV blocks, ``kv_cached`` that of free ones that can be found (None where an engine
+    does not say); power the mean of the bin, which ends with the run if that ends in it.
     """
     width_ps = bin_ps(simulation.kernel.now_ps)
     bins, width_s = -(-simulation.kernel.now_ps // width_ps), width_ps // PS_PER_S
     edges = np.arange(1, bins + 1, dtype=np.int64) * width_ps
-    columns = {name: np.zeros(bins) for name in SERIES_COLUMNS[1:]}
-    for lanes in simulation.recorder.lanes_of:
-        logs = [simulation.recorder.logs[lane] for lane in lanes]
+    columns = {name: np.zeros(bins) for name in (*SERIES_COLUMNS[1:], "kv_cached")}
+    for lanes, idle in zip(simulation.recorder.lanes_of, simulation.recorder.idle, strict=True):
+        logs = [*(simulation.recorder.logs[lane] for lane in lanes), idle]
         ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])
         if not len(ends):
             continue
@@ -314,13 +316,16 @@ def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
         def column(name: str, logs: list[StepLog] = logs, order: NDArray[np.int64] = order) -> NDArray[np.int64]:
             return np.concatenate([np.asarray(getattr(log, name), dtype=np.int64) for log in logs])[order]
 
-        which = (ends - 1) // width_ps
-        last = np.searchsorted(ends, edges, side="right") - 1  # the last step ended in or before each bin
+        which = np.maximum(ends - 1, 0) // width_ps
+        last = np.searchsorted(ends, edges, side="right") - 1  # the last one in or before each bin
         for name, source in (("prompt_throughput", "prompt_tokens"), ("generation_throughput", "output_tokens")):
             columns[name] += np.bincount(which, column(source), minlength=bins)
-        for name in ("running", "waiting", "kv_used"):
+        for name in LOOKED:
             columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
-    columns["kv_used"] /= sum(replica.engine.num_blocks for replica in simulation.replicas)
+    blocks = sum(replica.engine.num_blocks for replica in simulation.replicas)
+    columns["kv_used"] /= blocks
+    known = all(replica.cached_blocks is not None for replica in simulation.replicas)
+    cached = (columns["kv_cached"] / blocks).tolist() if known else [None] * bins
     for name in SERIES_COLUMNS[1:3] if width_s > 1 else ():
         columns[name] /= width_s
     counts = [columns[name].astype(np.int64).tolist() for name in SERIES_COLUMNS[1:5]]
@@ -329,8 +334,17 @@ def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
     if simulation.availability.fleet is not None:
         names = [one.name for one in simulation.scenario.instances]
         more = [serving(names, simulation.recorder.changes, edges)]
-    titles = (*SERIES_COLUMNS, *("instances",)[: len(more)])
+    titles = (*SERIES_COLUMNS, "kv_cached", *("instances",)[: len(more)])
     off = tier_series(simulation, edges)
     t = range(width_s, (bins + 1) * width_s, width_s)
-    rows = list(zip(t, *counts, columns["kv_used"].tolist(), power, *more, *off.values(), strict=True))
-    return Table((*titles, *off), rows, {"kv_used": ".6f", "power_w": ".3f", **dict.fromkeys(off, ".6f")})
+    rows = list(zip(t, *counts, columns["kv_used"].tolist(), power, cached, *more, *off.values(), strict=True))
+    return Table(
+        (*titles, *off),
+        rows,
+        {
+            "kv_used": ".6f",
+            "kv_cached": ".6f",
+            "power_w": ".3f",
+            **{name: "d" if name.endswith("_hits") else ".6f" for name in off},
+        },
+    )

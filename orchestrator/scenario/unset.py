@@ -16,6 +16,8 @@ def leave_out_unset(data: dict[str, Any]) -> None:
     for instance in data["instances"]:
         if instance["weight_offloading"] is None:
             del instance["weight_offloading"]
+        elif instance["weight_offloading"]["prefetch_step"] is None:
+            instance["weight_offloading"]["prefetch_step"] = 1  # its default
         if instance["engine"].get("sampling", 0) is None:
             del instance["engine"]["sampling"]
         if instance["engine"].get("cpu_offload_gb", 1) == 0:

@@ -15,11 +15,11 @@ class WeightOffloading(Strict):
         default="dram", description="dram, cxl or nvme of its own node; or one by name: n0.cxl, a pool of the cluster"
     )
     gib: float | None = Field(default=None, gt=0, description="of weights of layers a device; default: all of them")
-    prefetch_step: int = Field(
-        default=1,
+    prefetch_step: int | None = Field(
+        default=None,
         ge=0,
         description="layers that are fetched ahead, into buffers on the device; vLLM's offload_prefetch_step. 0: "
-        "kernels read them in place, as with its cpu_offload_gb",
+        "kernels read them in place, as with its cpu_offload_gb. Default: 1; none of experts",
     )
     cached_experts: int | None = Field(
         default=None,
@@ -30,7 +30,12 @@ class WeightOffloading(Strict):
 
     @model_validator(mode="after")
     def _layers_or_experts(self) -> WeightOffloading:
-        given = self.model_fields_set & {"gib", "prefetch_step"}
+        given = [name for name in ("gib", "prefetch_step") if getattr(self, name) is not None]
         if self.cached_experts is not None and given:
-            raise ValueError(f"cached_experts goes without {' and '.join(sorted(given))}: those are of whole layers")
+            raise ValueError(f"cached_experts goes without {' and '.join(given)}: those are of whole layers")
         return self
+
+    @property
+    def layers_ahead(self) -> int:
+        """Whole layers that are fetched ahead."""
+        return 1 if self.prefetch_step is None else self.prefetch_step

@@ -19,7 +19,7 @@ class LeaptSteps(NamedTuple):
         slot: as of `Step`.
         tokens: output tokens of each step.
         ends_ps, delivered_ps: when each ended, and when its tokens were with their clients.
-        used_blocks: KV blocks held at its end.
+        used_blocks, cached_blocks: KV blocks held at its end, and free ones that can be found; () where not known.
         energies_pj: what each took.
     """
 
@@ -29,6 +29,7 @@ class LeaptSteps(NamedTuple):
     delivered_ps: Sequence[int]
     used_blocks: Sequence[int]
     energies_pj: Sequence[int]
+    cached_blocks: Sequence[int] = ()
 
 
 class ServingHooks(Hooks):
@@ -46,10 +47,13 @@ class ServingHooks(Hooks):
         engine_stepped: (replica, step, energy in pJ, now, when its tokens are with their clients): of each member.
         engine_leapt: (replica, `LeaptSteps`): the same of several steps at once, in columns. Where somebody listens to
             steps and not to this, or to anything else of each step, every step is told of for itself.
+        engine_idle: (replica, now): it finds nothing to compute, as it is now; or it has failed.
         request_lost: (request, now): the replica that had it has failed; it is sent again, or fails.
         instance_changed: (instance, what it does from now on, now): `fleet.State`, of one that does not always serve.
         transfer_began: (request, source, target, now): K and V of it begin to move between two replicas.
         transfer_ended: (request, now): nothing of it moves any more.
+        tier_hit: (tier, chunks, now): so many chunks of its are to be recalled.
+        tier_waited: (tier, how long, now): a request, or a step, has waited for copies from it or to it, up to now.
         tier_copy_began, tier_copy_ended: (the copy): K and V between devices and a pool off them.
     """
 
@@ -63,10 +67,13 @@ class ServingHooks(Hooks):
     step_landed: Hook[[str, int, int, int]]
     engine_stepped: Hook[[Replica, Step, int, int, int]]
     engine_leapt: Hook[[Replica, LeaptSteps]]
+    engine_idle: Hook[[Replica, int]]
     request_lost: Hook[[RequestState, int]]
     instance_changed: Hook[[str, str, int]]
     transfer_began: Hook[[int, str, str, int]]
     transfer_ended: Hook[[int, int]]
+    tier_hit: Hook[[str, int, int]]
+    tier_waited: Hook[[str, int, int]]
     tier_copy_began: Hook[[TierCopy]]
     tier_copy_ended: Hook[[TierCopy]]
 

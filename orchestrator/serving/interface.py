@@ -216,11 +216,13 @@ class KvTransfer(Protocol):
 
 class Leapt(NamedTuple):
     """What steps that were done at once leave: the step in flight after them, the one scheduled after that (if one is,
-    while a step is in flight), and the KV blocks that requests held at the end of each."""
+    while a step is in flight), and at the end of each the KV blocks that requests held, and those of a `Caching` engine
+    that nobody held and that could be found."""
 
     flight: Step
     upcoming: Step | None
     used_blocks: Sequence[int]
+    cached_blocks: Sequence[int] = ()
 
 
 @runtime_checkable
@@ -243,6 +245,16 @@ class Leaping(Protocol):
     def leap(self, flight: Step, upcoming: Step | None, steps: int) -> Leapt:
         """So many steps end and as many start, beginning with the end of the one in flight; ``upcoming`` is scheduled
         after it. As `settle`, `finish` and `schedule`, one after another, would do."""
+        ...
+
+
+@runtime_checkable
+class Caching(Protocol):
+    """An engine that knows how much of its free memory its prefix cache has."""
+
+    @property
+    def cached_blocks(self) -> int:
+        """KV blocks that nobody holds and whose content can be found."""
         ...
 
 

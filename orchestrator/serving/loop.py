@@ -122,6 +122,8 @@ class StepLoop:
             scheduled = self._next or self._schedule(self.launched + 1)
             self._next = None
             if scheduled is None:
+                for member in self.members:
+                    self._hooks.engine_idle(member, self._kernel.now_ps)
                 return
             self._launch(self._free.pop(0), *scheduled)
 
@@ -278,13 +280,13 @@ class StepLoop:
             return
         member = self.members[0]
         slot, tokens = leap.flight.slot, leap.flight.batch.sequences
-        leap.flight, leap.upcoming, used = self._leaping.leap(leap.flight, leap.upcoming, count)
+        leap.flight, leap.upcoming, used, cached = self._leaping.leap(leap.flight, leap.upcoming, count)
         leap.done = done
         ends = leap.ends_ps[first:done]
         delivered = [member.servers.deliver(tokens, end) for end in ends]
         leap.costs.use(first, ends)
         energies = leap.costs.energies_pj[first:done]
-        self._hooks.engine_leapt(member, LeaptSteps(slot, tokens, ends, delivered, used, energies))
+        self._hooks.engine_leapt(member, LeaptSteps(slot, tokens, ends, delivered, used, energies, cached))
         self.launched += count
         self._last_end_ps = ends[-1]
         self._kernel.events += 2 * count

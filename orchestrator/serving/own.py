@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import InputError, let_interrupts_through, raised_at, words
 
 
-def make_own(field: str, name: str, known: Sequence[str], method: str) -> Any:
-    """One of the class that the scenario's ``field`` names, made without arguments; it must have a ``method``, given
-    with its arguments for the message. ``known`` are the names that would not have come here. Raises InputError,
+def make_own(field: str, name: str, known: Sequence[str], *methods: str) -> Any:
+    """One of the class that the scenario's ``field`` names, made without arguments; it must have all ``methods``, given
+    with their arguments for the message. ``known`` are the names that would not have come here. Raises InputError,
     whatever the user's own code raises."""
     module, colon, attribute = name.partition(":")
     if not colon:
@@ -23,6 +23,7 @@ def make_own(field: str, name: str, known: Sequence[str], method: str) -> Any:
     except BaseException as error:
         let_interrupts_through(error)
         raise InputError("scenario", field, name, f"cannot be loaded: {words(error)}, in {raised_at(error)}") from None
-    if not callable(getattr(made, method.partition("(")[0], None)):
-        raise InputError("scenario", field, name, f"has no method {method}")
+    for method in methods:
+        if not callable(getattr(made, method.partition("(")[0], None)):
+            raise InputError("scenario", field, name, f"has no method {method}")
     return made

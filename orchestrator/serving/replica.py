@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from ..workload.request import Request
 from .api_server import ApiServers, ServerModel
-from .interface import Engine, Role
+from .interface import Caching, Engine, Role
 from .request_state import RequestState
 
 DIRECT = ApiServers(ServerModel(), 0)
@@ -39,6 +39,7 @@ class Replica:
 
     def __init__(self, name: str, number: int, engine: Engine, servers: ApiServers = DIRECT, model: str = "") -> None:
         self.name, self.number, self.engine, self.servers, self.model = name, number, engine, servers, model
+        self._caching = engine if isinstance(engine, Caching) else None
         self.coming: list[RequestState] = []
         self.wake: Callable[[], None] = lambda: None
         self.catch_up: Callable[[], None] = lambda: None
@@ -63,6 +64,11 @@ class Replica:
     def kv_use(self) -> float:
         """Share of its KV blocks that requests hold."""
         return self.engine.used_blocks / self.engine.num_blocks
+
+    @property
+    def cached_blocks(self) -> int | None:
+        """KV blocks that nobody holds and whose content can be found; None where its engine does not say."""
+        return None if self._caching is None else self._caching.cached_blocks
 
     def cached_tokens(self, request: Request) -> int:
         """Tokens of its prompt that are in the prefix cache now."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.lowering.expert_cache import expert_cache
+from metronome.orchestrator.scenario import loading
+from metronome.orchestrator.simulation import Simulation
 
 from .test_weights import BANDWIDTH, decode_s, ran
 
@@ -81,3 +84,10 @@ def test_all_experts_lie_in_the_memory(tmp_path):
 def test_a_dense_model_has_none(tmp_path):
     with pytest.raises(InputError, match=r"Llama-3\.1-8B has no experts"):
         ran(tmp_path, **{**MOE, "instances__0__model": "meta-llama/Llama-3.1-8B"})
+
+
+def test_the_written_scenario_is_the_same_run(tmp_path):
+    content = yaml.safe_load(loading.as_yaml(ran(tmp_path, **MOE).scenario))
+    with Simulation(loading.of_mapping(content), tmp_path) as again:
+        again.run()
+    assert decode_s(again) == decode_s(ran(tmp_path, **MOE))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metronome.orchestrator.errors import StalledError
+from metronome.orchestrator.report.tiers import tiers as tiers_of
 
 from .small import ran, times
 
@@ -22,6 +23,8 @@ def checked(simulation):
     for pool in simulation.pools.values():
         assert pool.counts.allocated == pool.counts.freed + pool.used and pool.used == pool.whole <= pool.size
         assert all(readers == pins == 0 for _, _, readers, pins in pool.internals())
+        copied, rest = divmod(pool.counts.bytes_in, pool.chunk_bytes)
+        assert not rest and pool.counts.allocated - pool.counts.lost <= copied <= pool.counts.allocated
     return simulation
 
 
@@ -93,6 +96,11 @@ def test_a_pool_of_its_own_is_lost_with_an_instance_and_others_are_not(tmp_path)
     own, shared = (next(iter(run.pools.values())).counts for run in runs.values())
     assert own.freed > 5 * shared.freed  # of what the node keeps only what was being written
     assert found(runs["instance"]) < found(runs["node"])
+    for run in runs.values():  # all had room: nothing was let go for others
+        told = tiers_of(run)["kv_tiers"]["t"]
+        resident = told["used_gib"] * 2**30 / told["chunk_bytes"]
+        assert told["evicted_chunks"] == 0 < told["lost_chunks"]
+        assert told["stored_chunks"] == resident + told["lost_chunks"]
 
 
 def test_replicas_that_are_scaled_find_what_others_left(tmp_path):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.errors import BadAnswer, InputError
 from metronome.orchestrator.serving.tiers.eviction import POLICIES, Owner, make_eviction
 from metronome.orchestrator.serving.tiers.pool import TierPool
 
@@ -153,3 +153,43 @@ def test_the_users_own_policy_decides():
     assert made.has(b"a") and made.has(b"c") and not made.has(b"b")
     with pytest.raises(InputError, match="one of lru, lfu, session, priority, or module:Class"):
         make_eviction("kv_offloading.tiers.0.eviction", "mru")
+
+
+class NoTouch:
+    """It lacks most of what a policy has."""
+
+    def victims(self):
+        return iter(())
+
+
+class Foreign(Newest):
+    def victims(self):
+        return iter([b"somebody else's"])
+
+
+class Twice(Newest):
+    def victims(self):
+        return iter(self._names[:1] * 2)
+
+
+class Nothing(Newest):
+    def victims(self):
+        return None
+
+
+class Number(Newest):
+    def victims(self):
+        return [[3]]
+
+
+def test_a_policy_of_the_users_has_all_methods():
+    with pytest.raises(InputError, match=r"test_pool:NoTouch': has no method inserted\(name, owner\)"):
+        make_eviction("kv_offloading.tiers.0.eviction", "tests.memory.test_pool:NoTouch")
+
+
+@pytest.mark.parametrize("kind", [Foreign, Twice, Nothing, Number])
+def test_an_order_that_cannot_be_is_the_policys_failure(kind):
+    made = pool(f"tests.memory.test_pool:{kind.__name__}", 2)
+    made.written(made.prepare([b"a", b"b"], Owner(0, "", 0)))
+    with pytest.raises(BadAnswer, match=f"tests.memory.test_pool:{kind.__name__}: victims gave "):
+        made.prepare([b"c", b"d"], Owner(1, "", 0))

@@ -8,7 +8,7 @@ import json
 import metronome
 import pytest
 
-from .small import TIERED
+from .small import TIERED, ran
 
 
 def write(tmp_path, content, name="tiered.yaml"):
@@ -45,7 +45,27 @@ def test_the_series_adds_up_to_the_totals(result):
     tier = json.loads((folder / "result.json").read_text())["metronome"]["kv_tiers"]["host"]
     assert sum(float(row["tier_host_in_gb"]) for row in rows) == pytest.approx(tier["bytes_in"] / 1e9, rel=1e-3)
     assert sum(float(row["tier_host_out_gb"]) for row in rows) == pytest.approx(tier["bytes_out"] / 1e9, rel=1e-3)
+    assert sum(float(row["tier_host_hits"]) for row in rows) == tier["hit_chunks"] > 0
+    assert sum(float(row["tier_host_stall_ms"]) for row in rows) == pytest.approx(tier["stall_ms"], rel=1e-3)
     assert float(rows[-1]["tier_host_used"]) == pytest.approx(tier["used_gib"] / tier["size_gib"], abs=0.02)
+
+
+def test_blocks_that_were_still_copied_from_are_free_in_the_series(tmp_path, cli):
+    rare = json.loads(json.dumps(TIERED))
+    rare["workload"] |= {"request_rate": 0.3, "num_requests": 6}
+    rare["workload"]["output_tokens"] = {"mean": 20, "max": 20}
+    cli("run", write(tmp_path, rare), "-o", tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out/timeseries.csv").open()))
+    idle = [float(row["kv_used"]) for row in rows if row["running"] == row["waiting"] == "0"]
+    assert idle and not any(idle)
+
+
+def test_cached_blocks_are_counted_apart_from_blocks_in_use(result):
+    folder, _ = result
+    rows = list(csv.DictReader((folder / "timeseries.csv").open()))
+    shares = [(float(row["kv_used"]), float(row["kv_cached"])) for row in rows]
+    assert all(min(used, cached) >= 0 and used + cached <= 1 for used, cached in shares)
+    assert shares[-1][0] == 0 and shares[-1][1] > 0.8  # all have ended, and what they left can be found
 
 
 def test_without_tiers_nothing_is_said_of_them(tmp_path, cli):
@@ -94,3 +114,49 @@ def test_why_of_a_step_that_waits(tmp_path, recall):
     assert answer.before["memory", "recalls that the step waits for"] > 0
     assert not any(what == "waiting" for what, _ in answer.before)
     assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
+
+
+def test_a_chunk_is_refused_once_a_request(tmp_path, cli):
+    """A pool of a few chunks never has room for a prompt, which is offered with every step."""
+    small = json.loads(json.dumps(TIERED))
+    small["kv_offloading"]["tiers"][0]["size_gib"] = 0.02
+    cli("run", write(tmp_path, small), "-o", tmp_path / "out")
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    tier = result["metronome"]["kv_tiers"]["host"]
+    most = (result["total_input_tokens"] + result["total_output_tokens"]) // 16
+    assert 0.5 * most < tier["refused_chunks"] + tier["stored_chunks"] <= most
+
+
+@pytest.mark.parametrize("other", [{"kv_cache_dtype": "fp8"}, {"block_size": 32}])
+def test_chunks_of_different_sizes_are_counted_apart(tmp_path, cli, other):
+    mixed = json.loads(json.dumps(TIERED))
+    one = mixed["instances"][0] | {"replicas": 1, "accelerators": "n0[0]"}
+    engine = one["engine"] | other
+    mixed["instances"] = [one, one | {"name": "b", "accelerators": "n0[1]", "engine": engine}]
+    cli("run", write(tmp_path, mixed), "-o", tmp_path / "out")
+    tier = json.loads((tmp_path / "out/result.json").read_text())["metronome"]["kv_tiers"]["host"]
+    assert tier["chunk_bytes"] is None and len(tier["by_chunk_bytes"]) == 2
+    for some in tier["by_chunk_bytes"]:
+        assert some["bytes_in"] == some["stored_chunks"] * some["chunk_bytes"] > 0
+        held = some["stored_chunks"] - some["evicted_chunks"]
+        assert some["used_gib"] == pytest.approx(held * some["chunk_bytes"] / 2**30)
+    for key in ("pools", "chunks", "stored_chunks", "bytes_in", "used_gib"):
+        assert tier[key] == sum(some[key] for some in tier["by_chunk_bytes"]), key
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"instances__0__engine__kv_offloading_backend": "lmcache", "kv_offloading": None},
+            "engine.kv_offloading_backend lmcache has no effect without a kv_offloading_size",
+        ),
+        ({"kv_offloading__chunk_blocks": 100}, "K and V tiers have no effect: a chunk has 1,600 tokens, the longest"),
+        ({"kv_offloading__tiers__0__pin_sessions": True}, "kv_offloading.tiers.0.pin_sessions has no effect"),
+        ({"kv_offloading__tiers__0__eviction": "session"}, "kv_offloading.tiers.0.eviction session goes by request"),
+        ({}, ""),
+    ],
+)
+def test_what_has_no_effect_is_said_at_the_end(tmp_path, change, told):
+    run = ran(tmp_path, workload__num_requests=5, **change)
+    assert [text[: len(told)] for text in run.warnings] == [told] * bool(told)

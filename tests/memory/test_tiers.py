@@ -44,6 +44,20 @@ def test_a_tier_without_room_is_no_tier(tmp_path):
     assert times(none) == times(ran(tmp_path, kv_offloading=None)) and not none.mover.bytes
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"instances__0__engine__enable_prefix_caching": False},
+        {"instances__0__engine": {"version": "sglang-0.5.5"}},
+        {"kv_offloading__tiers__0__memory": "drum"},
+        {"kv_offloading__tiers__0__write": "back", "kv_offloading__chunk_blocks": 2},
+    ],
+)
+def test_no_tier_is_none_whatever_else_is_said(tmp_path, beside):
+    with Simulation(tiered(kv_offloading__tiers__0__size_gib=0, **beside), tmp_path) as made:
+        assert not made.pools
+
+
 def test_it_is_the_same_every_time(tmp_path):
     assert times(ran(tmp_path)) == times(ran(tmp_path))
 
@@ -79,6 +93,7 @@ def test_nothing_is_lost_whatever_the_tiers(tmp_path_factory, workload, some, ho
     named = [{"name": f"t{i}", **tier} for i, tier in enumerate(some)]
     if any(tier["write"] == "back" for tier in some):
         chunk = 1
+        named = [{**tier, "eviction": tier["eviction"].replace("priority", "lru")} for tier in named]
     changes = {"workload__num_requests": 25, "instances__0__engine__max_num_batched_tokens": 700, **workload}
     changes["kv_offloading"] = {**how, "chunk_blocks": chunk, "tiers": named}
     run = ran(tmp_path_factory.mktemp("run"), **changes)
@@ -156,7 +171,23 @@ def test_instances_that_recall_from_one_expander_at_once_take_as_many_times_as_l
         ({"instances__0__engine": {"version": "sglang-0.5.5"}}, "keeps K and V on the device"),
         ({"kv_offloading__tiers__0__eviction": "mru"}, "one of lru"),
         ({"kv_offloading__tiers__0__write": "back", "kv_offloading__chunk_blocks": 2}, "chunk_blocks 1"),
+        (
+            {"kv_offloading__tiers__0": {**HOST, "write": "back", "eviction": "session"}},
+            "eviction = 'session': goes with",
+        ),
+        ({"kv_offloading__tiers__0": {**HOST, "write": "back", "eviction": "priority"}}, "'priority': goes with write"),
         ({"instances__0__engine__kv_offloading_size": 4}, "give one of them"),
+        (
+            {
+                "instances": [
+                    {"name": "a", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[0]"},
+                    {"name": "b", "model": "meta-llama/Llama-3.1-8B", "accelerators": "n0[1]"}
+                    | {"engine": {"kv_offloading_size": 2}},
+                ],
+                "kv_offloading": {"instances": ["a"], "tiers": [{**HOST, "name": "cpu"}]},
+            },
+            "kv_offloading.tiers.0.name = 'cpu': is the name of the tier that",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_time_0(tmp_path, changes, told):
@@ -171,6 +202,8 @@ def test_what_cannot_be_is_refused_before_time_0(tmp_path, changes, told):
         ({"engine": {"kv_cache_dtype": "fp8"}}, "engine.kv_cache_dtype"),
         ({"model": "Qwen/Qwen3-32B", "engine": {"max_model_len": 4096}}, "model"),
         ({"accelerators": "n0[1:3]", "tensor_parallel_size": 2}, "tensor_parallel_size"),
+        ({"dtype": "float16"}, r"instances.1.dtype = 'fp16': must be that of a \(bf16\)"),
+        ({"quantization": "fp8"}, r"instances.1.quantization = 'fp8': must be that of a \(none\)"),
     ],
 )
 def test_who_shares_a_pool_is_alike(tmp_path, change, told):

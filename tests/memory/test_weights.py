@@ -104,6 +104,16 @@ def test_what_it_frees_is_the_kv_caches(tmp_path):
     assert gained == pytest.approx(4 * 2**30 - layer, abs=2 * block)
 
 
+def test_there_are_no_buffers_for_layers_that_stay_on_the_device(tmp_path):
+    whole = ran(tmp_path, **SMALL, instances__0__weight_offloading=None).units[0].blocks
+    one = {"memory": "box", "gib": 1}
+    blocks = [
+        ran(tmp_path, **SMALL, instances__0__weight_offloading={**one, "prefetch_step": step}).units[0].blocks
+        for step in (2, 3, 32)
+    ]
+    assert blocks[0] > blocks[1] == blocks[2] == whole  # two layers and a half lie off the device
+
+
 def test_read_in_place_only_what_lies_off_the_device_overlaps(tmp_path):
     """vLLM's cpu_offload_gb: the other layers are computed with nothing on the way."""
     plain = decode_s(ran(tmp_path, **SMALL, instances__0__weight_offloading=None))
@@ -140,6 +150,10 @@ def test_compute_hides_what_is_fast_enough(tmp_path):
         ({"instances__0__weight_offloading__memory": "bxo"}, "did you mean 'box'"),
         ({"cluster__networks__0__connects": ["n0.accelerators"]}, "no link reaches it"),
         ({"instances__0__weight_offloading": None}, "does not fit"),
+        (
+            {"instances__0__weight_offloading__prefetch_step": 60},
+            r"weight_offloading.prefetch_step = 60: does not fit: .*; \d+\.\d+ GiB of the weights are buffers",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_time_0(tmp_path, changes, told):

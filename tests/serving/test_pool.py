@@ -89,6 +89,7 @@ def test_the_pool_is_the_queue_written_plainly(seed):
                 other.get_new_block()
             other.free_blocks([block for block in range(size) if block in other._references][:1])
             assert before.internals() == pool.internals() == said
+        assert pool.idle_cached == sum(block in plain.hash for block in plain.queue)
         assert (pool.free, pool.used) == (len(plain.queue), size - len(plain.queue))
         assert pool.cached == len({name for name, _ in plain.named})
         assert [pool.get_cached_block(bytes([i])) for i in range(4)] == [plain.find(bytes([i])) for i in range(4)]

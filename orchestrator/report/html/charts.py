@@ -143,7 +143,7 @@ def over_time(runs: list[Run]) -> list[Chart]:
             1,
         ),
         ("requests", "Requests in the engines", "requests", {"running": "running", "waiting": "waiting"}, 1),
-        ("kv", "KV blocks used", "%", {"kv_used": "used"}, 100),
+        ("kv", "KV blocks", "%", {"kv_used": "used", "kv_cached": "free, can be found"}, 100),
         ("tiers", "KV tiers: how full", "%", {f"tier_{tier}_used": tier for tier in tiers}, 100),
         ("tier-copies", "KV tiers: copies to and from them", "GB/s", copies, 1),
         ("power", "Power of the cluster", "W", {"power_w": "power"}, 1),

@@ -108,6 +108,7 @@ class Fleet:
         self._dispatcher.lose(member.replicas)
         for replica in member.replicas:
             replica.engine.stop()
+            self._hooks.engine_idle(replica, self._kernel.now_ps)
 
     def repair(self, member: Member) -> None:
         """One of the parts it lacked is there again; if that was the last, it starts."""

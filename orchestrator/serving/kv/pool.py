@@ -31,6 +31,7 @@ class BlockPool:
         self._references: dict[int, int] = {}
         self._by_hash: dict[bytes, int | dict[int, None]] = {}  # one block, or several in the order they were named
         self._hash_of: dict[int, bytes] = {}
+        self.idle_cached = 0  # free blocks that can be found by their hash
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BlockPool:
         """Plain numbers all: copying each dictionary whole is a hundred times as fast as item by item. (An ordered
@@ -132,6 +133,7 @@ class BlockPool:
             count = self._references.get(block, 0)
             if not count:
                 del self._freed[block]
+                self.idle_cached -= block in self._hash_of
             self._references[block] = count + 1
         if len(self._queue) > 2 * len(self._freed) + MOST_VOID:
             self._queue = deque(self._valid())
@@ -139,6 +141,7 @@ class BlockPool:
     def free_blocks(self, blocks: Sequence[int]) -> None:
         """One user less, last block first, so that a sequence's tail is reused before its head."""
         references, freed, queue, size, turn = self._references, self._freed, self._queue, self.size, self._turn
+        named, idle = self._hash_of, 0
         for block in reversed(blocks):
             count = references.pop(block)
             if count > 1:
@@ -147,7 +150,9 @@ class BlockPool:
                 turn += 1
                 freed[block] = ticket = turn * size + block
                 queue.append(ticket)
+                idle += block in named
         self._turn = turn
+        self.idle_cached += idle
 
     def cache_block(self, block: int, name: bytes) -> None:
         """Make a full block findable by its hash. Several blocks may have one hash: the first of them is the one found,
@@ -165,6 +170,7 @@ class BlockPool:
         name = self._hash_of.pop(block, None)
         if name is None:
             return
+        self.idle_cached -= 1
         same = self._by_hash[name]
         if isinstance(same, int) or len(same) == 1:
             del self._by_hash[name]

@@ -143,6 +143,11 @@ class SglangEngine:
         memory = self.scheduler.memory
         return memory.own + memory.tree.protected // memory.page_size
 
+    @property
+    def cached_blocks(self) -> int:
+        tree = self.scheduler.memory.tree
+        return tree.evictable // tree.page_size
+
     def cached_tokens(self, request: Request) -> int:
         if request.token_ids is None or not self.scheduler.memory.caching:
             return 0

@@ -88,7 +88,8 @@ class OffloadingConnector:
 
     def _begin(self) -> None:
         """Nothing is known of anybody."""
-        self._stored: dict[int, list[int]] = {}  # by request: chunks offered to each tier so far
+        self._stored: dict[int, list[int]] = {}  # by request: chunks that each tier has taken so far
+        self._refused: dict[tuple[int, int], int] = {}  # by request and tier: those up to which it has been refused
         self._writing: dict[int, Writing] = {}
         self._ending: list[Writing] = []  # with this step, and nothing is on its way
         self._left: list[Writing] = []  # with the step before
@@ -185,7 +186,8 @@ class OffloadingConnector:
         loads = []
         for tier, some in parts.values():
             moved = sum(sizes[name] for name in some)
-            loads.append(Load(state.request.id, tier.name, tier.pool, tier.pool.read(some), moved))
+            chunks = self._copier.found(tier.name, tier.pool, some)
+            loads.append(Load(state.request.id, tier.name, tier.pool, chunks, moved))
             self._sessions.recalled(state, tier.name, moved)
         if not self.asynchronous:
             self._moves.loads += loads
@@ -195,9 +197,9 @@ class OffloadingConnector:
         for load in loads:
             self._copier.recall(load, None, partial(arriving.one, load))
 
-    def arrived_whole(self, state: RequestState, names: Sequence[bytes], last: TierPool, began_ps: int) -> None:
-        """All that was recalled for it is on the device, the ``last`` of it from that pool."""
-        last.counts.stall_ps += self._copier.timer.now_ps - began_ps
+    def arrived_whole(self, state: RequestState, names: Sequence[bytes], last: Load, began_ps: int) -> None:
+        """All that was recalled for it is on the device, ``last`` that."""
+        self._copier.waited(last, self._copier.timer.now_ps - began_ps)
         self._loading.difference_update(names)
         self._replica.engine.finished_recving(state)
         self._replica.wake()
@@ -212,9 +214,10 @@ class OffloadingConnector:
             if tier.write_back or end <= stored[place]:
                 continue
             names = self._chunks(state)
-            new = tier.pool.prepare(names[stored[place] : end], self._owner(state))
+            known = self._refused.get((state.request.id, place), 0)
+            new = tier.pool.prepare(names[stored[place] : end], self._owner(state), max(0, known - stored[place]))
             if new is None:  # no room: offered again
-                whole = False
+                whole, self._refused[state.request.id, place] = False, max(known, end)
                 continue
             stored[place] = end
             if new:
@@ -285,6 +288,8 @@ class OffloadingConnector:
 
     def ended(self, state: RequestState) -> bool:
         self._stored.pop(state.request.id, None)
+        for place in range(len(self._tiers)):
+            self._refused.pop((state.request.id, place), None)
         pinned = [chunk for tier in self._tiers if tier.pins for chunk in tier.pool.pinnable(self._chunks(state))]
         self._sessions.turn_ended(state, pinned)
         self._names.pop(state.request.id, None)
@@ -347,4 +352,4 @@ class _Arriving:
         load.pool.done_reading(load.chunks)
         self.left -= 1
         if not self.left and self.life == self.connector.life:
-            self.connector.arrived_whole(self.state, self.names, load.pool, self.began_ps)
+            self.connector.arrived_whole(self.state, self.names, load, self.began_ps)

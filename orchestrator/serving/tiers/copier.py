@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -58,13 +58,21 @@ class Copier:
         """To the devices, of all layers or of some."""
         part = 1.0 if layers is None else len(layers) / self._layers
         copy = self._begin(load, True, part)
-        load.pool.counts.bytes_out += copy.bytes
         self._transfer.move(load.pool.name, self._replica, load.tokens, layers, partial(self._end, load, copy, done))
+
+    def found(self, tier: str, pool: TierPool, names: Sequence[bytes]) -> list[Chunk]:
+        """Of a pool these are to be recalled: as `TierPool.read`."""
+        self._hooks.tier_hit(tier, len(names), self.timer.now_ps)
+        return pool.read(names)
+
+    def waited(self, move: Load | Store, took_ps: int) -> None:
+        """A request, or a step, has waited so long for it, up to now."""
+        move.pool.counts.stall_ps += took_ps
+        self._hooks.tier_waited(move.tier, took_ps, self.timer.now_ps)
 
     def store(self, store: Store, done: Callable[[], None]) -> None:
         """To the pool."""
         copy = self._begin(store, False, 1.0)
-        store.pool.counts.bytes_in += copy.bytes
         self._transfer.move(self._replica, store.pool.name, store.tokens, None, partial(self._end, store, copy, done))
 
     def _begin(self, move: Load | Store, recall: bool, part: float) -> TierCopy:
@@ -75,6 +83,11 @@ class Copier:
         return copy
 
     def _end(self, move: Load | Store, copy: TierCopy, done: Callable[[], None]) -> None:
+        counts = move.pool.counts
+        if copy.recall:
+            counts.bytes_out += copy.bytes
+        else:
+            counts.bytes_in += copy.bytes
         if self._hooks.tier_copy_ended.listeners:
             self._hooks.tier_copy_ended(replace(copy, used=move.pool.used, ended_ps=self.timer.now_ps))
         done()

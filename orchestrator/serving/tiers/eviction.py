@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from ..own import make_own
 
 POLICIES = ("lru", "lfu", "session", "priority")
+METHODS = ("victims()", "inserted(name, owner)", "touched(names)", "removed(name)")
 
 
 class Owner(NamedTuple):
@@ -145,5 +146,5 @@ def make_eviction(where: str, name: str) -> EvictionPolicy:
     kinds = {"lru": Lru, "lfu": Lfu, "session": BySession, "priority": ByPriority}
     if name in kinds:
         return kinds[name]()
-    made: EvictionPolicy = make_own(where, name, POLICIES, "victims()")
+    made: EvictionPolicy = make_own(where, name, POLICIES, *METHODS)
     return made

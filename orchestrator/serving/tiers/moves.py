@@ -85,9 +85,9 @@ class Moves:
 
     def _stalled(self, took_ps: int) -> None:
         """The step has waited: that is the first of the pools' it waited for."""
-        waited = [load.pool for load in self.loads] or [back.pool for back in self.backs]
+        waited: list[Load | Store] = [*self.loads, *self.backs]
         if waited:
-            waited[0].counts.stall_ps += took_ps
+            self.copier.waited(waited[0], took_ps)
 
     def _rest_there(self, load: Load) -> None:
         load.pool.done_reading(load.chunks)

@@ -55,7 +55,7 @@ class KvOffloading(Strict):
         "of native, blocking of lmcache",
     )
     chunk_blocks: int | None = Field(
-        default=None, ge=1, description="KV blocks that are kept and moved together; default: 1, of lmcache 256 tokens"
+        default=None, ge=1, description="KV blocks that are kept and found together; default: 1, of lmcache 256 tokens"
     )
     instances: list[str] = Field(default=[], description="those that use it; default: all that compute prompts")
     tiers: list[KvTier] = Field(min_length=1, description="nearest first")

@@ -8,10 +8,11 @@ stays, and so does who is pinned, unless its time to live is over. The rules are
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...errors import BadAnswer
 from .eviction import EvictionPolicy, Owner
 
 REMEMBERED = 64_000  # names whose askings are counted, as in vLLM
@@ -19,13 +20,22 @@ REMEMBERED = 64_000  # names whose askings are counted, as in vLLM
 
 @dataclass(slots=True)
 class PoolCounts:
-    """Of a run, in chunks, bytes and ps. ``allocated`` = ``freed`` + what is there; of the freed ``expired`` had not
-    been asked for in too long; ``refused`` found no room; ``hits`` were recalled. ``stall_ps``: how long
-    requests, or whole steps, waited for copies from here or to here."""
+    """Of a run, in chunks, bytes and ps.
+
+    Attributes:
+        allocated: = ``freed`` + what is there.
+        freed: of them ``expired`` had not been asked for in too long, and ``lost`` went with who had written them,
+            some before they were whole; the others made room.
+        refused: found no room, each counted once a request; some find room later.
+        hits: were recalled.
+        bytes_in, bytes_out: of copies that have ended.
+        stall_ps: how long requests, or whole steps, waited for copies from here or to here.
+    """
 
     allocated: int = 0
     freed: int = 0
     expired: int = 0
+    lost: int = 0
     hits: int = 0
     refused: int = 0
     bytes_in: int = 0
@@ -152,16 +162,17 @@ class TierPool:
             self._drop(name)
         self.counts.expired += len(going)
 
-    def prepare(self, names: Sequence[bytes], owner: Owner) -> list[bytes] | None:
+    def prepare(self, names: Sequence[bytes], owner: Owner, refused: int = 0) -> list[bytes] | None:
         """A place for each of these that is not there; returns whose bytes are to be written. None, and nothing has
-        changed, if what would have to go is in use."""
+        changed, if what would have to go is in use. The first ``refused`` are offered again, and not counted again."""
         self._expire()
+        offered = names
         if self._threshold >= 2:
             names = [name for name in names if self._asked.get(name, 0) >= self._threshold]
         new = [name for name in dict.fromkeys(names) if name not in self._chunks]
         short = len(new) + len(self._chunks) - self.size
         if short > 0 and not self._evict(short, set(names)):
-            self.counts.refused += len(new)
+            self.counts.refused += len(set(new) - set(offered[:refused]))
             return None
         for name in new:
             self._chunks[name] = Chunk()
@@ -170,10 +181,21 @@ class TierPool:
         self.counts.allocated += len(new)
         return new
 
+    def _order(self) -> Iterator[bytes]:
+        """In which they would go. Raises BadAnswer for a policy that gives anything else."""
+        order, given = self._policy.victims(), set[bytes]()
+        if not isinstance(order, Iterable):
+            raise BadAnswer(self._policy, "victims", order, "the names of its blocks, who goes first first")
+        for name in order:
+            if not isinstance(name, bytes) or name not in self._chunks or name in given:
+                raise BadAnswer(self._policy, "victims", name, "the name of a block that is here, each once")
+            given.add(name)
+            yield name
+
     def _evict(self, count: int, kept: set[bytes]) -> bool:
         """Let so many go; False, and none has gone, if there are not as many that nobody writes or reads."""
         going: list[bytes] = []
-        for name in self._policy.victims():
+        for name in self._order():
             chunk = self._chunks[name]
             if chunk.whole and not chunk.readers and not chunk.pins and name not in kept:
                 going.append(name)
@@ -202,6 +224,7 @@ class TierPool:
         for name in list(self._chunks) if names is None else names:
             if name in self._chunks:
                 self._drop(name)
+                self.counts.lost += 1
 
     def read(self, names: Sequence[bytes]) -> list[Chunk]:
         """Somebody begins to copy these, which are whole; `done_reading` wants what this returns."""
@@ -221,5 +244,5 @@ class TierPool:
     def internals(self) -> list[object]:
         """Its chunks in the order in which they would go, for a fingerprint."""
         self._expire()
-        rows = ((name, self._chunks[name]) for name in self._policy.victims())
+        rows = ((name, self._chunks[name]) for name in self._order())
         return [[name.hex(), chunk.whole, chunk.readers, chunk.pins] for name, chunk in rows]

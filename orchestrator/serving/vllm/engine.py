@@ -172,6 +172,11 @@ class VllmEngine:
         self.looked_at()
         return self.scheduler.pool.used
 
+    @property
+    def cached_blocks(self) -> int:
+        self.looked_at()
+        return self.scheduler.pool.idle_cached
+
     def cached_tokens(self, request: Request) -> int:
         if request.token_ids is None or not self._config.enable_prefix_caching:
             return 0

@@ -49,18 +49,20 @@ def leap(scheduler: Scheduler, flight: VllmStep, upcoming: VllmStep | None, step
     lane, cache = flight.lane, scheduler.cache
     ended, scheduled = flight.filled, upcoming.filled if upcoming else []
     used: list[int] = []
+    cached: list[int] = []
     for _ in range(steps):
         for sequence, computed, _ in ended:
             cache.cache_blocks(sequence, computed)
         used.append(scheduler.pool.used)
+        cached.append(scheduler.pool.idle_cached)
         lane.decoders.step += 1
         ended, scheduled = (scheduled, _grow(scheduler, lane)) if upcoming else ([], _grow(scheduler, lane))
     batch = lane.batch()
     last = VllmStep(batch, flight.slot, lane=lane, filled=scheduled, life=flight.life)
     if upcoming is None:
-        return Leapt(last, None, used)
+        return Leapt(last, None, used, cached)
     before = VllmStep(batch.later(-1), flight.slot, batch.decodes, lane=lane, filled=ended, life=flight.life)
-    return Leapt(before, last, used)
+    return Leapt(before, last, used, cached)
 
 
 def _grow(scheduler: Scheduler, lane: Lane) -> Filled:
