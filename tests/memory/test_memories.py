@@ -94,6 +94,15 @@ def test_a_network_has_its_memories_and_takes_a_model_that_knows_them(tmp_path):
         loading.of_mapping(scenario({"dram": {"type": "ddr5-4800"}}, ("n0.dran",)))
 
 
+def test_a_memory_is_on_one_network():
+    """Networks know nothing of one another: on two it would have its bandwidth twice."""
+    given = scenario({"dram": {"type": "ddr5-4800"}}, ("n0.dram", "pool"), [{"name": "pool", "type": "cxl3-pool"}])
+    other = {"name": "b", "connects": ["n0.accelerators", "pool"], "bandwidth_gb_s": 9, "latency_ns": 1}
+    given["cluster"]["networks"].append(other)
+    with pytest.raises(InputError, match=r"networks\.1\.connects = 'pool': is on network pcie already.*bandwidth is of one"):
+        loading.of_mapping(given)
+
+
 def test_what_nothing_reaches_or_reads_is_warned_about(tmp_path):
     memory = {"cxl": {"type": "cxl2-x8"}, "dram": {"bandwidth_gb_s": 5, "energy_pj_per_bit": 6}}
     with pytest.warns(NoEffectWarning, match=r"n0.cxl has no effect: no network connects it"):
