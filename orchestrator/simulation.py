@@ -110,7 +110,8 @@ class Simulation:
             works += loads.works if loads else []
             slow = availability.slowdowns(scenario, templates)
             links = self._stack.enter_context(source.open(self.specs))
-            self.ports = Ports(self.kernel, self.specs, links, works, slow)
+            per_bit = {name: memory.energy_pj_per_bit for name, memory in scenario.cluster.memory().items()}
+            self.ports = Ports(self.kernel, self.specs, links, works, slow, per_bit)
             availability.check_slowdowns(scenario, self.ports.slows_links)
             check_calibration(self.specs, self.ports.modes)
             self.recorder = Recorder()

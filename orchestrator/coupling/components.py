@@ -218,16 +218,13 @@ def _host_memory(scenario: Scenario, node: str, dram: Memory) -> tuple[dict[str,
 
 
 def _warn_of_unreached(scenario: Scenario) -> None:
-    """Memories that nothing reaches, and what networks do not read of those they connect."""
+    """Memories that nothing reaches."""
     reached = {name for network in scenario.cluster.networks for name in network.connects}
-    for name, memory in scenario.cluster.memory().items():
+    for name in scenario.cluster.memory():
         if name.endswith(".dram"):
             continue  # a component of its own
-        why = "" if name in reached else "no network connects it"
-        if memory.energy_pj_per_bit is not None and name in reached:
-            why = "energy_pj_per_bit: a network counts the energy of its links only"
-        if why:
-            warnings.warn(f"memory {name} has no effect: {why}", NoEffectWarning, stacklevel=3)
+        if name not in reached:
+            warnings.warn(f"memory {name} has no effect: no network connects it", NoEffectWarning, stacklevel=3)
 
 
 def _endpoints(scenario: Scenario, connects: Sequence[str]) -> list[dict[str, Any]]:

@@ -99,7 +99,9 @@ def test_a_memory_is_on_one_network():
     given = scenario({"dram": {"type": "ddr5-4800"}}, ("n0.dram", "pool"), [{"name": "pool", "type": "cxl3-pool"}])
     other = {"name": "b", "connects": ["n0.accelerators", "pool"], "bandwidth_gb_s": 9, "latency_ns": 1}
     given["cluster"]["networks"].append(other)
-    with pytest.raises(InputError, match=r"networks\.1\.connects = 'pool': is on network pcie already.*bandwidth is of one"):
+    with pytest.raises(
+        InputError, match=r"networks\.1\.connects = 'pool': is on network pcie already.*bandwidth is of one"
+    ):
         loading.of_mapping(given)
 
 
