@@ -1,11 +1,10 @@
-"""What a run with K and V off the devices shows of it: results, series, table, trace, and `why`."""
+"""What a run with K and V off the devices shows of it: results, series, table, and trace."""
 
 from __future__ import annotations
 
 import csv
 import json
 
-import metronome
 import pytest
 
 from .small import TIERED
@@ -59,38 +58,3 @@ def test_the_trace_has_copies_and_counts(result):
     folder, _ = result
     data = (folder / "trace.pftrace").read_bytes()
     assert b"tier host" in data and b"recall of " in data and b"store of " in data
-
-
-def together(tmp_path, **offloading):
-    """Two instances recall one prompt at once from one expander."""
-    prompts = {"A": list(range(3200)), "B": list(range(10**6, 10**6 + 3200))}
-    lines = [
-        {"input_toks": 3200, "output_toks": 2, "arrival_time_ns": at * 10**9, "input_tok_ids": prompts[which]}
-        for at, which in ((0, "A"), (5, "B"), (10, "A"))
-        for _ in range(2)
-    ]
-    (tmp_path / "w.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    changed = json.loads(json.dumps(TIERED))
-    changed["workload"] = {"format": "llmservingsim", "path": "w.jsonl"}
-    changed["instances"][0]["engine"]["num_gpu_blocks_override"] = 203
-    changed["kv_offloading"] = {"tiers": [{"name": "cxl", "memory": "cxl", "size_gib": 8}], **offloading}
-    return write(tmp_path, changed)
-
-
-def test_why_names_the_recall_and_behind_whom_it_was_slower(tmp_path):
-    answer = metronome.why(together(tmp_path), 5)
-    words = {who: took / 1e9 for (what, who), took in answer.before.items() if what == "memory"}
-    recall = next(who for who in words if who.startswith("recall of ") and who.endswith(" tokens from cxl"))
-    tokens = int(recall.split()[2].replace(",", ""))
-    alone = tokens * 131072 / 17.8e9 * 1e3
-    assert words[recall] == pytest.approx(alone, rel=0.01)
-    assert words["recall from cxl behind a-0's recall"] == pytest.approx(alone, rel=0.02)
-    assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
-
-
-@pytest.mark.parametrize("recall", ["blocking", "layer"])
-def test_why_of_a_step_that_waits(tmp_path, recall):
-    answer = metronome.why(together(tmp_path, recall=recall), 5)
-    assert answer.before["memory", "recalls that the step waits for"] > 0
-    assert not any(what == "waiting" for what, _ in answer.before)
-    assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
