@@ -6,8 +6,10 @@ import csv
 import json
 
 import pytest
+from metronome.orchestrator.debug import state
+from metronome.orchestrator.simulation import Simulation
 
-from .small import TIERED
+from .small import TIERED, ran, tiered
 
 
 def write(tmp_path, content, name="tiered.yaml"):
@@ -58,3 +60,13 @@ def test_the_trace_has_copies_and_counts(result):
     folder, _ = result
     data = (folder / "trace.pftrace").read_bytes()
     assert b"tier host" in data and b"recall of " in data and b"store of " in data
+
+
+def test_the_debugger_shows_pools(tmp_path):
+    shown = state.tree(ran(tmp_path), lambda name: None)
+    for engine in ("a-0", "a-1"):
+        pool = state.resolve(shown, f"pools/{engine}/host")
+        assert pool["used"] == pool["stored"] - pool["evicted"] > 0 and pool["hits"] > 0
+    plain = tiered(kv_offloading=None)
+    with Simulation(plain, tmp_path) as simulation:
+        assert "pools" not in state.tree(simulation, lambda name: None)
