@@ -97,7 +97,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         common = (options, scenario.seed, folder)
         made = ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors)
-        specs.append(replace(made, wires=wires[name]))
+        specs.append(replace(made, wires=wires[name], stated=stated))
     return specs
 
 
@@ -291,6 +291,10 @@ def open_local(spec: ComponentSpec) -> Link:
         own = ":" in spec.model  # of the user's: nobody has seen that it always comes back
         return WatchedLink(spec.name, make, spec.options.timeout_s) if own else LocalLink(spec.name, make)
     except ConfigError as error:
+        fact, dot, below = error.field.partition(".")
+        place = "" if fact in spec.options.config else spec.stated.get(fact)
+        if place:  # what the scenario says of the hardware, not the component's own configuration
+            raise InputError("scenario", place + dot + below, error.value, error.allowed) from None
         raise refused(spec.name, error) from None
     except BaseException as error:
         raise raised(spec.name, error, "being made") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from metronome.orchestrator.coupling.components import specify
+from metronome.orchestrator.coupling.components import open_local, specify
 from metronome.orchestrator.errors import InputError, NoEffectWarning
 from metronome.orchestrator.scenario import loading
 from metronome.orchestrator.scenario.memory import Memory
@@ -120,3 +120,22 @@ def test_a_scenario_that_names_none_of_it_keeps_its_digest():
         text = json.dumps(data)
         for word in ("memories", "cxl", "nvme", "channels", "loaded_latency", "offload"):
             assert word not in text, (name, word)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({"topology": "ring"}, r"cluster\.networks\.pcie\.topology = 'ring': memories .* switch or pcie"),
+        (
+            {"topology": "switch", "scale_out": {"topology": "rail-optimised", "type": "infiniband-ndr"}},
+            r"cluster\.networks\.pcie\.scale_out\.topology = 'rail-optimised': pool, of no node",
+        ),
+    ],
+)
+def test_a_layout_without_a_place_for_a_memory_is_named(tmp_path, network, told):
+    given = scenario(
+        {"dram": {"type": "ddr5-4800"}}, ("n0.dram", "pool"), [{"name": "pool", "type": "cxl3-pool"}], **network
+    )
+    spec = specify(loading.of_mapping(given), tmp_path)[-1]
+    with pytest.raises(InputError, match=told):
+        open_local(spec)
