@@ -82,6 +82,12 @@ class Moves:
         self._copies, self._mover, self._ports = copies, mover, ports
         self._alone: dict[tuple[object, ...], int | None] = {}  # ps by what moves
 
+    def found(self, request: int, cached: int) -> dict[str, int]:
+        """By tier, which of the ``cached`` tokens that a request began with were recalled."""
+        mine = self._copies.recalls(request)
+        first = {one.tier: one.tokens for one in mine if one.began_ps == mine[0].began_ps}
+        return first if sum(first.values()) <= cached else {}  # else it is those of a later life
+
     def recalls(self, request: int) -> list[Piece]:
         """Each recall of a request: its own time, then what it was longer than alone, behind whom."""
         return [piece for one in self._copies.recalls(request) for piece in self._recall(one, "")]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import InputError
@@ -46,9 +46,10 @@ class LatencySplit:
     """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``.
 
     ``held``: of each wait that others caused, how much of it each of them held for how long (blocks, places or prompt
-    tokens times ps). ``cached`` of its ``prompt`` tokens were in the prefix cache when it was first admitted; None
-    before that, and where the workload does not know its tokens, so that it can share none. ``failed``: why it was not
-    served, and ``total_ps`` is until then; empty where it was, or still may be.
+    tokens times ps). ``cached`` of its ``prompt`` tokens were found when it was first admitted, ``recalled`` of these
+    in tiers, by name, the others in the prefix cache; ``cached`` is None before that, and where the workload does not
+    know its tokens, so that it can share none. ``failed``: why it was not served, and ``total_ps`` is until then; empty
+    where it was, or still may be.
     """
 
     request: int
@@ -62,6 +63,7 @@ class LatencySplit:
     prompt: int
     cached: int | None
     failed: str = ""
+    recalled: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def energy_j(self) -> dict[str, float]:
@@ -168,7 +170,8 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
     to_first = first and first - asked.arrival_ps
     cached = sequence.num_cached_tokens if asked.token_ids is not None and sequence.scheduled_ps >= 0 else None
     total = finish - asked.arrival_ps
-    return LatencySplit(request, total, to_first, done, before, after, held, steps, asked.input_tokens, cached, why_not)
+    prompt, recalled = asked.input_tokens, moves.found(request, cached or 0)
+    return LatencySplit(request, total, to_first, done, before, after, held, steps, prompt, cached, why_not, recalled)
 
 
 def _delivered(timeline: Shares, out_ps: int, there_ps: int) -> Shares:

@@ -38,6 +38,7 @@ def test_why_names_the_recall_and_behind_whom_it_was_slower(tmp_path):
     tokens = int(recall.split()[2].replace(",", ""))
     alone = tokens * 131072 / 17.8e9 * 1e3
     assert words[recall] == pytest.approx(alone, rel=0.01)
+    assert answer.recalled == {"cxl": tokens} and answer.cached >= tokens
     assert words["recall from cxl behind a-0's recall"] == pytest.approx(alone, rel=0.02)
     assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
 
