@@ -70,3 +70,23 @@ def test_the_debugger_shows_pools(tmp_path):
     plain = tiered(kv_offloading=None)
     with Simulation(plain, tmp_path) as simulation:
         assert "pools" not in state.tree(simulation, lambda name: None)
+
+
+def test_prometheus_tells_tiers_from_the_prefix_cache(tmp_path, cli):
+    """As vLLM does: what a connector finds is external."""
+    content, folder = json.loads(json.dumps(TIERED)), tmp_path / "out"
+    content["instances"][0]["engine"]["max_num_seqs"] = 2
+    assert cli("run", write(tmp_path, content), "-o", folder).exit_code == 0
+    assert cli("report", "--format", "prometheus", folder, "-o", tmp_path / "m").exit_code == 0
+    found = {}
+    for line in (tmp_path / "m").read_text().splitlines():
+        if "prefix_cache" in line and not line.startswith("#"):
+            found[line.partition("{")[0]] = float(line.rpartition(" ")[2])
+    own = json.loads((folder / "result.json").read_text())["metronome"]
+    rows = list(csv.DictReader((folder / "requests.csv").open()))
+    assert own["preemptions"] == 0 and found["vllm:prefix_cache_hits_total"] == own["prefix_hit_tokens"]
+    whole = sum(int(row["prefix_hit"]) for row in rows)
+    assert found["vllm:external_prefix_cache_hits_total"] == whole - own["prefix_hit_tokens"] > 0
+    asked = sum(int(row["input"]) for row in rows)
+    assert found["vllm:prefix_cache_queries_total"] == asked
+    assert found["vllm:external_prefix_cache_queries_total"] == asked - own["prefix_hit_tokens"]
