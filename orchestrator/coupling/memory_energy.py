@@ -19,7 +19,7 @@ class MemoryEnergy:
         self._moved: set[str] = set()
         for work in works:
             if work.template.kind == "send":
-                ranks = Counter(str(work.template.attributes["ranks"]).split(","))
+                ranks = Counter(str(work.template.attributes.get("ranks", "")).split(","))
                 ends = [(name, times) for name, times in ranks.items() if name in self._per_bit]
                 if ends:
                     self._ends[work.template.id] = ends
