@@ -45,7 +45,7 @@ class ComponentSpec:
     seed: int
     folder: Path = Path()
     facts: Mapping[str, Any] | None = None
-    stated: Mapping[str, str] = field(default_factory=dict)
+    stated: Mapping[str, str] = field(default_factory=dict, compare=False)
     substitute: ComponentSpec | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     wires: tuple[tuple[str, str], ...] = ()

@@ -6,8 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..lowering.work import Work
+from ..scenario.schema import Cluster
 
 BITS = 8
+
+
+def per_bit(cluster: Cluster) -> dict[str, float | None]:
+    """pJ of every memory that networks can connect; None where it is not known."""
+    return {name: memory.energy_pj_per_bit for name, memory in cluster.memory().items()}
 
 
 class MemoryEnergy:
@@ -23,6 +29,10 @@ class MemoryEnergy:
                 ends = [(name, times) for name, times in ranks.items() if name in self._per_bit]
                 if ends:
                     self._ends[work.template.id] = ends
+
+    def become(self, per_bit: Mapping[str, float | None]) -> None:
+        """From now on it is these."""
+        self._per_bit = dict(per_bit)
 
     def of(self, work: Work, values: tuple[int, ...]) -> list[tuple[str, int]]:
         """(memory, pJ) of an operation; a send's first value is its bytes to each target."""

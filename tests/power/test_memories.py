@@ -6,8 +6,11 @@ import copy
 
 import metronome
 import pytest
+from metronome.orchestrator.debug.session import DebugSession
+from metronome.orchestrator.scenario.inputs import Inputs
+from metronome.orchestrator.source import LiveSource
 
-from ..memory.small import TIERED
+from ..memory.small import TIERED, tiered
 from ..memory.test_weights import STREAMED
 from .test_ledger import adds_up
 
@@ -50,3 +53,14 @@ def test_streamed_weights_cost_the_memory_its_bits():
     assert own["energy_by_part_j"][""]["box"] == pytest.approx(moved * 8 * 10e-12, rel=1e-9)
     assert "box" not in own["energy_excludes"]
     adds_up(result)
+
+
+def test_it_is_set_in_the_middle_of_a_run(tmp_path):
+    """Of a debugger's session: from then on moves cost it."""
+    scenario = tiered(kv_offloading__tiers__0__memory="cxl")
+    with DebugSession.live(scenario, Inputs(tmp_path), LiveSource(None)) as session:
+        session.seek(40)
+        session.set("cluster.nodes.0.memory.cxl.energy_pj_per_bit", "1000")
+        assert ("n0.cxl", "") not in session.simulation.ports.spent.of
+        session.run()
+        assert sum(session.simulation.ports.spent.of["n0.cxl", ""].energy_pj) > 0
