@@ -16,6 +16,7 @@ from .coupling.calibrated import check_calibration
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.loading import WeightLoader, WeightRoutes
+from .coupling.memory_energy import per_bit
 from .coupling.mover import KvMover, KvRoute
 from .coupling.ports import Ports
 from .coupling.streamed import StreamedRunner
@@ -111,7 +112,7 @@ class Simulation:
             works += loads.works if loads else []
             slow = availability.slowdowns(scenario, templates)
             links = self._stack.enter_context(source.open(self.specs))
-            self.ports = Ports(self.kernel, self.specs, links, works, slow)
+            self.ports = Ports(self.kernel, self.specs, links, works, slow, per_bit(scenario.cluster))
             availability.check_slowdowns(scenario, self.ports.slows_links)
             check_calibration(self.specs, self.ports.modes)
             self.recorder = Recorder()

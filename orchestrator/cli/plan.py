@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..lowering.listing import sections
+from ..coupling.streamed import Stream
+from ..lowering.listing import sections, streamed
 from ..simulation import Simulation
 
 #: Attributes that say who takes part, not what is computed; `--json` has them.
@@ -14,7 +15,16 @@ LEFT_OUT = ("model", "owner", "ranks", "of")
 
 def plans(simulation: Simulation) -> dict[str, list[dict[str, Any]]]:
     """By what steps together: an instance, or one data-parallel rank of it."""
-    return {unit.name: sections(unit.plan, simulation.ports.does_chain) for unit in simulation.units}
+    found = {unit.name: sections(unit.plan, simulation.ports.does_chain) for unit in simulation.units}
+    for name, runner in simulation.streamed.items():
+        found[name].append(streamed(runner.stream.work, _bytes(runner.stream)))
+    return found
+
+
+def _bytes(stream: Stream) -> str:
+    """Of a step, to each device: a number, or what it depends on."""
+    known = {stream.bytes(tokens) for tokens in (1, 2, 1024)}
+    return str(known.pop()) if len(known) == 1 else "of the experts that the step picks and the device has not"
 
 
 def lines(plan: list[dict[str, Any]]) -> Iterator[str]:

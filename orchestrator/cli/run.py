@@ -108,7 +108,7 @@ def command(
 
 
 def _show(result: Result, output: Path, quiet: bool, as_json: bool) -> None:
-    for text in result.metrics["metronome"].get("warnings", ()):
+    for text in () if quiet else result.metrics["metronome"].get("warnings", ()):
         say(f"metronome: warning: {text}")
     if as_json:
         show_json({"output": str(output), **result.metrics})

@@ -45,7 +45,7 @@ class ComponentSpec:
     seed: int
     folder: Path = Path()
     facts: Mapping[str, Any] | None = None
-    stated: Mapping[str, str] = field(default_factory=dict)
+    stated: Mapping[str, str] = field(default_factory=dict, compare=False)
     substitute: ComponentSpec | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     wires: tuple[tuple[str, str], ...] = ()
@@ -97,7 +97,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         common = (options, scenario.seed, folder)
         made = ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors)
-        specs.append(replace(made, wires=wires[name]))
+        specs.append(replace(made, wires=wires[name], stated=stated))
     return specs
 
 
@@ -219,16 +219,13 @@ def _host_memory(scenario: Scenario, node: str, dram: Memory) -> tuple[dict[str,
 
 
 def _warn_of_unreached(scenario: Scenario) -> None:
-    """Memories that nothing reaches, and what networks do not read of those they connect."""
+    """Memories that nothing reaches."""
     reached = {name for network in scenario.cluster.networks for name in network.connects}
-    for name, memory in scenario.cluster.memory().items():
+    for name in scenario.cluster.memory():
         if name.endswith(".dram"):
             continue  # a component of its own
-        why = "" if name in reached else "no network connects it"
-        if memory.energy_pj_per_bit is not None and name in reached:
-            why = "energy_pj_per_bit: a network counts the energy of its links only"
-        if why:
-            warnings.warn(f"memory {name} has no effect: {why}", NoEffectWarning, stacklevel=3)
+        if name not in reached:
+            warnings.warn(f"memory {name} has no effect: no network connects it", NoEffectWarning, stacklevel=3)
 
 
 def _endpoints(scenario: Scenario, connects: Sequence[str]) -> list[dict[str, Any]]:
@@ -295,6 +292,10 @@ def open_local(spec: ComponentSpec) -> Link:
         own = ":" in spec.model  # of the user's: nobody has seen that it always comes back
         return WatchedLink(spec.name, make, spec.options.timeout_s) if own else LocalLink(spec.name, make)
     except ConfigError as error:
+        fact, dot, below = error.field.partition(".")
+        place = "" if fact in spec.options.config else spec.stated.get(fact)
+        if place:  # what the scenario says of the hardware, not the component's own configuration
+            raise InputError("scenario", place + dot + below, error.value, error.allowed) from None
         raise refused(spec.name, error) from None
     except BaseException as error:
         raise raised(spec.name, error, "being made") from error

@@ -23,6 +23,8 @@ class CouplingHooks(Hooks):
             beside others is left out.
         energy_spent: (instance, step, component, pJ): what a component has spent on a step; told when it is done.
         sent: (send, start, took): K and V have gone one way.
+        weights_began: (instance, send, bytes to each device, now): weights of a step begin to come.
+        weights_ended: (instance, send, bytes to each device, start, now): they are there.
     """
 
     operation_began: Hook[[str, int]]
@@ -32,3 +34,5 @@ class CouplingHooks(Hooks):
     operations_folded: Hook[[str, int, str, Sequence[Work], int, int]]
     energy_spent: Hook[[str, int, str, int]]
     sent: Hook[[Work, int, int]]
+    weights_began: Hook[[str, Work, int, int]]
+    weights_ended: Hook[[str, Work, int, int, int]]

@@ -70,13 +70,15 @@ class KvMover(Mover):
                 sends.append((route.work, round(tokens * len(which) * route.layer_bytes)))
         self.send(sends, done)
 
-    def alone_ps(self, source: str, target: str, tokens: int) -> int:
-        """What such a move of all layers takes if nothing else is on its way. Raises ComponentFailure."""
-        found = 0
-        for route in self._routes[source, target]:
-            size = round(tokens * len(route.layers) * route.layer_bytes)
-            found = max(found, self._ports.alone_ps(route.work, (size,)))
-        return found
+    def alone_ps(self, source: str, target: str, tokens: int, size: int) -> int:
+        """What such a move takes if nothing else is on its way. ``size``: its bytes over all ranks, which may be
+        those of some layers. Raises ComponentFailure."""
+        routes = self._routes[source, target]
+        each = [tokens * len(route.layers) * route.layer_bytes for route in routes]
+        whole = sum(some * (route.work.copies // 2) for some, route in zip(each, routes, strict=True))
+        part = min(1.0, size / whole) if whole else 0.0
+        sizes = [round(some * part) for some in each]
+        return max(self._ports.alone_ps(route.work, (some,)) for route, some in zip(routes, sizes, strict=True))
 
 
 @dataclass(slots=True)

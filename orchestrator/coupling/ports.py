@@ -20,6 +20,7 @@ from ..strict import did_you_mean
 from .components import ComponentSpec
 from .figures import sound
 from .link import Link
+from .memory_energy import MemoryEnergy
 from .port import AskedPort, SteppedPort, Tally, Usage
 from .sharing import stepped
 from .spent import Spent
@@ -31,7 +32,8 @@ MILLION = 10**6
 class Ports:
     """Declares every operation to its component; raises InputError for what one cannot do.
 
-    ``slowdowns`` of components, by a number of the caller's (`slow`). ``spent`` is the energy of all operations.
+    ``slowdowns`` of components, by a number of the caller's (`slow`). ``per_bit``: pJ of every memory that networks
+    connect. ``spent`` is the energy of all operations, and of the memories that they move bytes from and to.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Ports:
         links: Mapping[str, Link],
         works: Sequence[Work],
         slowdowns: Mapping[int, Work] | None = None,
+        per_bit: Mapping[str, float | None] | None = None,
     ) -> None:
         self._kernel = kernel
         self.spent = Spent()
+        self.memories = MemoryEnergy(per_bit or {}, works)
         self._links = dict(links)
         self._asked: dict[str, AskedPort] = {}
         self._stepped: dict[str, SteppedPort] = {}
@@ -126,6 +130,8 @@ class Ports:
 
     def start(self, work: Work, values: tuple[int, ...], done: Callable[[int], None]) -> None:
         """Begin one operation now; ``done(energy_pj)`` is called at its end."""
+        if spent := self.memories.of(work, values):
+            done = partial(self._moved, spent, self._kernel.now_ps, done)
         port = self.of(work)
         if isinstance(port, SteppedPort):
             port.submit(work, values, done)
@@ -148,6 +154,15 @@ class Ports:
             work.template.id,
             partial(done, cost.energy_pj),
         )
+
+    def _moved(
+        self, spent: Sequence[tuple[str, int]], since_ps: int, done: Callable[[int], None], energy_pj: int
+    ) -> None:
+        """Bytes are there: what their memories have spent is booked."""
+        for memory, more_pj in spent:
+            self.spent.entries(memory).gather(since_ps, self._kernel.now_ps, more_pj)
+            energy_pj += more_pj
+        done(energy_pj)
 
     def aside(self, name: str) -> AskedPort:
         """A session of a component that takes no part in the run, asked as if nothing else went on."""

@@ -180,7 +180,13 @@ class StreamedRunner:
 
     def _move(self, size: int, done: Callable[[int], None]) -> None:
         self.bytes += size * (self.stream.work.copies // 2)
-        self._ports.start(self.stream.work, (size,), done)
+        now, work = self._kernel.now_ps, self.stream.work
+        self._hooks.weights_began(self._name, work, size, now)
+        self._ports.start(work, (size,), partial(self._moved, size, now, done))
+
+    def _moved(self, size: int, since_ps: int, done: Callable[[int], None], energy_pj: int) -> None:
+        self._hooks.weights_ended(self._name, self.stream.work, size, since_ps, self._kernel.now_ps)
+        done(energy_pj)
 
     def _head_there(self, energy_pj: int) -> None:
         self._head = "there"

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
+from ..coupling.memory_energy import per_bit
 from ..errors import InputError
 from ..lowering.work import Templates
 from ..placement import place
@@ -99,6 +100,7 @@ def refit(simulation: Simulation, edit: int, path: str, value: str, components: 
         if not simulation.ports.replace(spec.name, root.succeeded_by(links[spec.name])):
             allowed = f"{spec.name} would share its clock otherwise than it has since event 1"
             raise InputError("debugger", path, value, allowed)
+    simulation.ports.memories.become(per_bit(scenario.cluster))
     simulation.scenario, simulation.specs = scenario, specs
 
 

@@ -322,10 +322,11 @@ class DebugSession:
         mine = self.simulation, self.event, self.failure, self.tape.event
         self._aside = True  # nothing of this is kept
         try:
-            self._restore(max(n for n in self._checkpoints if n <= number))
-            while self.position < number:
-                self.step()
-            yield self.simulation
+            with self.tape.aside():  # nor what components are asked besides
+                self._restore(max(n for n in self._checkpoints if n <= number))
+                while self.position < number:
+                    self.step()
+                yield self.simulation
         finally:
             self._aside = False
             self.simulation, self.event, self.failure, self.tape.event = mine

@@ -48,6 +48,7 @@ def tree(simulation: Simulation, component: Component, told: Component | None = 
             for name in names
         },
         **({"instances": lambda: _instances(simulation)} if simulation.availability.fleet else {}),
+        **({"pools": lambda: _pools(simulation)} if simulation.pools else {}),
         **({"handoff": lambda: _handoff(simulation)} if simulation.connector else {}),
     }
 
@@ -260,6 +261,19 @@ def _router(simulation: Simulation) -> dict[str, Any]:
     own = {name.lstrip("_"): str(value) for name, value in vars(router).items()}
     seen = {"reported": reports.seen()} if reports else {}
     return {"policy": simulation.scenario.router.policy, "class": type(router).__name__, **own, **seen}
+
+
+def _pools(simulation: Simulation) -> dict[str, Any]:
+    """Of K and V off the devices, in chunks and bytes: TIER, or below whose it is, NODE/TIER or ENGINE/TIER."""
+    found: dict[str, Any] = {}
+    for name, pool in simulation.pools.items():
+        node, counts = found, pool.counts
+        for part in name.split("/"):
+            node = node.setdefault(part, {})
+        node |= {"chunks": pool.size, "used": pool.used, "stored": counts.allocated, "hits": counts.hits}
+        node |= {"evicted": counts.freed - counts.expired, "expired": counts.expired, "refused": counts.refused}
+        node |= {"bytes_in": counts.bytes_in, "bytes_out": counts.bytes_out}
+    return found
 
 
 def _handoff(simulation: Simulation) -> dict[str, Any]:

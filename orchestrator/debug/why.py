@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import InputError
@@ -20,9 +20,9 @@ from ..simulation import Simulation
 from ..units import PJ_PER_J
 from . import state
 from .blame import TURN, Reason
-from .recalls import Piece, pieces
+from .recalls import Moves, Piece
 from .session import DebugSession
-from .witness import Step, Witness
+from .witness import Slice, Step, Witness
 
 SERVER = "host", "API server and client"
 LOOKED_AT = Reason("to be looked at: the engine is in a step")
@@ -46,9 +46,10 @@ class LatencySplit:
     """``before`` and ``after`` the first token: ps by (what, who). They add up to ``total_ps``.
 
     ``held``: of each wait that others caused, how much of it each of them held for how long (blocks, places or prompt
-    tokens times ps). ``cached`` of its ``prompt`` tokens were in the prefix cache when it was first admitted; None
-    before that, and where the workload does not know its tokens, so that it can share none. ``failed``: why it was not
-    served, and ``total_ps`` is until then; empty where it was, or still may be.
+    tokens times ps). ``cached`` of its ``prompt`` tokens were found when it was first admitted, ``recalled`` of these
+    in tiers, by name, the others in the prefix cache; ``cached`` is None before that, and where the workload does not
+    know its tokens, so that it can share none. ``failed``: why it was not served, and ``total_ps`` is until then; empty
+    where it was, or still may be.
     """
 
     request: int
@@ -62,6 +63,7 @@ class LatencySplit:
     prompt: int
     cached: int | None
     failed: str = ""
+    recalled: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def energy_j(self) -> dict[str, float]:
@@ -148,8 +150,8 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
     if why_not:  # of the step in which it was given up it has nothing
         steps = [step for step in steps if step.end_ps <= finish]
     kinds = {spec.name: spec.kind for spec in simulation.specs}
-    moved = pieces(witness.copies, request, simulation.mover)
-    timeline = _timeline(sequence, finish, steps, witness, kinds, moved)
+    moves = Moves(witness.copies, simulation.mover, simulation.ports)
+    timeline = _timeline(sequence, finish, steps, witness, kinds, moves)
     if sequence.first_token_ps >= 0:
         log, step, _ = sequence.token_steps[0]
         out = logs[log].end_ps[step]
@@ -168,7 +170,8 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
     to_first = first and first - asked.arrival_ps
     cached = sequence.num_cached_tokens if asked.token_ids is not None and sequence.scheduled_ps >= 0 else None
     total = finish - asked.arrival_ps
-    return LatencySplit(request, total, to_first, done, before, after, held, steps, asked.input_tokens, cached, why_not)
+    prompt, recalled = asked.input_tokens, moves.found(request, cached or 0)
+    return LatencySplit(request, total, to_first, done, before, after, held, steps, prompt, cached, why_not, recalled)
 
 
 def _delivered(timeline: Shares, out_ps: int, there_ps: int) -> Shares:
@@ -190,14 +193,14 @@ def _timeline(
     steps: list[Step],
     witness: Witness,
     kinds: Mapping[str, str],
-    recalled: Sequence[Piece],
+    off_device: Moves,
 ) -> Shares:
     """What the engine's clock says, from arrival to finish."""
     found: Shares = []
     request = sequence.request.id
     over = f"K and V over {', '.join(sorted(witness.networks.get(request, ())))}"
     moves = [Piece(*move, "network", over) for move in witness.moves.get(request, ())]
-    moved = sorted([*moves, *recalled])
+    moved = sorted([*moves, *off_device.recalls(request)])
     reached, queued = sequence.request.arrival_ps, sequence.queued_ps
     received = sequence.received_ps if sequence.received_ps >= 0 else finish
     if received > reached:
@@ -216,11 +219,23 @@ def _timeline(
             break
         at = step.start_ps
         for part in step.path():
-            who = part.component if part.component in kinds else part.layer
-            found.append(Share(at, _what(kinds, part.component), who, part.took_ps))
+            found += _part(request, step, part, at, kinds, off_device)
             at += part.took_ps
         reached = step.end_ps
     return found
+
+
+def _part(request: int, step: Step, part: Slice, at_ps: int, kinds: Mapping[str, str], off_device: Moves) -> Shares:
+    """Of a step, ``at_ps``; what it waits for K and V or weights by what they took alone, and behind whom."""
+    until_ps = at_ps + part.took_ps
+    if part.component == "memory" and part.component not in kinds:
+        pieces = off_device.waited(request, step.waited, at_ps, until_ps, part.layer)
+    elif part.layer == "weights" and kinds.get(part.component) == "network":
+        pieces = off_device.weights(step.instance, part.component, at_ps, until_ps)
+    else:
+        who = part.component if part.component in kinds else part.layer
+        return [Share(at_ps, _what(kinds, part.component), who, part.took_ps)]
+    return [Share(piece.start_ps, piece.what, piece.who, piece.end_ps - piece.start_ps) for piece in pieces]
 
 
 def _what(kinds: Mapping[str, str], component: str) -> str:

@@ -22,7 +22,9 @@ def because(session: DebugSession, request: int, answer: LatencySplit | None = N
     first = f", first token after {ms(answer.first_ps)}" if answer.first_ps is not None else none
     found = [f"request {request}: {ms(answer.total_ps)} from {state_}{first}"]
     if answer.cached is not None:
-        found.append(f"  of {answer.prompt} prompt tokens {answer.cached} were in the prefix cache")
+        tiers = "".join(f", {tokens} in {tier}" for tier, tokens in answer.recalled.items())
+        here = answer.cached - sum(answer.recalled.values())
+        found.append(f"  of {answer.prompt} prompt tokens {here} were in the prefix cache{tiers}")
     found.append(f"  {'what':<9} {'who':<58} {'before first token':>20} {'after':>18} {'share':>7}")
     for key in _rows(answer):
         both = answer.before[key] + answer.after[key]

@@ -14,11 +14,12 @@ from ..serving.interface import Step as EngineStep
 from ..serving.offloading import TierCopy
 from ..serving.replica import Replica
 from .blame import UNSEEN, Decision, Reason, decision
-from .recalls import Copies
+from .recalls import Copies, Streamed
 
 STAGE = "for a pipeline stage, or another member"
 INPUTS = "inputs of the prompts"
 RECALLS = "recalls that the step waits for"
+IN_FLIGHT = 64  # steps of an instance at most
 
 
 class Slice(NamedTuple):
@@ -40,7 +41,7 @@ class Step:
     requests: frozenset[int]
     decided: Decision | None  # None: before anybody looked
     end_ps: int = -1
-    recalled_ps: list[int] = field(default_factory=list)  # when K and V were there that it waited for
+    waited: list[TierCopy] = field(default_factory=list)  # copies that it waited for, as they ended
     chains: list[tuple[int, int, int, list[Slice]]] = field(default_factory=list)  # start, -end, member, parts
     folded: list[Slice] = field(default_factory=list)
     energy_pj: Counter[str] = field(default_factory=Counter)  # by component
@@ -74,9 +75,23 @@ class Step:
 
     def _gap(self, start_ps: int, end_ps: int) -> Slice:
         """Between two operations, or after the last."""
-        if any(start_ps < at <= end_ps for at in self.recalled_ps):
-            return Slice("memory", RECALLS, end_ps - start_ps)
-        return Slice("waiting", STAGE, end_ps - start_ps)
+        waited = [one for one in self.waited if start_ps < one.ended_ps <= end_ps]
+        if end_ps == self.end_ps and self.chains:  # its last layer is computed after that of the last recall is there
+            first = min(chain[0] for chain in self.chains)
+            waited += [one for one in self.waited if one.recall and one.ended_ps > first]
+        last = next((one for one in reversed(waited) if one.recall or one.ended_ps == end_ps), None)
+        if last is None:
+            return Slice("waiting", STAGE, end_ps - start_ps)
+        text = RECALLS if last.recall else f"copies to {last.tier} that the step waits for"
+        return Slice("memory", text, end_ps - start_ps)
+
+    def waits_for(self, copy: TierCopy) -> bool:
+        """Whether a copy of its engine that has just ended is one that it waits for: a recall of those it computes, or
+        what the device lets go for it (with the step), or a store that ends as it goes on (of who was preempted)."""
+        if copy.recall:
+            return copy.request in self.requests
+        written_back = copy.request < 0 and copy.began_ps == self.inputs_ps
+        return written_back or (copy.request >= 0 and copy.request not in self.requests and not self.chains)
 
     def reason(self, request: int) -> Reason:
         """Why a request is not in it."""
@@ -102,12 +117,14 @@ class Witness:
         self._at: dict[str, list[Step]] = {}  # by instance
         self._longest_ps = 0
         self._parts: tuple[Sequence[Work], Sequence[int]] = ((), ())
+        self._instance: dict[str, str] = {}  # of each engine
 
     def scheduled(
         self, instance: str, number: int, replicas: Sequence[Replica], steps: Sequence[EngineStep | None], now_ps: int
     ) -> None:
         found = self._numbered[instance, number] = decision(replicas, steps, now_ps, self._only)
         self.decided.setdefault(instance, []).append(found)
+        self._instance.update((replica.name, instance) for replica in replicas)
         self.place.update(dict.fromkeys(found.reasons, instance))
 
     def step_launched(self, instance: str, number: int, now_ps: int, starts_ps: int, requests: Sequence[int]) -> None:
@@ -196,9 +213,16 @@ class Witness:
 
     def tier_copy_ended(self, copy: TierCopy) -> None:
         self.copies.ended(copy)
-        for step in self._of.get(copy.request, ())[-1:] if copy.recall else ():
-            if step.end_ps < 0:
-                step.recalled_ps.append(copy.ended_ps)
+        for step in self._at.get(self._instance.get(copy.engine, ""), ())[-IN_FLIGHT:]:
+            mine = self._only is None or self._only in step.requests
+            if mine and step.end_ps < 0 and step.waits_for(copy):
+                step.waited.append(copy)
+
+    def weights_began(self, instance: str, work: Work, size: int, now_ps: int) -> None:
+        self.copies.stream_began(Streamed(instance, work, size, now_ps))
+
+    def weights_ended(self, instance: str, work: Work, size: int, start_ps: int, now_ps: int) -> None:
+        self.copies.stream_ended(Streamed(instance, work, size, start_ps), now_ps)
 
     def close(self, now_ps: int) -> None:
         """What is on its way has been so until now."""

@@ -120,3 +120,9 @@ class Instrument:
 
     def sent(self, work: Work, start_ps: int, took_ps: int) -> None:
         """K and V, or weights of an instance that starts, have gone one way."""
+
+    def weights_began(self, instance: str, work: Work, size: int, now_ps: int) -> None:
+        """``size`` bytes of weights begin to come to each of its devices from off them, for a step."""
+
+    def weights_ended(self, instance: str, work: Work, size: int, start_ps: int, now_ps: int) -> None:
+        """They are there."""

@@ -36,6 +36,13 @@ def sections(plan: Plan, chained: Callable[[Section], bool]) -> list[dict[str, A
     return found
 
 
+def streamed(work: Work, size: str) -> dict[str, Any]:
+    """As a section: what comes to each device from off it, ``size`` bytes, beside the operations or before them."""
+    operation = _operation(PlannedOperation((work,))) | {"numbers": {"bytes": size}}
+    section = {"section": "weights off the devices", "stage": None, "times": 1, "layers": 0, "cycle": -1}
+    return section | {"operations": [operation], "chained": False}
+
+
 def _operation(operation: PlannedOperation) -> dict[str, Any]:
     work = operation.works[0]
     return {

@@ -212,8 +212,10 @@ def _transfers(simulation: Simulation) -> dict[str, int] | None:
 
 
 def without_energy(simulation: Simulation) -> list[str]:
-    """Components that know no energies; they are left out of the sum, and it says so."""
-    return [spec.name for spec in simulation.specs if not simulation.ports.usage(spec.name).energy_known]
+    """Components and memories that know no energies; they are left out of the sum, and it says so."""
+    ports = simulation.ports
+    found = [spec.name for spec in simulation.specs if not ports.usage(spec.name).energy_known]
+    return list(dict.fromkeys([*found, *ports.memories.unknown]))
 
 
 def power_known(simulation: Simulation) -> bool:

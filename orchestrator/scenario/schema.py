@@ -139,7 +139,22 @@ class Cluster(Strict):
                     raise ValueError(f"network {network.name} connects '{group}'; {hint}there are {', '.join(known)}")
             if not any(group.endswith(".accelerators") for group in network.connects):
                 raise ValueError(f"network {network.name} connects no accelerators")
+        self._memories_once()
         return self
+
+    def _memories_once(self) -> None:
+        """Networks know nothing of one another: on two a memory would have its bandwidth twice."""
+        taken: dict[str, str] = {}
+        for i, network in enumerate(self.networks):
+            for name in network.connects:
+                if name not in self.memory():
+                    continue
+                if name in taken:
+                    raise ValueError(
+                        f"networks.{i}.connects = '{name}': is on network {taken[name]} already, and a memory's "
+                        "bandwidth is of one: connect all who reach it in one (scale_out: the links between nodes)"
+                    )
+                taken[name] = network.name
 
 
 SELECTION = re.compile(r"^(?P<node>[A-Za-z0-9][A-Za-z0-9_-]*)\[(?P<first>\d+)(:(?P<end>\d+))?\]$")

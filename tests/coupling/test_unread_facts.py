@@ -74,7 +74,9 @@ def test_no_bundled_scenario_says_what_nobody_reads():
 
 def test_the_command_says_it_in_one_line(small, cli, tmp_path):
     small["cluster"]["nodes"][0]["memory"]["dram"]["size_gib"] = 512
+    small["start_up"] = {"base_s": 1}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
     done = cli("validate", tmp_path / "s.yaml")
     assert done.exit_code == 0 and f"metronome: warning: {NODE}.dram.size_gib has no effect" in done.output
+    assert "start_up has no effect" in cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out").output
     assert "no effect" not in cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--quiet").output

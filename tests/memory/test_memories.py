@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from metronome.orchestrator.coupling.components import specify
+from metronome.orchestrator.coupling.components import open_local, specify
 from metronome.orchestrator.errors import InputError, NoEffectWarning
 from metronome.orchestrator.scenario import loading
 from metronome.orchestrator.scenario.memory import Memory
@@ -94,6 +94,17 @@ def test_a_network_has_its_memories_and_takes_a_model_that_knows_them(tmp_path):
         loading.of_mapping(scenario({"dram": {"type": "ddr5-4800"}}, ("n0.dran",)))
 
 
+def test_a_memory_is_on_one_network():
+    """Networks know nothing of one another: on two it would have its bandwidth twice."""
+    given = scenario({"dram": {"type": "ddr5-4800"}}, ("n0.dram", "pool"), [{"name": "pool", "type": "cxl3-pool"}])
+    other = {"name": "b", "connects": ["n0.accelerators", "pool"], "bandwidth_gb_s": 9, "latency_ns": 1}
+    given["cluster"]["networks"].append(other)
+    with pytest.raises(
+        InputError, match=r"networks\.1\.connects = 'pool': is on network pcie already.*bandwidth is of one"
+    ):
+        loading.of_mapping(given)
+
+
 def test_what_nothing_reaches_or_reads_is_warned_about(tmp_path):
     memory = {"cxl": {"type": "cxl2-x8"}, "dram": {"bandwidth_gb_s": 5, "energy_pj_per_bit": 6}}
     with pytest.warns(NoEffectWarning, match=r"n0.cxl has no effect: no network connects it"):
@@ -109,3 +120,22 @@ def test_a_scenario_that_names_none_of_it_keeps_its_digest():
         text = json.dumps(data)
         for word in ("memories", "cxl", "nvme", "channels", "loaded_latency", "offload"):
             assert word not in text, (name, word)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({"topology": "ring"}, r"cluster\.networks\.pcie\.topology = 'ring': memories .* switch or pcie"),
+        (
+            {"topology": "switch", "scale_out": {"topology": "rail-optimised", "type": "infiniband-ndr"}},
+            r"cluster\.networks\.pcie\.scale_out\.topology = 'rail-optimised': pool, of no node",
+        ),
+    ],
+)
+def test_a_layout_without_a_place_for_a_memory_is_named(tmp_path, network, told):
+    given = scenario(
+        {"dram": {"type": "ddr5-4800"}}, ("n0.dram", "pool"), [{"name": "pool", "type": "cxl3-pool"}], **network
+    )
+    spec = specify(loading.of_mapping(given), tmp_path)[-1]
+    with pytest.raises(InputError, match=told):
+        open_local(spec)

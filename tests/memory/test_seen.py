@@ -1,14 +1,15 @@
-"""What a run with K and V off the devices shows of it: results, series, table, trace, and `why`."""
+"""What a run with K and V off the devices shows of it: results, series, table, and trace."""
 
 from __future__ import annotations
 
 import csv
 import json
 
-import metronome
 import pytest
+from metronome.orchestrator.debug import state
+from metronome.orchestrator.simulation import Simulation
 
-from .small import TIERED, ran
+from .small import TIERED, ran, tiered
 
 
 def write(tmp_path, content, name="tiered.yaml"):
@@ -81,39 +82,14 @@ def test_the_trace_has_copies_and_counts(result):
     assert b"tier host" in data and b"recall of " in data and b"store of " in data
 
 
-def together(tmp_path, **offloading):
-    """Two instances recall one prompt at once from one expander."""
-    prompts = {"A": list(range(3200)), "B": list(range(10**6, 10**6 + 3200))}
-    lines = [
-        {"input_toks": 3200, "output_toks": 2, "arrival_time_ns": at * 10**9, "input_tok_ids": prompts[which]}
-        for at, which in ((0, "A"), (5, "B"), (10, "A"))
-        for _ in range(2)
-    ]
-    (tmp_path / "w.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    changed = json.loads(json.dumps(TIERED))
-    changed["workload"] = {"format": "llmservingsim", "path": "w.jsonl"}
-    changed["instances"][0]["engine"]["num_gpu_blocks_override"] = 203
-    changed["kv_offloading"] = {"tiers": [{"name": "cxl", "memory": "cxl", "size_gib": 8}], **offloading}
-    return write(tmp_path, changed)
-
-
-def test_why_names_the_recall_and_behind_whom_it_was_slower(tmp_path):
-    answer = metronome.why(together(tmp_path), 5)
-    words = {who: took / 1e9 for (what, who), took in answer.before.items() if what == "memory"}
-    recall = next(who for who in words if who.startswith("recall of ") and who.endswith(" tokens from cxl"))
-    tokens = int(recall.split()[2].replace(",", ""))
-    alone = tokens * 131072 / 17.8e9 * 1e3
-    assert words[recall] == pytest.approx(alone, rel=0.01)
-    assert words["recall from cxl behind a-0's recall"] == pytest.approx(alone, rel=0.02)
-    assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
-
-
-@pytest.mark.parametrize("recall", ["blocking", "layer"])
-def test_why_of_a_step_that_waits(tmp_path, recall):
-    answer = metronome.why(together(tmp_path, recall=recall), 5)
-    assert answer.before["memory", "recalls that the step waits for"] > 0
-    assert not any(what == "waiting" for what, _ in answer.before)
-    assert sum(answer.before.values()) + sum(answer.after.values()) == answer.total_ps
+def test_the_debugger_shows_pools(tmp_path):
+    shown = state.tree(ran(tmp_path), lambda name: None)
+    for engine in ("a-0", "a-1"):
+        pool = state.resolve(shown, f"pools/{engine}/host")
+        assert pool["used"] == pool["stored"] - pool["evicted"] > 0 and pool["hits"] > 0
+    plain = tiered(kv_offloading=None)
+    with Simulation(plain, tmp_path) as simulation:
+        assert "pools" not in state.tree(simulation, lambda name: None)
 
 
 def test_a_chunk_is_refused_once_a_request(tmp_path, cli):
@@ -160,3 +136,23 @@ def test_chunks_of_different_sizes_are_counted_apart(tmp_path, cli, other):
 def test_what_has_no_effect_is_said_at_the_end(tmp_path, change, told):
     run = ran(tmp_path, workload__num_requests=5, **change)
     assert [text[: len(told)] for text in run.warnings] == [told] * bool(told)
+
+
+def test_prometheus_tells_tiers_from_the_prefix_cache(tmp_path, cli):
+    """As vLLM does: what a connector finds is external."""
+    content, folder = json.loads(json.dumps(TIERED)), tmp_path / "out"
+    content["instances"][0]["engine"]["max_num_seqs"] = 2
+    assert cli("run", write(tmp_path, content), "-o", folder).exit_code == 0
+    assert cli("report", "--format", "prometheus", folder, "-o", tmp_path / "m").exit_code == 0
+    found = {}
+    for line in (tmp_path / "m").read_text().splitlines():
+        if "prefix_cache" in line and not line.startswith("#"):
+            found[line.partition("{")[0]] = float(line.rpartition(" ")[2])
+    own = json.loads((folder / "result.json").read_text())["metronome"]
+    rows = list(csv.DictReader((folder / "requests.csv").open()))
+    assert own["preemptions"] == 0 and found["vllm:prefix_cache_hits_total"] == own["prefix_hit_tokens"]
+    whole = sum(int(row["prefix_hit"]) for row in rows)
+    assert found["vllm:external_prefix_cache_hits_total"] == whole - own["prefix_hit_tokens"] > 0
+    asked = sum(int(row["input"]) for row in rows)
+    assert found["vllm:prefix_cache_queries_total"] == asked
+    assert found["vllm:external_prefix_cache_queries_total"] == asked - own["prefix_hit_tokens"]

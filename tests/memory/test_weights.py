@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 from metronome.orchestrator.errors import InputError
@@ -169,3 +170,14 @@ def test_a_command_line_with_offloading_makes_a_scenario_that_runs(cli, tmp_path
     with Simulation(scenario, folder) as run:
         run.run()
     assert next(iter(run.pools.values())).counts.allocated
+
+
+def test_the_plan_lists_what_streams(tmp_path, cli):
+    (tmp_path / "s.yaml").write_text(json.dumps(STREAMED))
+    done = cli("validate", tmp_path / "s.yaml", "--plan", "--json")
+    last = json.loads(done.output)["a"][-1]
+    (operation,) = last["operations"]
+    assert last["section"] == "weights off the devices" and operation["components"] == ["net"]
+    assert operation["numbers"] == {"bytes": str(layer_bytes(ran(tmp_path)))}
+    shown = cli("validate", tmp_path / "s.yaml", "--plan").output
+    assert "weights off the devices\n    net " in shown

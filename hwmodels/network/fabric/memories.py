@@ -20,6 +20,10 @@ from .topology import AWAY, NEAR, Memory, Tier, lanes
 DETOUR = 3  # cost of the way through the host: between devices the others are always shorter
 
 
+class Misfit(ValueError):
+    """Links between nodes have no place for a memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """Of one memory: its links by number, and how its latency rises under load."""
@@ -66,7 +70,7 @@ def attach(
     if not memories:
         return []
     if inner.topology not in ("switch", "pcie"):
-        raise ValueError(f"memories ({memories[0].name}) go with topology switch or pcie, not {inner.topology}")
+        raise ValueError(f"memories ({memories[0].name}) go with topology switch or pcie")
     if inner.topology == "pcie" and outer is None and len(groups) > 1:
         raise ValueError(f"with memories ({memories[0].name}) pcie is within one node: several need scale_out")
     for name, count in groups:
@@ -113,7 +117,7 @@ def _port(memory: Memory, groups: Sequence[tuple[str, int]], graph: Graph, inner
         raise ValueError(f"{memory.name} is a memory of {node}, none of whose devices it connects")
     if not dot and outer is not None:
         if "switch" not in graph.index:
-            raise ValueError(f"{memory.name}, of no node, goes with scale_out.topology switch, not {outer.topology}")
+            raise Misfit(f"{memory.name}, of no node, goes with scale_out.topology switch")
         return "switch"
     return _within(node or nodes[0], groups, inner, outer)
 

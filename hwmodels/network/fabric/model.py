@@ -34,6 +34,7 @@ from ...interface import (
 from ..ranks import ranks_of
 from .config import FabricConfig
 from .flows import Flows
+from .memories import Misfit
 from .shapes import Shape, Topology
 from .slow import MILLION, NEVER, Slow
 from .trains import Leg, Train
@@ -85,7 +86,7 @@ class Fabric(Model[FabricConfig]):
                 self.config.groups_as_pairs(), *self.config.tiers(), self.config.custom_all_reduce, memories
             )
         except ValueError as error:
-            raise ConfigError("topology", self.config.topology, str(error)) from None
+            raise ConfigError(*self._layout(error), str(error)) from None
         self._graph, self._capacity = self._network.graph, self._network.capacity
         self._shapes: dict[int, list[Shape]] = {}
         self._now_ps = 0
@@ -97,6 +98,12 @@ class Fabric(Model[FabricConfig]):
         self._slowable: dict[int, frozenset[int]] = {}  # links of a slowdown
         self._legs: dict[tuple[int, int, int], Leg] = {}  # (template, size, gap) -> what that is
         self._carried: dict[tuple[int, int], int] = {}  # (template, which of its shapes) -> bytes asked for
+
+    def _layout(self, error: ValueError) -> tuple[str, object]:
+        """(field, value) of what the links are laid out by, and cannot be."""
+        if isinstance(error, Misfit) and self.config.scale_out is not None:
+            return "scale_out.topology", self.config.scale_out.topology
+        return "topology", self.config.topology
 
     # Before time 0 ------------------------------------------------------------------------------
 

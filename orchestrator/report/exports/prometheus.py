@@ -2,7 +2,8 @@
 
 Names, labels and buckets are those of vllm/v1/metrics/loggers.py. Of the gaps between single tokens a run keeps no
 histogram, so ``vllm:inter_token_latency_seconds`` is left out; ``vllm:request_time_per_output_token_seconds`` is there.
-Gauges, which a run keeps for all instances together, are those of its last second, under the engine ``all``.
+Gauges, which a run keeps for all instances together, are those of its last second, under the engine ``all``; so is what
+prefix caches found where K and V lie off the devices, too: a row has the device's and the tiers' in one.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ COUNTERS: tuple[tuple[str, str, Callable[[RequestRow], float]], ...] = (
     ("prompt_tokens_total", "Prompt tokens of finished requests.", _tokens("input")),
     ("generation_tokens_total", "Generated tokens of finished requests.", _tokens("output")),
     ("num_preemptions_total", "Preemptions of finished requests.", _tokens("preemptions")),
-    ("prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", _tokens("prefix_hit")),
 )
+QUERIES, HITS = "prefix_cache_queries_total", "prefix_cache_hits_total"
 GAUGES = (
     ("num_requests_running", "Requests in the batches.", "running"),
     ("num_requests_waiting", "Requests in the waiting queues.", "waiting"),
@@ -102,12 +103,37 @@ def text(result: Result) -> str:
     for name, about, value in COUNTERS:
         lines += _head(name, about, "counter")
         lines += [_line(name, sum(map(value, ours)), model, engine) for engine, ours in engines.items()]
+    lines += _hits(result, engines, model)
     lines += _head("request_success_total", "Finished requests.", "counter")
     for engine, ours in engines.items():
         lines.append(_line("request_success_total", len(ours), model, engine, finished_reason="length"))
     for name, about, column in GAUGES if len(result.series) else ():
         lines += [*_head(name, about, "gauge"), _line(name, float(result.series[column][-1] or 0), model, "all")]
     return "\n".join(lines) + "\n"
+
+
+def _hits(result: Result, engines: dict[str, list[RequestRow]], model: str) -> list[str]:
+    """Prompt tokens found in prefix caches; with tiers also those looked for, and the same of tiers (``external``).
+
+    What is found again after a preemption, vLLM leaves out, and result.json does not tell apart; nor does a row of
+    instances for prefill and decode. Of such runs those of tiers are left out.
+    """
+    own, about = result["metronome"], "Prompt tokens found in the prefix cache."
+    hits = {name: sum(map(_tokens("prefix_hit"), ours)) for name, ours in engines.items()}
+    if not own.get("kv_tiers"):
+        figures = [(HITS, about, hits)]
+    else:
+        asked = sum(_tokens("input")(row) for ours in engines.values() for row in ours)
+        here = own["prefix_hit_tokens"]
+        figures = [(QUERIES, "Prompt tokens looked for.", {"all": asked}), (HITS, about, {"all": here})]
+        if not own["preemptions"] and not own["kv_transfers"]:
+            found = {"all": sum(hits.values()) - here}
+            figures.append((f"external_{QUERIES}", "Prompt tokens looked for in tiers.", {"all": asked - here}))
+            figures.append((f"external_{HITS}", "Prompt tokens found in tiers.", found))
+    lines = []
+    for name, text, values in figures:
+        lines += [*_head(name, text, "counter"), *(_line(name, n, model, engine) for engine, n in values.items())]
+    return lines
 
 
 def _tpot(row: RequestRow) -> float:

@@ -23,7 +23,7 @@ async function explain(id) {
   const until = why.done ? 'from arrival to last token' : 'from arrival to now, not done';
   const made = el('div', { class: 'engine', id: 'why' },
     el('h3', {}, `Request ${id}: ${ms(total)} ${until}`),
-    el('p', { class: 'muted' }, (first === null ? 'No token yet.' : `First token after ${ms(first)}.`) + (why.cached === null ? '' : ` Of ${why.prompt.toLocaleString('en')} prompt tokens ${why.cached.toLocaleString('en')} were in the prefix cache.`)));
+    el('p', { class: 'muted' }, (first === null ? 'No token yet.' : `First token after ${ms(first)}.`) + (why.cached === null ? '' : ` Of ${why.prompt.toLocaleString('en')} prompt tokens ${why.cached.toLocaleString('en')} were in the prefix cache${Object.entries(why.recalled).map(([tier, tokens]) => `, ${tokens.toLocaleString('en')} in ${tier}`).join('')}.`)));
   made.append(stack('before its first token', why.parts, 'before_ps', total), stack('after it', why.parts, 'after_ps', total));
   let sum = 0n;
   const rows = why.parts.map((part) => {
