@@ -36,7 +36,7 @@ def weight_routes(
     for unit in units:
         name = unit.options.name
         for node in sorted({device[0] for device, _ in ranks[name]}):
-            memory = scenario.cluster.find_memory(options.weights_from, node, WHERE)[0]
+            memory = scenario.cluster.find_memory(options.weights_from, [node], WHERE)[0]
             if (memory, unit.arch) not in kept:
                 kept.add((memory, unit.arch))
                 room.take(memory, unit.arch.weight_bytes(1), WHERE)
@@ -64,7 +64,7 @@ def _ranks(scenario: Scenario, name: str, units: Sequence[UnitPlan]) -> Iterator
 def _from_memory(scenario: Scenario, kept_in: str, unit: UnitPlan, ranks: Ranks, templates: Templates) -> Load:
     pairs: dict[tuple[str, int], list[str]] = {}
     for device, size in ranks:
-        memory = scenario.cluster.find_memory(kept_in, device[0], WHERE)[0]
+        memory = scenario.cluster.find_memory(kept_in, [device[0]], WHERE)[0]
         network = network_to(scenario, memory, [device], WHERE)
         pairs.setdefault((network, size), []).extend((memory, address(device)))
     return _load(pairs, unit.options.name, unit.arch.layers, templates)

@@ -85,8 +85,9 @@ def off_device(scenario: Scenario, index: int, arch: Architecture, layout: Layou
         return None
     if layout.pp > 1 or layout.ffn:
         raise _refused(where, None, "goes without pipeline stages and without ffn: which of them wait is not modelled")
-    node = layout.devices[0][0]
-    memory, _ = scenario.cluster.find_memory(options.memory, node, where if asked else f"{where}.memory")
+    nodes = [node for node, _ in layout.devices]
+    spot = where if asked else f"{where}.memory"
+    memory, _ = scenario.cluster.find_memory(options.memory, nodes, spot, asked or None)
     if options.cached_experts is not None:
         return _experts(where, options.cached_experts, memory, arch, layout)
     sizes = [arch.weight_bytes(layout.tp, layout.expert_ranks, range(i, i + 1), ends=0) for i in range(arch.layers)]

@@ -147,8 +147,9 @@ def _check(scenario: Scenario, unit: UnitPlan, where: str) -> None:
 
 def _pool(scenario: Scenario, unit: UnitPlan, member: int, tier: KvTier, rules: KvOffloading, spot: str) -> PoolPlan:
     """The pool of a tier that a member of a unit uses."""
-    node = unit.layout.ranks(member, 0)[0][0]
-    memory, facts = scenario.cluster.find_memory(tier.memory, node, _at(spot, "memory"))
+    nodes = [node for stage in range(unit.layout.pp) for node, _ in unit.layout.ranks(member, stage)]
+    node = nodes[0]
+    memory, facts = scenario.cluster.find_memory(tier.memory, nodes, _at(spot, "memory"))
     names = {"instance": f"{unit.names[member]}/{tier.name}", "node": f"{node}/{tier.name}", "cluster": tier.name}
     if tier.shared_by == "cluster" and tier.memory in OWN and len(scenario.cluster.nodes) > 1:
         raise _refused(

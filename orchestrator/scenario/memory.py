@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Annotated
@@ -151,3 +152,16 @@ class NodeMemory(Strict):
         """Those that networks can connect, by kind."""
         found = {"dram": self.dram, "cxl": self.cxl, "nvme": self.nvme}
         return {kind: memory for kind, memory in found.items() if memory is not None}
+
+
+def on_one_network(networks: Iterable[tuple[str, Iterable[str]]], memories: Collection[str]) -> None:
+    """Networks, by name and what they connect, know nothing of one another: on two a memory would have its bandwidth
+    twice. Raises ValueError."""
+    taken: dict[str, str] = {}
+    for i, (network, connected) in enumerate(networks):
+        for name in connected:
+            if name in memories and taken.setdefault(name, network) != network:
+                raise ValueError(
+                    f"networks.{i}.connects = '{name}': is on network {taken[name]} already, and a memory's "
+                    "bandwidth is of one: connect all who reach it in one (scale_out: the links between nodes)"
+                )

@@ -22,7 +22,7 @@ from ..workload.schema import workload_type
 from ..workload.slo import Slo
 from .calibration import Calibration
 from .components import ComponentOptions, Wire
-from .memory import OWN, ClusterMemory, Memory, NodeMemory
+from .memory import OWN, ClusterMemory, Memory, NodeMemory, on_one_network
 from .names import Name, unique
 from .origin import Origin
 from .power import Electricity, NodePower
@@ -108,17 +108,23 @@ class Cluster(Strict):
         found = {f"{node.name}.{kind}": one for node in self.nodes for kind, one in node.memory.tiers().items()}
         return found | {memory.name: memory for memory in self.memories}
 
-    def find_memory(self, name: str, node: str, where: str) -> tuple[str, Memory]:
-        """(name, figures) of a memory as an instance on that node says it: dram, cxl or nvme are the node's own.
+    def find_memory(self, name: str, nodes: Collection[str], where: str, given: object = None) -> tuple[str, Memory]:
+        """(name, figures) of a memory as an instance on these nodes says it: dram, cxl or nvme are a node's own.
 
-        Raises InputError, which says what there is; ``where``: the field that names it.
+        Raises InputError, which says what there is; ``where``: the field that names it, or asks for it by ``given``.
         """
-        known = self.memory()
-        found = f"{node}.{name}" if name in OWN else name
+        known, given = self.memory(), name if given is None else given
+        if name in OWN and len(set(nodes)) > 1:
+            on = sorted(set(nodes))
+            allowed = (
+                f"devices of {', '.join(on)} each have another, which is not modelled: name one, e.g. {on[0]}.{name}"
+            )
+            raise InputError("scenario", where, given, allowed)
+        found = f"{next(iter(nodes))}.{name}" if name in OWN else name
         if found not in known:
             hint = did_you_mean(found, known)
             there = f"there is {', '.join(known)}" if known else "there is none: cluster.nodes.0.memory.dram makes one"
-            raise InputError("scenario", where, name, f"no memory {found}; {hint}{there}")
+            raise InputError("scenario", where, given, f"no memory {found}; {hint}{there}")
         return found, known[found]
 
     def network_between(self, ends: Collection[str]) -> str | None:
@@ -139,22 +145,8 @@ class Cluster(Strict):
                     raise ValueError(f"network {network.name} connects '{group}'; {hint}there are {', '.join(known)}")
             if not any(group.endswith(".accelerators") for group in network.connects):
                 raise ValueError(f"network {network.name} connects no accelerators")
-        self._memories_once()
+        on_one_network([(network.name, network.connects) for network in self.networks], self.memory())
         return self
-
-    def _memories_once(self) -> None:
-        """Networks know nothing of one another: on two a memory would have its bandwidth twice."""
-        taken: dict[str, str] = {}
-        for i, network in enumerate(self.networks):
-            for name in network.connects:
-                if name not in self.memory():
-                    continue
-                if name in taken:
-                    raise ValueError(
-                        f"networks.{i}.connects = '{name}': is on network {taken[name]} already, and a memory's "
-                        "bandwidth is of one: connect all who reach it in one (scale_out: the links between nodes)"
-                    )
-                taken[name] = network.name
 
 
 SELECTION = re.compile(r"^(?P<node>[A-Za-z0-9][A-Za-z0-9_-]*)\[(?P<first>\d+)(:(?P<end>\d+))?\]$")

@@ -11,7 +11,7 @@ from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario import loading
 from metronome.orchestrator.simulation import Simulation
 
-from .small import ran, tiered, times
+from .small import TIERED, ran, tiered, times
 
 HOST = {"name": "host", "memory": "dram", "size_gib": 2}
 KEPT = 131072  # bytes of a token of Llama 3.1 8B in bf16: 32 layers x 8 heads x 128 x 2 x 2
@@ -233,3 +233,32 @@ def test_a_tier_that_nothing_goes_to_changes_nothing(tmp_path):
     plain = ran(tmp_path, **room, kv_offloading=None)
     assert times(idle) == times(plain) and not idle.mover.bytes
     assert idle.kernel.events == plain.kernel.events
+
+
+def test_an_instance_over_two_nodes_has_no_memory_of_its_own_node(tmp_path):
+    node = {"accelerators": {"type": "h100-sxm", "count": 1}, "memory": {"dram": {"type": "ddr5-4800", "channels": 8}}}
+    nodes = [{"name": name, **node} for name in ("n0", "n1")]
+    ends = [f"{name}.{part}" for name in ("n0", "n1") for part in ("accelerators", "dram")]
+    net = {
+        "name": "net",
+        "type": "pcie5-x16",
+        "topology": "pcie",
+        "connects": ends,
+        "scale_out": {"type": "infiniband-ndr"},
+    }
+    both = {"name": "a", "model": "meta-llama/Llama-3.1-8B", "accelerators": ["n0[0]", "n1[0]"]}
+    tiers = {"tiers": [{"name": "host", "memory": "dram", "size_gib": 8}]}
+    cluster = {"nodes": nodes, "networks": [net]}
+    for part, where in (
+        ({"kv_offloading": tiers}, "kv_offloading.tiers.0.memory = 'dram'"),
+        (
+            {"instances": [{**both, "weight_offloading": {"memory": "dram", "gib": 1}}]},
+            "weight_offloading.memory = 'dram'",
+        ),
+        ({"instances": [{**both, "engine": {"cpu_offload_gb": 1}}]}, "engine.cpu_offload_gb = 1"),
+    ):
+        scenario = loading.of_mapping(
+            {"name": "s", "workload": TIERED["workload"], "cluster": cluster, "instances": [both], **part}, {}
+        )
+        with pytest.raises(InputError, match=f"{where}.*devices of n0, n1 each have another.* e.g. n0.dram"):
+            Simulation(scenario, tmp_path)
