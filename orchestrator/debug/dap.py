@@ -31,7 +31,7 @@ from .why import why
 
 Make = Callable[[str | None], DebugSession]  # the scenario of the launch request, or none
 MOVES = {
-    "continue": lambda a: a.session.run(),
+    "continue": lambda a: a.session.run(a.paused),
     "next": lambda a: a.moves.next(),
     "stepIn": lambda a: a.moves.step(1),
     "stepOut": lambda a: a.moves.finish([]),
@@ -67,6 +67,7 @@ class Adapter(Views):
         self._inbox: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         self._launched = False
         self._entry = True
+        self._pausing = False  # a request to pause has come since the run was last told to go on
         Views.__init__(self)
         self._stops: dict[str, list[int]] = {}  # kind of request -> numbers of stops it has set
 
@@ -85,7 +86,7 @@ class Adapter(Views):
         """Pausing must work while the run goes on, so it is noticed here."""
         while (message := self._wire.read()) is not None:
             if message.get("command") in ("pause", "disconnect", "terminate") and self._launched:
-                self.session.interrupted = True
+                self._pausing = self.session.interrupted = True
             self._inbox.put(message)
             if message.get("command") == "disconnect":
                 return  # and leave nobody reading: the interpreter could not end
@@ -124,19 +125,24 @@ class Adapter(Views):
             self._wire.event("initialized")
         elif command == "configurationDone":
             if not self._entry:
-                self.session.run()
+                self.session.run(self.paused)
             self._stopped("entry" if self._entry else "")
 
     def _move(self, request: dict[str, Any], command: str) -> None:
         if not self._launched:
             raise InputError("debugger", "request", command, "comes before launch")
         at_end = self.session.ended and command in ("continue", "next", "stepIn", "stepOut")
+        self._pausing = False  # before the answer: a client may ask to pause as soon as it has it
         self._wire.answer(request, {"allThreadsContinued": True} if command == "continue" else None)
         if at_end:
             self._wire.event("terminated")
             return
         reason = MOVES[command](self)
         self._stopped("step" if not reason else "")
+
+    def paused(self) -> str | None:
+        """Why a run rests, where it was asked to before it had begun; what comes later interrupts the session."""
+        return "interrupted" if self._pausing else None
 
     def _stopped(self, reason: str) -> None:
         """Tell the client that the run rests, and why."""
