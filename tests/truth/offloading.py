@@ -8,7 +8,7 @@ tier some rounds after they began.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from types import SimpleNamespace
@@ -77,6 +77,12 @@ class World:
     @property
     def timer(self) -> World:
         return self
+
+    def found(self, tier: str, pool: TierPool, names: Sequence[bytes]) -> list[Any]:
+        return pool.read(names)
+
+    def waited(self, move: Any, took_ps: int) -> None:
+        """Nobody is told."""
 
     def recall(self, load: Any, layers: range | None, done: Callable[[], None]) -> None:
         self.recalls[load.request] = done
