@@ -38,7 +38,10 @@ def run(small, folder, **options):
 @pytest.mark.parametrize("where", ["inprocess", "process"])
 def test_a_tool_is_given_up_after_the_time_the_scenario_says(small, tmp_path, where):
     started = time.monotonic()
-    with pytest.raises(ComponentFailure, match="tool was not done after 1 s"):
+    told = "tool was not done after 1 s"
+    if where == "process":  # where the process is waited for as long: on a busy machine either ends first
+        told += "|gave no answer for 1 s"
+    with pytest.raises(ComponentFailure, match=told):
         run(small, tmp_path, **sleeper(tmp_path, 60), timeout_s=1, run=where)
     assert time.monotonic() - started < 20
 
