@@ -86,8 +86,8 @@ def command(
     loaded, _ = load(scenario, given)
     sizes = [_sizes(name, text) for name, text in (("--tp", tp), ("--pp", pp), ("--dp", dp))]
     kinds = [(kind, Shape(*shape)) for kind in _devices(loaded, devices) for shape in product(*sizes)]
-    asked = costs.read(prices) if prices else {}
-    known = {**costs.built_in(), **costs.own(loaded), **asked}
+    asked, own = costs.read(prices) if prices else {}, costs.own(loaded)
+    known = {**costs.built_in(), **own, **asked}
     places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         runs = Runs(scenario or "quickstart", stack.enter_context(places), asked, output)
@@ -105,8 +105,8 @@ def command(
     if as_json:
         click.echo(json.dumps([_facts(option, rate, promised) for option in options], indent=1))
     else:
-        own = "the scenario's price" if options[0].device in costs.own(loaded) else "prices are estimates"
-        _show(options, rate, title, f"prices: {prices}" if options[0].device in asked else own)
+        rest = "the scenario's price" if options[0].device in own else "prices are estimates"
+        _show(options, rate, title, f"prices: {prices}" if options[0].device in asked else rest)
         best = options[0].capacity
         for doubt in best.doubts(promised, longer(loaded)) if best else ():
             click.echo(fill(f"> {doubt}", WIDTH, subsequent_indent="  ", break_long_words=False))

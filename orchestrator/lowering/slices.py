@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from .architecture import Architecture
-
-#: outputs that vLLM computes together: q, k and v, gate and up
-ONE_MATRIX = {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+from .models.names import GATES, QUERIES
 
 
 def uncut(arch: Architecture, tp: int, experts: bool, images: bool) -> str | None:
@@ -35,7 +33,7 @@ def _blocks(arch: Architecture, tp: int, experts: bool) -> str | None:
     for block in dict.fromkeys(arch.blocks):
         routed = block.experts.linears if block.experts and experts else ()
         names = {linear.path.rpartition(".")[2] for linear in block.linears}
-        merged = ONE_MATRIX if {"q_proj", "k_proj"} <= names else ONE_MATRIX - {"q_proj"}
+        merged = {*QUERIES, *GATES} - (set() if {"q_proj", "k_proj"} <= names else {"q_proj"})
         apart = [linear for linear in block.linears if linear.path.rpartition(".")[2] not in merged]
         for linear in (*apart, *routed):
             rows, columns = linear.format.rows, linear.format.columns
