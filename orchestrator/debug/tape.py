@@ -15,6 +15,8 @@ from ..record.exchange import Exchange, operations_of, templates_of
 class MemoryTape:
     """``sessions`` by name, ``log`` all messages in order. ``snapshots`` of a session by its position."""
 
+    interrupted = False
+
     def __init__(self, known: Iterable[Exchange] = ()) -> None:
         self.event = 0
         self.incidents: dict[str, dict[str, Any]] = {}

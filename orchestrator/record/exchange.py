@@ -27,10 +27,12 @@ class Exchange(NamedTuple):
 
 class Tape(Protocol):
     """Answers by session, in order. ``event`` is the number of the present event; ``incidents``, by component, are
-    those that a recording has come to."""
+    those that a recording has come to; ``interrupted`` is whether the recorded run was ended in the middle of things,
+    so that what it had counted by then may differ."""
 
     event: int
     incidents: dict[str, dict[str, Any]]
+    interrupted: bool
 
     def get(self, session: str, index: int) -> Exchange | None:
         """The session's message of that index, None where none is known yet."""

@@ -105,6 +105,8 @@ class JournalWriter:
     signal may interrupt anything here: a block that was not written to its end is written again, in the same place.
     """
 
+    interrupted = False
+
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self._file: BinaryIO = path.open("wb")
         self._file.write(MAGIC + _START.pack(VERSION))

@@ -22,6 +22,7 @@ class ReplayTape:
     def __init__(self, journal: Journal) -> None:
         self.event = 0
         self.incidents: dict[str, dict[str, Any]] = {}
+        self.interrupted = journal.ending is not None and journal.ending["status"] == "interrupted"
         self._events = journal.events
         self._blocks = journal.blocks()
         self._rows: deque[Row] = deque()

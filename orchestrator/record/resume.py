@@ -31,6 +31,8 @@ from .replay import ReplayTape
 class ResumeTape:
     """A recording's answers and events, then whatever comes after them onto it. ``check`` goes with the run."""
 
+    interrupted = False  # how it ended is cut off
+
     def __init__(self, journal: Journal) -> None:
         """Raises InputError for a run that is complete."""
         if journal.ending is not None and journal.ending["status"] == "complete":

@@ -11,6 +11,7 @@ import time
 import pytest
 import yaml
 from metronome.orchestrator.errors import DivergenceError
+from metronome.orchestrator.coupling.port import Tally
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.record.replay import ReplayTape, replay
 from metronome.orchestrator.simulation import Simulation
@@ -153,6 +154,23 @@ def test_a_recording_outlives_the_death_of_the_orchestrator(small, cli, tmp_path
     assert done.exit_code == 0, done.output
     assert f"{found.events} events replayed" in done.output or f"{found.events + 1} events replayed" in done.output
     assert "did not complete (interrupted)" in done.output
+
+
+def test_a_run_interrupted_in_the_middle_of_its_counts_replays(small, cli, tmp_path, monkeypatch):
+    """In the replay the event is acted out to its end, so more is counted than the recorded run had."""
+    adds, left = Tally.add, iter(range(2_000))
+
+    def interrupted(self, *used):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        adds(self, *used)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "add", interrupted)
+        done = cli("run", written(small, tmp_path), "-o", tmp_path / "rec", "--record", "--quiet")
+    assert done.exit_code == 130, done.output
+    done = cli("replay", tmp_path / "rec", "-o", tmp_path / "again")
+    assert done.exit_code == 0 and "did not complete (interrupted)" in done.output, done.output
 
 
 def test_diff_names_the_first_parting_its_causes_and_the_answers(small, cli, tmp_path):
