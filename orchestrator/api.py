@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from . import reruns
 from .errors import InputError, MetronomeError
 from .report import reference, underway
 from .report.html import write as write_report
@@ -82,13 +83,14 @@ def run(
     record: bool = False,
     trace: bool = False,
     strict: bool = False,
+    intervals: bool = False,
 ) -> Result:
     """Run a scenario to its end.
 
     ``out`` is where result files go; without it nothing is written. ``instruments`` look on
     (`metronome.Instrument`). ``folder`` is where relative paths of a scenario given as a value start from (default:
     the working directory). ``record`` and ``trace`` need ``out``. With ``strict`` a request that cannot be
-    served, or lines out of order, end the run.
+    served, or lines out of order, end the run. With ``intervals`` it is run twice more (`orchestrator/reruns.py`).
 
     Raises InputError for a scenario that cannot be, ComponentFailure, StalledError and the like for a run that ends
     early: the error's ``result`` then holds what there is until then, which is also written.
@@ -103,7 +105,8 @@ def run(
     target = None if out is None else Path(out)
     if target is None and (record or trace):
         raise InputError("run", "record, trace", None, "need a folder to write to: out")
-    result, failure = execute(loaded, Path(folder or base), target, started, instruments, record, trace, strict=strict)
+    base, watching = Path(folder or base), (instruments, record, trace)
+    result, failure = execute(loaded, base, target, started, *watching, strict=strict, intervals=intervals)
     if failure is not None:
         if isinstance(failure, MetronomeError):
             failure.result = result
@@ -182,10 +185,12 @@ def execute(
     prepared: Callable[[], None] = lambda: None,
     strict: bool = False,
     resume: Recording | None = None,
+    intervals: bool = False,
 ) -> tuple[Result, MetronomeError | KeyboardInterrupt | None]:
     """One run, and its files in ``out`` if given; returns its result, and what ended it early.
 
-    ``prepared`` is called when everything is built. ``resume`` is the recording in ``out`` that is gone on with.
+    ``prepared`` is called when everything is built. ``resume`` is the recording in ``out`` that is gone on with. With
+    ``intervals`` a run that is complete is run twice more, when its files are written.
     Raises InputError for what is found before time 0.
     """
     if not resume:
@@ -205,7 +210,7 @@ def execute(
         if trace:
             check_trace()
         source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
-    patience = Patience()
+    patience, off = Patience(), None
     with naming_its_file(scenario), underway.under_way(out, scenario):
         with patience.watching(), Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
             if resume:  # up to here it can be refused, and then all stays as it is
@@ -221,9 +226,33 @@ def execute(
             result = collect(simulation, startup_s, ending)
             if out and spool:
                 _write(result, scenario, out, spool, writer, ending)
+            if intervals and failure is None:
+                off = reruns.errors(simulation, result.metrics["metronome"]["components"])
         if out and trace:
             _trace(out, out / "recording", keep=record)
+        if off:
+            _widen(result, scenario, inputs, out, strict, *off)
     return result, failure
+
+
+def _widen(
+    result: Result,
+    scenario: Scenario,
+    inputs: Inputs,
+    out: Path | None,
+    strict: bool,
+    off: Mapping[str, float],
+    left: Sequence[str],
+) -> None:
+    """Its intervals become those of three runs, but for components that are ``left`` as they are."""
+    own = result.metrics["metronome"]
+    if own["error_bars"] is None:
+        return
+    own["error_bars"] = reruns.intervals(scenario, inputs, strict, off, own["error_bars"])
+    own["error_bars"] |= {"runs": 3, **({"left": list(left)} if left else {})}
+    if out:
+        result.write_metrics(out)
+        write_report(result, scenario, out)
 
 
 def _run(

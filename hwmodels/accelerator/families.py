@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..catalog.families import Kernels
 from ..interface import DTYPE_BYTES, Attribute, Template
-from .counting import DecodeLine, pairs_seen, work
+from .counting import DecodeLine, masking, pairs_seen, work
 from .kernels import attention, experts, gemm
 from .kernels.processor import Processor
 
@@ -32,7 +32,9 @@ class ByFamily:
         if template.kind == "attention":
             return self._attention(template, values, dtype)
         flops, moved = work(template, values)
-        return self._small(max(flops / self.on.flops[dtype], moved / self._bandwidth))
+        masked, cycles = masking(template, values)
+        sorting = max(masked / self._bandwidth, cycles / (self.on.multiprocessors * self.on.clock))
+        return self._small(max(flops / self.on.flops[dtype], (moved - masked) / self._bandwidth) + sorting)
 
     def error(self, template: Template, values: tuple[int, ...], dtype: str, device: str) -> float:
         """Absolute error of such an operation, P90; of a kind without measurements `UNMEASURED`."""

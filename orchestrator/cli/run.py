@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     metavar="RECORDING",
     help="Go on with a run with --record that was killed, interrupted or failed, to the result it would have had.",
 )
+@click.option(
+    "--intervals",
+    is_flag=True,
+    help="Run it twice more, with every component quicker and slower by its error bar: intervals that know of queues.",
+)
 @click.option("--strict", is_flag=True, help="A request that cannot be served ends the run; so do lines out of order.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -64,6 +69,7 @@ def command(
     trace: bool,
     compare_fidelity: str | None,
     resume: Path | None,
+    intervals: bool,
     strict: bool,
     as_json: bool,
     quiet: bool,
@@ -80,6 +86,8 @@ def command(
     started = time.perf_counter()
     if as_json and compare_fidelity:
         raise InputError("run", "--json", None, "not with --compare-fidelity; its folders have a result.json each")
+    if intervals and compare_fidelity:
+        raise InputError("run", "--intervals", None, "not with --compare-fidelity")
     if quiet:
         warnings.simplefilter("ignore")
     recording = None
@@ -97,7 +105,7 @@ def command(
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
     with progress_bar(quiet or as_json, requests_of(loaded)) as progress:
-        ways = record, trace, settle_memory, strict, recording
+        ways = record, trace, settle_memory, strict, recording, intervals
         result, failure = execute(loaded, folder, output, started, progress, *ways)
     _show(result, output, quiet, as_json)
     if failure:

@@ -143,6 +143,10 @@ class Result:
         self.series.write(folder / "timeseries.csv")
         if len(self.failures):
             self.failures.write(folder / "failed.csv")
+        self.write_metrics(folder)
+
+    def write_metrics(self, folder: Path) -> None:
+        """result.json, in place of one that is there."""
         part = folder / "result.json.part"
         part.write_text(json.dumps(self.metrics, indent=1) + "\n")
         part.replace(folder / "result.json")

@@ -6,7 +6,7 @@ Everything but ``startup_s`` and the ``wall_s`` figures is a function of scenari
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
 from .tiers import series as tier_series
 from .tiers import tiers
-from .uncertainty import error_bars, relative_error
+from .uncertainty import Parts, error_bars, relative_error
 
 
 def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
@@ -135,14 +135,17 @@ def _own(
         **_availability(simulation),
         "components": components,
         "error_bars": error_bars(
-            relative_error(
-                {
-                    name: (simulation.ports.usage(name).spent_ps, component.get("statistics", {}))
-                    for name, component in components.items()
-                }
-            ),
+            relative_error(time_spent(simulation, components)),
             {name: data[name] for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")},
         ),
+    }
+
+
+def time_spent(simulation: Simulation, components: Mapping[str, Mapping[str, Any]]) -> Parts:
+    """What error bars are made of; ``components`` as in `result.json`."""
+    return {
+        name: (simulation.ports.usage(name).spent_ps, component.get("statistics", {}))
+        for name, component in components.items()
     }
 
 

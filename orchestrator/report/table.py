@@ -112,10 +112,10 @@ def _cost(own: dict[str, Any]) -> list[Fact]:
         facts.append(("calibrated", factors + (f"; from {calibration['source']}" if calibration["source"] else "")))
     if own["error_bars"]:
         bars = own["error_bars"]
-        low, high = (f"{value:,.1f}" for value in bars["mean_tpot_ms"] or (0, 0))
-        facts.append(
-            ("error bars", f"{bars['relative']:.1%} by the provenance of the figures: mean TPOT {low} to {high} ms")
-        )
+        said = f"{bars['relative']:.1%} by the provenance of the figures: mean TPOT {_span(bars['mean_tpot_ms'])}"
+        if "runs" in bars:
+            said += f", TTFT {_span(bars['mean_ttft_ms'])}, of {bars['runs']} runs"
+        facts.append(("error bars", said))
     speed = own["simulated_s"] / own["wall_s"] if own["wall_s"] else 0
     facts.append(
         (
@@ -140,6 +140,11 @@ def _surrogate(own: dict[str, Any]) -> str:
     if own["calls"] > own["operations"]:
         text += "; the component alone would have been asked less: leave the surrogate away"
     return text
+
+
+def _span(interval: list[float] | None) -> str:
+    low, high = interval or (0, 0)
+    return f"{low:,.1f} to {high:,.1f} ms"
 
 
 def _number(value: float | None) -> str:

@@ -3,8 +3,8 @@
 Each second of a step comes from a lookup that was measured, interpolated and so on. A component may say
 how far off its figures of each sort are (``relative_error`` in its statistics: of a profile, the error of
 leaving each point out); else the defaults below hold. All errors are added as if they had one sign, so
-the interval is wide. It covers the figures, not what the model leaves out, nor how a queue amplifies
-an error of the service time.
+the interval is wide. It covers the figures, not what the model leaves out; how a queue amplifies an error
+of the service time is found by running again (`orchestrator/reruns.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ DEFAULT = {
 }
 
 
-def relative_error(parts: Mapping[str, tuple[Mapping[Provenance, int], Mapping[str, Any]]]) -> float | None:
-    """Of the time of all steps: component -> (ps by provenance, its statistics); None where no time was spent."""
+#: component -> (ps by provenance, its statistics)
+Parts = Mapping[str, tuple[Mapping[Provenance, int], Mapping[str, Any]]]
+
+
+def relative_error(parts: Parts) -> float | None:
+    """Of the time of all steps; None where no time was spent."""
     total = off = 0.0
     for spent, statistics in parts.values():
         said = statistics.get("relative_error", {})
@@ -34,6 +38,12 @@ def relative_error(parts: Mapping[str, tuple[Mapping[Provenance, int], Mapping[s
             total += ps
             off += ps * float(said.get(str(provenance), DEFAULT[provenance]))
     return off / total if total else None
+
+
+def relative_errors(parts: Parts) -> dict[str, float]:
+    """Of the time of each component that any was spent in."""
+    found = {name: relative_error({name: part}) for name, part in parts.items()}
+    return {name: error for name, error in found.items() if error is not None}
 
 
 def error_bars(error: float | None, means: Mapping[str, float | None]) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ def vllm_rows(data: Path, folder: Path) -> list[Row]:
             "-o",
             scenario,
         )
-        command("run", scenario, "-o", out, "--quiet")
+        command("run", scenario, "-o", out, "--quiet", "--intervals")
         compared = json.loads(command("compare", out, bench / "vllm/requests.jsonl", "--json"))
         found = {row["metric"]: row for row in compared["rows"]}
         peer = peer_errors(bench / "llmss_summary.txt")
@@ -179,7 +179,7 @@ def old_run(data: Path, folder: Path, figure: str, workload: str, *changes: str)
     out = folder / figure.replace("/", "-")
     flags = ("--max-num-seqs", 1024, "--no-enable-prefix-caching")
     scenario = old_import(data, figure, workload, out.with_suffix(".yaml"), *flags)
-    command("run", scenario, "-o", out, "--quiet", *changes)
+    command("run", scenario, "-o", out, "--quiet", "--intervals", *changes)
     return out
 
 

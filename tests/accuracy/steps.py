@@ -1,15 +1,14 @@
 """Decode steps of real vLLM on H100 at many batch sizes (ML.ENERGY leaderboard) against the roofline.
 
-A run is as that benchmark's harness makes it (github.com/ml-energy/benchmark: `mlenergy/llm/benchmark.py` and the `sweeps.yaml`
-of each model): 1,024 requests, from some batch sizes on two or three times over, are all sent at once, answers are greedy, and
-energy is that of the time in which as many run as may: from the first token of request number `max_num_seqs` to that of the
-one as far from the end. Prompts that come again are found in the KV cache.
+A run is as that benchmark's harness makes it (github.com/ml-energy/benchmark: `mlenergy/llm/benchmark.py`, and `sweeps.yaml` and
+`monolithic.config.yaml` of each model): 1,024 requests, from some batch sizes on two or three times over, are all sent at once
+to an HTTP server; tokens are drawn by top-p (0.95, at temperature 0.8: `extra_body` overrides the payload's 0); the engine
+schedules asynchronously, as in every one of its configurations that is public (8B to 405B, H100, H200 and B200); and energy is that
+of the time in which as many run as may: from the first token of request number `max_num_seqs` to that of the one as far from the
+end. Prompts that come again are found in the KV cache.
 
-Two things are not known. Prompt lengths are not published; 400 tokens are the mean batch where the KV cache was full:
-Llama-3.1-8B with 768 sequences had 691 in about 434,000 tokens, 629 each, of which 0.6 of a mean answer of 397. And the harness
-asks for asynchronous scheduling of the 8B (`monolithic.config.yaml`; of the others the file is not public), with which vLLM
-0.19's way of it would give steps 13 to 38 % shorter than were measured; without it the throughput agrees. So they are run one step
-at a time, as vLLM 0.11 does unless it is told to.
+Prompt lengths are not published; 400 tokens are the mean batch where the KV cache was full: Llama-3.1-8B with 768 sequences had
+691 in about 434,000 tokens, 629 each, of which 0.6 of a mean answer of 397.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ def simulated_run(model: str, run: dict[str, Any], folder: Path) -> Path:
             file.write(json.dumps(row) + "\n")
     network = {"name": "nvlink", "connects": ["n0.accelerators"], "type": "nvlink4"}
     engine = {"version": "vllm-0.11", "max_num_seqs": sequences, "max_num_batched_tokens": 8192, "max_model_len": 20480}
-    engine["sampling"] = "greedy"
+    engine |= {"sampling": "top-p", "async_scheduling": True, "api_server_count": 1}
     scenario = {
         "workload": {"format": "llmservingsim", "path": workload.name},
         "cluster": {
