@@ -13,6 +13,7 @@ part, from the first burst of such a period.
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from typing import NamedTuple
 
 from .dram_parts import Part
@@ -66,6 +67,22 @@ class Channel:
         self._passed = -1  # commands of up to then have gone
         self._busy_until = -1  # the last data
         self._refresh_at = self._t.refi
+
+    def again(self) -> Channel:
+        """Another that has the same behind it and before it."""
+        found = copy(self)
+        found._coming = self._coming.copy()
+        found._open, found._act_ok, found._pre_ok = self._open[:], self._act_ok[:], self._pre_ok[:]
+        found._column_ok = (self._column_ok[0][:], self._column_ok[1][:])
+        found._acts, found._group_act, found._column = self._acts.copy(), self._group_act[:], self._column[:]
+        found._group_column = (self._group_column[0][:], self._group_column[1][:])
+        reads, writes = ({bank: waiting.copy() for bank, waiting in of.items()} for of in self._waiting)
+        found._waiting, found._counts = (reads, writes), self._counts[:]
+        return found
+
+    def rests(self, at_ps: int) -> bool:
+        """Whether by then all it was given has passed: what is pushed then finds it as new."""
+        return not self._coming and not any(self._counts) and self._clock(at_ps) > self._busy_until
 
     def push(self, at_ps: int, burst: Burst) -> None:
         """In the order of their times (ps)."""
