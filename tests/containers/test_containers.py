@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from metronome.orchestrator.source import LiveSource
 
 from ..conftest import ROOT, interruptible, wait_until_under_way
 from ..coupling.test_placement import files, run
+from ..wiring.test_islands import ARRAY, DRAM, TINY, WIRES
 
 ALL = ("n0.accelerators", "n0.dram", "nvlink0")
 
@@ -66,6 +68,24 @@ def without_images(found):
     result, *rest = found
     images = {name: component.pop("image", "") for name, component in result["metronome"]["components"].items()}
     return (result, *rest), images
+
+
+def test_components_that_ask_one_another(small, image, cli, tmp_path, nothing_left):
+    """An array and its DRAM over a wire, each in its container: what one process gives."""
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    small["instances"] = [{**small["instances"][0], "model": str(tmp_path / "config.json")}]
+    small["workload"] |= {"num_requests": 2, "input_tokens": {"mean": 40, "max": 90}, "output_tokens": {"mean": 4}}
+    small["wires"] = WIRES
+    found = {}
+    for name, place in {"here": {}, "contained": contained({}, image, ["one"])["components"]["one"]}.items():
+        components = {"n0.accelerators": {**ARRAY, **place}, "n0.hbm": {**DRAM, **place}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**small, "components": components}))
+        done = cli("run", tmp_path / f"{name}.yaml", "-o", tmp_path / name, "--quiet")
+        assert done.exit_code == 0, done.output
+        island = json.loads((tmp_path / name / "result.json").read_text())["metronome"]["components"]
+        figures = island["n0.accelerators"]["statistics"]["island"]
+        found[name] = (tmp_path / name / "requests.csv").read_bytes(), figures["messages"], figures["windows"]
+    assert found["here"] == found["contained"] and found["here"][1] > 1000
 
 
 def test_all_four_kinds_of_component_in_containers(small, image, engine, tmp_path, nothing_left):
