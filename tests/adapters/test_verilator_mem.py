@@ -27,10 +27,11 @@ CYCLE_PS = 1000  # at the default of 1 GHz
 AT_ONCE = {"bandwidth_gb_s": 1e9}  # a picosecond a line
 ACROSS = SIZE + SIZE - 1  # cycles from a tile's last values to where the next tile may begin
 OUT = SIZE // 2  # lines of a tile's products
+STAND_IN = {"program": "/bin/sh"}  # where nothing is asked of it
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tool():
+@pytest.fixture(scope="module")
+def tool():
     need_tool("verilator-mem")
 
 
@@ -56,7 +57,7 @@ def moved(m, n, k):
     return tiles(m, n) * (2 * ceil(k / 8) * LINE + 4 * SIZE * SIZE)
 
 
-def test_what_it_stores_are_the_products_of_what_it_loads():
+def test_what_it_stores_are_the_products_of_what_it_loads(tool):
     """Read from the memory's image as its layout says, multiplied by numpy: every one, padding included."""
     m, n, k = 20, 13, 61
     _, array, _ = played(BankedDram({"part": "ddr5-4800"}), gemm(n, k), (m,))
@@ -71,7 +72,7 @@ def test_what_it_stores_are_the_products_of_what_it_loads():
 
 @settings(max_examples=20, deadline=None)
 @given(st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(1, 200)), st.sampled_from([20, 33.3]))
-def test_where_memory_keeps_up_it_waits_once(shape, latency_ns):
+def test_where_memory_keeps_up_it_waits_once(tool, shape, latency_ns):
     """The first line is asked for at edge 2, the second at edge 3; the array takes ``k`` values and 15 cycles a tile, and
     its last four lines are written one a cycle. A line comes at the first edge after the port's latency and 1 ps."""
     m, n, k = shape
@@ -84,7 +85,7 @@ def test_where_memory_keeps_up_it_waits_once(shape, latency_ns):
     assert figures["loaded_bytes"] + figures["stored_bytes"] == moved(m, n, k)
 
 
-def test_one_read_at_a_time_takes_the_way_for_each_line():
+def test_one_read_at_a_time_takes_the_way_for_each_line(tool):
     """The bus is not ready for the next before a line has come: a line each ``way`` + 1 cycles."""
     k, way = 64, 21
     took, _, _ = played(BandwidthLatency(AT_ONCE), gemm(SIZE, k), (SIZE,), outstanding=1)
@@ -94,7 +95,7 @@ def test_one_read_at_a_time_takes_the_way_for_each_line():
 
 @pytest.mark.parametrize("clock_mhz", [1000, 750])
 @pytest.mark.parametrize("rate", [2, 4, 8])
-def test_a_memory_half_as_fast_is_slower_by_its_bytes(rate, clock_mhz):
+def test_a_memory_half_as_fast_is_slower_by_its_bytes(tool, rate, clock_mhz):
     """Slower than what the array takes, 16 bytes a cycle, memory never rests from the first line to the last: at half the
     bandwidth its bytes take twice as long, and nothing else does. Within two cycles: the first and the last line wait
     for an edge. A tile has more lines than there are slots, so its products do not wait behind another tile's lines."""
@@ -111,7 +112,7 @@ def test_a_memory_half_as_fast_is_slower_by_its_bytes(rate, clock_mhz):
     assert (stalled[1] - stalled[0]) * cycle_ps == pytest.approx(bytes_ps, abs=0.02 * bytes_ps)
 
 
-def test_products_that_cannot_leave_stop_the_array():
+def test_products_that_cannot_leave_stop_the_array(tool):
     """Short tiles at a slow memory: at most eight lines are on their way, and one tile's wait."""
     took, array, _ = played(BandwidthLatency({"bandwidth_gb_s": 2}), gemm(64, 1), (8,))
     figures = array.statistics()
@@ -119,14 +120,14 @@ def test_products_that_cannot_leave_stop_the_array():
     assert took > moved(8, 64, 1) / 2 * 1000
 
 
-def test_a_dram_is_asked_for_the_same_lines():
+def test_a_dram_is_asked_for_the_same_lines(tool):
     part = {"part": "hbm2-2000"}
     _, array, memory = played(BankedDram(part), gemm(24, 128), (16,))
     assert memory.statistics()["bursts"] * LINE == moved(16, 24, 128)  # a burst of HBM2 is 64 bytes
     assert array.statistics()["stalled_cycles"] > 0
 
 
-def test_tiles_that_are_not_done_take_the_time_of_those_that_are():
+def test_tiles_that_are_not_done_take_the_time_of_those_that_are(tool):
     """Where memory keeps up each takes the same: to the picosecond, but for the last write before the rest passes."""
     whole, some = (
         played(BandwidthLatency(AT_ONCE), gemm(128, 40), (16,), **config) for config in ({}, {"most_tiles": 4})
@@ -135,7 +136,7 @@ def test_tiles_that_are_not_done_take_the_time_of_those_that_are():
     assert whole[1].statistics()["tiles_simulated"] == tiles(16, 128)
 
 
-def test_an_operation_of_many_products_does_each():
+def test_an_operation_of_many_products_does_each(tool):
     template = Template(
         0, "moe", "experts", {"hidden": 16, "intermediate": 8, "experts": 8, "top_k": 2, "dtype": "fp8"}
     )
@@ -148,7 +149,7 @@ def test_an_operation_of_many_products_does_each():
     assert took == CYCLE_PS * sum(t * (once + tiles(m, n) * (k + ACROSS)) for t, m, n, k in counts)
 
 
-def test_an_operation_is_none_the_wiser_for_those_before():
+def test_an_operation_is_none_the_wiser_for_those_before(tool):
     array = RtlFetching()
     members = [LocalMember("a", array), LocalMember("m", BankedDram({"part": "hbm2-2000"}))]
     alone = Alone(
@@ -158,27 +159,27 @@ def test_an_operation_is_none_the_wiser_for_those_before():
     assert took[0].finish_ps - took[0].start_ps == took[3].finish_ps - took[3].start_ps
 
 
-def test_it_keeps_the_contract(tmp_path):
+def test_it_keeps_the_contract(tool, tmp_path):
     keeps_the_contract(
         RtlFetching, {"as_int8": True, "most_tiles": 4, "port_latency_ns": 2000, "clock_mhz": 50}, tmp_path
     )
 
 
 def test_the_port_is_the_configuration_s():
-    (port,) = RtlFetching({"outstanding": 3, "port_latency_ns": 7}).description.ports
+    (port,) = RtlFetching({**STAND_IN, "outstanding": 3, "port_latency_ns": 7}).description.ports
     assert (port.name, port.kind, port.latency_ps, port.credits) == ("mem", "memory", 7000, 3 + WRITES)
 
 
 def test_wider_types_are_refused_by_name():
     with pytest.raises(UnsupportedOperation, match=r"dtype 'bf16'; as_int8: true"):
-        RtlFetching().declare([gemm(8, 8, "bf16")])
-    RtlFetching({"as_int8": True}).declare([gemm(8, 8, "bf16")])
-    RtlFetching().declare([Template(0, "norm", "norm", {"width": 8, "dtype": "bf16"})])  # the vector unit's
+        RtlFetching(STAND_IN).declare([gemm(8, 8, "bf16")])
+    RtlFetching({**STAND_IN, "as_int8": True}).declare([gemm(8, 8, "bf16")])
+    RtlFetching(STAND_IN).declare([Template(0, "norm", "norm", {"width": 8, "dtype": "bf16"})])  # the vector unit's
 
 
 def test_more_reads_than_slots_are_refused():
     with pytest.raises(ConfigError, match="outstanding"):
-        RtlFetching({"outstanding": SLOTS + 1})
+        RtlFetching({**STAND_IN, "outstanding": SLOTS + 1})
 
 
 @pytest.mark.parametrize("cycle_ps", [1000.0, 1e6 / 940.5, 0.7])
