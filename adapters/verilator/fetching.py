@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from metronome.hwmodels.accelerator.systolic import PS_PER_CYCLE_AT_1_MHZ, Gemm, Systolic, SystolicConfig
 from metronome.hwmodels.base import Model
 from metronome.hwmodels.interface import (
-    DTYPE_BYTES,
     PS_PER_NS,
     Advanced,
     Completion,
@@ -61,7 +60,7 @@ class RtlFetchingConfig(RtlArrayConfig):
     )
     as_int8: bool = Field(
         default=False,
-        description="products of wider types are done as if they were int8: a byte an operand. Else they are refused",
+        description="products of other types are done as if they were int8: a byte an operand. Else they are refused",
     )
 
 
@@ -109,7 +108,7 @@ class RtlFetching(SaysProgress, Model[RtlFetchingConfig]):
             return
         for name in ("dtype", "kv_dtype"):
             dtype = str(template.attributes.get(name, "int8"))
-            if DTYPE_BYTES.get(dtype) != 1:
+            if dtype != "int8":
                 why = f"the array multiplies int8, not {name} {dtype!r}; as_int8: true does it as if it were"
                 raise UnsupportedOperation(self.description.name, template, why)
 
