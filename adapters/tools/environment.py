@@ -121,6 +121,18 @@ VLLM_IMPORTS = (
 )
 VLLM_IMPORTS_ALONE = ("xgrammar", "apache-tvm-ffi")
 
+
+def _verilated(name: str, what: str, *sources: str) -> BuiltTool:
+    """An array of 8 x 8; the first of ``sources`` is the top, the last a program in C++ that steps it."""
+    command = ("verilator", "-O3", "--cc", "--exe", "--build", "--unroll-count", "4096", "-CFLAGS", "-DSIZE=8")
+    return BuiltTool(
+        what,
+        tuple(HERE / "verilator" / source for source in sources),
+        (*command, "--Mdir", "{folder}/build", "-o", f"{{folder}}/{name}"),
+        "g++, make and Debian's verilator",
+    )
+
+
 TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
     "scalesim": PythonTool(
         "SCALE-Sim 3.0.0, systolic arrays",
@@ -134,25 +146,9 @@ TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
         "g++ and Debian's libns3-dev",
         ("-lns3-core", "-lns3-network", "-lns3-internet", "-lns3-point-to-point"),
     ),
-    "verilator": BuiltTool(
-        "a systolic array in SystemVerilog",
-        (HERE / "verilator" / "tile.sv", HERE / "verilator" / "harness.cc"),
-        (
-            "verilator",
-            "-O3",
-            "--cc",
-            "--exe",
-            "--build",
-            "--unroll-count",
-            "4096",
-            "-CFLAGS",
-            "-DSIZE=8",
-            "--Mdir",
-            "{folder}/build",
-            "-o",
-            "{folder}/verilator",
-        ),
-        "g++, make and Debian's verilator",
+    "verilator": _verilated("verilator", "a systolic array in SystemVerilog", "tile.sv", "harness.cc"),
+    "verilator-mem": _verilated(
+        "verilator-mem", "the same, which reads and writes a memory", "fetcher.sv", "tile.sv", "bus.cc"
     ),
     **{f"vllm@{version}": Vllm(version) for version in ("0.12.0", "0.19.0")},
 }

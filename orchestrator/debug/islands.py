@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from metronome.hwmodels.interface import OPERATION_VALUES, Operation, Template
@@ -28,8 +28,10 @@ def inside(session: DebugSession, layer: str, numbers: Sequence[str], trace: Pat
         raise InputError("debugger", "inside", " ".join(numbers), f"{work.template.kind} takes {', '.join(names)}")
     link = session.inside.link(work.component).live.link
     templates = _templates(session, work.component)
-    took, passed = played(link, templates, Operation(work.template.id, values))
+    took, passed, figures = played(link, templates, Operation(work.template.id, values))
     yield f"{work.template.kind} '{layer}' {list(values)} on {work.component}: {ms(took)}, {len(passed)} requests"
+    if figures:
+        yield f"  {work.component}: {', '.join(f'{name} {value}' for name, value in figures.items())}"
     yield from _by_port(passed)
     for one in passed[:MOST_SHOWN]:
         yield (
@@ -39,7 +41,7 @@ def inside(session: DebugSession, layer: str, numbers: Sequence[str], trace: Pat
     if len(passed) > MOST_SHOWN:
         yield f"  ... and {len(passed) - MOST_SHOWN} more"
     if trace is not None:
-        _write(trace, f"{layer} {list(values)}", work.component, took, passed)
+        _write(trace, f"{layer} {list(values)}", work.component, took, passed, figures)
         yield f"written: {trace}"
 
 
@@ -80,15 +82,18 @@ def _templates(session: DebugSession, component: str) -> list[Template]:
     return list(found.values())
 
 
-def _write(path: Path, name: str, component: str, took: int, passed: Sequence[Passed]) -> None:
-    """The operation as one span, below it a row for each request on its way."""
+def _write(
+    path: Path, name: str, component: str, took: int, passed: Sequence[Passed], figures: Mapping[str, float]
+) -> None:
+    """The operation as one span, with the figures of who does it, below it a row for each request on its way."""
     from ..instruments.perfetto import Trace
     from ..record.replay import check_trace
 
     check_trace()
     with Trace(path) as trace:
         track = trace.track(component)
-        trace.begin(track, 0, name)
+        facts = {key: value if isinstance(value, int) else str(value) for key, value in figures.items()}
+        trace.begin(track, 0, name, (), **facts)
         trace.end(track, took)
         for one in passed:
             row = trace.row(one.at_ps, one.finish_ps, f"{one.asker}.{one.port} -> {one.target}")

@@ -1,16 +1,60 @@
-"""The contract in another language: the example in C++ keeps it, and answers as the reference model does."""
+"""The contract in another language: the examples in C++ keep it, and answer as models in Python do."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+from collections import deque
 
 import pytest
 import yaml
+from metronome.hwmodels.accelerator.roofline import Roofline
+from metronome.hwmodels.base import Config
+from metronome.hwmodels.interface import Description, Feature, Operation, Template, TimePolicy
+from metronome.hwmodels.ports import Port
+from metronome.hwmodels.reactive import ReactiveModel
 
 from ..conftest import ROOT, missing
 
 EXAMPLE = ROOT / "adapters" / "examples" / "cpp"
+
+
+class RowGather(ReactiveModel[Config]):
+    """What the example says of itself, said a second time."""
+
+    description = Description(
+        name="gather",
+        kind="accelerator",
+        version="1",
+        time_policy=TimePolicy.FORWARD_ONLY,
+        op_kinds=Roofline.description.op_kinds,
+        features=frozenset({Feature.PORTS}),
+        ports=(Port("mem", "memory", (Template(0, "load", "row"),), latency_ps=5000, credits=8),),
+    )
+    waiting: deque[Operation]
+
+    def started(self, operation):
+        self.waiting = getattr(self, "waiting", deque())
+        self.waiting.append(operation)
+        if len(self.waiting) == 1:
+            self.begin()
+
+    def begin(self):
+        self.began_ps, self.left = self.now_ps, max(1, self.waiting[0].values[0])
+        for row in range(self.left):
+            self.ask("mem", 0, (64, 64 * row), None)
+
+    def returned(self, what, answer):
+        self.left -= 1
+        if not self.left:
+            self.complete(self.waiting[0].op_id, self.began_ps, self.now_ps + 1000)
+            self.later(self.now_ps + 1000, "next")
+
+    def fired(self, what):
+        self.waiting.popleft()
+        if self.waiting:
+            self.begin()
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +67,33 @@ def program(tmp_path_factory):
     return folder / "memory-queue"
 
 
-def test_it_keeps_the_contract(program, cli):
-    done = cli("conformance", "--cmd", program, "--config", EXAMPLE / "config.yaml")
+@pytest.mark.parametrize("name", ["memory-queue", "row-gather"])
+def test_it_keeps_the_contract(program, cli, name):
+    done = cli("conformance", "--cmd", program.with_name(name), "--config", EXAMPLE / f"{name}.yaml")
     assert done.exit_code == 0 and "14 of 14" in done.output, done.output
+
+
+@pytest.mark.parametrize(
+    "hbm", [{"model": "bandwidth-latency", "bandwidth_gb_s": 5}, {"model": "banked-dram", "part": "hbm2-2000"}]
+)
+def test_one_with_a_port_asks_as_a_model_in_python_does(program, cli, small, tmp_path, hbm):
+    """The same times, messages and windows, whichever is wired to the memory."""
+    small["workload"] |= {"num_requests": 3, "output_tokens": {"mean": 5}}
+    small["wires"] = [{"from": "n0.accelerators.mem", "to": "n0.hbm"}]
+    found = {}
+    for name, array in (
+        ("python", {"model": f"{__name__}:RowGather"}),
+        ("cpp", {"run": "command", "command": [str(program.with_name("row-gather"))]}),
+    ):
+        small["components"] = {"n0.accelerators": array, "n0.hbm": hbm}
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+        done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / name, "--quiet")
+        assert done.exit_code == 0, done.output
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        island = result["metronome"]["components"]["n0.accelerators"]["statistics"]["island"]
+        found[name] = (tmp_path / name / "requests.csv").read_bytes(), island
+    assert found["python"] == found["cpp"]
+    assert found["cpp"][1]["messages"] > 1000
 
 
 def test_in_a_scenario_it_is_as_good_as_the_reference_model(program, cli, small, tmp_path):
@@ -84,7 +152,15 @@ def test_a_program_that_cannot_be_started_is_one_message(cli, small, tmp_path, o
     assert done.exit_code == code and why in done.output, done.output
 
 
-def test_a_wrong_configuration_is_one_message(program, cli, tmp_path):
-    (tmp_path / "config.yaml").write_text("bandwidth_gb_s: -1\nlatency_ns: 0\n")
-    done = cli("conformance", "--cmd", program, "--config", tmp_path / "config.yaml")
-    assert done.exit_code != 0 and "bandwidth_gb_s" in done.output
+@pytest.mark.parametrize(
+    ("name", "config", "field"),
+    [
+        ("memory-queue", "bandwidth_gb_s: -1\nlatency_ns: 0\n", "bandwidth_gb_s"),
+        ("row-gather", "line_ns: 0\n", "line_ns"),
+        ("row-gather", "lines_ns: 1\n", "lines_ns"),
+    ],
+)
+def test_a_wrong_configuration_is_one_message(program, cli, tmp_path, name, config, field):
+    (tmp_path / "config.yaml").write_text(config)
+    done = cli("conformance", "--cmd", program.with_name(name), "--config", tmp_path / "config.yaml")
+    assert done.exit_code != 0 and field in done.output

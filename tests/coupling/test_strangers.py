@@ -36,6 +36,7 @@ EXPECTED = {
     "ramulator2": {"arguments", "keep_scratch", "program"},
     "scalesim": {"memory_gib", "python"},
     "verilator": {"program"},
+    "verilator-mem": {"program"},
     COMMAND: {"command", "inputs", "keep_scratch", "ok_exit_codes", "refuse", "value"},
 }
 

@@ -64,6 +64,7 @@ def test_every_registered_model_is_covered():
         "composite",
         "island",
         "verilator",
+        "verilator-mem",
     }  # below; tests/adapters
     assert {*CONFIGS, *elsewhere} == set(registry.names())
 

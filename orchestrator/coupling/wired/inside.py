@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from metronome.hwmodels.interface import Completion, Operation, Template
@@ -39,8 +39,11 @@ def island(link: Link) -> IslandLink:
     raise InputError("debugger", "inside", link.name, "is wired to nobody, or hosts whom it asks: nothing passes here")
 
 
-def played(link: Link, templates: Sequence[Template], operation: Operation) -> tuple[int, list[Passed]]:
-    """How long an operation takes, in a session of its own, and all that passes meanwhile, by when it was due.
+def played(
+    link: Link, templates: Sequence[Template], operation: Operation
+) -> tuple[int, list[Passed], Mapping[str, float]]:
+    """How long an operation takes, in a session of its own; all that passes meanwhile, by when it was due; and the
+    figures that whoever is asked gives of it (`Component.statistics`).
 
     Raises InputError, ComponentFailure.
     """
@@ -55,4 +58,5 @@ def played(link: Link, templates: Sequence[Template], operation: Operation) -> t
     island(again).listen(told)
     (done,) = again.advance(0, [operation], False).completions
     found.sort(key=lambda one: (one.at_ps, one.asker, one.port, one.op_id))
-    return done.finish_ps - done.start_ps, found
+    figures = {key: value for key, value in again.statistics(()).items() if isinstance(value, int | float)}
+    return done.finish_ps - done.start_ps, found, figures
