@@ -1,46 +1,86 @@
-"""The console's `inside`: an operation of an island played once more, and what passed at its ports."""
+"""The console's `inside`: an operation of an island played once more, and what passed at its ports; `bt` of that."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from metronome.hwmodels.interface import OPERATION_VALUES, Operation, Template
+from metronome.hwmodels.interface import OPERATION_VALUES
 
-from ..coupling.wired.inside import Passed, island, played
+from ..coupling.wired.inside import Passed, island
 from ..errors import InputError
 from ..lowering.work import Work
 from ..strict import did_you_mean
 from .expressions import number
 from .looks import ms
+from .ported import Ported, Question, causes, check_request
 from .session import DebugSession
 
-MOST_SHOWN = 12  # requests, the first of them
+MOST_SHOWN = 12  # requests, the first of them, and causes, the last of them
+COMPUTED = 3  # operations of a step, those that took longest
 NS = 1000
 
 
-def inside(session: DebugSession, layer: str, numbers: Sequence[str], trace: Path | None = None) -> Iterator[str]:
-    """Lines about it; with ``trace`` also a Perfetto trace. Raises InputError, ComponentFailure."""
+def question(session: DebugSession, layer: str, numbers: Sequence[str]) -> Question:
+    """The first operation of that layer on an island. Raises InputError."""
     work = _work(session, layer)
     values = tuple(map(number, numbers))
     names = OPERATION_VALUES[work.template.kind]
     if len(values) < len(names):
         raise InputError("debugger", "inside", " ".join(numbers), f"{work.template.kind} takes {', '.join(names)}")
-    link = session.inside.link(work.component).live.link
-    templates = _templates(session, work.component)
-    took, passed = played(link, templates, Operation(work.template.id, values))
-    yield f"{work.template.kind} '{layer}' {list(values)} on {work.component}: {ms(took)}, {len(passed)} requests"
+    return Question(work.component, work.template.id, values)
+
+
+def inside(ported: Ported, asked: Question, trace: Path | None = None) -> Iterator[str]:
+    """Lines about it; with ``trace`` also a Perfetto trace. Raises InputError, ComponentFailure."""
+    took, passed = ported.play(asked)
+    yield f"{ported.named(asked)}: {ms(took)}, {len(passed)} requests"
     yield from _by_port(passed)
-    for one in passed[:MOST_SHOWN]:
-        yield (
-            f"  {one.at_ps / NS:>12.3f} ns  {one.asker}.{one.port} {one.kind} {one.op_id} {list(one.values)}: "
-            f"{one.target} from {one.start_ps / NS:.3f} to {one.finish_ps / NS:.3f} ns"
-        )
+    for place, one in enumerate(passed[:MOST_SHOWN], 1):
+        yield f"  #{place:<4}{_request(one)}"
     if len(passed) > MOST_SHOWN:
-        yield f"  ... and {len(passed) - MOST_SHOWN} more"
+        yield f"  ... and {len(passed) - MOST_SHOWN} more; `bt N`: why request N was made"
     if trace is not None:
-        _write(trace, f"{layer} {list(values)}", work.component, took, passed)
+        layer = ported.templates(asked.component)[asked.template].layer
+        _write(trace, f"{layer} {list(asked.values)}", asked.component, took, passed)
         yield f"written: {trace}"
+
+
+def _request(one: Passed) -> str:
+    return (
+        f"{one.at_ps / NS:>12.3f} ns  {one.asker}.{one.port} {one.kind} {one.op_id} {list(one.values)}: "
+        f"{one.target} from {one.start_ps / NS:.3f} to {one.finish_ps / NS:.3f} ns"
+    )
+
+
+def because(ported: Ported, asked: Question | None, which: int) -> Iterator[str]:
+    """`bt N`: a request that `inside` has shown, what made its asker ask, and so on back to the operation."""
+    passed = ported.play(asked)[1] if asked else None
+    place = check_request(which, passed)
+    if asked is None or passed is None:
+        raise AssertionError("checked")
+    found = causes(passed, place, asked.component)
+    for depth, (at, why) in enumerate(found[:MOST_SHOWN]):
+        yield f"#{depth:<4}request {at + 1}: {_request(passed[at]).strip()}"
+        yield f"     asked for at {passed[at].asked_ps / NS:.3f} ns, {why}"
+    if len(found) > MOST_SHOWN:
+        yield f"... {len(found) - MOST_SHOWN} more ..."
+    yield f"#{len(found):<4}{ported.named(asked)}, from 0.000 ns"
+
+
+def computed(ported: Ported) -> list[str]:
+    """Of a step that the present event ends: what islands did for it."""
+    step = ported.step()
+    if step is None:
+        return []
+    done = sorted(ported.computed(step), key=lambda one: -one[2])
+    shown = [f"{w.template.kind} '{w.template.layer}' {list(values)} {ms(took)}" for w, values, took in done[:COMPUTED]]
+    if not done:
+        return []
+    more = f" and {len(done) - COMPUTED} more" if len(done) > COMPUTED else ""
+    work, values, _ = done[0]
+    look = f"inside {work.template.layer} {' '.join(map(str, values))}"
+    return [f"     {work.component}, wired to its memory, did {', '.join(shown)}{more}; `{look}` looks into the first"]
 
 
 def _by_port(passed: Sequence[Passed]) -> Iterator[str]:
@@ -57,15 +97,11 @@ def _by_port(passed: Sequence[Passed]) -> Iterator[str]:
         )
 
 
-def _works(session: DebugSession) -> list[Work]:
-    return [work for unit in session.simulation.units for work in unit.plan.works]
-
-
 def _work(session: DebugSession, layer: str) -> Work:
     """The first operation of that layer on an island."""
     simulation = session.simulation
     wired = [spec.name for spec in simulation.specs if spec.wires]
-    works = [work for work in _works(session) if work.component in wired]
+    works = [work for unit in simulation.units for work in unit.plan.works if work.component in wired]
     if not works:
         island(session.inside.link(simulation.specs[0].name).live.link)
     layers = dict.fromkeys(work.template.layer for work in works)
@@ -73,11 +109,6 @@ def _work(session: DebugSession, layer: str) -> Work:
         allowed = f"{did_you_mean(layer, layers)}layers on islands: {', '.join(layers)}"
         raise InputError("debugger", "inside", layer, allowed)
     return next(work for work in works if work.template.layer == layer)
-
-
-def _templates(session: DebugSession, component: str) -> list[Template]:
-    found = {work.template.id: work.template for work in _works(session) if work.component == component}
-    return list(found.values())
 
 
 def _write(path: Path, name: str, component: str, took: int, passed: Sequence[Passed]) -> None:

@@ -15,8 +15,8 @@ from .island import IslandLink
 
 
 class Passed(NamedTuple):
-    """A request that was answered. Times are picoseconds from the operation's start: when it was due, and from when to
-    when it was done."""
+    """A request that was answered. Times are picoseconds from the operation's start: when it was asked for (a port's
+    least latency before it was due), when it was due, and from when to when it was done."""
 
     asker: str
     port: str
@@ -24,6 +24,7 @@ class Passed(NamedTuple):
     kind: str
     op_id: int
     values: tuple[int, ...]
+    asked_ps: int
     at_ps: int
     start_ps: int
     finish_ps: int
@@ -49,7 +50,8 @@ def played(link: Link, templates: Sequence[Template], operation: Operation) -> t
     found: list[Passed] = []
 
     def told(asker: str, port: str, target: str, asked: Origin, done: Completion) -> None:
-        times = (asked.at_ps, done.start_ps, done.finish_ps)
+        latency = asked.wire.latency_ps if asked.wire else 0
+        times = (asked.at_ps - latency, asked.at_ps, done.start_ps, done.finish_ps)
         found.append(Passed(asker, port, target, asked.kind, asked.op_id, asked.values, *times))
 
     island(again).listen(told)
