@@ -24,9 +24,10 @@ test: $(VENV)/.installed  ## install into .venv and run the tests
 tools: $(VENV)/.installed  ## install the external simulators that adapters drive
 	$(BIN)/metronome tools install --missing
 
-study: $(VENV)/.installed  ## what the couplings of docs/adapters.md cost and show, and its pictures (20 minutes)
+study: $(VENV)/.installed  ## what the couplings of docs/adapters.md and memories cost and show, and pictures (20 minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[study]'
 	$(BIN)/python -m tests.study.systolic_array
+	$(BIN)/python -m tests.study.memories
 	$(BIN)/python -m tests.study.pictures
 
 bench: $(VENV)/.installed  ## medians and ratios of the cost of a run (10 minutes; ROUNDS=; WRITE=1 for docs/performance.md)

@@ -1,8 +1,8 @@
 """``banked-dram``: channels, bank groups, banks and rows with a part's timing (`dram_channel`), as a memory.
 
-Cycles cannot be counted for the gigabytes of a step. So one channel is simulated under a load of each kind, once, and
-its rate carries on: a transfer takes the latency of its first burst, its row closed, and the others at that rate, over
-all channels alike. It is one transfer at a time, first come, first served (`Fifo`).
+Cycles cannot be counted for the gigabytes of a step. So one channel of a transfer, which lies over all alike, is played
+from rest: a short one burst by burst, of a long one as much as it takes to know its pace (`dram_load`). They are done
+one at a time, first come, first served (`Fifo`).
 
 What asks by address (`load`, `store`: components with a port) is done burst by burst, as it comes (`dram_requests`). It
 cannot look ahead then, as what comes may go first.
@@ -11,7 +11,6 @@ cannot look ahead then, as what comes may go first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from pydantic import Field
@@ -34,13 +33,12 @@ from ..interface import (
     in_order,
 )
 from . import dram_parts
-from .dram_load import clocks_a_burst
+from .dram_load import clocks
 from .dram_parts import Part
 from .dram_requests import Requests
 from .fifo import Fifo, moved, transferred
 
 BY_ADDRESS = ("load", "store")
-SHARES = 8  # loads are simulated with so many written shares, and interpolated between
 
 
 class BankedDramConfig(Config):
@@ -125,12 +123,10 @@ class BankedDram(Fifo[BankedDramConfig]):
         template, part = self.templates[operation.template], self._part
         read, written = moved(template.kind, operation.values)
         pattern = self.config.pattern or Pattern(str(template.attributes.get("pattern", "stream")))
-        total = read + written
-        bursts = -(-total // (part.burst_bytes * part.channels * self.config.count))
-        timing = part.timing
-        first = timing.rcd_rd + timing.cl if read or not total else timing.rcd_wr + timing.cwl
-        clocks = first + part.burst + max(0, bursts - 1) * _mixed(part, pattern, written / total if total else 0.0)
-        return max(1, round(clocks * part.tck_ps))
+        side_by_side = part.burst_bytes * part.channels * self.config.count
+        writes = -(-written // side_by_side)
+        reads = -(-read // side_by_side) or int(not writes)  # at least one burst passes
+        return max(1, round(clocks(part, pattern, reads, writes) * part.tck_ps))
 
     def energy_pj(self, operation: Operation) -> int | None:
         energy = self.config.energy_pj_per_bit
@@ -140,18 +136,3 @@ class BankedDram(Fifo[BankedDramConfig]):
         named = self.config.part if isinstance(self.config.part, str) else "own"
         figures = self._requests.figures() if self._requests else {}
         return {"part": named, "source": self._part.source, **figures}
-
-
-def _mixed(part: Part, pattern: Pattern, written: float) -> float:
-    """Clocks a burst."""
-    low = min(SHARES - 1, int(written * SHARES))
-    share = written * SHARES - low
-    below, above = (
-        _rate(part, pattern, step / SHARES) if weight else 0.0 for step, weight in ((low, 1 - share), (low + 1, share))
-    )
-    return below * (1 - share) + above * share
-
-
-@cache
-def _rate(part: Part, pattern: Pattern, written: float) -> float:
-    return clocks_a_burst(part, pattern, written)

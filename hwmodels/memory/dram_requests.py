@@ -34,7 +34,7 @@ class _Alike:
 class Requests:
     """``count`` parts side by side. Times are picoseconds.
 
-    Of channels that are given the same only one is played: a long request is the same for most, and who rests is as new.
+    Of channels that are given the same only one is played: a long request is the same for most, and who rests is new.
     """
 
     def __init__(self, part: Part, count: int) -> None:

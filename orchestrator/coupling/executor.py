@@ -230,8 +230,7 @@ class Executor:
         step.done(step.energy_pj)
 
     def _leave(self, stage: str) -> None:
-        queue = self._queues[stage]
-        if queue:
+        if queue := self._queues[stage]:
             self._resume(self._kernel.now_ps, "stage", queue.popleft())
         else:
             del self._queues[stage]
@@ -278,8 +277,8 @@ class Executor:
             for portion, numbers, cost in costs:
                 step.spend(portion.port.name, cost.energy_pj * chain.repeat)
                 portion.tally.add(numbers, cost, chain.repeat)
-            for portion, cost, _ in spans(costs)[0] if folded.listeners else ():
-                self._tell_parts(portion, cost, chain.repeat)
+            for portion, cost, _, numbers in spans(costs)[0] if folded.listeners else ():
+                self._tell_parts(portion, cost, numbers, chain.repeat)
                 name, took = portion.port.name, cost.duration_ps * chain.repeat
                 folded(self._name, step.number, name, portion.operations.works, step.since_ps, took)
             gap = took_ps(costs)
@@ -287,9 +286,11 @@ class Executor:
         step.open = 1
         self._submit(step, 0, chain.port, chain.work, tuple(values))
 
-    def _tell_parts(self, portion: Portion, cost: Cost, times: int = 1) -> None:
-        if self._hooks.operation_parts.listeners:
-            self._hooks.operation_parts(portion.operations.works, [part * times for part in cost.parts_ps])
+    def _tell_parts(self, portion: Portion, cost: Cost, values: Values, times: int = 1) -> None:
+        works, repeats = portion.operations.works, portion.operations.repeats
+        if self._hooks.operation_parts.listeners or self._hooks.operation_numbers.listeners:
+            self._hooks.operation_numbers(works, values, [count * times * portion.port.slowdown for count in repeats])
+            self._hooks.operation_parts(works, [part * times for part in cost.parts_ps])
 
     def _stretch(self, step: InFlight, stretch: Stretch) -> None:
         batches = (step.together,) if stretch.joint else step.batches
@@ -329,8 +330,8 @@ class Executor:
 
     def _tell(self, step: InFlight, member: int, in_turn: Sequence[Span], hidden: Sequence[Span]) -> None:
         """First what takes the time of a stretch, one after another, then what is hidden behind that."""
-        for portion, cost, start in (*in_turn, *hidden):
-            self._tell_parts(portion, cost)
+        for portion, cost, start, values in (*in_turn, *hidden):
+            self._tell_parts(portion, cost, values)
             name, works, since = portion.port.name, portion.operations.works, step.since_ps + start
             self._hooks.operations(self._name, step.number, member, name, works, since, cost.duration_ps)
 
@@ -382,9 +383,8 @@ class Executor:
         """Steps that are known to follow, or will if nobody joins."""
         last = self._upcoming or batch
         known = [last] if self._upcoming else []
-        if last.prompts:
-            return known
-        return known + [last.later(i) for i in range(1, 1 + self._steady(AHEAD))]
+        steady = 0 if last.prompts else self._steady(AHEAD)
+        return known + [last.later(i) for i in range(1, 1 + steady)]
 
 
 def _now(portion: Portion, values: tuple[int, ...]) -> Cost:

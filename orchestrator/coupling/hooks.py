@@ -14,6 +14,8 @@ class CouplingHooks(Hooks):
     Attributes:
         operation_began: (component, now): an operation has been handed to a component that shares the clock.
         operation_ended: (component, now): such an operation is done.
+        operation_numbers: (operations, numbers, times): of those that are told of next, the numbers they all take, and
+            how many times as long as it takes alone each lasts (repeats, a component that is slow).
         operation_parts: (operations, took): of those that are told of next, what each takes; they add up.
         operations: (instance, step, member, component, operations, start, took): what a component does for a step,
             one operation after another, then what is done beside them; told as soon as it is known, which may be before
@@ -29,6 +31,7 @@ class CouplingHooks(Hooks):
 
     operation_began: Hook[[str, int]]
     operation_ended: Hook[[str, int]]
+    operation_numbers: Hook[[Sequence[Work], Sequence[int], Sequence[float]]]
     operation_parts: Hook[[Sequence[Work], Sequence[int]]]
     operations: Hook[[str, int, int, str, Sequence[Work], int, int]]
     operations_folded: Hook[[str, int, str, Sequence[Work], int, int]]

@@ -13,11 +13,12 @@ Costs = Sequence[tuple[Portion, Values, Cost]]  # of one member: its portions, t
 
 
 class Span(NamedTuple):
-    """``start_ps`` counts from the start of the stretch."""
+    """``start_ps`` counts from the start of the stretch. ``values``: the portion's numbers."""
 
     portion: Portion
     cost: Cost
     start_ps: int
+    values: Values
 
 
 def took_ps(costs: Costs) -> int:
@@ -37,13 +38,13 @@ def spans(costs: Costs) -> tuple[list[Span], list[Span]]:
     in_turn: list[Span] = []
     hidden: list[Span] = []
     reached = 0
-    for portion, _, cost in costs:
+    for portion, values, cost in costs:
         last = in_turn[-1] if in_turn else None
         if last is None or portion.pair is None or portion.pair != last.portion.pair:
-            in_turn.append(Span(portion, cost, reached))
+            in_turn.append(Span(portion, cost, reached, values))
             reached += cost.duration_ps
             continue
-        mine = Span(portion, cost, last.start_ps)
+        mine = Span(portion, cost, last.start_ps, values)
         if cost.duration_ps > last.cost.duration_ps:
             in_turn[-1], mine = mine, last
             reached = in_turn[-1].start_ps + cost.duration_ps

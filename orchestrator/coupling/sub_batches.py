@@ -110,17 +110,17 @@ def spans_of_turns(block: InterleavedBlock, costs: Costs, took_ps: int) -> tuple
     in_memory = {id(one.memory) for one in block.rounds}
     in_turn: list[Span] = []
     busy = 0
-    for portion, _, cost in costs:
+    for portion, values, cost in costs:
         if id(portion) not in in_memory:
-            in_turn.append(Span(portion, cost, busy))
+            in_turn.append(Span(portion, cost, busy, values))
             busy += cost.duration_ps
     hidden: list[Span] = []
-    works = [(portion, cost) for portion, _, cost in costs if id(portion) in in_memory]
-    since = took_ps - sum(cost.duration_ps for _, cost in works)
-    for portion, cost in works:
+    works = [(portion, values, cost) for portion, values, cost in costs if id(portion) in in_memory]
+    since = took_ps - sum(cost.duration_ps for *_, cost in works)
+    for portion, values, cost in works:
         split = min(max(busy, since), since + cost.duration_ps)
         for start, end, told in ((since, split, hidden), (split, since + cost.duration_ps, in_turn)):
             if end > start:
-                told.append(Span(portion, cost.lasting(end - start), start))
+                told.append(Span(portion, cost.lasting(end - start), start, values))
         since += cost.duration_ps
     return in_turn, hidden

@@ -19,6 +19,7 @@ from .console_stops import StopCommands
 from .console_why import WhyCommand
 from .expressions import number
 from .moves import Moves
+from .ported import Ported
 from .session import DebugSession
 from .stops import Stop
 from .told import STATELESS
@@ -65,6 +66,7 @@ class Console(StopCommands, WhyCommand, InsideCommand, cmd.Cmd):
         self.failed = 0
         self.folder = ""
         self.collecting: Stop | None = None
+        self.ported, self.inside = Ported(session), None
         self._message = 0
 
     # Reading ----------------------------------------------------------------------------------------
@@ -281,10 +283,6 @@ class Console(StopCommands, WhyCommand, InsideCommand, cmd.Cmd):
         """list [EVENT] (l): the log of events around the present one, or another."""
         around = number(arg.strip()) if arg.strip() else min(self.session.position, self.session.frontier)
         self._lines(looks.listing(self.session, around))
-
-    def do_bt(self, arg: str) -> None:
-        """bt (where): the chain of causes of the present event."""
-        self._lines(looks.backtrace(self.session))
 
     def do_who(self, arg: str) -> None:
         """who: who waits for whom, and the wall time spent waiting for each component."""

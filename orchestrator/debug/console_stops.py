@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import InputError
 from .expressions import Condition, number, parse
 from .moves import Moves
+from .port_stops import stop_at
 from .session import DebugSession
 from .stops import Break, Catch, RequestBreak, Stop, Watch
 
@@ -31,8 +32,9 @@ class StopCommands:
         """break COMPONENT[:KIND] | :KIND | request ID | event N | time T | microstep > K  [if CONDITION] (b)
 
         Before an event of a component, an instance or `dispatcher`; of a kind of operation or event; before a
-        request arrives and whenever its state changes; at a time. CONDITION compares fields of the event
-        (event, time, kind, about, source, rank, cause) or paths of the state: if engines/a/kv/free < 10.
+        request arrives and whenever its state changes; at a time. COMPONENT may be a memory that an accelerator
+        is wired to: after an event that asked for an operation which asks there. CONDITION compares fields of the
+        event (event, time, kind, about, source, rank, cause) or paths of the state: if engines/a/kv/free < 10.
         """
         stop = self.stop(arg)
         self.say(f"stop {stop.number}: {stop.describe()}" + (f" if {stop.condition.text}" if stop.condition else ""))
@@ -75,9 +77,7 @@ class StopCommands:
             case ["microstep", ">", steps]:
                 stop = Break(number=new(), microstep=number(steps))
             case [name]:
-                component, _, kind = name.partition(":")
-                self.moves.check_source(component, kind)
-                stop = Break(number=new(), component=component or None, kind=kind or None)
+                stop = stop_at(self.session, self.moves, new, name)
             case _:
                 allowed = "COMPONENT[:KIND], :KIND, request ID, event N, time T or microstep > K"
                 raise InputError("debugger", "break", what.strip(), allowed)

@@ -25,6 +25,7 @@ from .dap_views import Views, variable
 from .dap_wire import Wire
 from .expressions import number, parse
 from .moves import Moves
+from .port_stops import PortBreak, stop_at
 from .session import DebugSession
 from .stops import CATCHES, Break, Catch, Stop, Watch
 from .why import why
@@ -149,7 +150,12 @@ class Adapter(Views):
         session = self.session
         self.forget()
         text = session.reason if reason != "entry" else "before the first event"
-        kinds = [(Watch, "data breakpoint"), (Catch, "exception"), (Break, "breakpoint")]
+        kinds: list[tuple[type[Stop], str]] = [
+            (Watch, "data breakpoint"),
+            (Catch, "exception"),
+            (Break, "breakpoint"),
+            (PortBreak, "breakpoint"),
+        ]
         hit = next((name for kind, name in kinds for stop in session.hit if isinstance(stop, kind)), "")
         shown = reason or ("exception" if session.failure else hit) or "pause"
         body: dict[str, Any] = {"reason": shown, "description": text, "allThreadsStopped": True}
@@ -212,9 +218,7 @@ class Adapter(Views):
 
     def _on_setFunctionBreakpoints(self, arguments: dict[str, Any]) -> dict[str, Any]:
         def make(number: int, entry: dict[str, Any]) -> Stop:
-            component, _, kind = entry["name"].partition(":")
-            self.moves.check_source(component, kind)
-            return Break(number=number, component=component or None, kind=kind or None)
+            return stop_at(self.session, self.moves, lambda: number, entry["name"])
 
         return self._replace("functions", arguments["breakpoints"], make)
 

@@ -1,48 +1,89 @@
-"""The console's `inside`: an operation of an island played once more, and what passed at its ports."""
+"""The console's `inside`: an operation of an island played once more, and what passed at its ports; `bt` of that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from metronome.hwmodels.interface import OPERATION_VALUES, Operation, Template
+from metronome.hwmodels.interface import OPERATION_VALUES
 
-from ..coupling.wired.inside import Passed, island, played
+from ..coupling.wired.inside import Passed, Played, island
 from ..errors import InputError
 from ..lowering.work import Work
 from ..strict import did_you_mean
 from .expressions import number
 from .looks import ms
+from .ported import Ported, Question, causes, check_request
 from .session import DebugSession
 
-MOST_SHOWN = 12  # requests, the first of them
+MOST_SHOWN = 12  # requests, the first of them, and causes, the last of them
+COMPUTED = 3  # operations of a step, those that took longest
 NS = 1000
 
 
-def inside(session: DebugSession, layer: str, numbers: Sequence[str], trace: Path | None = None) -> Iterator[str]:
-    """Lines about it; with ``trace`` also a Perfetto trace. Raises InputError, ComponentFailure."""
+def question(session: DebugSession, layer: str, numbers: Sequence[str]) -> Question:
+    """The first operation of that layer on an island. Raises InputError."""
     work = _work(session, layer)
     values = tuple(map(number, numbers))
     names = OPERATION_VALUES[work.template.kind]
     if len(values) < len(names):
         raise InputError("debugger", "inside", " ".join(numbers), f"{work.template.kind} takes {', '.join(names)}")
-    link = session.inside.link(work.component).live.link
-    templates = _templates(session, work.component)
-    took, passed, figures = played(link, templates, Operation(work.template.id, values))
-    yield f"{work.template.kind} '{layer}' {list(values)} on {work.component}: {ms(took)}, {len(passed)} requests"
+    return Question(work.component, work.template.id, values)
+
+
+def inside(ported: Ported, asked: Question, trace: Path | None = None) -> Iterator[str]:
+    """Lines about it; with ``trace`` also a Perfetto trace. Raises InputError, ComponentFailure."""
+    found = ported.play(asked)
+    took, passed, figures = found
+    yield f"{ported.named(asked)}: {ms(took)}, {len(passed)} requests"
     if figures:
-        yield f"  {work.component}: {', '.join(f'{name} {value}' for name, value in figures.items())}"
+        yield f"  {asked.component}: {', '.join(f'{name} {value}' for name, value in figures.items())}"
     yield from _by_port(passed)
-    for one in passed[:MOST_SHOWN]:
-        yield (
-            f"  {one.at_ps / NS:>12.3f} ns  {one.asker}.{one.port} {one.kind} {one.op_id} {list(one.values)}: "
-            f"{one.target} from {one.start_ps / NS:.3f} to {one.finish_ps / NS:.3f} ns"
-        )
+    for place, one in enumerate(passed[:MOST_SHOWN], 1):
+        yield f"  #{place:<4}{_request(one)}"
     if len(passed) > MOST_SHOWN:
-        yield f"  ... and {len(passed) - MOST_SHOWN} more"
+        yield f"  ... and {len(passed) - MOST_SHOWN} more; `bt N`: why request N was made"
     if trace is not None:
-        _write(trace, f"{layer} {list(values)}", work.component, took, passed, figures)
+        layer = ported.templates(asked.component)[asked.template].layer
+        _write(trace, f"{layer} {list(asked.values)}", asked.component, found)
         yield f"written: {trace}"
+
+
+def _request(one: Passed) -> str:
+    return (
+        f"{one.at_ps / NS:>12.3f} ns  {one.asker}.{one.port} {one.kind} {one.op_id} {list(one.values)}: "
+        f"{one.target} from {one.start_ps / NS:.3f} to {one.finish_ps / NS:.3f} ns"
+    )
+
+
+def because(ported: Ported, asked: Question | None, which: int) -> Iterator[str]:
+    """`bt N`: a request that `inside` has shown, what made its asker ask, and so on back to the operation."""
+    passed = ported.play(asked).passed if asked else None
+    place = check_request(which, passed)
+    if asked is None or passed is None:
+        raise AssertionError("checked")
+    found = causes(passed, place, asked.component)
+    for depth, (at, why) in enumerate(found[:MOST_SHOWN]):
+        yield f"#{depth:<4}request {at + 1}: {_request(passed[at]).strip()}"
+        yield f"     asked for at {passed[at].asked_ps / NS:.3f} ns, {why}"
+    if len(found) > MOST_SHOWN:
+        yield f"... {len(found) - MOST_SHOWN} more ..."
+    yield f"#{len(found):<4}{ported.named(asked)}, from 0.000 ns"
+
+
+def computed(ported: Ported) -> list[str]:
+    """Of a step that the present event ends: what islands did for it."""
+    step = ported.step()
+    if step is None:
+        return []
+    done = sorted(ported.computed(step), key=lambda one: -one[2])
+    shown = [f"{w.template.kind} '{w.template.layer}' {list(values)} {ms(took)}" for w, values, took in done[:COMPUTED]]
+    if not done:
+        return []
+    more = f" and {len(done) - COMPUTED} more" if len(done) > COMPUTED else ""
+    work, values, _ = done[0]
+    look = f"inside {work.template.layer} {' '.join(map(str, values))}"
+    return [f"     {work.component}, wired to its memory, did {', '.join(shown)}{more}; `{look}` looks into the first"]
 
 
 def _by_port(passed: Sequence[Passed]) -> Iterator[str]:
@@ -59,15 +100,11 @@ def _by_port(passed: Sequence[Passed]) -> Iterator[str]:
         )
 
 
-def _works(session: DebugSession) -> list[Work]:
-    return [work for unit in session.simulation.units for work in unit.plan.works]
-
-
 def _work(session: DebugSession, layer: str) -> Work:
     """The first operation of that layer on an island."""
     simulation = session.simulation
     wired = [spec.name for spec in simulation.specs if spec.wires]
-    works = [work for work in _works(session) if work.component in wired]
+    works = [work for unit in simulation.units for work in unit.plan.works if work.component in wired]
     if not works:
         island(session.inside.link(simulation.specs[0].name).live.link)
     layers = dict.fromkeys(work.template.layer for work in works)
@@ -77,14 +114,7 @@ def _work(session: DebugSession, layer: str) -> Work:
     return next(work for work in works if work.template.layer == layer)
 
 
-def _templates(session: DebugSession, component: str) -> list[Template]:
-    found = {work.template.id: work.template for work in _works(session) if work.component == component}
-    return list(found.values())
-
-
-def _write(
-    path: Path, name: str, component: str, took: int, passed: Sequence[Passed], figures: Mapping[str, float]
-) -> None:
+def _write(path: Path, name: str, component: str, found: Played) -> None:
     """The operation as one span, with the figures of who does it, below it a row for each request on its way."""
     from ..instruments.perfetto import Trace
     from ..record.replay import check_trace
@@ -92,10 +122,10 @@ def _write(
     check_trace()
     with Trace(path) as trace:
         track = trace.track(component)
-        facts = {key: value if isinstance(value, int) else str(value) for key, value in figures.items()}
+        facts = {key: value if isinstance(value, int) else str(value) for key, value in found.figures.items()}
         trace.begin(track, 0, name, (), **facts)
-        trace.end(track, took)
-        for one in passed:
+        trace.end(track, found.took_ps)
+        for one in found.passed:
             row = trace.row(one.at_ps, one.finish_ps, f"{one.asker}.{one.port} -> {one.target}")
             trace.begin(row, one.at_ps, f"{one.kind} {one.op_id}", bytes=one.values[0], starts_ps=one.start_ps)
             trace.end(row, one.finish_ps)

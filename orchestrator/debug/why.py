@@ -2,9 +2,9 @@
 
 The run is played again with an instrument (`witness.py`) that notes steps, what each component does in them, and of
 everybody left out of one the reason (`blame.py`). A step's time goes to its longest chain of operations (of several
-data-parallel members the slowest); what is left between steps is waiting or host work. The parts add up
-to the latency exactly. While its first token is on its way to the client the request is computed further:
-that time counts for the token.
+data-parallel members the slowest); what is left between steps is waiting or host work. Of an accelerator that asks
+others at ports, what it waited there is told apart (`stalls.py`). The parts add up to the latency exactly. While its
+first token is on its way to the client the request is computed further: that time counts for the token.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from . import state
 from .blame import TURN, Reason
 from .recalls import Moves, Piece
 from .session import DebugSession
+from .stalls import Stalls
 from .witness import Slice, Step, Witness
 
 SERVER = "host", "API server and client"
@@ -151,7 +152,7 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
         steps = [step for step in steps if step.end_ps <= finish]
     kinds = {spec.name: spec.kind for spec in simulation.specs}
     moves = Moves(witness.copies, simulation.mover, simulation.ports)
-    timeline = _timeline(sequence, finish, steps, witness, kinds, moves)
+    timeline = _timeline(sequence, finish, steps, witness, kinds, moves, Stalls(simulation))
     if sequence.first_token_ps >= 0:
         log, step, _ = sequence.token_steps[0]
         out = logs[log].end_ps[step]
@@ -194,6 +195,7 @@ def _timeline(
     witness: Witness,
     kinds: Mapping[str, str],
     off_device: Moves,
+    stalls: Stalls,
 ) -> Shares:
     """What the engine's clock says, from arrival to finish."""
     found: Shares = []
@@ -219,14 +221,17 @@ def _timeline(
             break
         at = step.start_ps
         for part in step.path():
-            found += _part(request, step, part, at, kinds, off_device)
+            found += _part(request, step, part, at, kinds, off_device, stalls)
             at += part.took_ps
         reached = step.end_ps
     return found
 
 
-def _part(request: int, step: Step, part: Slice, at_ps: int, kinds: Mapping[str, str], off_device: Moves) -> Shares:
-    """Of a step, ``at_ps``; what it waits for K and V or weights by what they took alone, and behind whom."""
+def _part(
+    request: int, step: Step, part: Slice, at_ps: int, kinds: Mapping[str, str], off_device: Moves, stalls: Stalls
+) -> Shares:
+    """Of a step, ``at_ps``; what it waits for K and V or weights by what they took alone, and behind whom; of an
+    accelerator that asks others its own work, then what it waits for them."""
     until_ps = at_ps + part.took_ps
     if part.component == "memory" and part.component not in kinds:
         pieces = off_device.waited(request, step.waited, at_ps, until_ps, part.layer)
@@ -234,7 +239,10 @@ def _part(request: int, step: Step, part: Slice, at_ps: int, kinds: Mapping[str,
         pieces = off_device.weights(step.instance, part.component, at_ps, until_ps)
     else:
         who = part.component if part.component in kinds else part.layer
-        return [Share(at_ps, _what(kinds, part.component), who, part.took_ps)]
+        stalled = stalls.of(part)
+        own = Share(at_ps, _what(kinds, part.component), who, part.took_ps - stalled)
+        waits = Share(at_ps + own.took_ps, *stalls.named(part.component), stalled) if stalled else None
+        return [share for share in (own, waits) if share and share.took_ps]
     return [Share(piece.start_ps, piece.what, piece.who, piece.end_ps - piece.start_ps) for piece in pieces]
 
 

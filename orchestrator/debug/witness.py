@@ -22,12 +22,22 @@ RECALLS = "recalls that the step waits for"
 IN_FLIGHT = 64  # steps of an instance at most
 
 
+class Asked(NamedTuple):
+    """An operation and its numbers, and as how many of it one after another it lasts."""
+
+    work: Work
+    values: Sequence[int]
+    times: float
+
+
 class Slice(NamedTuple):
-    """``took_ps`` of an operation chain, by component (or reason) and layer."""
+    """``took_ps`` of an operation chain, by component (or reason) and layer. ``asked``: of a single operation, what its
+    component was asked."""
 
     component: str
     layer: str
     took_ps: int
+    asked: Asked | None = None
 
 
 @dataclass(slots=True)
@@ -117,6 +127,7 @@ class Witness:
         self._at: dict[str, list[Step]] = {}  # by instance
         self._longest_ps = 0
         self._parts: tuple[Sequence[Work], Sequence[int]] = ((), ())
+        self._numbers: tuple[Sequence[int], Sequence[float]] = ((), ())
         self._instance: dict[str, str] = {}  # of each engine
 
     def scheduled(
@@ -153,6 +164,9 @@ class Witness:
         if energy_pj and (mine := self._noted(instance, number)):
             mine.energy_pj[component] += energy_pj
 
+    def operation_numbers(self, items: Sequence[Work], values: Sequence[int], times: Sequence[float]) -> None:
+        self._numbers = values, times
+
     def operation_parts(self, items: Sequence[Work], took_ps: Sequence[int]) -> None:
         self._parts = items, took_ps
 
@@ -161,7 +175,9 @@ class Witness:
         known, parts = self._parts
         if known is not items or not parts:
             return [Slice(component, layers(items), took_ps)]
-        return [Slice(component, work.template.layer, part) for work, part in zip(items, parts, strict=True)]
+        values, times = self._numbers  # told just before
+        each = zip(items, parts, times, strict=True)
+        return [Slice(component, work.template.layer, part, Asked(work, values, often)) for work, part, often in each]
 
     def operations(
         self,

@@ -94,6 +94,10 @@ class Instrument:
     def operation_ended(self, component: str, now_ps: int) -> None:
         """Such an operation is done."""
 
+    def operation_numbers(self, items: Sequence[Work], values: Sequence[int], times: Sequence[float]) -> None:
+        """The numbers that all the operations take that `operations` or `operations_folded` tells of next, and how many
+        times as long as one alone each of them lasts."""
+
     def operation_parts(self, items: Sequence[Work], took_ps: Sequence[int]) -> None:
         """What each of the operations takes that `operations` or `operations_folded` tells of next, by an oracle."""
 

@@ -15,8 +15,8 @@ from .island import IslandLink
 
 
 class Passed(NamedTuple):
-    """A request that was answered. Times are picoseconds from the operation's start: when it was due, and from when to
-    when it was done."""
+    """A request that was answered. Times are picoseconds from the operation's start: when it was asked for (a port's
+    least latency before it was due), when it was due, and from when to when it was done."""
 
     asker: str
     port: str
@@ -24,9 +24,19 @@ class Passed(NamedTuple):
     kind: str
     op_id: int
     values: tuple[int, ...]
+    asked_ps: int
     at_ps: int
     start_ps: int
     finish_ps: int
+
+
+class Played(NamedTuple):
+    """How long an operation takes, ps; all that passes meanwhile, by when it was due; and the figures that whoever is
+    asked gives of it (`Component.statistics`)."""
+
+    took_ps: int
+    passed: list[Passed]
+    figures: Mapping[str, float]
 
 
 def island(link: Link) -> IslandLink:
@@ -39,24 +49,19 @@ def island(link: Link) -> IslandLink:
     raise InputError("debugger", "inside", link.name, "is wired to nobody, or hosts whom it asks: nothing passes here")
 
 
-def played(
-    link: Link, templates: Sequence[Template], operation: Operation
-) -> tuple[int, list[Passed], Mapping[str, float]]:
-    """How long an operation takes, in a session of its own; all that passes meanwhile, by when it was due; and the
-    figures that whoever is asked gives of it (`Component.statistics`).
-
-    Raises InputError, ComponentFailure.
-    """
+def played(link: Link, templates: Sequence[Template], operation: Operation) -> Played:
+    """In a session of its own. Raises InputError, ComponentFailure."""
     again = island(link).again()
     again.declare(templates)
     found: list[Passed] = []
 
     def told(asker: str, port: str, target: str, asked: Origin, done: Completion) -> None:
-        times = (asked.at_ps, done.start_ps, done.finish_ps)
+        latency = asked.wire.latency_ps if asked.wire else 0
+        times = (asked.at_ps - latency, asked.at_ps, done.start_ps, done.finish_ps)
         found.append(Passed(asker, port, target, asked.kind, asked.op_id, asked.values, *times))
 
     island(again).listen(told)
     (done,) = again.advance(0, [operation], False).completions
     found.sort(key=lambda one: (one.at_ps, one.asker, one.port, one.op_id))
     figures = {key: value for key, value in again.statistics(()).items() if isinstance(value, int | float)}
-    return done.finish_ps - done.start_ps, found, figures
+    return Played(done.finish_ps - done.start_ps, found, figures)

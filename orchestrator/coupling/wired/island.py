@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from metronome.hwmodels.interface import (
@@ -27,8 +28,9 @@ from metronome.hwmodels.wiring.group import Told
 from metronome.hwmodels.wiring.place import PortFault
 
 from ...errors import ComponentFailure, InputError
-from ..link import Link
+from ..link import Link, LocalLink
 from ..wrapped import WrappedLink
+from .at_once import AtOnce
 from .member import LinkMember
 
 NOT_ITS = frozenset({Feature.PORTS, Feature.SNAPSHOT, Feature.INSPECT, Feature.RESOURCES, Feature.TRAFFIC})
@@ -62,6 +64,8 @@ class IslandLink(WrappedLink):
         self._others = [root.again() for root in others]
         self._members = [LinkMember(one) for one in (link, *self._others)]
         self._alone: Alone | None = None
+        self._unhindered: IslandLink | None = None
+        self._own_ps: dict[tuple[int, tuple[int, ...]], int] = {}
 
     @property
     def description(self) -> Description:
@@ -104,6 +108,36 @@ class IslandLink(WrappedLink):
         """Tell of every request that is answered from now on; declared before."""
         if self._alone is not None:
             self._alone.group.told = told
+
+    @property
+    def asked_for(self) -> dict[str, frozenset[str]]:
+        """Who is asked at a port, and for which kinds."""
+        found: dict[str, frozenset[str]] = {}
+        ports = {f"{one.name}.{port.name}": port for one in self._members for port in one.description.ports}
+        for start, target in self._named:
+            kinds = frozenset(template.kind for template in ports[start].templates)
+            found[target] = found.get(target, frozenset()) | kinds
+        return found
+
+    @property
+    def asks(self) -> dict[str, str]:
+        """Whom its first member asks, by port."""
+        return {start.rpartition(".")[2]: to for start, to in self._named if start.rpartition(".")[0] == self.name}
+
+    def own_ps(self, templates: Sequence[Template], operation: Operation) -> int:
+        """What an operation takes if whoever the first member asks answers at once (`AtOnce`): its own work, and the
+        latency of its ports. Played in a session of its own, and remembered. Raises ComponentFailure."""
+        key = operation.template, operation.values
+        if key not in self._own_ps:
+            if self._unhindered is None:
+                wires = [(f"{self.name}.{port}", target) for port, target in self.asks.items()]
+                asked = [one for one in self._roots if one.name in self.asks.values()]
+                stand_ins = [LocalLink(one.name, partial(AtOnce, one.description)) for one in asked]
+                self._unhindered = IslandLink(self._link.again(), stand_ins, wires)
+                self._unhindered.declare(templates)
+            (done,) = self._unhindered.advance(0, [operation], False).completions
+            self._own_ps[key] = done.finish_ps - done.start_ps
+        return self._own_ps[key]
 
     def again(self) -> Link:
         return IslandLink(self._link.again(), self._roots, self._named)
