@@ -171,8 +171,9 @@ class _Placement:
         """Whether vLLM serves such a checkpoint on such devices."""
         if not self.options.engine.version.startswith("vllm"):
             return
-        options, capability = self.options, self._device.compute_capability if self._device else None
-        asked = Asked(options.quantization, options.engine.kv_cache_dtype, self.layout.tp, capability)
+        options, device = self.options, self._device
+        capability, platform = (device.compute_capability, device.platform) if device else (None, "")
+        asked = Asked(options.quantization, options.engine.kv_cache_dtype, self.layout.tp, capability, platform)
         refused = unserved(self.arch, asked)
         if refused is not None:
             raise self._refuse(*refused)

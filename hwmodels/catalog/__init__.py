@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -31,7 +31,8 @@ class Device:
             bits it does, and what each of these takes; without ``busy_w`` all kernels draw ``active_w``.
         sources: where each figure comes from.
         chip: its insides, if it is a GPU whose kernels are known by family.
-        compute_capability: NVIDIA's; None where that is not known, or it is no such GPU.
+        compute_capability: NVIDIA's, or HIP's of a GPU of AMD's; None where that is not known, or it is no GPU.
+        platform: what vLLM runs on there, "cuda", "rocm" or "tpu"; "" where that is not known.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Device:
     pj_per_byte: float = 0
     pj_per_flop: float = 0
     compute_capability: float | None = None
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,10 @@ class DeviceFacts(BaseModel):
     compute_capability: float | None = Field(
         default=None, gt=0, description="NVIDIA's, e.g. 9.0: says which formats of weights vLLM serves there"
     )
+    platform: Literal["cuda", "rocm", "tpu"] | None = Field(
+        default=None,
+        description="what vLLM runs on there; default: cuda with a compute_capability, which on rocm is HIP's",
+    )
     idle_w: float = Field(default=0, ge=0, description="of one device that nobody uses")
     standby_w: float | None = Field(default=None, ge=0, description="awake with nothing to do; default: idle_w")
     standby_s: float | None = Field(default=None, ge=0, description="awake after work for; default: while in use")
@@ -263,6 +269,7 @@ class DeviceFacts(BaseModel):
             pj_per_byte=self.pj_per_byte,
             pj_per_flop=self.pj_per_flop,
             compute_capability=self.compute_capability,
+            platform=self.platform or ("cuda" if self.compute_capability is not None else ""),
         )
 
 

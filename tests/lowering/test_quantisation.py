@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from metronome.hwmodels import catalog
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.lowering.models.limits import Asked, least_capability, unserved
 from metronome.orchestrator.lowering.models.load import load, read
@@ -343,6 +344,59 @@ def test_what_vllm_does_not_serve_of_a_checkpoint(config, dtype, asked, field):
     given = {"quantization": None, "kv_cache_dtype": "auto", "tensor_parallel_size": 1, "capability": None, **asked}
     refused = unserved(arch(config, torch_dtype=dtype), Asked(**given))
     assert (refused is None) == (field is None) and (refused is None or refused[0].startswith(field))
+
+
+MI250X, MI300X, MI355X = ({"platform": "rocm", "capability": one} for one in (9.0, 9.4, 9.5))
+TPU = {"platform": "tpu"}
+FP8_INPUTS = {"num_bits": 8, "type": "float"}
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "refused"),
+    [
+        ({"quant_algo": "FP8"}, MI300X, "on ROCm: there one of awq, bitsandbytes"),
+        ({"quant_algo": "NVFP4"}, MI355X, "on ROCm: there one of"),
+        ({"quant_method": "auto-round", "bits": 4}, MI300X, "on ROCm: there one of"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, MI300X, None),
+        ({"quant_method": "awq", "bits": 4}, MI300X, None),
+        ({"quant_method": "mxfp4"}, MI300X, None),
+        ({"quant_method": "mxfp4"}, MI250X, None),
+        ({"quant_method": "fp8"}, MI300X, None),
+        ({"quant_method": "fp8"}, MI250X, "fp8 from gfx942 on"),
+        (compressed(FP8, FP8_INPUTS), MI300X, None),
+        (compressed(FP8), MI300X, "fp8 without inputs in fp8"),
+        (compressed(FP8, FP8_INPUTS), MI250X, "fp8 from gfx942 on"),
+        (compressed(INT4), MI250X, None),
+        (compressed({**FP4, "group_size": 32}), MI355X, "kernels for fp4"),
+        (compressed(INT4, FP8_INPUTS), MI300X, "int4 by fp8 on NVIDIA's compute capability 9.0 alone"),
+        (compressed(INT4, FP8_INPUTS), MI250X, "int4 by fp8 on NVIDIA's compute capability 9.0 alone"),
+        (compressed(INT4, FP8_INPUTS), {"platform": "cuda", "capability": 10.0}, "capability 9.0 alone"),
+        (compressed(INT4, FP8_INPUTS), {"platform": "cuda", "capability": 9.0}, None),
+        (compressed(INT4, FP8_INPUTS), {}, None),
+        ({"quant_method": "gptq", "bits": 4}, TPU, "on TPUs: there one of awq, compressed-tensors, fp8, mxfp4"),
+        ({"quant_method": "fp8"}, TPU, None),
+        (None, TPU, None),
+        (None, MI250X, None),
+    ],
+)
+def test_what_vllm_does_not_serve_on_a_platform(config, asked, refused):
+    given = {"quantization": None, "kv_cache_dtype": "auto", "tensor_parallel_size": 1, "capability": None, **asked}
+    found = unserved(arch(config), Asked(**given))
+    assert found is None if refused is None else found[0] == "quantization" and refused in found[2]
+
+
+def test_gptq_is_in_fp16_on_rocm():
+    asked = Asked(None, "auto", 1, 9.4, "rocm")
+    found = unserved(arch({"quant_method": "gptq", "bits": 4}, torch_dtype="bfloat16"), asked)
+    assert found is not None and found[0] == "dtype" and "not for ROCm" in found[2]
+    assert unserved(arch({"quant_method": "gptq", "bits": 4}, torch_dtype="float16"), asked) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "platform"), [("mi300x", "rocm"), ("tpu-v6e", "tpu"), ("h100-sxm", "cuda"), ("gaudi3", "")]
+)
+def test_what_vllm_runs_on_by_device(name, platform):
+    assert catalog.device(name).platform == platform
 
 
 def test_older_files_are_read_when_their_method_is_named(tmp_path):

@@ -1,8 +1,10 @@
-"""What vLLM 0.19 does not serve of a quantised checkpoint, and on which GPUs (`vllm/config/vllm.py`,
-`vllm/model_executor/layers/quantization`: ``get_min_capability``, ``get_supported_act_dtypes``)."""
+"""What vLLM 0.19 does not serve of a quantised checkpoint, and on which devices (`vllm/config/vllm.py`,
+`vllm/model_executor/layers/quantization`: ``get_min_capability``, ``get_supported_act_dtypes``; `vllm/platforms`:
+``supported_quantization``)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..architecture import Architecture
@@ -27,32 +29,52 @@ ACTIVATIONS = {
     **dict.fromkeys(("awq", "gptq", "fbgemm_fp8", "fp8", "inc", "modelopt"), ("bf16", "fp16")),
     **dict.fromkeys(("mxfp4", "mxfp8"), ("bf16",)),
 }
+#: what platforms other than CUDA serve, of the methods that are read here: `vllm/platforms/rocm.py`, and
+#: `tpu_inference/platforms/tpu_platform.py` of vllm-project/tpu-inference, which vLLM takes for TPUs
+SERVED = {
+    "rocm": ("awq", "bitsandbytes", "compressed-tensors", "fbgemm_fp8", "fp8", "gptq", "mxfp4"),
+    "tpu": ("awq", "compressed-tensors", "fp8", "mxfp4"),
+}
+PLATFORMS = {"rocm": "ROCm", "tpu": "TPUs"}
+#: from here on AMD's devices have fp8 (RocmPlatform.supports_fp8: gfx94, gfx95), by HIP's compute capability
+ROCM_FP8 = 9.4
+#: CompressedTensorsW4A8Fp8 is for this one alone (``_is_fp8_w4a8_sm90``)
+W4A8_FP8 = 9.0
+
+#: methods that hold formats of which a platform may serve some
+BY_FORMAT = ("compressed-tensors", "fp8", "fbgemm_fp8")
 #: those whose kernels of their own are asked for by name; else vLLM takes Marlin's
 BY_NAME = ("awq", "gptq")
 
 
 class Asked(NamedTuple):
-    """How it is to be served: ``quantization`` and ``kv_cache_dtype`` as the scenario says, ranks, and NVIDIA's compute
-    capability of the GPU, None where that is not known."""
+    """How it is to be served: ``quantization`` and ``kv_cache_dtype`` as the scenario says, ranks, the GPU's compute
+    capability, None where that is not known, and what vLLM runs on there (``platform`` of a `catalog.Device`)."""
 
     quantization: str | None
     kv_cache_dtype: str
     tensor_parallel_size: int
     capability: float | None
+    platform: str = ""
 
 
 def unserved(arch: Architecture, asked: Asked) -> tuple[str, object, str] | None:
     """(field of the instance, its value, what is allowed) of the first that vLLM refuses; None if it takes all."""
     method, least = arch.quantization, least_capability(arch)
+    elsewhere = _not_on_platform(arch, asked)
+    if elsewhere is not None:
+        return "quantization", method, elsewhere
     if asked.capability is not None and asked.capability < least:
         allowed = f"vLLM serves it from compute capability {least} on; this device has {asked.capability}"
         return "quantization", method, allowed
-    types = ("fp16",) if asked.quantization in BY_NAME else ACTIVATIONS.get(method)
+    marlin = asked.platform != "rocm" or method != "gptq"  # GPTQMarlinConfig is CUDA's, AWQMarlinConfig also ROCm's
+    types = ("fp16",) if asked.quantization in BY_NAME or not marlin else ACTIVATIONS.get(method)
     if types is not None and arch.dtype not in types:
         by_name = (
             f"; without quantization {method} vLLM takes Marlin's kernels" if asked.quantization in BY_NAME else ""
         )
-        return "dtype", arch.dtype, f"of a checkpoint of method {method} one of {', '.join(types)}{by_name}"
+        why = by_name if marlin else "; Marlin's kernels, which take bf16, are not for ROCm"
+        return "dtype", arch.dtype, f"of a checkpoint of method {method} one of {', '.join(types)}{why}"
     if asked.kv_cache_dtype == "fp8_e5m2" and method in ("fp8", "modelopt"):
         return "engine.kv_cache_dtype", asked.kv_cache_dtype, "vLLM has fp8_e4m3 only, of a checkpoint in fp8"
     if method == "bitsandbytes" and asked.quantization is None and asked.tensor_parallel_size > 1:
@@ -61,14 +83,37 @@ def unserved(arch: Architecture, asked: Asked) -> tuple[str, object, str] | None
     return None
 
 
+def _not_on_platform(arch: Architecture, asked: Asked) -> str | None:
+    """Why vLLM does not serve the checkpoint's method, or a format of it, on that platform; None if it does."""
+    served = SERVED.get(asked.platform)
+    if served is not None and arch.quantization and arch.quantization not in served:
+        return f"vLLM does not serve it on {PLATFORMS[asked.platform]}: there one of {', '.join(served)}"
+    rocm, capability = asked.platform == "rocm", asked.capability
+    formats = {(one.name, one.compute) for one in _formats(arch)} if arch.quantization in BY_FORMAT else set()
+    if ("int4", "fp8") in formats and (rocm or capability not in (None, W4A8_FP8)):
+        return f"vLLM multiplies int4 by fp8 on NVIDIA's compute capability {W4A8_FP8} alone"
+    marlin = ("fp8", "") in formats or any(name == "fp4" for name, _ in formats)
+    if rocm and arch.quantization == "compressed-tensors" and marlin:
+        return "vLLM's kernels for fp4, and for fp8 without inputs in fp8, are not built for ROCm (Marlin, CUTLASS)"
+    if rocm and capability is not None and capability < ROCM_FP8 and ("fp8", "fp8") in formats:
+        return f"AMD's devices have fp8 from gfx942 on, HIP's compute capability {ROCM_FP8}"
+    return None
+
+
+def _formats(arch: Architecture) -> Iterator[Format]:
+    """Of all matrices that are quantised."""
+    for layer in dict.fromkeys(arch.blocks):
+        for one in (*layer.linears, *(layer.experts.linears if layer.experts else ())):
+            if one.format.name:
+                yield one.format
+
+
 def least_capability(arch: Architecture) -> float:
     """NVIDIA's compute capability that a GPU must have at least; 0 for a plain checkpoint."""
     least = METHODS.get(arch.quantization, 0.0)
     if arch.quantization in ("compressed-tensors", "modelopt"):
         of = _compressed_tensors if arch.quantization == "compressed-tensors" else _modelopt
-        linears = [one for layer in dict.fromkeys(arch.blocks) for one in layer.linears]
-        linears += [one for layer in dict.fromkeys(arch.blocks) if layer.experts for one in layer.experts.linears]
-        least = max([least, *(of(one.format) for one in linears if one.format.name)])
+        least = max([least, *map(of, _formats(arch))])
     return least
 
 
