@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ KERNELS = (
     "local_cache_dir",
     "fast_moe_cold_start",
 )
+TOKENS = "which tokens come out, not how many or when"
+#: what is read of a generation config beside penalties: whether a value can be, and what can
+SAMPLING: dict[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda value: value >= 0, "must be a number of 0 or more"),
+    "top_p": (lambda value: 0 < value <= 1, "must be above 0 and at most 1"),
+    "top_k": (lambda value: value >= -1 and value % 1 == 0, "must be a whole number, 0 or -1 for all"),
+}
+PENALTIES = ("min_p", "repetition_penalty")
+UNFILTERED = {"top_p": 1, "top_k": 0}  # as without it; top_k -1, too
+GREEDY = 1e-5  # below such a temperature vLLM takes the likeliest token (_SAMPLING_EPS)
 INTERNAL = "internal-lb"  # what its front end does where it has data-parallel ranks
 EAGER = "steps would run without full CUDA graphs, and what that takes has not been measured for any engine here"
 
@@ -66,16 +77,43 @@ def _cpu_offload(server: Server, value: Any) -> None:
 
 
 def _generation(server: Server, value: Any) -> None:
-    """--override-generation-config: `max_new_tokens` is a limit of the whole server (vllm/config/model.py)."""
+    """--override-generation-config: how tokens are chosen where requests do not say (vllm/config/model.py,
+    ``get_diff_sampling_param``; vllm/sampling_params.py). `max_new_tokens` is a limit of the whole server."""
     spot = "--override-generation-config"
-    fields = value if isinstance(value, dict) else {}
-    if fields.get("max_new_tokens") is not None:
+    if not isinstance(value, dict):
+        raise InputError(server.where, spot, value, 'must be a mapping, {"top_p": 0.9}')
+    given = {key: one for key, one in value.items() if one is not None}
+    for key, (holds, allowed) in SAMPLING.items():
+        if key in given and not (type(given[key]) in (int, float) and holds(given[key])):
+            raise InputError(server.where, f"{spot}.{key}", given[key], allowed)
+    if "max_new_tokens" in given:
         allowed = (
             "is refused: the server would end every answer there; answers are as long as the workload says: "
             "give --workload with such lengths"
         )
-        raise InputError(server.where, f"{spot}.max_new_tokens", fields["max_new_tokens"], allowed)
-    server.notes[spot] = "which tokens come out, not how many or when"
+        raise InputError(server.where, f"{spot}.max_new_tokens", given["max_new_tokens"], allowed)
+    if not value:
+        server.notes[spot] = "says nothing"
+    for key in value:
+        read = key in (*SAMPLING, *PENALTIES, "max_new_tokens")
+        kernels = "; what its kernels take is not counted" if key in PENALTIES and key in given else ""
+        server.notes[f"{spot}.{key}"] = f"{TOKENS}{kernels}" if read else "vLLM reads no such key there"
+    greedy = given.get("temperature", 1.0) < GREEDY
+    filters = [key for key in ("top_p", "top_k") if given.get(key, UNFILTERED[key]) not in (UNFILTERED[key], -1)]
+    if greedy:
+        _sampled(server, "greedy", [f"{spot}.temperature"], "the likeliest token")
+        server.notes |= {f"{spot}.{key}": "temperature 0 takes the likeliest token" for key in filters}
+    elif filters:
+        sorted_ = "the vocabulary is sorted for every sequence, which vLLM 0.19 does for fewer than 8"
+        _sampled(server, "top-p", [f"{spot}.{key}" for key in filters], sorted_)
+
+
+def _sampled(server: Server, how: str, by: list[str], means: str) -> None:
+    """How all requests choose their tokens, which these flags say."""
+    put(server.instance, "engine.sampling", how)
+    server.assumed.append(f"engine.sampling {how} for all requests, by {' and '.join(by)}: {means}")
+    for key in by:
+        server.notes.pop(key)
 
 
 def _compilation(server: Server, value: Any) -> None:

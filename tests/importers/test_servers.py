@@ -46,6 +46,9 @@ def instance(text, tool="vllm", **beside):
         ("--cudagraph-capture-sizes 1 2 4", "engine.cudagraph_capture_sizes", [1, 2, 4]),
         ("-cc.cudagraph_capture_sizes [1,2]", "engine.cudagraph_capture_sizes", [1, 2]),
         ('--compilation-config {"max_cudagraph_capture_size":16}', "engine.max_cudagraph_capture_size", 16),
+        ('--override-generation-config {"top_p":0.9}', "engine.sampling", "top-p"),
+        ("--override-generation-config.top_k 20", "engine.sampling", "top-p"),
+        ('--override-generation-config {"temperature":0,"top_p":0.9}', "engine.sampling", "greedy"),
         ("--max-num-seqs 8 --max-num-seqs 9", "engine.max_num_seqs", 9),
         ("", "engine.api_server_count", 1),
         ("-dp 4", "engine.api_server_count", 4),
@@ -67,6 +70,9 @@ def test_what_a_flag_sets(flags, field, value):
         "--tool-call-parser hermes --enable-auto-tool-choice",
         "--seed 42",
         '--override-generation-config {"temperature":0.5,"max_new_tokens":null}',
+        '--override-generation-config {"top_p":1.0,"top_k":-1,"min_p":0.1,"do_sample":true}',
+        '--override-generation-config {"top_p":null,"top_k":0}',
+        "--override-generation-config {}",
         "-O3",
         "-O 2",
         "--compilation-config 3",
@@ -90,6 +96,13 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
     assert listed and all(listed.values()) and (flags != harmless or list(listed) == ["--enforce-eager"])
 
 
+def test_how_all_requests_choose_their_tokens_is_said():
+    given = imported("vllm", f'serve {MODEL} --override-generation-config {{"top_p":0.9,"top_k":20,"temperature":0.7}}')
+    by = [text for text in given.assumed if "engine.sampling" in text]
+    assert len(by) == 1 and "config.top_p and --override-generation-config.top_k: the vocabulary is sorted" in by[0]
+    assert list(given.notes["command line"]) == ["--override-generation-config.temperature"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -103,6 +116,10 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
             "--override-generation-config.max_new_tokens = 10: is refused: the server would end every answer there",
         ),
         ("--override-generation-config.max_new_tokens 10", "end every answer there"),
+        ("--override-generation-config.top_p 0", "top_p = 0: must be above 0 and at most 1"),
+        ('--override-generation-config {"top_k":1.5}', "top_k = 1.5: must be a whole number, 0 or -1 for all"),
+        ('--override-generation-config {"temperature":"hot"}', "temperature = 'hot': must be a number of 0 or more"),
+        ("--override-generation-config [1]", "must be a mapping"),
         ("--enable-lora", "adapters take memory"),
         ("--cpu-offload-params experts", "is refused: some weights of every layer would lie in host memory"),
         ("--offload-group-size 8", "is refused: weights in host memory would come over PCIe"),
