@@ -29,6 +29,8 @@ def engines(simulation: Simulation) -> dict[str, dict[str, Any]]:
             "async_scheduling": loop.asynchronous,
             "cudagraph_capture_sizes": list(loop.graph_sizes),
             "max_cudagraph_capture_size": max(loop.graph_sizes, default=0),
+            "cuda_graph_bs": list(loop.graph_sizes),  # SGLang's names
+            "cuda_graph_max_bs": max(loop.graph_sizes, default=0),
         }
         known = {name: value for name, value in late.items() if name in flags}
         early = {name: value for name, value in flags.items() if name not in late}

@@ -229,6 +229,11 @@ def test_sglang_by_its_own_names():
         "disable_radix_cache": True,
         "max_model_len": 8192,
     }
+    graphs = instance(f"serve --model {MODEL} --cuda-graph-max-bs 8 --disable-cuda-graph-padding", "sglang")["engine"]
+    assert (graphs["cuda_graph_max_bs"], graphs["disable_cuda_graph_padding"]) == (8, True)
+    both = imported("sglang", f"serve --model {MODEL} --cuda-graph-bs 1 8 --cuda-graph-max-bs 16")
+    assert both.scenario["instances"][0]["engine"] == {"version": "sglang-0.5.5", "cuda_graph_bs": [1, 8]}
+    assert both.notes["command line"]["--cuda-graph-max-bs"] == "--cuda-graph-bs is given, too, and wins"
     ranks = imported("sglang", f"serve --model {MODEL} --dp 2")
     assert ranks.scenario["router"] == {"policy": "round-robin"}
 
