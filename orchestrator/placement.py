@@ -370,7 +370,9 @@ def find_network(scenario: Scenario, where: str, value: object, devices: Sequenc
     groups = {f"{node}.accelerators" for node, _ in devices}
     found = scenario.cluster.network_between(groups)
     if found is None:
-        raise InputError("scenario", where, value, f"needs a network that connects {' and '.join(sorted(groups))}")
+        ends = sorted(groups)
+        how = f"cluster.networks: [{{name: net, connects: [{', '.join(ends)}]}}]"
+        raise InputError("scenario", where, value, f"needs a network that connects {' and '.join(ends)}: {how}")
     return found
 
 

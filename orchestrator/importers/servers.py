@@ -28,14 +28,6 @@ DEVICE, PER_NODE, SCALE_OUT = "h100-sxm", 8, "infiniband-ndr"
 MOST_DEVICES = 65536  # of all nodes
 HOST = {"type": "ddr5-4800", "channels": 8}  # memory of a node, where it is used
 HOST_LINK = "pcie5-x16"  # the way to it
-#: what devices of a node are joined by, where there is one usual way; h100-nvl and others are joined in several
-INTERCONNECTS = {
-    "nvlink3": ("a100-80g-sxm",),
-    "nvlink4": ("h100-sxm", "h200", "h20", "gh200"),
-    "nvlink5": ("b200", "b300", "gb200", "gb300"),
-    "pcie4-x16": ("a10g", "a40", "l4", "l40s", "rtx-4090", "rtx-a6000"),
-    "pcie5-x16": ("h100-pcie", "rtx-5090", "rtx-pro-6000"),
-}
 #: what `vllm bench serve --dataset-name random` sends by default
 WORKLOAD = {
     "format": "random",
@@ -293,13 +285,13 @@ class _Builder:
     def _network(self) -> dict[str, Any]:
         kind = self._beside.interconnect
         if kind is None:
-            kind = next((name for name, devices in INTERCONNECTS.items() if self._device in devices), None)
-            if kind is None:
+            kind = catalog.device(self._device).interconnect
+            if not kind:
                 names = ", ".join(catalog.interconnect_names())
                 allowed = f"devices of this kind are joined in no one way the catalog knows: give one of {names}"
                 raise InputError("--interconnect", self._device, None, allowed)
             self.assumed.append(f"interconnect {kind} (--interconnect)")
-        network: dict[str, Any] = {"name": "fabric", "type": kind}
+        network: dict[str, Any] = {"name": "fabric", **catalog.node_links(kind)}
         network["connects"] = [f"n{i}.accelerators" for i in range(len(self._nodes))]
         if len(self._nodes) > 1:
             beyond = self._or(self._beside.scale_out, SCALE_OUT, "between nodes", "--scale-out")
