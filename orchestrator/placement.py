@@ -15,7 +15,7 @@ from .lowering.architecture import Architecture, served
 from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
-from .lowering.models.limits import Asked, unserved
+from .lowering.models.limits import Asked, block_step, unserved
 from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
@@ -178,6 +178,11 @@ class _Placement:
         if refused is not None:
             raise self._refuse(*refused)
 
+    @property
+    def _block_step(self) -> int:
+        device = self._device
+        return block_step(self.arch, device.platform if device else "")
+
     def _check_slices(self) -> None:
         """Each rank's part of the model is whole heads, columns, and blocks of quantised weights."""
         tp, experts = self.layout.tp, self.layout.expert_ranks == 1
@@ -246,7 +251,7 @@ class _Placement:
         if engine.max_model_len == "auto":
             length = self.kv.fitting(length, batched, engine.block_size, fit)
         most = self.kv.longest(length, batched, engine.block_size)
-        start = Start(length, self.arch.max_positions, fit, most, options.role)
+        start = Start(length, self.arch.max_positions, fit, most, options.role, self._block_step)
         refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
             raise self._refuse(f"engine.{refused[0]}", *refused[1:])

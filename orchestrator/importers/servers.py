@@ -283,15 +283,10 @@ class _Builder:
         ]
 
     def _network(self) -> dict[str, Any]:
-        kind = self._beside.interconnect
-        if kind is None:
-            kind = catalog.device(self._device).interconnect
-            if not kind:
-                names = ", ".join(catalog.interconnect_names())
-                allowed = f"devices of this kind are joined in no one way the catalog knows: give one of {names}"
-                raise InputError("--interconnect", self._device, None, allowed)
+        kind = self._beside.interconnect or catalog.device(self._device).interconnect
+        if kind and self._beside.interconnect is None:
             self.assumed.append(f"interconnect {kind} (--interconnect)")
-        network: dict[str, Any] = {"name": "fabric", **catalog.node_links(kind)}
+        network: dict[str, Any] = {"name": "fabric", **(catalog.node_links(kind) if kind else {})}
         network["connects"] = [f"n{i}.accelerators" for i in range(len(self._nodes))]
         if len(self._nodes) > 1:
             beyond = self._or(self._beside.scale_out, SCALE_OUT, "between nodes", "--scale-out")

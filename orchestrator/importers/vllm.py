@@ -37,6 +37,12 @@ KERNELS = (
     "dynamic_shapes_config",
     "local_cache_dir",
     "fast_moe_cold_start",
+    "use_inductor",  # of older versions
+)
+#: formats of files of weights that config.json describes
+PLAIN = (
+    *("auto", "hf", "safetensors", "pt", "npcache", "dummy", "mistral", "tensorizer", "sharded_state"),
+    *("runai_streamer", "fastsafetensors"),
 )
 TOKENS = "which tokens come out, not how many or when"
 #: what is read of a generation config beside penalties: whether a value can be, and what can
@@ -50,6 +56,13 @@ UNFILTERED = {"top_p": 1, "top_k": 0}  # as without it; top_k -1, too
 GREEDY = 1e-5  # below such a temperature vLLM takes the likeliest token (_SAMPLING_EPS)
 INTERNAL = "internal-lb"  # what its front end does where it has data-parallel ranks
 EAGER = "steps would run without full CUDA graphs, and what that takes has not been measured for any engine here"
+#: what another cudagraph_mode than FULL_AND_PIECEWISE would do (CUDAGraphMode of vllm/config/compilation.py)
+MODES = {
+    "NONE": EAGER,
+    "PIECEWISE": EAGER,
+    "FULL": "steps with prompts would be one graph, too, which has not been measured; decodes are",
+    "FULL_DECODE_ONLY": "steps with prompts would run without graphs, which has not been measured; decodes have theirs",
+}
 
 
 def _model(server: Server, value: Any) -> None:
@@ -74,6 +87,18 @@ def _cpu_offload(server: Server, value: Any) -> None:
         put(server.instance, "engine.cpu_offload_gb", value)
     else:
         server.notes["--cpu-offload-gb"] = "is what is simulated anyway"
+
+
+def _load_format(server: Server, value: Any) -> None:
+    """--load-format: of bitsandbytes it is a quantisation (vllm/engine/arg_utils.py has each set the other)."""
+    spot = "--load-format"
+    if value not in (*PLAIN, "bitsandbytes"):
+        raise InputError(
+            server.where, spot, value, "is refused: weights would be of another format than config.json says"
+        )
+    if value == "bitsandbytes":
+        put(server.instance, "quantization", value)
+    server.notes[spot] = "is quantization bitsandbytes" if value == "bitsandbytes" else "is what is simulated anyway"
 
 
 def _generation(server: Server, value: Any) -> None:
@@ -126,9 +151,11 @@ def _compilation(server: Server, value: Any) -> None:
         elif key in ("mode", "level"):
             _only(server, f"{spot}.{key}", given, (3, "VLLM_COMPILE", None))
         elif key == "cudagraph_mode":
-            _only(server, f"{spot}.{key}", given, ("FULL_AND_PIECEWISE", None))
-        elif key == "full_cuda_graph":  # of older versions
-            _only(server, f"{spot}.{key}", given, (False,))
+            _only(server, f"{spot}.{key}", given, ("FULL_AND_PIECEWISE", None), MODES.get(str(given), EAGER))
+        elif key == "full_cuda_graph":  # of older versions: FULL
+            _only(server, f"{spot}.{key}", given, (False,), MODES["FULL"])
+        elif key == "use_cudagraph":  # of older versions
+            _only(server, f"{spot}.{key}", given, (True,))
         elif key in KERNELS:
             server.notes[f"{spot}.{key}"] = "which kernels do the work is the device model's to say"
         else:
@@ -137,9 +164,9 @@ def _compilation(server: Server, value: Any) -> None:
             raise InputError(server.where, f"{spot}.{key}", given, f"is no field of vLLM's CompilationConfig{hint}")
 
 
-def _only(server: Server, field: str, value: Any, harmless: tuple[Any, ...]) -> None:
+def _only(server: Server, field: str, value: Any, harmless: tuple[Any, ...], wrong: str = EAGER) -> None:
     if value not in harmless:
-        raise InputError(server.where, field, value, f"is refused: {EAGER}; can be {harmless[0]}")
+        raise InputError(server.where, field, value, f"is refused: {wrong}; can be {harmless[0]}")
     server.notes[field] = "is what is simulated anyway"
 
 
@@ -197,6 +224,7 @@ TOOL = Tool(
         "compilation": _compilation,
         "cpu_offload": _cpu_offload,
         "generation": _generation,
+        "load_format": _load_format,
     },
     expand=_expand,
     finish=_finish,

@@ -74,4 +74,5 @@ def _kinds(scenario: Scenario, network: Network) -> list[str]:
 
 def _refuse(index: int, why: str) -> InputError:
     names = ", ".join(catalog.interconnect_names())
-    return InputError("scenario", f"cluster.networks.{index}.type", None, f"{why}: give one of {names}, or figures")
+    figures = "bandwidth_gb_s (per device and direction) and latency_ns"
+    return InputError("scenario", f"cluster.networks.{index}.type", None, f"{why}: give one of {names}, or {figures}")

@@ -46,6 +46,7 @@ def instance(text, tool="vllm", **beside):
         ("--cudagraph-capture-sizes 1 2 4", "engine.cudagraph_capture_sizes", [1, 2, 4]),
         ("-cc.cudagraph_capture_sizes [1,2]", "engine.cudagraph_capture_sizes", [1, 2]),
         ('--compilation-config {"max_cudagraph_capture_size":16}', "engine.max_cudagraph_capture_size", 16),
+        ("--load-format bitsandbytes", "quantization", "bitsandbytes"),
         ('--override-generation-config {"top_p":0.9}', "engine.sampling", "top-p"),
         ("--override-generation-config.top_k 20", "engine.sampling", "top-p"),
         ('--override-generation-config {"temperature":0,"top_p":0.9}', "engine.sampling", "greedy"),
@@ -76,6 +77,8 @@ def test_what_a_flag_sets(flags, field, value):
         "-O3",
         "-O 2",
         "--compilation-config 3",
+        '--compilation-config {"use_inductor":false,"use_cudagraph":true,"full_cuda_graph":false}',
+        "--load-format safetensors",
         "--attention-backend FLASHINFER",
         "-cc.pass_config.fuse_allreduce_rms true",
         "--speculative-config null",
@@ -126,7 +129,11 @@ def test_how_all_requests_choose_their_tokens_is_said():
         ("--decode-context-parallel-size 2", "share out the contexts"),
         ("--optimization-level 0", "without full CUDA graphs"),
         ('--compilation-config {"cudagraph_mode":"PIECEWISE"}', "cudagraph_mode = 'PIECEWISE': is refused"),
+        ('--compilation-config {"cudagraph_mode":"FULL_DECODE_ONLY"}', "steps with prompts would run without graphs"),
+        ('--compilation-config {"full_cuda_graph":true}', "steps with prompts would be one graph, too"),
+        ('--compilation-config {"use_cudagraph":false}', "use_cudagraph = False: is refused: steps would run without"),
         ('--compilation-config {"cudagraph_mod":"NONE"}', "did you mean cudagraph_mode"),
+        ("--load-format gguf", "of another format than config.json says"),
         ('--kv-transfer-config {"kv_connector":"MultiConnector","kv_role":"kv_both"}', "where its K and V go is not"),
         ('--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_both"}', "kv_role = 'kv_both'"),
         (
@@ -193,8 +200,14 @@ def test_what_is_assumed_is_said():
 
 
 def test_devices_that_are_joined_in_several_ways_are_asked_about():
-    with pytest.raises(InputError, match="joined in no one way"):
-        instance("-tp 2", device="h100-nvl")
+    for device in ("h100-nvl", "mi300x"):
+        network = imported("vllm", f"serve {MODEL} -tp 2", device=device).scenario["cluster"]["networks"][0]
+        assert network == {
+            "name": "fabric",
+            "connects": ["n0.accelerators"],
+        }  # which a run refuses, and says how to mend
+    board = imported("vllm", f"serve {MODEL} -tp 2", device="l40s").scenario["cluster"]["networks"][0]
+    assert (board["type"], board["topology"]) == ("pcie4-x16", "pcie")
     with pytest.raises(InputError, match="h2000"):
         instance("-tp 2", device="h2000")
 

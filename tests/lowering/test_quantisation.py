@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from metronome.hwmodels import catalog
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.lowering.models.limits import Asked, least_capability, unserved
+from metronome.orchestrator.lowering.models.limits import Asked, block_step, least_capability, unserved
 from metronome.orchestrator.lowering.models.load import load, read
 from metronome.orchestrator.lowering.models.rules import matches
 from metronome.orchestrator.lowering.slices import uncut
@@ -383,6 +383,14 @@ def test_what_vllm_does_not_serve_on_a_platform(config, asked, refused):
     given = {"quantization": None, "kv_cache_dtype": "auto", "tensor_parallel_size": 1, "capability": None, **asked}
     found = unserved(arch(config), Asked(**given))
     assert found is None if refused is None else found[0] == "quantization" and refused in found[2]
+
+
+def test_blocks_of_any_size_where_rocm_attends_to_latent_vectors():
+    latent = {"kv_lora_rank": 64, "q_lora_rank": 64, "qk_rope_head_dim": 16, "qk_nope_head_dim": 32, "v_head_dim": 32}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 128}
+    deepseek = arch(model_type="deepseek_v3", **latent, **experts)
+    assert [block_step(deepseek, platform) for platform in ("rocm", "cuda", "")] == [1, 16, 16]
+    assert block_step(arch(), "rocm") == 16
 
 
 def test_gptq_is_in_fp16_on_rocm():

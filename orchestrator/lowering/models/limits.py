@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..architecture import Architecture
 from .formats import Format
+from .parts import Latent
 
 #: NVIDIA's compute capability by method; what compressed-tensors and ModelOpt need depends on the format
 METHODS = {
@@ -81,6 +82,12 @@ def unserved(arch: Architecture, asked: Asked) -> tuple[str, object, str] | None
         allowed = "vLLM does not cut checkpoints of bitsandbytes; use pipeline_parallel_size"
         return "tensor_parallel_size", asked.tensor_parallel_size, allowed
     return None
+
+
+def block_step(arch: Architecture, platform: str) -> int:
+    """Of how many tokens a KV block is a multiple: of one where ROCm's AITER kernels attend to latent vectors
+    (`rocm_aiter_mla.py` of `vllm/v1/attention/backends/mla`, ``get_supported_kernel_block_sizes``)."""
+    return 1 if platform == "rocm" and isinstance(arch.attention, Latent) else 16
 
 
 def _not_on_platform(arch: Architecture, asked: Asked) -> str | None:
