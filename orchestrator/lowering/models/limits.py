@@ -23,17 +23,18 @@ METHODS = {
     "modelopt": 7.5,
     "mxfp4": 8.0,
     "mxfp8": 10.0,
+    "quark": 7.0,
 }
 
 #: types of activations by method; any where it is not here
 ACTIVATIONS = {
-    **dict.fromkeys(("awq", "gptq", "fbgemm_fp8", "fp8", "inc", "modelopt"), ("bf16", "fp16")),
+    **dict.fromkeys(("awq", "gptq", "fbgemm_fp8", "fp8", "inc", "modelopt", "quark"), ("bf16", "fp16")),
     **dict.fromkeys(("mxfp4", "mxfp8"), ("bf16",)),
 }
 #: what platforms other than CUDA serve, of the methods that are read here: `vllm/platforms/rocm.py`, and
 #: `tpu_inference/platforms/tpu_platform.py` of vllm-project/tpu-inference, which vLLM takes for TPUs
 SERVED = {
-    "rocm": ("awq", "bitsandbytes", "compressed-tensors", "fbgemm_fp8", "fp8", "gptq", "mxfp4"),
+    "rocm": ("awq", "bitsandbytes", "compressed-tensors", "fbgemm_fp8", "fp8", "gptq", "mxfp4", "quark"),
     "tpu": ("awq", "compressed-tensors", "fp8", "mxfp4"),
 }
 PLATFORMS = {"rocm": "ROCm", "tpu": "TPUs"}
@@ -41,9 +42,11 @@ PLATFORMS = {"rocm": "ROCm", "tpu": "TPUs"}
 ROCM_FP8 = 9.4
 #: CompressedTensorsW4A8Fp8 is for this one alone (``_is_fp8_w4a8_sm90``)
 W4A8_FP8 = 9.0
+#: what has fp4 of Quark (Platform.supports_mx: gfx95)
+ROCM_FP4 = 9.5
 
 #: methods that hold formats of which a platform may serve some
-BY_FORMAT = ("compressed-tensors", "fp8", "fbgemm_fp8")
+BY_FORMAT = ("compressed-tensors", "fp8", "fbgemm_fp8", "quark")
 #: those whose kernels of their own are asked for by name; else vLLM takes Marlin's
 BY_NAME = ("awq", "gptq")
 
@@ -102,6 +105,9 @@ def _not_on_platform(arch: Architecture, asked: Asked) -> str | None:
     marlin = ("fp8", "") in formats or any(name == "fp4" for name, _ in formats)
     if rocm and arch.quantization == "compressed-tensors" and marlin:
         return "vLLM's kernels for fp4, and for fp8 without inputs in fp8, are not built for ROCm (Marlin, CUTLASS)"
+    no_fp4 = asked.platform and not (rocm and capability is not None and capability >= ROCM_FP4)
+    if arch.quantization == "quark" and no_fp4 and any(name == "fp4" for name, _ in formats):
+        return "vLLM unpacks fp4 of Quark in every step but on gfx950 (mi355x), which is not modelled"
     if rocm and capability is not None and capability < ROCM_FP8 and ("fp8", "fp8") in formats:
         return f"AMD's devices have fp8 from gfx942 on, HIP's compute capability {ROCM_FP8}"
     return None
@@ -118,8 +124,8 @@ def _formats(arch: Architecture) -> Iterator[Format]:
 def least_capability(arch: Architecture) -> float:
     """NVIDIA's compute capability that a GPU must have at least; 0 for a plain checkpoint."""
     least = METHODS.get(arch.quantization, 0.0)
-    if arch.quantization in ("compressed-tensors", "modelopt"):
-        of = _compressed_tensors if arch.quantization == "compressed-tensors" else _modelopt
+    of = {"compressed-tensors": _compressed_tensors, "modelopt": _modelopt, "quark": _quark}.get(arch.quantization)
+    if of is not None:
         least = max([least, *map(of, _formats(arch))])
     return least
 
@@ -136,3 +142,8 @@ def _modelopt(one: Format) -> float:
     if one.name != "fp8":
         return 7.5
     return 10.0 if one.columns == 32 else 8.9
+
+
+def _quark(one: Format) -> float:
+    """QuarkW8A8Fp8, QuarkW8A8Int8, QuarkOCP_MX."""
+    return {"fp8": 8.9, "int8": 7.5}.get(one.name, 7.0)
