@@ -212,6 +212,20 @@ def test_devices_that_are_joined_in_several_ways_are_asked_about():
         instance("-tp 2", device="h2000")
 
 
+@pytest.mark.parametrize(
+    ("written", "by"), [("org/m.json", "org/m"), ("m/config.json", "m"), ("data/org/m.json", "data/org/m")]
+)
+def test_a_path_of_another_machine_is_looked_for_by_its_last_parts(tmp_path, written, by):
+    place = tmp_path / "models" / written
+    place.parent.mkdir(parents=True)
+    place.write_text("{}")
+    found = imported("vllm", "serve /data/org/m/", tmp_path, models=tmp_path / "models")
+    model = found.scenario["instances"][0]["model"]
+    assert model == f"models/{written.removesuffix('/config.json')}"
+    assert f"model {by} of --models for /data/org/m/" in found.assumed
+    assert not any("of --models" in text for text in imported("vllm", f"serve {MODEL}").assumed)
+
+
 def test_a_model_without_a_config_is_asked_for():
     with pytest.raises(InputError, match="give that with --models"):
         imported("vllm", "serve nobody/nothing")
