@@ -10,6 +10,7 @@ import pytest
 from metronome.hwmodels import catalog
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.joined import borrowed, joined
+from metronome.orchestrator.scenario.loading import digest, load
 from metronome.orchestrator.scenario.schema import Scenario
 
 from ..small import SMALL
@@ -117,3 +118,13 @@ def test_half_a_figure_is_still_refused():
 def test_every_interconnect_of_a_device_is_in_the_catalog():
     named = {catalog.device(name).interconnect for name in catalog.device_names()} - {""}
     assert named <= set(catalog.interconnect_names()) and len(named) == 5
+
+
+def test_what_a_scenario_does_not_say_leaves_its_digest_as_it_was():
+    """Digests of before these fields could be said: older recordings replay."""
+    sglang = {"instances.0.engine": {"version": "sglang-0.5.5", "max_model_len": 8192}}
+    mine = {"devices": {"mine": {"tflops": {"bf16": 1}, "memory_bandwidth_gb_s": 1, "memory_gib": 1}}}
+    found = [digest(load("quickstart", overrides)[0])[:8] for overrides in (sglang, mine)]
+    assert found == ["2686e644", "8ed28fa2"]
+    changed = {"instances.0.engine": {**sglang["instances.0.engine"], "cuda_graph_max_bs": 8}}
+    assert digest(load("quickstart", changed)[0])[:8] != "2686e644"
