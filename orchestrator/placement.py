@@ -15,7 +15,7 @@ from .lowering.architecture import Architecture, served
 from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
-from .lowering.models.limits import Asked, unserved
+from .lowering.models.limits import Asked, block_step, unserved
 from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
@@ -171,11 +171,17 @@ class _Placement:
         """Whether vLLM serves such a checkpoint on such devices."""
         if not self.options.engine.version.startswith("vllm"):
             return
-        options, capability = self.options, self._device.compute_capability if self._device else None
-        asked = Asked(options.quantization, options.engine.kv_cache_dtype, self.layout.tp, capability)
+        options, device = self.options, self._device
+        capability, platform = (device.compute_capability, device.platform) if device else (None, "")
+        asked = Asked(options.quantization, options.engine.kv_cache_dtype, self.layout.tp, capability, platform)
         refused = unserved(self.arch, asked)
         if refused is not None:
             raise self._refuse(*refused)
+
+    @property
+    def _block_step(self) -> int:
+        device = self._device
+        return block_step(self.arch, device.platform if device else "")
 
     def _check_slices(self) -> None:
         """Each rank's part of the model is whole heads, columns, and blocks of quantised weights."""
@@ -245,7 +251,7 @@ class _Placement:
         if engine.max_model_len == "auto":
             length = self.kv.fitting(length, batched, engine.block_size, fit)
         most = self.kv.longest(length, batched, engine.block_size)
-        start = Start(length, self.arch.max_positions, fit, most, options.role)
+        start = Start(length, self.arch.max_positions, fit, most, options.role, self._block_step)
         refused = kind_of(engine.version).refuse_start(engine, start)
         if refused is not None:
             raise self._refuse(f"engine.{refused[0]}", *refused[1:])
@@ -369,7 +375,9 @@ def find_network(scenario: Scenario, where: str, value: object, devices: Sequenc
     groups = {f"{node}.accelerators" for node, _ in devices}
     found = scenario.cluster.network_between(groups)
     if found is None:
-        raise InputError("scenario", where, value, f"needs a network that connects {' and '.join(sorted(groups))}")
+        ends = sorted(groups)
+        how = f"cluster.networks: [{{name: net, connects: [{', '.join(ends)}]}}]"
+        raise InputError("scenario", where, value, f"needs a network that connects {' and '.join(ends)}: {how}")
     return found
 
 

@@ -34,6 +34,7 @@ from .off_device import Room, weight_streams
 from .paces import paces
 from .placement import UnitPlan, place
 from .scenario.inputs import Inputs
+from .scenario.joined import borrowed
 from .scenario.schema import Scenario
 from .serving.api_server import ApiServers
 from .serving.clients import Clients
@@ -142,6 +143,7 @@ class Simulation:
         found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
         for name, known in self.scenario.replaced_devices().items():
             found[f"devices.{name} stands for the catalog's {known}"] = None
+        found |= dict.fromkeys(borrowed(self.scenario))
         served = dict.fromkeys(instance.model for instance in self.scenario.instances)
         if len(served) > 1 and "" in self.scenario.workload.models:
             found[f"instances serve {', '.join(served)}, and requests that name no model go to any of them"] = None

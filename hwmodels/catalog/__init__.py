@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -31,7 +31,9 @@ class Device:
             bits it does, and what each of these takes; without ``busy_w`` all kernels draw ``active_w``.
         sources: where each figure comes from.
         chip: its insides, if it is a GPU whose kernels are known by family.
-        compute_capability: NVIDIA's; None where that is not known, or it is no such GPU.
+        compute_capability: NVIDIA's, or HIP's of a GPU of AMD's; None where that is not known, or it is no GPU.
+        platform: what vLLM runs on there, "cuda", "rocm" or "tpu"; "" where that is not known.
+        interconnect: of the catalog, which usually joins those of a node; "" where there is no one way.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Device:
     pj_per_byte: float = 0
     pj_per_flop: float = 0
     compute_capability: float | None = None
+    platform: str = ""
+    interconnect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,11 @@ class Interconnect:
     error: float
     sources: dict[str, str]
     host_bandwidth: float | None = None
+
+
+def node_links(kind: str) -> dict[str, str]:
+    """A network of devices of one node over such links: what they are, and how they meet."""
+    return {"type": kind, "topology": "pcie" if kind.startswith("pcie") else "switch"}
 
 
 def interconnect_names() -> list[str]:
@@ -178,6 +187,10 @@ class DeviceFacts(BaseModel):
     compute_capability: float | None = Field(
         default=None, gt=0, description="NVIDIA's, e.g. 9.0: says which formats of weights vLLM serves there"
     )
+    platform: Literal["cuda", "rocm", "tpu"] | None = Field(
+        default=None,
+        description="what vLLM runs on there; default: cuda with a compute_capability, which on rocm is HIP's",
+    )
     idle_w: float = Field(default=0, ge=0, description="of one device that nobody uses")
     standby_w: float | None = Field(default=None, ge=0, description="awake with nothing to do; default: idle_w")
     standby_s: float | None = Field(default=None, ge=0, description="awake after work for; default: while in use")
@@ -191,7 +204,7 @@ class DeviceFacts(BaseModel):
         default=None, ge=0, description="of one device, where `sweep`, `capacity` and `plan` are given no price"
     )
     interconnect: str | None = Field(
-        default=None, description="what `plan` joins those of a node by, a catalog interconnect, e.g. nvlink4"
+        default=None, description="of the catalog, e.g. nvlink4: joins those of a node where no network says another"
     )
     chip: Chip | None = Field(default=None, description="insides of a GPU whose kernels are known by family")
     sources: dict[str, str] = Field(default={}, description="where figures are from, by field")
@@ -263,6 +276,8 @@ class DeviceFacts(BaseModel):
             pj_per_byte=self.pj_per_byte,
             pj_per_flop=self.pj_per_flop,
             compute_capability=self.compute_capability,
+            interconnect=self.interconnect or "",
+            platform=self.platform or ("cuda" if self.compute_capability is not None else ""),
         )
 
 

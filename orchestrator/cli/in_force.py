@@ -29,6 +29,8 @@ def engines(simulation: Simulation) -> dict[str, dict[str, Any]]:
             "async_scheduling": loop.asynchronous,
             "cudagraph_capture_sizes": list(loop.graph_sizes),
             "max_cudagraph_capture_size": max(loop.graph_sizes, default=0),
+            "cuda_graph_bs": list(loop.graph_sizes),  # SGLang's names
+            "cuda_graph_max_bs": max(loop.graph_sizes, default=0),
         }
         known = {name: value for name, value in late.items() if name in flags}
         early = {name: value for name, value in flags.items() if name not in late}
@@ -56,14 +58,30 @@ def _flags(unit: UnitPlan, flags: dict[str, Any]) -> Flags:
         else:
             source = DEFAULT if value == asked else BY_VERSION
         found[name] = {"value": value, "from": source}
+        if name == "dtype" and source != GIVEN:
+            found[name] |= _dtype_by(unit)
     return dict(sorted(found.items(), key=lambda flag: SOURCES.index(flag[1]["from"])))
+
+
+def _dtype_by(unit: UnitPlan) -> dict[str, str]:
+    """Who says a type that the scenario does not, and by what: the config, which a device may serve in another."""
+    field, stored = unit.arch.dtype_said
+    if not field:
+        return {"from": DEFAULT, "by": "its config says none"}
+    if stored != unit.arch.dtype:
+        return {"from": BY_VERSION, "by": f"its {field} is {stored}"}
+    return {"from": BY_MODEL, "by": f"its {field}"}
 
 
 def lines(flags: Flags) -> Iterator[str]:
     """One a source."""
     for source, those in groupby(flags.items(), lambda flag: flag[1]["from"]):
-        shown = [f"{name} {_text(flag['value'])}" for name, flag in those]
+        shown = [f"{name} {_text(flag['value'])}{_by(flag)}" for name, flag in those]
         yield f"{source}: {', '.join(shown)}"
+
+
+def _by(flag: dict[str, Any]) -> str:
+    return f" ({flag['by']})" if "by" in flag else ""
 
 
 def _text(value: object) -> str:

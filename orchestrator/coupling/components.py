@@ -14,6 +14,7 @@ from metronome.hwmodels.interface import ConfigError
 
 from ..errors import InputError, NoEffectWarning
 from ..scenario.components import ComponentOptions
+from ..scenario.joined import joined
 from ..scenario.memory import Memory
 from ..scenario.schema import Scenario
 from ..strict import Strict, did_you_mean
@@ -193,8 +194,8 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
             facts = {**pim.model_dump(exclude=read), "devices": pim.devices_per_accelerator}
             found[f"{node.name}.pim"] = ("pim", facts, _stated(f"nodes.{node.name}.memory.pim", pim, {*read, "part"}))
     counts = {f"{node.name}.accelerators": (node.name, node.accelerators.count) for node in scenario.cluster.nodes}
-    for network in scenario.cluster.networks:
-        facts = network.model_dump(exclude_none=True)
+    for i, network in enumerate(scenario.cluster.networks):
+        facts = joined(scenario, i).model_dump(exclude_none=True)
         groups = [group for group in network.connects if group in counts]
         facts["groups"] = [dict(zip(("name", "count"), counts[group], strict=True)) for group in groups]
         if endpoints := _endpoints(scenario, network.connects):

@@ -28,14 +28,6 @@ DEVICE, PER_NODE, SCALE_OUT = "h100-sxm", 8, "infiniband-ndr"
 MOST_DEVICES = 65536  # of all nodes
 HOST = {"type": "ddr5-4800", "channels": 8}  # memory of a node, where it is used
 HOST_LINK = "pcie5-x16"  # the way to it
-#: what devices of a node are joined by, where there is one usual way; h100-nvl and others are joined in several
-INTERCONNECTS = {
-    "nvlink3": ("a100-80g-sxm",),
-    "nvlink4": ("h100-sxm", "h200", "h20", "gh200"),
-    "nvlink5": ("b200", "b300", "gb200", "gb300"),
-    "pcie4-x16": ("a10g", "a40", "l4", "l40s", "rtx-4090", "rtx-a6000"),
-    "pcie5-x16": ("h100-pcie", "rtx-5090", "rtx-pro-6000"),
-}
 #: what `vllm bench serve --dataset-name random` sends by default
 WORKLOAD = {
     "format": "random",
@@ -193,10 +185,13 @@ class _Builder:
         engine = {"version": version, **server.instance["engine"]}
         fields = {key: value for key, value in server.instance.items() if key != "engine"}
         places = self._place(line.where, server)
+        model, found_by = _model(self._beside, line.where, server.model)
+        if found_by and (text := f"model {found_by} of --models for {server.model}") not in self.assumed:
+            self.assumed.append(text)
         self.instances.append(
             {
                 "name": name,
-                "model": _model(self._beside, line.where, server.model),
+                "model": model,
                 "accelerators": places[0] if len(places) == 1 else places,
                 "tensor_parallel_size": 1,
                 **fields,
@@ -291,15 +286,10 @@ class _Builder:
         ]
 
     def _network(self) -> dict[str, Any]:
-        kind = self._beside.interconnect
-        if kind is None:
-            kind = next((name for name, devices in INTERCONNECTS.items() if self._device in devices), None)
-            if kind is None:
-                names = ", ".join(catalog.interconnect_names())
-                allowed = f"devices of this kind are joined in no one way the catalog knows: give one of {names}"
-                raise InputError("--interconnect", self._device, None, allowed)
+        kind = self._beside.interconnect or catalog.device(self._device).interconnect
+        if kind and self._beside.interconnect is None:
             self.assumed.append(f"interconnect {kind} (--interconnect)")
-        network: dict[str, Any] = {"name": "fabric", "type": kind}
+        network: dict[str, Any] = {"name": "fabric", **(catalog.node_links(kind) if kind else {})}
         network["connects"] = [f"n{i}.accelerators" for i in range(len(self._nodes))]
         if len(self._nodes) > 1:
             beyond = self._or(self._beside.scale_out, SCALE_OUT, "between nodes", "--scale-out")
@@ -307,17 +297,27 @@ class _Builder:
         return network
 
 
-def _model(beside: Beside, where: str, model: str) -> str:
-    """Where the model's config.json is, or the name of a bundled one."""
-    places = [Path(model), Path(model) / "config.json"] if Path(model).exists() else []
-    if beside.models is not None:
-        places = [beside.models / f"{model}.json", beside.models / model / "config.json", *places]
-    for place in places:
+def _model(beside: Beside, where: str, model: str) -> tuple[str, str]:
+    """Where the model's config.json is, or the name of a bundled one; what it was found by, if not by its whole name.
+
+    A path of another machine (``/data/ORG/MODEL``) is also looked for below ``models`` by its last parts.
+    """
+    elsewhere, parts = Path(model).is_absolute(), Path(model).parts
+    names = ["/".join(parts[i:]) for i in range(1, len(parts))] if elsewhere else [model]
+    here = [(place, "") for place in (Path(model), Path(model) / "config.json")]
+    below = [
+        (place, name if elsewhere else "")
+        for name in names
+        for folder in ([] if beside.models is None else [beside.models])
+        for place in (folder / f"{name}.json", folder / name / "config.json")
+    ]
+    places = [*here, *below] if elsewhere else [*below, *here]
+    for place, found_by in places:
         if place.is_file() and place.suffix == ".json":
             if place.name == "config.json":
                 place = place.parent  # with hf_quant_config.json, where there is one
-            return os.path.relpath(place.resolve(), beside.target.resolve().parent)
+            return os.path.relpath(place.resolve(), beside.target.resolve().parent), found_by
     if model in catalog.model_names():
-        return model
+        return model, ""
     allowed = "there is no config.json of it: put it as ORG/MODEL.json into a folder and give that with --models"
     raise InputError(where, "model", model, f"{allowed}; bundled: {', '.join(catalog.model_names())}")

@@ -25,6 +25,9 @@ def _balance(server: Server, value: Any) -> None:
 def _finish(server: Server) -> None:
     """Its data-parallel ranks are engines of their own, taken in turn (managers/data_parallel_controller.py)."""
     whole_experts(server)
+    engine = server.instance["engine"]
+    if "cuda_graph_bs" in engine and engine.pop("cuda_graph_max_bs", None) is not None:
+        server.notes["--cuda-graph-max-bs"] = "--cuda-graph-bs is given, too, and wins"
     if server.instance.get("data_parallel_size", 1) > 1:
         server.router = "round-robin"
 

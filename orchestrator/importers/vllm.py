@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,32 @@ KERNELS = (
     "dynamic_shapes_config",
     "local_cache_dir",
     "fast_moe_cold_start",
+    "use_inductor",  # of older versions
 )
+#: formats of files of weights that config.json describes
+PLAIN = (
+    *("auto", "hf", "safetensors", "pt", "npcache", "dummy", "mistral", "tensorizer", "sharded_state"),
+    *("runai_streamer", "fastsafetensors"),
+)
+TOKENS = "which tokens come out, not how many or when"
+#: what is read of a generation config beside penalties: whether a value can be, and what can
+SAMPLING: dict[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda value: value >= 0, "must be a number of 0 or more"),
+    "top_p": (lambda value: 0 < value <= 1, "must be above 0 and at most 1"),
+    "top_k": (lambda value: value >= -1 and value % 1 == 0, "must be a whole number, 0 or -1 for all"),
+}
+PENALTIES = ("min_p", "repetition_penalty")
+UNFILTERED = {"top_p": 1, "top_k": 0}  # as without it; top_k -1, too
+GREEDY = 1e-5  # below such a temperature vLLM takes the likeliest token (_SAMPLING_EPS)
 INTERNAL = "internal-lb"  # what its front end does where it has data-parallel ranks
 EAGER = "steps would run without full CUDA graphs, and what that takes has not been measured for any engine here"
+#: what another cudagraph_mode than FULL_AND_PIECEWISE would do (CUDAGraphMode of vllm/config/compilation.py)
+MODES = {
+    "NONE": EAGER,
+    "PIECEWISE": EAGER,
+    "FULL": "steps with prompts would be one graph, too, which has not been measured; decodes are",
+    "FULL_DECODE_ONLY": "steps with prompts would run without graphs, which has not been measured; decodes have theirs",
+}
 
 
 def _model(server: Server, value: Any) -> None:
@@ -65,17 +89,56 @@ def _cpu_offload(server: Server, value: Any) -> None:
         server.notes["--cpu-offload-gb"] = "is what is simulated anyway"
 
 
+def _load_format(server: Server, value: Any) -> None:
+    """--load-format: of bitsandbytes it is a quantisation (vllm/engine/arg_utils.py has each set the other)."""
+    spot = "--load-format"
+    if value not in (*PLAIN, "bitsandbytes"):
+        raise InputError(
+            server.where, spot, value, "is refused: weights would be of another format than config.json says"
+        )
+    if value == "bitsandbytes":
+        put(server.instance, "quantization", value)
+    server.notes[spot] = "is quantization bitsandbytes" if value == "bitsandbytes" else "is what is simulated anyway"
+
+
 def _generation(server: Server, value: Any) -> None:
-    """--override-generation-config: `max_new_tokens` is a limit of the whole server (vllm/config/model.py)."""
+    """--override-generation-config: how tokens are chosen where requests do not say (vllm/config/model.py,
+    ``get_diff_sampling_param``; vllm/sampling_params.py). `max_new_tokens` is a limit of the whole server."""
     spot = "--override-generation-config"
-    fields = value if isinstance(value, dict) else {}
-    if fields.get("max_new_tokens") is not None:
+    if not isinstance(value, dict):
+        raise InputError(server.where, spot, value, 'must be a mapping, {"top_p": 0.9}')
+    given = {key: one for key, one in value.items() if one is not None}
+    for key, (holds, allowed) in SAMPLING.items():
+        if key in given and not (type(given[key]) in (int, float) and holds(given[key])):
+            raise InputError(server.where, f"{spot}.{key}", given[key], allowed)
+    if "max_new_tokens" in given:
         allowed = (
             "is refused: the server would end every answer there; answers are as long as the workload says: "
             "give --workload with such lengths"
         )
-        raise InputError(server.where, f"{spot}.max_new_tokens", fields["max_new_tokens"], allowed)
-    server.notes[spot] = "which tokens come out, not how many or when"
+        raise InputError(server.where, f"{spot}.max_new_tokens", given["max_new_tokens"], allowed)
+    if not value:
+        server.notes[spot] = "says nothing"
+    for key in value:
+        read = key in (*SAMPLING, *PENALTIES, "max_new_tokens")
+        kernels = "; what its kernels take is not counted" if key in PENALTIES and key in given else ""
+        server.notes[f"{spot}.{key}"] = f"{TOKENS}{kernels}" if read else "vLLM reads no such key there"
+    greedy = given.get("temperature", 1.0) < GREEDY
+    filters = [key for key in ("top_p", "top_k") if given.get(key, UNFILTERED[key]) not in (UNFILTERED[key], -1)]
+    if greedy:
+        _sampled(server, "greedy", [f"{spot}.temperature"], "the likeliest token")
+        server.notes |= {f"{spot}.{key}": "temperature 0 takes the likeliest token" for key in filters}
+    elif filters:
+        sorted_ = "the vocabulary is sorted for every sequence, which vLLM 0.19 does for fewer than 8"
+        _sampled(server, "top-p", [f"{spot}.{key}" for key in filters], sorted_)
+
+
+def _sampled(server: Server, how: str, by: list[str], means: str) -> None:
+    """How all requests choose their tokens, which these flags say."""
+    put(server.instance, "engine.sampling", how)
+    server.assumed.append(f"engine.sampling {how} for all requests, by {' and '.join(by)}: {means}")
+    for key in by:
+        server.notes.pop(key)
 
 
 def _compilation(server: Server, value: Any) -> None:
@@ -88,9 +151,11 @@ def _compilation(server: Server, value: Any) -> None:
         elif key in ("mode", "level"):
             _only(server, f"{spot}.{key}", given, (3, "VLLM_COMPILE", None))
         elif key == "cudagraph_mode":
-            _only(server, f"{spot}.{key}", given, ("FULL_AND_PIECEWISE", None))
-        elif key == "full_cuda_graph":  # of older versions
-            _only(server, f"{spot}.{key}", given, (False,))
+            _only(server, f"{spot}.{key}", given, ("FULL_AND_PIECEWISE", None), MODES.get(str(given), EAGER))
+        elif key == "full_cuda_graph":  # of older versions: FULL
+            _only(server, f"{spot}.{key}", given, (False,), MODES["FULL"])
+        elif key == "use_cudagraph":  # of older versions
+            _only(server, f"{spot}.{key}", given, (True,))
         elif key in KERNELS:
             server.notes[f"{spot}.{key}"] = "which kernels do the work is the device model's to say"
         else:
@@ -99,9 +164,9 @@ def _compilation(server: Server, value: Any) -> None:
             raise InputError(server.where, f"{spot}.{key}", given, f"is no field of vLLM's CompilationConfig{hint}")
 
 
-def _only(server: Server, field: str, value: Any, harmless: tuple[Any, ...]) -> None:
+def _only(server: Server, field: str, value: Any, harmless: tuple[Any, ...], wrong: str = EAGER) -> None:
     if value not in harmless:
-        raise InputError(server.where, field, value, f"is refused: {EAGER}; can be {harmless[0]}")
+        raise InputError(server.where, field, value, f"is refused: {wrong}; can be {harmless[0]}")
     server.notes[field] = "is what is simulated anyway"
 
 
@@ -159,6 +224,7 @@ TOOL = Tool(
         "compilation": _compilation,
         "cpu_offload": _cpu_offload,
         "generation": _generation,
+        "load_format": _load_format,
     },
     expand=_expand,
     finish=_finish,

@@ -27,6 +27,7 @@ class Architecture:
         encoder: weights of an image encoder, cut as the layers are; ``tower`` is what it is made of, if known.
         per_layer_embedding: of Gemma's.
         learned: parameters of learned positions, whole on every rank that embeds.
+        dtype_said: the field of the config that says a ``dtype``, and which; two ``""`` where none does.
         quantization: the method by its name in vLLM, ``""`` if none; the layers have the formats.
         kv_dtype: type of K and V that the checkpoint was made for, ``""`` if it does not say.
         warnings: what the user should know of how its config was read.
@@ -49,6 +50,7 @@ class Architecture:
     usual_positions: int = 0
     quantization: str = ""
     kv_dtype: str = ""
+    dtype_said: tuple[str, str] = ("", "")
     warnings: tuple[str, ...] = ()
 
     @property

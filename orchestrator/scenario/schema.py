@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from metronome.hwmodels import catalog
-from metronome.hwmodels.catalog import DeviceFacts, interconnect_names
+from metronome.hwmodels.catalog import DeviceFacts
 from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from ..errors import InputError
@@ -22,6 +22,7 @@ from ..workload.schema import workload_type
 from ..workload.slo import Slo
 from .calibration import Calibration
 from .components import ComponentOptions, Wire
+from .links import Network
 from .memory import OWN, ClusterMemory, Memory, NodeMemory, on_one_network
 from .names import Name, unique
 from .origin import Origin
@@ -53,44 +54,6 @@ class Node(Strict):
     accelerators: Accelerators = Field(description="what serves instances")
     memory: NodeMemory = Field(default=NodeMemory(), description="beside the accelerators own")
     power: NodePower = Field(default=NodePower(), description="whatever its accelerators do")
-
-
-class Links(Strict):
-    """Figures of links: a catalog interconnect by ``type``, or plain ones, which replace the catalog's."""
-
-    type: str | None = Field(default=None, description="catalog interconnect, e.g. nvlink4")
-    bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="per device and direction, decimal")
-    latency_ns: float | None = Field(default=None, ge=0, le=1e12, description="of one message over a link")
-
-    @model_validator(mode="after")
-    def _enough(self) -> Links:
-        if self.type is None and (self.bandwidth_gb_s is None or self.latency_ns is None):
-            raise ValueError("give a type, or bandwidth_gb_s and latency_ns")
-        if self.type is not None and self.type not in interconnect_names():
-            raise ValueError(f"type '{self.type}' is not in the catalog: {', '.join(interconnect_names())}")
-        return self
-
-
-class ScaleOut(Links):
-    """The links between nodes; those of the network itself are then within nodes."""
-
-    topology: Literal["switch", "fat-tree", "rail-optimised"] = Field(default="switch", description="between nodes")
-    nics_per_node: int | None = Field(default=None, ge=1, description="default: one a device")
-    radix: int = Field(default=32, ge=1, description="fat tree: adapters a leaf switch")
-    oversubscription: float = Field(default=1, gt=0, description="fat tree: bandwidth below a leaf over that above")
-
-
-class Network(Links):
-    """One interconnect; bandwidth is per device and direction."""
-
-    name: Name = Field(description="unique among networks")
-    connects: list[str] = Field(min_length=1, description="accelerators and memories, e.g. n0.accelerators, n0.dram")
-    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = Field(
-        default="switch", description="between the accelerators it connects"
-    )
-    dims: list[int] = Field(default=[], description="torus: devices along each dimension")
-    scale_out: ScaleOut | None = Field(default=None, description="the links between nodes, where they are others")
-    energy_pj_per_bit: float | None = Field(default=None, ge=0, description="of bytes moved; default: not known")
 
 
 class Cluster(Strict):

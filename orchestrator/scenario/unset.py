@@ -7,6 +7,9 @@ from typing import Any
 #: fields of a memory that every scenario with host memory had from the beginning
 FIRST = ("size_gib", "bandwidth_gb_s", "latency_ns", "energy_pj_per_bit")
 
+#: SGLang's flags of graphs
+GRAPHS = {"cuda_graph_bs": None, "cuda_graph_max_bs": None, "disable_cuda_graph_padding": False}
+
 
 def leave_out_unset(data: dict[str, Any]) -> None:
     """Takes fields that came later and are not used out of a dumped scenario."""
@@ -22,8 +25,14 @@ def leave_out_unset(data: dict[str, Any]) -> None:
             del instance["engine"]["sampling"]
         if instance["engine"].get("cpu_offload_gb", 1) == 0:
             del instance["engine"]["cpu_offload_gb"]
+        for name, unsaid in GRAPHS.items():
+            if instance["engine"].get(name, "") == unsaid:
+                del instance["engine"][name]
         if instance["engine"].get("kv_offloading_size", 0) is None:
             del instance["engine"]["kv_offloading_size"], instance["engine"]["kv_offloading_backend"]
+    for device in data["devices"].values():
+        if device["platform"] is None:
+            del device["platform"]
     if data["cluster"]["electricity"] is None:
         del data["cluster"]["electricity"]
     if not data["cluster"]["memories"]:

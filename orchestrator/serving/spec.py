@@ -48,13 +48,15 @@ class EngineSpec:
 @dataclass(frozen=True, slots=True)
 class Start:
     """What an engine finds when it starts: tokens a request may have, what the model allows, the KV blocks that fit the
-    memory, how many of them a request as long as it may be takes, and what it does of a request."""
+    memory, how many of them a request as long as it may be takes, what it does of a request, and of how many tokens a
+    block is a multiple."""
 
     max_model_len: int
     max_positions: int
     blocks: int
     longest: int
     role: str = Role.BOTH.value
+    block_step: int = 16
 
 
 StartRule = Callable[[Any, Start], tuple[str, object, str] | None]

@@ -6,29 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..scenario.joined import devices_with_usual_links, usual_links
 from ..scenario.schema import Instance, Scenario
 from ..strict import did_you_mean
 
-#: the fabric inside a node of such accelerators (hwmodels/catalog/interconnects)
-FABRICS = {
-    "a100-80g-sxm": "nvlink3",
-    "h100-sxm": "nvlink4",
-    "h200": "nvlink4",
-    "h20": "nvlink4",
-    "b200": "nvlink5",
-    "b300": "nvlink5",
-    "gb200": "nvlink5",
-    "gb300": "nvlink5",
-    "l40s": "pcie4-x16",
-    "rtx-a6000": "pcie4-x16",
-    "a40": "pcie4-x16",
-    "a10g": "pcie4-x16",
-    "l4": "pcie4-x16",
-    "rtx-4090": "pcie4-x16",
-    "h100-pcie": "pcie5-x16",
-    "rtx-5090": "pcie5-x16",
-    "rtx-pro-6000": "pcie5-x16",
-}
 #: most accelerators that one fabric joins: a rack of 72 (GB200 and GB300 NVL72), else a board of eight (HGX)
 IN_A_NODE = {"gb200": 72, "gb300": 72}
 HGX = 8
@@ -113,14 +94,16 @@ def cluster(scenario: Scenario, device: str, shape: Shape, counts: Mapping[str, 
 
 
 def _fabric(scenario: Scenario, device: str, size: int) -> dict[str, str]:
-    own = scenario.devices.get(device)
-    fabric = (own.interconnect if own else None) or FABRICS.get(device)
+    fabric = usual_links(scenario, device)
     if fabric is None:
-        known = f"{did_you_mean(device, FABRICS)}it is of {', '.join(FABRICS)}"
-        if own:
-            known = f"devices.{device}.interconnect says it; {known}"
-        raise InputError("plan", "device", device, f"how such accelerators are joined is not known; {known}")
+        known = devices_with_usual_links()
+        allowed = f"{did_you_mean(device, known)}it is of {', '.join(known)}"
+        if device in scenario.devices:
+            allowed = f"devices.{device}.interconnect says it; {allowed}"
+        raise InputError("plan", "device", device, f"how such accelerators are joined is not known; {allowed}")
     most = IN_A_NODE.get(device, HGX)
     if size > most:
-        raise InputError("plan", "accelerators of a replica", size, f"at most {most} {device} are joined by {fabric}")
-    return {"type": fabric, "topology": "pcie" if fabric.startswith("pcie") else "switch"}
+        raise InputError(
+            "plan", "accelerators of a replica", size, f"at most {most} {device} are joined by {fabric['type']}"
+        )
+    return fabric

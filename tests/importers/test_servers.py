@@ -46,6 +46,10 @@ def instance(text, tool="vllm", **beside):
         ("--cudagraph-capture-sizes 1 2 4", "engine.cudagraph_capture_sizes", [1, 2, 4]),
         ("-cc.cudagraph_capture_sizes [1,2]", "engine.cudagraph_capture_sizes", [1, 2]),
         ('--compilation-config {"max_cudagraph_capture_size":16}', "engine.max_cudagraph_capture_size", 16),
+        ("--load-format bitsandbytes", "quantization", "bitsandbytes"),
+        ('--override-generation-config {"top_p":0.9}', "engine.sampling", "top-p"),
+        ("--override-generation-config.top_k 20", "engine.sampling", "top-p"),
+        ('--override-generation-config {"temperature":0,"top_p":0.9}', "engine.sampling", "greedy"),
         ("--max-num-seqs 8 --max-num-seqs 9", "engine.max_num_seqs", 9),
         ("", "engine.api_server_count", 1),
         ("-dp 4", "engine.api_server_count", 4),
@@ -67,9 +71,14 @@ def test_what_a_flag_sets(flags, field, value):
         "--tool-call-parser hermes --enable-auto-tool-choice",
         "--seed 42",
         '--override-generation-config {"temperature":0.5,"max_new_tokens":null}',
+        '--override-generation-config {"top_p":1.0,"top_k":-1,"min_p":0.1,"do_sample":true}',
+        '--override-generation-config {"top_p":null,"top_k":0}',
+        "--override-generation-config {}",
         "-O3",
         "-O 2",
         "--compilation-config 3",
+        '--compilation-config {"use_inductor":false,"use_cudagraph":true,"full_cuda_graph":false}',
+        "--load-format safetensors",
         "--attention-backend FLASHINFER",
         "-cc.pass_config.fuse_allreduce_rms true",
         "--speculative-config null",
@@ -90,6 +99,13 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
     assert listed and all(listed.values()) and (flags != harmless or list(listed) == ["--enforce-eager"])
 
 
+def test_how_all_requests_choose_their_tokens_is_said():
+    given = imported("vllm", f'serve {MODEL} --override-generation-config {{"top_p":0.9,"top_k":20,"temperature":0.7}}')
+    by = [text for text in given.assumed if "engine.sampling" in text]
+    assert len(by) == 1 and "config.top_p and --override-generation-config.top_k: the vocabulary is sorted" in by[0]
+    assert list(given.notes["command line"]) == ["--override-generation-config.temperature"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -103,13 +119,21 @@ def test_what_has_no_effect_is_listed_and_changes_nothing(flags):
             "--override-generation-config.max_new_tokens = 10: is refused: the server would end every answer there",
         ),
         ("--override-generation-config.max_new_tokens 10", "end every answer there"),
+        ("--override-generation-config.top_p 0", "top_p = 0: must be above 0 and at most 1"),
+        ('--override-generation-config {"top_k":1.5}', "top_k = 1.5: must be a whole number, 0 or -1 for all"),
+        ('--override-generation-config {"temperature":"hot"}', "temperature = 'hot': must be a number of 0 or more"),
+        ("--override-generation-config [1]", "must be a mapping"),
         ("--enable-lora", "adapters take memory"),
         ("--cpu-offload-params experts", "is refused: some weights of every layer would lie in host memory"),
         ("--offload-group-size 8", "is refused: weights in host memory would come over PCIe"),
         ("--decode-context-parallel-size 2", "share out the contexts"),
         ("--optimization-level 0", "without full CUDA graphs"),
         ('--compilation-config {"cudagraph_mode":"PIECEWISE"}', "cudagraph_mode = 'PIECEWISE': is refused"),
+        ('--compilation-config {"cudagraph_mode":"FULL_DECODE_ONLY"}', "steps with prompts would run without graphs"),
+        ('--compilation-config {"full_cuda_graph":true}', "steps with prompts would be one graph, too"),
+        ('--compilation-config {"use_cudagraph":false}', "use_cudagraph = False: is refused: steps would run without"),
         ('--compilation-config {"cudagraph_mod":"NONE"}', "did you mean cudagraph_mode"),
+        ("--load-format gguf", "of another format than config.json says"),
         ('--kv-transfer-config {"kv_connector":"MultiConnector","kv_role":"kv_both"}', "where its K and V go is not"),
         ('--kv-transfer-config {"kv_connector":"NixlConnector","kv_role":"kv_both"}', "kv_role = 'kv_both'"),
         (
@@ -176,10 +200,30 @@ def test_what_is_assumed_is_said():
 
 
 def test_devices_that_are_joined_in_several_ways_are_asked_about():
-    with pytest.raises(InputError, match="joined in no one way"):
-        instance("-tp 2", device="h100-nvl")
+    for device in ("h100-nvl", "mi300x"):
+        network = imported("vllm", f"serve {MODEL} -tp 2", device=device).scenario["cluster"]["networks"][0]
+        assert network == {
+            "name": "fabric",
+            "connects": ["n0.accelerators"],
+        }  # which a run refuses, and says how to mend
+    board = imported("vllm", f"serve {MODEL} -tp 2", device="l40s").scenario["cluster"]["networks"][0]
+    assert (board["type"], board["topology"]) == ("pcie4-x16", "pcie")
     with pytest.raises(InputError, match="h2000"):
         instance("-tp 2", device="h2000")
+
+
+@pytest.mark.parametrize(
+    ("written", "by"), [("org/m.json", "org/m"), ("m/config.json", "m"), ("data/org/m.json", "data/org/m")]
+)
+def test_a_path_of_another_machine_is_looked_for_by_its_last_parts(tmp_path, written, by):
+    place = tmp_path / "models" / written
+    place.parent.mkdir(parents=True)
+    place.write_text("{}")
+    found = imported("vllm", "serve /data/org/m/", tmp_path, models=tmp_path / "models")
+    model = found.scenario["instances"][0]["model"]
+    assert model == f"models/{written.removesuffix('/config.json')}"
+    assert f"model {by} of --models for /data/org/m/" in found.assumed
+    assert not any("of --models" in text for text in imported("vllm", f"serve {MODEL}").assumed)
 
 
 def test_a_model_without_a_config_is_asked_for():
@@ -212,6 +256,11 @@ def test_sglang_by_its_own_names():
         "disable_radix_cache": True,
         "max_model_len": 8192,
     }
+    graphs = instance(f"serve --model {MODEL} --cuda-graph-max-bs 8 --disable-cuda-graph-padding", "sglang")["engine"]
+    assert (graphs["cuda_graph_max_bs"], graphs["disable_cuda_graph_padding"]) == (8, True)
+    both = imported("sglang", f"serve --model {MODEL} --cuda-graph-bs 1 8 --cuda-graph-max-bs 16")
+    assert both.scenario["instances"][0]["engine"] == {"version": "sglang-0.5.5", "cuda_graph_bs": [1, 8]}
+    assert both.notes["command line"]["--cuda-graph-max-bs"] == "--cuda-graph-bs is given, too, and wins"
     ranks = imported("sglang", f"serve --model {MODEL} --dp 2")
     assert ranks.scenario["router"] == {"policy": "round-robin"}
 

@@ -67,6 +67,43 @@ def test_what_a_scenario_leaves_open_has_its_value_in_force(cli, instance, expec
     assert {name: (flags[name]["value"], flags[name]["from"]) for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("config", "device", "dtype", "said"),
+    [
+        (
+            {"torch_dtype": "bfloat16"},
+            "h100-sxm",
+            "auto",
+            {"value": "bf16", "from": "by model", "by": "its torch_dtype"},
+        ),
+        ({"dtype": "float16"}, "h100-sxm", "auto", {"value": "fp16", "from": "by model", "by": "its dtype"}),
+        ({}, "h100-sxm", "auto", {"value": "bf16", "from": "default", "by": "its config says none"}),
+        (
+            {"torch_dtype": "float32"},
+            "h100-sxm",
+            "auto",
+            {"value": "bf16", "from": BY_VERSION, "by": "its torch_dtype is fp32"},
+        ),
+        (
+            {"torch_dtype": "bfloat16"},
+            "t4",
+            "auto",
+            {"value": "fp16", "from": BY_VERSION, "by": "its torch_dtype is bf16"},
+        ),
+        ({"torch_dtype": "bfloat16"}, "h100-sxm", "half", {"value": "fp16", "from": "given"}),
+    ],
+)
+def test_who_says_a_dtype(tmp_path, cli, config, device, dtype, said):
+    sizes = {"hidden_size": 1024, "intermediate_size": 2048, "num_hidden_layers": 2, "num_attention_heads": 8}
+    content = {"model_type": "llama", "vocab_size": 1000, "max_position_embeddings": 2048, **sizes, **config}
+    (tmp_path / "m.json").write_text(json.dumps(content))
+    changed = {"cluster.nodes.0.accelerators.type": device, "instances.0.model": tmp_path / "m.json"}
+    changed |= {"instances.0.dtype": dtype, "instances.0.engine": "{}"}
+    sets = [f"--set={name}={value}" for name, value in changed.items()]
+    found = cli("validate", "tensor-parallel", "--json", *sets).stdout
+    assert json.loads(found)["engines"]["chat"]["flags"]["dtype"] == said
+
+
 def test_lists_are_short_in_the_text(cli):
     assert "cudagraph_capture_sizes [1, 2, 4 ... 512] (51)" in cli("validate", "tensor-parallel").output
 

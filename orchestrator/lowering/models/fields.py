@@ -23,6 +23,7 @@ DTYPES = {
     "fp8_e5m2": "fp8",
 }
 
+DTYPE_FIELDS = ("torch_dtype", "dtype")
 
 #: lengths that configs state, by vLLM's names for them
 LENGTHS = (
@@ -146,9 +147,16 @@ class Fields:
         kinds = [one for one in given.values() if isinstance(one, Mapping)]
         return kinds or [given]
 
+    def dtype_said(self) -> tuple[str, str]:
+        """The field that says the type of the weights, and that type; two ``""`` where none does."""
+        value = self.get(*DTYPE_FIELDS)
+        if value is None:
+            return "", ""
+        return next(name for name in DTYPE_FIELDS if self.get(name) == value), self.dtype()
+
     def dtype(self) -> str:
         """The type of the weights, and of all computation where nothing is quantised."""
-        value = self.get("torch_dtype", "dtype", default="bfloat16")
+        value = self.get(*DTYPE_FIELDS, default="bfloat16")
         name = value.removeprefix("torch.") if isinstance(value, str) else None  # as old files have it
         if name not in DTYPES:
             raise self.refuse("torch_dtype", value, f"one of {', '.join(DTYPES)}")

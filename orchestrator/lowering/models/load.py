@@ -195,6 +195,7 @@ def _assemble(name: str, at: Fields, kind: str, layers: list[Layer], family: pla
         max_positions=(longest := at.positions()),
         usual_positions=at.usual() or longest,
         dtype=at.dtype(),
+        dtype_said=at.dtype_said(),
         blocks=_same_once(layers),
         head=Linear("lm_head", vocab, hidden, bias=bias, quantisable=False),
         tied=tied,

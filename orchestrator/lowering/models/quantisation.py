@@ -17,6 +17,7 @@ from .fields import Fields
 from .formats import PLAIN
 from .gptq import Rule
 from .modelopt import modelopt
+from .quark import quark
 from .rules import Quantisation, block_of, everything, left_out
 
 
@@ -56,7 +57,8 @@ OTHERS = ("compressed-tensors", "modelopt")
 #: what is read of a quantization_config
 KEYS = (
     *("activation_scheme", "bits", "block_name_to_quantize", "bnb_4bit_use_double_quant", "config_groups", "data_type"),
-    *("dynamic", "exclude_modules", "extra_config", "format", "group_size", "ignore", "ignored_layers"),
+    *("dynamic", "exclude", "export", "global_quant_config", "layer_quant_config", "layer_type_quant_config"),
+    *("exclude_modules", "extra_config", "format", "group_size", "ignore", "ignored_layers"),
     *("kv_cache_quant_algo", "kv_cache_scheme", "llm_int8_skip_modules", "lm_head", "load_in_4bit", "load_in_8bit"),
     *("modules_in_block_to_quantize", "modules_to_not_convert", "packing_format", "q_group_size", "quant_algo"),
     *("quant_method", "quantized_layers", "sparsity_config", "transform_config", "w_bit", "weight_block_size"),
@@ -182,4 +184,5 @@ METHODS = {
     "mxfp4": _mxfp4,
     "gpt_oss_mxfp4": _mxfp4,
     "bitsandbytes": _bitsandbytes,
+    "quark": quark,
 }

@@ -170,7 +170,7 @@ def _network(network: dict[str, Any], place: int, nodes: dict[str, float], botto
 def _figures(links: dict[str, Any]) -> str:
     figures = [links.get("type") or ""]
     figures += [f"{links['bandwidth_gb_s']:g} GB/s"] if links.get("bandwidth_gb_s") else []
-    return " ".join(filter(None, figures))
+    return " ".join(filter(None, figures)) or "as its devices are joined"
 
 
 def _instance(instance: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -52,6 +52,16 @@ class SglangOptions(EngineOptions):
     chunked_prefill_size: int | None = Field(default=None, description="-1 = no chunks; default: by device")
     max_prefill_tokens: int = Field(default=16384, ge=1, description="new tokens of prompts in a batch, at most")
 
+    cuda_graph_bs: list[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="sequences of decodes that have a graph; default: up to cuda_graph_max_bs",
+    )
+    cuda_graph_max_bs: int | None = Field(default=None, ge=1, description="the largest; default: by device and ranks")
+    disable_cuda_graph_padding: bool = Field(
+        default=False, description="a graph for every number of sequences up to cuda_graph_max_bs"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: Any) -> Any:
@@ -79,7 +89,29 @@ class SglangOptions(EngineOptions):
             raise ValueError("chunked_prefill_size: must be at least 1, or -1 for no chunks")
         if self.scheduling_policy != "fcfs" and self.schedule_policy != "fcfs":
             raise ValueError("scheduling_policy orders admission in place of schedule_policy: give one")
+        sizes = sorted(set(self.cuda_graph_bs or ()))
+        if sizes and self.cuda_graph_max_bs not in (None, sizes[-1]):
+            allowed = f"must be the largest of cuda_graph_bs, {sizes[-1]}"
+            raise ValueError(f"cuda_graph_max_bs = {self.cuda_graph_max_bs}: {allowed}")
+        if sizes and self.disable_cuda_graph_padding and sizes != list(range(1, sizes[-1] + 1)):
+            allowed = "others would run without a graph, which has not been measured"
+            raise ValueError(
+                f"disable_cuda_graph_padding needs all numbers up to the largest in cuda_graph_bs: {allowed}"
+            )
         return self
+
+    def graph_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """As ``ServerArgs._generate_cuda_graph_batch_sizes`` and ``get_batch_sizes_to_capture`` of its
+        cuda_graph_runner.py (0.5.5) find them; its pool of requests has ``max_running_requests`` places."""
+        most = self.cuda_graph_max_bs or max(sizes)
+        found = {size for size in sizes if size <= most}
+        if self.cuda_graph_bs is not None:
+            found = set(self.cuda_graph_bs)
+        elif self.disable_cuda_graph_padding:
+            found = set(range(1, most + 1))
+        if self.max_num_seqs is not None and max(found) > self.max_num_seqs:
+            found = {size for size in found if size <= self.max_num_seqs} | {self.max_num_seqs}
+        return tuple(sorted(found))
 
 
 def resolve(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
@@ -92,15 +124,19 @@ def resolve(options: EngineOptions, device: DeviceFacts) -> EngineOptions:
         raise TypeError(options)
     gib = device.memory_bytes / 2**30
     chunk, small, large = next(row[1:] for row in BY_MEMORY if gib < row[0])
+    graph = small if device.ranks < 4 else large
+    if options.cuda_graph_bs is not None or options.cuda_graph_max_bs is not None:
+        graph = max(options.cuda_graph_bs or [options.cuda_graph_max_bs or 0])
     size = chunk if options.chunked_prefill_size is None else options.chunked_prefill_size
     activations = max(size if size > 0 else options.max_prefill_tokens, 2048) * 1.5
-    reserved = 512 + activations + 2 * (small if device.ranks < 4 else large) + device.ranks / 8 * 1024
+    reserved = 512 + activations + 2 * graph + device.ranks / 8 * 1024
     if gib > 60:
         reserved = max(reserved, 10 * 1024)
     fraction = options.gpu_memory_utilization or round((gib * 1024 - reserved) / (gib * 1024), 3)
     return options.model_copy(
         update={
             "chunked_prefill_size": size if size > 0 else None,
+            "cuda_graph_max_bs": graph,
             "gpu_memory_utilization": fraction,
             "max_num_batched_tokens": size if size > 0 else options.max_prefill_tokens,
         }

@@ -24,8 +24,8 @@ def refuse_start(options: Any, start: Start) -> tuple[str, object, str] | None:
         return "max_num_batched_tokens", budget, allowed
     if budget < options.max_num_seqs:
         return "max_num_batched_tokens", budget, f"at least max_num_seqs ({options.max_num_seqs})"
-    if block % 16:
-        return "block_size", block, "a multiple of 16: attention kernels have no other"
+    if block % start.block_step:
+        return "block_size", block, f"a multiple of {start.block_step}: attention kernels have no other"
     if start.blocks < start.longest:
         room = start.blocks * length // start.longest // block * block
         allowed = f"the KV cache has room for {room} tokens, less than one sequence: give max_model_len of at most that"

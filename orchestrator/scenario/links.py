@@ -1,0 +1,59 @@
+"""Networks of a scenario, and the figures of their links."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from metronome.hwmodels.catalog import interconnect_names
+from pydantic import Field, model_validator
+
+from ..strict import Strict
+from .names import Name
+
+
+class Links(Strict):
+    """Figures of links: a catalog interconnect by ``type``, or plain ones, which replace the catalog's."""
+
+    open: ClassVar[bool] = False  # whether it may say none
+
+    type: str | None = Field(default=None, description="catalog interconnect, e.g. nvlink4")
+    bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="per device and direction, decimal")
+    latency_ns: float | None = Field(default=None, ge=0, le=1e12, description="of one message over a link")
+
+    @property
+    def says_links(self) -> bool:
+        """Whether it says any of them; a network that does not has the usual ones of its devices."""
+        return any(figure is not None for figure in (self.type, self.bandwidth_gb_s, self.latency_ns))
+
+    @model_validator(mode="after")
+    def _enough(self) -> Links:
+        lacking = self.type is None and (self.bandwidth_gb_s is None or self.latency_ns is None)
+        if lacking and (self.says_links or not self.open):
+            raise ValueError("give a type, or bandwidth_gb_s and latency_ns")
+        if self.type is not None and self.type not in interconnect_names():
+            raise ValueError(f"type '{self.type}' is not in the catalog: {', '.join(interconnect_names())}")
+        return self
+
+
+class ScaleOut(Links):
+    """The links between nodes; those of the network itself are then within nodes."""
+
+    topology: Literal["switch", "fat-tree", "rail-optimised"] = Field(default="switch", description="between nodes")
+    nics_per_node: int | None = Field(default=None, ge=1, description="default: one a device")
+    radix: int = Field(default=32, ge=1, description="fat tree: adapters a leaf switch")
+    oversubscription: float = Field(default=1, gt=0, description="fat tree: bandwidth below a leaf over that above")
+
+
+class Network(Links):
+    """One interconnect; bandwidth is per device and direction. Without links it has the usual ones of its devices."""
+
+    open = True
+
+    name: Name = Field(description="unique among networks")
+    connects: list[str] = Field(min_length=1, description="accelerators and memories, e.g. n0.accelerators, n0.dram")
+    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = Field(
+        default="switch", description="between the accelerators it connects"
+    )
+    dims: list[int] = Field(default=[], description="torus: devices along each dimension")
+    scale_out: ScaleOut | None = Field(default=None, description="the links between nodes, where they are others")
+    energy_pj_per_bit: float | None = Field(default=None, ge=0, description="of bytes moved; default: not known")
