@@ -8,6 +8,8 @@ from metronome.hwmodels.interface import Template, UnsupportedOperation
 from metronome.hwmodels.pim import dram_pim
 from metronome.hwmodels.pim.dram_pim import DramPim
 
+from ..conftest import ROOT
+
 #: 32 MiB of bf16 that fill all channels, banks and rows of every part
 N = K = 4096
 
@@ -146,7 +148,10 @@ def times_the_pins(part, n=N, k=K):
 
 
 def test_as_published():
-    """docs/pim.md has the sources. Both are ratios to a host that reads the matrix over the pins."""
+    """docs/pim.md has the sources, and these figures. Both are ratios to a host that reads the matrix over the pins."""
+    page = (ROOT / "docs/pim.md").read_text()
+    for part in ("hbm2-pim", "lpddr5-pim"):
+        assert f"| `{part}` | {times_the_pins(part):.1f} |" in page
     # Measured on HBM-PIM, 2.8; four times the pins are inside.
     assert 2.8 <= times_the_pins("hbm2-pim") < 4
     # PIMnast's roofline for LPDDR with units at all banks, 7 of 8; what its placements reach of it, 6.86.
