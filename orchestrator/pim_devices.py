@@ -40,9 +40,9 @@ class PimDevices:
         size = min(pim.size_bytes() for pim in self._of(devices))
         least = block if self.attend else 0
         if copied and size - copied < least:
-            what = f"a copy of the layers' matrices takes {copied / GIB:.2f} GiB of each accelerator's PIM devices"
-            beside = f" beside {block / GIB:.4f} GiB for a KV block" if least else ""
-            raise self._refused("gemv", f"{what}, which have {size / GIB:.2f} GiB{beside}")
+            what = f"a copy of the layers' matrices takes {copied / GIB:.2f} GiB beside each accelerator"
+            more = f", and a KV block {block / GIB:.4f} GiB" if least else ""
+            raise self._refused("gemv", f"{what}{more}: its PIM devices have {size / GIB:.2f} GiB")
         return size - copied
 
     def _refused(self, field: str, allowed: str) -> InputError:

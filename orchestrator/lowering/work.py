@@ -96,11 +96,17 @@ class Plan:
             for row in section.operations
             if row.instead and section.stage == stage
         ]
-        return sum(int(int(at["n"]) * int(at["k"]) * DTYPE_BYTES[str(at["dtype"])]) * n for at, n in copied)
+        return sum(repeat * _matrix_bytes(attributes) for attributes, repeat in copied)
 
     @property
     def chains(self) -> list[Work]:
         return [section.chain for section in self.sections if section.chain]
+
+
+def _matrix_bytes(of: Mapping[str, Attribute]) -> int:
+    """Of a ``gemm``, as its weights are stored."""
+    bits = float(of.get("weight_bits", 8 * DTYPE_BYTES[str(of["dtype"])]))
+    return round(int(of["n"]) * int(of["k"]) * bits / 8)
 
 
 class Templates:
