@@ -243,3 +243,37 @@ def test_the_account_is_whole():
         adds_up(result)
     spent, before = (result["metronome"]["energy_by_part_j"]["n0"] for result in (way, without))
     assert spent["pim"] > before["pim"] and spent["accelerators"] < before["accelerators"]
+
+
+FEW = {"workload.num_requests": 4, "workload.request_rate": 1.0, "workload.output_tokens.mean": 20}
+ONE = {"instances.0.tensor_parallel_size": 1}
+EXPERTS = {"instances.0.model": "mistralai/Mixtral-8x7B-v0.1", "instances.0.enable_expert_parallel": True}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {**ONE, "instances.0.pipeline_parallel_size": 2},
+        {**ONE, "instances.0.data_parallel_size": 2},
+        {**ONE, "instances.0.data_parallel_size": 2, **EXPERTS},
+    ],
+    ids=["tensor", "pipeline", "data", "experts"],
+)
+def test_few_requests_are_quicker_in_every_layout_of_ranks(layout):
+    tpot = [
+        run("pim-attention", overrides={**FEW, **layout, "instances.0.gemv": way})["mean_tpot_ms"]
+        for way in ("pim", "accelerator")
+    ]
+    assert tpot[0] < tpot[1]
+
+
+def test_components_elsewhere_give_the_same_bytes():
+    """The other way is asked about in a message of its own."""
+    elsewhere = {"components": {"n0.pim": {"run": "process"}, "n0.accelerators": {"run": "process"}}}
+    here, there = (
+        run("pim-attention", overrides={**FEW, "instances.0.gemv": "pim", **more}) for more in ({}, elsewhere)
+    )
+    same = ("duration", "mean_ttft_ms", "mean_tpot_ms", "p99_itl_ms", "output_throughput")
+    assert [here[key] for key in same] == [there[key] for key in same]
+    assert here["metronome"]["energy_j"] == there["metronome"]["energy_j"]
