@@ -22,8 +22,8 @@ from .lowering.routing import Routing, routing
 from .lowering.slices import uncut
 from .lowering.work import Plan, Templates
 from .off_device import off_device, stage_weights
+from .pim_devices import PimDevices
 from .scenario.inputs import Inputs
-from .scenario.memory import Pim
 from .scenario.schema import Instance, Node, Scenario
 from .serving.engines import costs_of, kind_of
 from .serving.kv.capacity import Kept, num_blocks
@@ -81,10 +81,10 @@ class _Placement:
         )
         choice = self.options.engine.kv_cache_dtype
         self.kv_dtype = self.arch.kv_dtype or self.arch.dtype if choice == "auto" else DTYPES[choice]
-        self.layout = self._layout()
+        self.layout, self.pims = self._layout(), PimDevices(scenario, index)
         self._check()
         options = self.options
-        whole = options.role == "both" and options.decode_attention != "pim"  # vLLM has one table with KV connectors
+        whole = options.role == "both" and not self.pims.attend  # vLLM has one table with KV connectors
         grouped = whole and kind_of(options.engine.version).hybrid_kv_cache
         self.kv = KvLayout(self.arch, self.layout.tp, self.kv_dtype, grouped)
         self.options = options.model_copy(update={"engine": self._engine()})
@@ -146,11 +146,9 @@ class _Placement:
             raise self._refuse("pipeline_parallel_size", layout.pp, f"the model has {arch.layers} layers")
         self._check_experts()
         self._check_format()
-        if options.decode_attention == "pim":
-            self._pims(layout.devices)
-            if options.role != "both" or layout.ffn:
-                raise self._refuse("decode_attention", "pim", "goes with role both and without ffn")
-        if options.sub_batch_interleaving and options.decode_attention != "pim":
+        off = self.pims.multiply and off_device(self.scenario, self.index, arch, layout) is not None
+        self.pims.check(layout.devices, options.role == "both", bool(layout.ffn), off)
+        if options.sub_batch_interleaving and not self.pims.attend:
             raise self._refuse("sub_batch_interleaving", True, "goes with decode_attention pim")
         if options.sub_batch_interleaving and layout.dp > 1 and layout.expert_parallel:
             raise self._refuse("sub_batch_interleaving", True, "goes with engines that step alone")
@@ -238,14 +236,14 @@ class _Placement:
             layout,
             self.kv_dtype,
             templates,
-            Hardware(self._network, memories, options.decode_attention == "pim", options.sub_batch_interleaving),
+            Hardware(self._network, memories, self.pims.attend, options.sub_batch_interleaving, self.pims.multiply),
             engine.all2all_backend != "allgather_reducescatter",
             options.ffn.micro_batches if options.ffn else 1,
             self._routing(),
             self.scenario.workload.has_images,
             engine.sampled() == "top-p",
         )
-        fit = self._blocks(layout)  # also where it is overridden: the weights have to fit
+        fit = self._blocks(layout, plan)  # also where it is overridden: the weights have to fit
         length = self._length
         batched = engine.max_num_batched_tokens or length
         if engine.max_model_len == "auto":
@@ -293,7 +291,7 @@ class _Placement:
             raise self._refuse("expert_routing.histogram", None, allowed)
         return routing(chosen.model, arch.experts, arch.top_k, chosen.exponent, chosen.histogram)
 
-    def _blocks(self, layout: Layout) -> int:
+    def _blocks(self, layout: Layout, plan: Plan) -> int:
         """KV blocks of one engine: those of its tightest stage."""
         arch, options, engine = self.arch, self.options, self.options.engine
         found = []
@@ -305,9 +303,12 @@ class _Placement:
             kept = self.kv.kept(layers, self._length, options.role == "both")
             working = self._working(layout, stage == 0, stage == layout.pp - 1)
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
-            if self.options.decode_attention == "pim":
+            if self.pims.attend or self.pims.multiply:
+                copied, least = plan.copied_bytes(f"stage{stage}"), kept.token * engine.block_size
+                room = self.pims.room(layout.ranks(0, stage), copied, least)
+            if self.pims.attend:
                 num_blocks(self.where, arch.name, memory, share, weights, working, Kept(1), 1)  # weights have to fit
-                memory, share, weights, working = self._pim(layout.ranks(0, stage)), 1.0, 0, 0
+                memory, share, weights, working = room, 1.0, 0, 0
             block, most = engine.block_size, engine.max_num_seqs or 1
             try:
                 blocks = num_blocks(self.where, arch.name, memory, share, weights, working, kept, block, most)
@@ -347,24 +348,6 @@ class _Placement:
         return min(
             device_memory(self.scenario, f"cluster.nodes.{node}.accelerators", self.nodes[node]) for node, _ in devices
         )
-
-    def _pim(self, devices: Sequence[Device]) -> int:
-        """Bytes for K and V in the PIM devices of one accelerator."""
-        return min(pim.size_bytes() for pim in self._pims(devices))
-
-    def _pims(self, devices: Sequence[Device]) -> list[Pim]:
-        found = []
-        for node in dict.fromkeys(node for node, _ in devices):
-            pim = self.nodes[node].memory.pim
-            if pim is None:
-                raise self._refuse("decode_attention", "pim", f"node {node} has no memory.pim")
-            given = self.scenario.components.get(f"{node}.pim")
-            if pim.size_gib is None and given and given.config.keys() & {"part", "ini"}:
-                where = f"cluster.nodes.{node}.memory.pim.size_gib"
-                how = f"needed where components.{node}.pim names the part; or name it as memory.pim.part"
-                raise InputError("scenario", where, None, how)
-            found.append(pim)
-        return found
 
     def _network(self, devices: Sequence[Device]) -> str:
         return find_network(self.scenario, f"{self.where}.tensor_parallel_size", len(devices), devices)

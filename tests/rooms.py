@@ -189,10 +189,12 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.lowering",
         "orchestrator.scenario",
     ),
+    "orchestrator.pim_devices": (*LEAVES, "orchestrator.lowering", "orchestrator.scenario"),
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
         "orchestrator.off_device",
+        "orchestrator.pim_devices",
         "orchestrator.kv_layout",
         "orchestrator.lowering",
         "orchestrator.lowering.models",

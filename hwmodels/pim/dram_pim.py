@@ -1,4 +1,5 @@
-"""``dram-pim``: attention of decodes by multiply-accumulate units in DRAM, from the part's timing.
+"""``dram-pim``: products with vectors by multiply-accumulate units in DRAM, from the part's timing: the attention of
+decodes, and a layer's matrices times few vectors (GEMV, kind ``gemm``).
 
 K and V of one KV head of a sequence are in one channel, and so are the query heads that share them: a head's score is a
 product with K, its result one with V. Of each product a unit takes a burst of one operand a command, so a head of
@@ -28,9 +29,19 @@ Where the part does softmax, it is hidden behind another head's products, as are
 where the host does it, scores go over the pins, and come back. The host's own time for it is not counted.
 
 Queries, new K and V, results, K and V of prompts, and of their cached tokens, which the accelerator reads back, go over
-the pins before that. Energy, where the part has figures for it: rows opened in the banks of all units, bits from
-cells to units and over the pins, multiplications. Not modelled: tRAS, which is over before a row has been read,
-refresh's energy, and other accesses by the accelerator.
+the pins before that.
+
+A matrix of n x k weights is dealt by its rows evenly over the channels of all devices, and lies in each as a K of n /
+channels tokens and k numbers does: its product with a vector takes the commands of a score. Each channel gets the whole
+vector over its own pins before that, and its outputs are read back over them after. Vectors are multiplied one after
+another: each reads the matrix anew, or, by units that hold several (``grouped_queries`` not ``apart``), they take
+turns in each open row; how wide a unit is that reads once for a group of query heads says nothing of a batch's vectors.
+Not modelled: a buffer that is shorter than the vector (partial sums would be read out and put back), and several
+matrices at once.
+
+Energy, where the part has figures for it: rows opened in the banks of all units, bits from cells to units and over the
+pins, multiplications. Not modelled: tRAS, which is over before a row has been read, refresh's energy, other accesses
+by the accelerator.
 """
 
 from __future__ import annotations
@@ -63,6 +74,8 @@ RELATIVE_ERROR = 0.09
 NOT_COMPARED = 0.3
 #: banks that may be opened in tFAW
 ACTIVATES = 4
+#: how several vectors are multiplied with the same numbers (`DramPimConfig.grouped_queries`)
+Sharing = Literal["apart", "row", "together"]
 
 
 class DramPimConfig(Config):
@@ -76,7 +89,7 @@ class DramPimConfig(Config):
     channels: int | None = Field(default=None, ge=1, description="of a device, if other than the part says")
     units: Units | None = Field(default=None, description="where they are, if other than the part says")
     power_constraint: bool = Field(default=True, description="all units at once only as often as their power allows")
-    grouped_queries: Literal["apart", "row", "together"] = Field(
+    grouped_queries: Sharing = Field(
         default="apart",
         description="query heads that share K and V: each reads them anew, in turn in each open row, or one for all",
     )
@@ -94,8 +107,8 @@ class DramPim(OracleModel[DramPimConfig]):
         kind="pim",
         version="1",
         time_policy=TimePolicy.ORACLE,
-        op_kinds=frozenset({"attention"}),
-        summary="decode attention by units in DRAM, from its timing: bank, bank group, rank or buffer",
+        op_kinds=frozenset({"attention", "gemm"}),
+        summary="decode attention and GEMV by units in DRAM, from its timing: bank, bank group, rank or buffer",
     )
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
@@ -110,9 +123,16 @@ class DramPim(OracleModel[DramPimConfig]):
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
         compared = self.config.part == COMPARED and not self.config.ini
+        compared &= all(template.kind == "attention" for template in self.templates.values())
         return {"relative_error": {"modelled": RELATIVE_ERROR if compared else NOT_COMPARED}}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
+        busy_ps, energy_pj = (self._attention if template.kind == "attention" else self._gemv)(template, values)
+        known = self._part.energy is not None
+        return Estimate(max(1, round(busy_ps)), Provenance.MODELLED, round(energy_pj) if known else None)
+
+    def _attention(self, template: Template, values: tuple[int, ...]) -> tuple[float, float]:
+        """(ps, pJ)"""
         at = template.attributes
         heads, kv_heads, size = int(at["heads"]), int(at["kv_heads"]), int(at["head_size"])
         width, kv_width = DTYPE_BYTES[str(at["dtype"])], DTYPE_BYTES[str(at["kv_dtype"])]
@@ -128,8 +148,22 @@ class DramPim(OracleModel[DramPimConfig]):
             context, queries = -(-context_sum // decodes), -(-heads // kv_heads)
             busy_ps += turns * self._units.cycles(context, size, kv_width, queries) * self._part.tck_ps
             energy_pj += decodes * kv_heads * self._units.energy_pj(context, size, kv_width, queries)
-        known = self._part.energy is not None
-        return Estimate(max(1, round(busy_ps)), Provenance.MODELLED, round(energy_pj) if known else None)
+        return busy_ps, energy_pj
+
+    def _gemv(self, template: Template, values: tuple[int, ...]) -> tuple[float, float]:
+        """(ps, pJ) of a matrix times each of so many vectors; the fullest channel is the last."""
+        at, (vectors,) = template.attributes, values
+        outputs, inputs, width = int(at["n"]), int(at["k"]), DTYPE_BYTES[str(at["dtype"])]
+        in_channel = -(-outputs // self._channels)
+        working = -(-outputs // in_channel)  # channels
+        over_pins = vectors * (inputs + in_channel) * width * self._channels  # as if all were as full
+        busy_ps = over_pins / self._link * PS_PER_S + self.config.latency_ns * PS_PER_NS
+        energy_pj = self._pins_pj(vectors * (inputs * working + outputs) * width, 0)
+        if vectors:
+            product = self._units.gemv(in_channel, inputs, width, vectors)
+            busy_ps += self._units.refreshed(product.cycles) * self._part.tck_ps
+            energy_pj += working * self._units.product_pj(product, width)
+        return busy_ps, energy_pj
 
     def _pins_pj(self, moved: float, kept: float) -> float:
         """Of so many bytes over the pins, of which so many are written to cells or read from them, a row at a time."""
@@ -197,9 +231,16 @@ class Arrangement:
 
     def product(self, context: int, size: int, kv_width: float, queries: int = 1) -> Product:
         """What a channel does in one product of ``queries`` heads with the K, or the V, that they share."""
+        return self._shared(self._config.grouped_queries, context, size, kv_width, queries)
+
+    def gemv(self, outputs: int, inputs: int, width: float, vectors: int) -> Product:
+        """What a channel does to multiply its ``outputs`` x ``inputs`` weights of ``width`` bytes with each vector."""
+        how: Sharing = "apart" if self._config.grouped_queries == "apart" else "row"
+        return self._shared(how, outputs, inputs, width, vectors)
+
+    def _shared(self, how: Sharing, context: int, size: int, kv_width: float, queries: int) -> Product:
         lanes = max(1, int(self._of.burst_bytes / kv_width))
         commands = -(-context // self._parallel) * -(-size // (self._together * lanes))
-        how = self._config.grouped_queries
         in_row = queries if how == "row" else 1
         apart = max(self.apart, self._at_most(kv_width, queries if how == "together" else 1))
         change = self._row_change(self._columns * apart * in_row)
@@ -208,21 +249,27 @@ class Arrangement:
     def cycles(self, context: int, size: int, kv_width: float, queries: int = 1) -> float:
         """Cycles a channel takes for ``queries`` heads that share one K and V: both products of each, their rows, and
         their share of refresh."""
-        of = self._of
-        return 2 * self.product(context, size, kv_width, queries).cycles * of.trefi / (of.trefi - of.trfc)
+        return 2 * self.refreshed(self.product(context, size, kv_width, queries).cycles)
+
+    def refreshed(self, cycles: float) -> float:
+        """With the share of all time that refresh takes."""
+        return cycles * self._of.trefi / (self._of.trefi - self._of.trfc)
 
     def energy_pj(self, context: int, size: int, kv_width: float, queries: int = 1) -> float:
         """Of what `cycles` counts: rows opened in every unit's banks, bits from cells to units, multiplications.
         0 where the part does not say."""
+        vectors = queries if self._config.grouped_queries == "together" else 1
+        return 2 * self.product_pj(self.product(context, size, kv_width, queries), kv_width, vectors)
+
+    def product_pj(self, product: Product, kv_width: float, vectors: int = 1) -> float:
+        """The same of one product, of which each reading is for so many ``vectors``."""
         of = self._of
         if of.energy is None:
             return 0.0
-        product = self.product(context, size, kv_width, queries)
         rows = product.passes * product.rows * self.units * product.columns * of.burst_bytes  # bytes opened
         read = product.passes * product.in_row * product.commands * self.units * of.burst_bytes  # bytes
-        vectors = queries if self._config.grouped_queries == "together" else 1
         bits = 8 * (rows * of.energy.activate + read * of.energy.to_units(self.at))
-        return 2 * (bits + read / kv_width * vectors * of.energy.mac)
+        return bits + read / kv_width * vectors * of.energy.mac
 
     @property
     def closing(self) -> int:

@@ -45,6 +45,7 @@ def lines(plan: list[dict[str, Any]]) -> Iterator[str]:
 
 def _cells(operation: Mapping[str, Any]) -> list[str]:
     who = " ".join(operation["components"]) + (" joint" if operation["joint"] else "")
+    who += f" or {' '.join(operation['instead'])}" if "instead" in operation else ""
     shape = " ".join(f"{name}={value}" for name, value in operation["shape"].items() if name not in LEFT_OUT)
     numbers = operation["numbers"].items()
     told = ", ".join(formula if name == formula else f"{name} = {formula}" for name, formula in numbers)

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import repeat
-from operator import add, sub
 
 from ..errors import ComponentFailure
 from ..kernel.loop import Kernel
@@ -35,7 +33,7 @@ from .program import (
     Stretch,
     program,
 )
-from .spent import WORKING, Spent
+from .step_costs import StepCosts
 from .sub_batches import halves, interleaved_ps, needs, spans_of_turns
 from .uses import Values
 
@@ -59,6 +57,7 @@ class InFlight:
         "since_ps",
         "spent_pj",
         "together",
+        "ways",
     )
 
     def __init__(
@@ -75,6 +74,7 @@ class InFlight:
         self.together = joined(batches)
         self.next = self.energy_pj = self.open = self.layers = self.since_ps = 0
         self.spent_pj: dict[str, int] = {}  # by components that are asked
+        self.ways: tuple[int, ...] = ()  # which of two each member takes in the segment, where there are two
 
     @property
     def segment(self) -> Segment:
@@ -84,47 +84,6 @@ class InFlight:
     def spend(self, component: str, energy_pj: int) -> None:
         self.energy_pj += energy_pj
         self.spent_pj[component] = self.spent_pj.get(component, 0) + energy_pj
-
-
-class StepCosts:
-    """What consecutive steps take on one member, as `metronome.orchestrator.serving.leap.StepCosts`.
-
-    Of every portion the numbers and the cost of each step; one pair is of all steps. Nothing is done beside anything
-    else: there are no prompts.
-    """
-
-    def __init__(
-        self, portions: Sequence[tuple[Portion, list[tuple[Values, Cost]]]], count: int, name: str, spent: Spent
-    ) -> None:
-        self._portions, self._name, self._spent = portions, name, spent
-        self._spent_pj: dict[str, list[int]] = {}  # by component
-        self.durations_ps = [0] * count
-        for portion, steps in portions:
-            _add(self.durations_ps, [cost.duration_ps for _, cost in steps])
-            energies = self._spent_pj.setdefault(portion.port.name, [0] * count)
-            _add(energies, [cost.energy_pj for _, cost in steps])
-        self._spent_pj = {name: pj for name, pj in self._spent_pj.items() if name.endswith(WORKING) or any(pj)}
-        self.energies_pj = [sum(each) for each in zip(*self._spent_pj.values(), strict=True)] or [0] * count
-
-    def use(self, first: int, ends_ps: Sequence[int]) -> None:
-        last = first + len(ends_ps)
-        for portion, steps in self._portions:
-            if len(steps) == 1:
-                portion.tally.add(*steps[0], len(ends_ps))
-                continue
-            for values, cost in steps[first:last]:
-                portion.tally.add(values, cost)
-        for component, energies in self._spent_pj.items():
-            entries = self._spent.entries(component, self._name)
-            entries.since_ps.extend(map(sub, ends_ps, self.durations_ps[first:last]))
-            entries.until_ps.extend(ends_ps)
-            entries.energy_pj.extend(energies[first:last])
-
-
-def _add(to: list[int], steps: Sequence[int]) -> None:
-    """One number is of all steps."""
-    more = repeat(steps[0], len(to)) if len(steps) == 1 else steps
-    to[:] = map(add, to, more)
 
 
 class Executor:
@@ -295,7 +254,10 @@ class Executor:
     def _stretch(self, step: InFlight, stretch: Stretch) -> None:
         batches = (step.together,) if stretch.joint else step.batches
         longest = 0
-        for member, costs in enumerate(self._costs(stretch.members, stretch.joint, batches)):
+        found = self._costs(stretch.members, stretch.joint, batches)
+        if stretch.instead:
+            found = _quicker(step, found, self._costs(stretch.instead, stretch.joint, batches))
+        for member, costs in enumerate(found):
             self._spend(step, costs)
             if self._hooks.operations.listeners:
                 self._tell(step, member, *spans(costs))
@@ -305,12 +267,16 @@ class Executor:
     def _interleaved(self, step: InFlight, block: InterleavedBlock) -> None:
         """The whole batch at once, or two halves that take turns, whichever is done first."""
         (batch,) = step.batches
-        (whole,) = self._costs((block.portions,), False, (batch,))
+        found = self._costs((block.portions,), False, (batch,))
+        if block.instead:
+            found = _quicker(step, found, self._costs((block.instead,), False, (batch,)))
+        (whole,) = found
         took, pair = took_ps(whole), halves(batch)
         if pair is not None:
             first, second = self._costs((block.portions,) * 2, False, pair)
             turns = interleaved_ps(block.repeat, needs(block, first), needs(block, second))
             if turns < took:
+                step.ways = ()
                 both = [*first, *second]
                 self._spend(step, both)
                 if self._hooks.operations.listeners:
@@ -387,6 +353,13 @@ class Executor:
         return known + [last.later(i) for i in range(1, 1 + steady)]
 
 
+def _quicker(step: InFlight, first: Sequence[Costs], other: Sequence[Costs]) -> list[Costs]:
+    """Of each member the quicker of two ways; the first where they are equal."""
+    both = list(zip(first, other, strict=True))
+    step.ways = tuple(int(took_ps(other) < took_ps(first)) for first, other in both)
+    return [costs[way] for costs, way in zip(both, step.ways, strict=True)]
+
+
 def _now(portion: Portion, values: tuple[int, ...]) -> Cost:
     cost, slowdown = portion.operations.known[values], portion.port.slowdown
     return cost if slowdown == 1 else cost.slower(slowdown)
@@ -396,5 +369,7 @@ def _steady_portions(steps: Sequence[Segment]) -> list[bool]:
     """Which portions stay the same while the same sequences decode; none where a step is more than one stretch of one
     member."""
     if len(steps) > 1 or not isinstance(steps[0], Stretch) or steps[0].joint or len(steps[0].members) > 1:
+        return []
+    if steps[0].instead:
         return []
     return [portion.operands.steady for portion in steps[0].members[0]]

@@ -7,6 +7,7 @@ nothing, for tests that folding changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,10 +40,20 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Parts one after another, for each member; ``joint``: of all members together, once."""
+    """Parts one after another, for each member; ``joint``: of all members together, once.
+
+    ``instead``: another way to the same end; each member takes the quicker one.
+    """
 
     members: tuple[tuple[Portion, ...], ...]
     joint: bool
+    instead: tuple[tuple[Portion, ...], ...] = ()
+
+    def taken(self, ways: Sequence[int]) -> tuple[tuple[Portion, ...], ...]:
+        """Of each member the way it takes: 1 is the other one."""
+        if not self.instead:
+            return self.members
+        return tuple((mine, other)[way] for mine, other, way in zip(self.members, self.instead, ways, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +90,25 @@ class Attending:
 
 @dataclass(frozen=True, slots=True)
 class InterleavedBlock:
-    """All repetitions of a block that may be done by two half batches that take turns (`sub_batches`)."""
+    """All repetitions of a block that may be done by two half batches that take turns (`sub_batches`).
+
+    ``instead``: another way to do it by the whole batch.
+    """
 
     repeat: int
     rounds: tuple[Attending, ...]
     after: tuple[Portion, ...]
+    instead: tuple[Portion, ...] = ()
 
     @property
     def portions(self) -> tuple[Portion, ...]:
         """All, one after another."""
         rounds = [part for one in self.rounds for part in (*one.before, one.memory, one.beside)]
         return (*rounds, *self.after)
+
+    def taken(self, ways: Sequence[int]) -> tuple[tuple[Portion, ...], ...]:
+        """As `Stretch.taken`; halves take neither."""
+        return (self.instead if tuple(ways) == (1,) else self.portions,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +161,33 @@ class _Writer:
         self._ports, self._granularity = ports, granularity
         self.segments: list[Segment] = []
         self._pending: list[tuple[PlannedOperation, int]] = []
+        self._ways = False  # whether the section at hand may be done in two
 
     def close(self, segment: Segment) -> None:
         self.flush()
         self.segments.append(segment)
 
     def section(self, section: Section) -> None:
+        if len(section.ways) > 1:
+            self._in_two_ways(section)
+            return
         if self._granularity != "operation" and section.chain and self._ports.does_chain(section):
             self._chained(section, section.chain)
             return
+        self._in_turn(section)
+
+    def _in_two_ways(self, section: Section) -> None:
+        """A section decided on by itself. Raises InputError where others share in what is done instead."""
+        works = [work for operation in section.operations for work in operation.instead]
+        for work in filter(self._ports.is_shared, works):
+            raise self._shared_by_others("gemv", "pim", work)
+        self.flush()
+        self._ways = True
+        self._in_turn(section)
+        self.flush()
+        self._ways = False
+
+    def _in_turn(self, section: Section) -> None:
         if section.interleaved:
             self._interleaved(section)
             return
@@ -198,26 +235,27 @@ class _Writer:
         self.flush()
         for operation in section.operations:
             if self._is_shared(operation):
-                work = operation.works[0]
-                where = f"instances.{work.user.partition('/')[0]}.sub_batch_interleaving"
-                what = (
-                    f"others use {work.component} at the same time ({work.template.layer}), and it is not modelled then"
-                )
-                raise InputError("scenario", where, True, what)
-        rounds, start = [], 0
+                raise self._shared_by_others("sub_batch_interleaving", True, operation.works[0])
+        rounds, start, end = [], 0, len(section.operations)
         for at, operation in enumerate(section.operations):
             if operation.beside:
                 before = self._portions_of(section, start, at - 1)
                 memory, beside = self._portions_of(section, at - 1, at + 1)
                 rounds.append(Attending(before, memory, beside))
                 start = at + 1
-        after = self._portions_of(section, start, len(section.operations))
-        self.segments.append(InterleavedBlock(section.repeat, tuple(rounds), after))
+        after = self._portions_of(section, start, end)
+        instead = self._portions_of(section, 0, end, way=1) if self._ways else ()
+        self.segments.append(InterleavedBlock(section.repeat, tuple(rounds), after, instead))
         if section.layers and self._granularity != "step":
             self.segments.append(Layers(section.layers * section.repeat))
 
-    def _portions_of(self, section: Section, start: int, end: int) -> tuple[Portion, ...]:
-        self._pending = [(operation, section.repeat) for operation in section.operations[start:end]]
+    def _shared_by_others(self, field: str, value: object, work: Work) -> InputError:
+        where = f"instances.{work.user.partition('/')[0]}.{field}"
+        what = f"others use {work.component} at the same time ({work.template.layer}), and it is not modelled then"
+        return InputError("scenario", where, value, what)
+
+    def _portions_of(self, section: Section, start: int, end: int, way: int = 0) -> tuple[Portion, ...]:
+        self._pending = [(operation, section.repeat) for operation in section.ways[way][start:end]]
         portions = self._portions(0) if self._pending else ()
         self._pending = []
         return portions
@@ -234,7 +272,7 @@ class _Writer:
             return
         if self._pending and self._pending[-1][0].joint != operation.joint:
             self.flush()
-        if self._granularity == "operation" and len(operation.works) == 1 and not operation.beside:
+        if self._granularity == "operation" and len(operation.works) == 1 and not operation.beside and not self._ways:
             self.flush()
         self._pending.append((operation, repeat))
 
@@ -244,10 +282,17 @@ class _Writer:
     def flush(self) -> None:
         if not self._pending:
             return
-        members = len(self._pending[0][0].works)
-        joint = self._pending[0][0].joint
-        self.segments.append(Stretch(tuple(self._portions(member) for member in range(members)), joint))
+        joint, members = self._pending[0][0].joint, self._members()
+        instead: tuple[tuple[Portion, ...], ...] = ()
+        if any(operation.instead for operation, _ in self._pending):
+            self._pending = [(operation.other_way, repeat) for operation, repeat in self._pending]
+            instead = self._members()
+        self.segments.append(Stretch(members, joint, instead))
         self._pending = []
+
+    def _members(self) -> tuple[tuple[Portion, ...], ...]:
+        """What is pending, for each member."""
+        return tuple(self._portions(member) for member in range(len(self._pending[0][0].works)))
 
     def _portions(self, member: int) -> tuple[Portion, ...]:
         """One for each (component, operands, pair); a template used twice is asked once and counted twice."""

@@ -87,7 +87,7 @@ class Inside:
         if isinstance(segment, Stretch | InterleavedBlock):
             return [
                 (part.port.name, work.template.kind, work.template.layer)
-                for parts in (segment.members if isinstance(segment, Stretch) else (segment.portions,))
+                for parts in segment.taken(step.ways)
                 for part in parts
                 for work in part.operations.works
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from metronome.hwmodels.interface import DTYPE_BYTES, Attribute
 
@@ -19,7 +20,8 @@ class Hardware:
 
     ``network(devices)`` names the network that connects them, ``memories`` the nodes with a host memory;
     with ``pim`` the PIM devices of the accelerators hold K and V, and do the decodes' attention, with ``interleaved``
-    that of one half of a batch while the accelerators work on the other.
+    that of one half of a batch while the accelerators work on the other; with ``gemv`` they hold the layers' matrices,
+    too, and may multiply them.
     """
 
     def __init__(
@@ -28,8 +30,10 @@ class Hardware:
         memories: Sequence[str],
         pim: bool = False,
         interleaved: bool = False,
+        gemv: bool = False,
     ) -> None:
         self.network, self.memories, self.pim, self.interleaved = network, frozenset(memories), pim, interleaved
+        self.gemv = gemv
 
 
 class Builder:
@@ -77,6 +81,15 @@ class Builder:
         """One product with these matrices side by side: ``n`` outputs on a rank, of their common inputs."""
         _, into = linears[0].shape(self.layout.tp)
         return self.compute("gemm", layer, operands, n=n, k=into, **self.stored(linears))
+
+    def or_in_memory(self, operation: PlannedOperation) -> PlannedOperation:
+        """The same, of which a matrix that all tokens are multiplied with may be the PIM devices' work instead."""
+        first = operation.works[0]
+        if first.template.kind != "gemm" or first.operands != TOKENS:
+            return operation
+        beside = [f"{work.component.rpartition('.')[0]}.pim" for work in operation.works]
+        works = zip(operation.works, beside, strict=True)
+        return replace(operation, instead=tuple(replace(work, component=pim) for work, pim in works))
 
     def stored(self, linears: Sequence[Linear], tp: int | None = None) -> dict[str, Attribute]:
         """How matrices are stored, where that is not the model's own type: an average where they differ."""

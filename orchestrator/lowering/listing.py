@@ -47,6 +47,7 @@ def _operation(operation: PlannedOperation) -> dict[str, Any]:
     work = operation.works[0]
     return {
         "components": list(dict.fromkeys(each.component for each in operation.works)),
+        **({"instead": list(dict.fromkeys(each.component for each in operation.instead))} if operation.instead else {}),
         "kind": work.template.kind,
         "layer": work.template.layer,
         "shape": dict(work.template.attributes),

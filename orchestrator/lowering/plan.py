@@ -75,7 +75,8 @@ def _encoder(build: Builder, stage: str, images: bool) -> list[Section]:
 
 
 def _layer(build: Builder, block: Layer, all_to_all: bool) -> list[PlannedOperation]:
-    return [*mixer(build, block), *feed_forward(build, block, all_to_all), *_extra(build, block)]
+    rows = [*mixer(build, block), *feed_forward(build, block, all_to_all), *_extra(build, block)]
+    return [build.or_in_memory(row) for row in rows] if build.hardware.gemv else rows
 
 
 def _extra(build: Builder, block: Layer) -> list[PlannedOperation]:

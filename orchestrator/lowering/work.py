@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from metronome.hwmodels.interface import Attribute, Template
+from metronome.hwmodels.interface import DTYPE_BYTES, Attribute, Template
 
 from .quantity import Operands
 
@@ -34,12 +34,19 @@ class Work:
 class PlannedOperation:
     """An operation of a step: the same on every data-parallel member at once, or (``joint``) one of all members.
 
-    ``beside``: it is done while the one before it is, on another component.
+    ``beside``: it is done while the one before it is, on another component. ``instead``: works on other components that
+    may be done in place of ``works``, a product with a matrix that both hold.
     """
 
     works: tuple[Work, ...]
     joint: bool = False
     beside: bool = False
+    instead: tuple[Work, ...] = ()
+
+    @property
+    def other_way(self) -> PlannedOperation:
+        """With the works that may be done in place of its own; itself if there are none."""
+        return replace(self, works=self.instead, instead=()) if self.instead else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,13 @@ class Section:
     chain: Work | None = None
     interleaved: bool = False
 
+    @property
+    def ways(self) -> tuple[tuple[PlannedOperation, ...], ...]:
+        """Its operations, and those that may be done in their place, if some may."""
+        if not any(operation.instead for operation in self.operations):
+            return (self.operations,)
+        return self.operations, tuple(operation.other_way for operation in self.operations)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -71,11 +85,28 @@ class Plan:
 
     @property
     def works(self) -> list[Work]:
-        return [work for section in self.sections for operation in section.operations for work in operation.works]
+        rows = [operation for section in self.sections for operation in section.operations]
+        return [work for row in rows for work in (*row.works, *row.instead)]
+
+    def copied_bytes(self, stage: str) -> int:
+        """Of a stage's matrices those of one rank that lie in other components, too (`PlannedOperation.instead`)."""
+        copied = [
+            (row.instead[0].template.attributes, section.repeat)
+            for section in self.sections
+            for row in section.operations
+            if row.instead and section.stage == stage
+        ]
+        return sum(repeat * _matrix_bytes(attributes) for attributes, repeat in copied)
 
     @property
     def chains(self) -> list[Work]:
         return [section.chain for section in self.sections if section.chain]
+
+
+def _matrix_bytes(of: Mapping[str, Attribute]) -> int:
+    """Of a ``gemm``, as its weights are stored."""
+    bits = float(of.get("weight_bits", 8 * DTYPE_BYTES[str(of["dtype"])]))
+    return round(int(of["n"]) * int(of["k"]) * bits / 8)
 
 
 class Templates:

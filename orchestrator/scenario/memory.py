@@ -118,7 +118,7 @@ class Pim(Strict):
 
     devices_per_accelerator: int = Field(ge=1, le=MOST_PIM, description="of equal ones beside each accelerator")
     part: str = Field(default="gddr6-aim", description="catalog PIM part: its timing, its size")
-    size_gib: float | None = Field(default=None, gt=0, description="of one device, for K and V; default: the part's")
+    size_gib: float | None = Field(default=None, gt=0, description="of one, for what it holds; default: the part's")
     bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="inside one device at most, decimal")
     tflops: float | None = Field(default=None, gt=0, description="of one device at most")
     link_gb_s: float | None = Field(default=None, gt=0, description="in and out of one device, decimal")
@@ -146,7 +146,7 @@ class NodeMemory(Strict):
     )
     cxl: Memory | None = Field(default=None, description="an expander of this host")
     nvme: Memory | None = Field(default=None, description="drives of this host")
-    pim: Pim | None = Field(default=None, description="for `decode_attention: pim`")
+    pim: Pim | None = Field(default=None, description="for `decode_attention: pim`, `gemv: pim`")
 
     def tiers(self) -> dict[str, Memory]:
         """Those that networks can connect, by kind."""

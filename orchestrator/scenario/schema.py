@@ -197,6 +197,7 @@ class Instance(Devices):
     decode_attention: Literal["accelerator", "pim"] = Field(
         default="accelerator", description="pim: K and V are in the node's PIM devices, which do it"
     )
+    gemv: Literal["accelerator", "pim"] = Field(default="accelerator", description="pim: layers' products, if quicker")
     sub_batch_interleaving: bool = Field(default=False, description="with pim: half batches take turns where it pays")
     weight_offloading: WeightOffloading | None = Field(
         default=None, description="weights that come from a memory in every step"

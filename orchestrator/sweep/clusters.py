@@ -43,7 +43,7 @@ def templates(scenario: Scenario) -> dict[str, Instance]:
         if instance.engine != first.engine:
             raise _unplanned(instance.name, None, f"instances of one role with other engine flags than {first.name}'s")
     for instance in found.values():
-        if instance.ffn or instance.decode_attention == "pim":
+        if instance.ffn or "pim" in (instance.decode_attention, instance.gemv):
             raise _unplanned(instance.name, None, "layers or attention on devices of their own")
     if set(found) not in ({"both"}, {"prefill", "decode"}):
         raise _unplanned("role", sorted(found), "a mixture of whole and split engines")

@@ -87,3 +87,13 @@ def test_what_is_checked_as_json(cli):
     assert f"workload: {found['workload']['requests']} requests, 0 of them" in text
     short = cli("validate", "kv-pools", "--set", "instances.0.engine.max_model_len=5200", "--json", "--strict")
     assert short.exit_code == 2 and "max_model_len" in json.loads(short.stdout)["workload"]["cannot_be_served"][0]
+
+
+def test_what_two_components_may_do_names_both(cli):
+    changes = ("--set", "instances.0.gemv=pim")
+    prologue, block, epilogue = plan_of(cli, "pim-attention", *changes)["chat"]
+    both = [operation["layer"] for operation in block["operations"] if operation.get("instead") == ["n0.pim"]]
+    assert both == ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+    assert not any("instead" in operation for part in (prologue, epilogue) for operation in part["operations"])
+    assert "n0.accelerators or n0.pim  gemm" in cli("validate", "pim-attention", *changes, "--plan").output
+    assert "instead" not in json.dumps(plan_of(cli, "pim-attention"))

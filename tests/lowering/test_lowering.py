@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from metronome.hwmodels.catalog import model_names
@@ -222,3 +223,32 @@ def test_a_config_that_cannot_be_read_names_the_field(tmp_path, change, message)
 def test_a_model_nobody_knows_names_those_there_are(tmp_path):
     with pytest.raises(InputError, match="Qwen/Qwen3-32B"):
         load("nobody/knows", tmp_path.joinpath)
+
+
+def test_with_gemv_in_memory_what_every_token_is_multiplied_with_is_there_too(tmp_path):
+    """Projections and MLPs, shared experts among them; not routed experts, the head, or what a prompt unfolds."""
+    config = json.loads((Path(__file__).parent / "configs.json").read_text())["deepseek-ai/DeepSeek-V3"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    arch = load(str(tmp_path / "config.json"), tmp_path.joinpath)
+    hardware = Hardware(lambda devices: "net", ["n0"], gemv=True)
+    plan = lower("chat", arch, Layout((("n0", 0), ("n0", 1)), tp=2), "bf16", Templates(), hardware)
+    both = {row.works[0].template.layer for part in plan.sections for row in part.operations if row.instead}
+    assert {"q_b_proj", "o_proj", "gate_up_proj", "shared_gate_up_proj", "shared_down_proj", "down_proj"} <= both
+    assert not both & {"moe", "lm_head", "embedding", "kv_b_proj"}
+    for row in (row for part in plan.sections for row in part.operations if row.instead):
+        assert [work.component for work in row.instead] == ["n0.pim"] and row.instead[0].template == row.works[
+            0
+        ].template
+        assert row.other_way.works == row.instead and row.other_way.other_way == row.other_way
+    shared = 58 * 2048 * (3 * 7168) // 2  # bytes of their fp8 on a rank, beside scales
+    assert plan.copied_bytes("stage0") > shared and plan.copied_bytes("stage1") == 0
+
+
+def test_the_bytes_of_the_copy_are_those_of_the_matrices(tmp_path):
+    arch = load("meta-llama/Llama-3.1-8B", tmp_path.joinpath)
+    hardware = Hardware(lambda devices: "net", ["n0"], gemv=True)
+    ranks = tuple(("n0", i) for i in range(4))
+    plan = lower("chat", arch, Layout(ranks, pp=2, tp=2), "bf16", Templates(), hardware)
+    ends = 2 * arch.vocab * arch.hidden * 2  # bytes of embedding and head
+    norms = (2 * arch.layers + 1) * arch.hidden * 2
+    assert plan.copied_bytes("stage0") == plan.copied_bytes("stage1") == (arch.weight_bytes(1) - ends - norms) // 4

@@ -271,6 +271,10 @@ def test_prices(tmp_path):
         (("capacity", "quickstart", "--slo", "ttft"), "must be NAME=MS"),
         (("plan", "quickstart", "--slo", "ttft=1", "--rate", "1", "--tp", "x"), "whole numbers"),
         (("plan", "attention-ffn", "--slo", "ttft=1", "--rate", "1"), "devices of their own cannot be planned"),
+        (
+            ("plan", "quickstart", "--slo", "ttft=1", "--rate", "1", "--set", "instances.0.gemv=pim"),
+            "devices of their own cannot be planned",
+        ),
         (("plan", "quickstart", "--slo", "ttft=1", "--rate", "1", "--pp", "0"), "--pp: sizes"),
         (
             ("capacity", "quickstart", "--slo", "ttft=1", "--set", "cluster.nodes.0.accelerators.type=t4"),
