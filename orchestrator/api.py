@@ -230,8 +230,8 @@ def execute(
                 off = reruns.errors(simulation, result.metrics["metronome"]["components"])
         if out and trace:
             _trace(out, out / "recording", keep=record)
-        if off:
-            _widen(result, scenario, inputs, out, strict, *off)
+    if off and result.metrics["metronome"]["error_bars"] is not None:
+        failure = _widen(result, scenario, inputs, out, strict, *off)
     return result, failure
 
 
@@ -243,16 +243,20 @@ def _widen(
     strict: bool,
     off: Mapping[str, float],
     left: Sequence[str],
-) -> None:
-    """Its intervals become those of three runs, but for components that are ``left`` as they are."""
+) -> MetronomeError | KeyboardInterrupt | None:
+    """Its intervals become those of three runs, but for components that are ``left`` as they are. Returns what ended
+    the others early: then the result stays as it is."""
     own = result.metrics["metronome"]
-    if own["error_bars"] is None:
-        return
-    own["error_bars"] = reruns.intervals(scenario, inputs, strict, off, own["error_bars"])
-    own["error_bars"] |= {"runs": 3, **({"left": list(left)} if left else {})}
+    try:
+        with naming_its_file(scenario):
+            found = reruns.intervals(scenario, inputs, strict, off, own["error_bars"])
+    except (KeyboardInterrupt, MetronomeError) as error:
+        return error
+    own["error_bars"] = found | {"runs": 3, **({"left": list(left)} if left else {})}
     if out:
         result.write_metrics(out)
         write_report(result, scenario, out)
+    return None
 
 
 def _run(

@@ -110,7 +110,10 @@ def command(
     _show(result, output, quiet, as_json)
     if failure:
         what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"
-        say(f"metronome: {what}; partial results are in {output}")
+        if result.status == "complete":
+            say(f"metronome: the run is complete, and in {output}; only intervals of more runs are missing: {what}")
+        else:
+            say(f"metronome: {what}; partial results are in {output}")
         failure.told = True  # type: ignore[union-attr]
         raise failure
 

@@ -8,6 +8,7 @@ import metronome
 import pytest
 import yaml
 from metronome.orchestrator import reruns
+from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.kernel.loop import Kernel
 from metronome.orchestrator.scenario.calibration import PARTS
 
@@ -64,3 +65,19 @@ def test_a_run_that_ends_early_is_not_run_again(small, monkeypatch):
     monkeypatch.setattr(Kernel, "run", stop)
     with pytest.raises(KeyboardInterrupt):
         metronome.run(small, intervals=True)
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, InputError("scenario", "x", 1, "cannot be")])
+def test_what_ends_the_others_takes_nothing_from_the_first(small, tmp_path, cli, monkeypatch, ends):
+    def stop(*_):
+        assert not (tmp_path / "out/running.json").exists()
+        raise ends
+
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    assert cli("run", tmp_path / "s.yaml", "-o", tmp_path / "plain", "--quiet").exit_code == 0
+    monkeypatch.setattr(reruns, "intervals", stop)
+    done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--intervals")
+    assert done.exit_code in (2, 130) and "the run is complete" in done.output, done.output
+    both = [(tmp_path / name / "requests.csv").read_bytes() for name in ("plain", "out")]
+    own = json.loads((tmp_path / "out/result.json").read_text())["metronome"]
+    assert both[0] == both[1] and own["status"] == "complete" and "runs" not in own["error_bars"]
