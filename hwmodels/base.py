@@ -63,6 +63,11 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 
 
+def _of_another_form(error: Mapping[str, Any]) -> bool:
+    """Of what may be a name or figures: that figures are no name."""
+    return error["type"] == "string_type" and isinstance(error["input"], Mapping)
+
+
 class Estimate(NamedTuple):
     """How long an operation alone takes (ps), the energy it adds above idle (pJ), and from where."""
 
@@ -84,10 +89,12 @@ class Model(Generic[C]):
         try:
             self.config: C = self._config_type().model_validate(dict(config or {}))
         except ValidationError as error:
-            found = error.errors()
+            found = [one for one in error.errors() if not _of_another_form(one)] or error.errors()
             first = next((one for one in found if one["type"] != "missing"), found[0])
-            path = ".".join(str(part) for part in first["loc"]) or "config"
+            path = ".".join(part for part in map(str, first["loc"]) if not part[:1].isupper()) or "config"
             allowed = first["msg"]
+            if first["type"] == "missing":
+                raise ConfigError(path, None, "is needed, and not given") from None
             if first["type"] == "extra_forbidden":
                 known = list(self._config_type().model_fields)
                 near = get_close_matches(path, known, 1)

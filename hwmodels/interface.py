@@ -261,7 +261,7 @@ class ConfigError(ComponentError):
     """The configuration is wrong: ``field`` holds ``value``; ``allowed`` says what would do."""
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field} = {value!r}: {allowed}")
+        super().__init__(f"{field}: {allowed}" if value is None else f"{field} = {value!r}: {allowed}")
         self.field, self.value, self.allowed = field, value, allowed
 
 

@@ -44,6 +44,8 @@ from .draw import CLOCKS, Draw
 from .families import ByFamily
 from .kernels.processor import Processor
 
+#: Who states one of these has all kernels alike, whatever is known of the device's.
+ALIKE = ("compute_efficiency", "memory_efficiency", "launch_overhead_ns")
 #: Formats whose weights engines can unpack to the activations' type where a device has no such units.
 UNPACKED = frozenset({"fp8", "fp4"})
 #: Of devices without insides in the catalog, of which there is no measurement: a guess, to one digit.
@@ -101,6 +103,7 @@ class Roofline(OracleModel[RooflineConfig]):
         self._draw = Draw.of(self._device)
         self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
         self._decodes: dict[int, DecodeLine] = {}  # by template
+        self._split = False  # whether another does its bytes
         cap, awake = self.config.power_cap_w, self._device.standby_w
         if cap is not None and cap <= awake:
             raise ConfigError("power_cap_w", cap, f"must be above what it draws with nothing to do, {awake:g}")
@@ -127,10 +130,15 @@ class Roofline(OracleModel[RooflineConfig]):
         found: dict[str, Any] = self._capped(uses) | {
             "relative_error": {"modelled": off / total if total else RELATIVE_ERROR}
         }
-        if families := self._families(1):
+        stated = [name for name in ALIKE if getattr(self.config, name) is not None]
+        if self._split:
+            found["kernels"] = "plain shares of the peak: those measured contain their memory"
+        elif families := self._families(1):
             of = families.kernels.measured_on
             guessed = "" if self._device.name in of else "guessed: "
             found["kernels"] = f"{guessed}as measured on {', '.join(of)}"
+        elif stated and self._device.chip is not None:
+            found["kernels"] = f"plain shares of the peak, since {', '.join(stated)} is stated"
         return found
 
     def _error(self, template: Template, values: tuple[int, ...]) -> float:
@@ -138,7 +146,7 @@ class Roofline(OracleModel[RooflineConfig]):
         if "weight_dtype" in at:
             return BLOCK_ERROR if "weight_block" in at else QUANTISED_ERROR
         families = self._families(1)
-        if not families:
+        if self._split or not families:
             return RELATIVE_ERROR
         return families.error(template, values, self._computes_in(template), self._device.name)
 
@@ -212,6 +220,7 @@ class Roofline(OracleModel[RooflineConfig]):
     def traffic(self, operation: Operation) -> Traffic:
         """The same less its bytes: FLOPs here, bytes there, the longer of the two."""
         template, values = check_operation(operation, self.templates), operation.values
+        self._split = True
         flops, size = work(template, values)
         out = round(written(template, values))
         busy_ps = flops / (self._device.flops[self._computes_in(template)] * self._compute) * PS_PER_S
@@ -226,8 +235,7 @@ class Roofline(OracleModel[RooflineConfig]):
 
 def _families(of: Device, config: RooflineConfig, clock: float) -> ByFamily | None:
     """Kernels by family, unless the catalog does not have the device's insides, or the user states plain shares."""
-    plain = (config.compute_efficiency, config.memory_efficiency, config.launch_overhead_ns)
-    if of.chip is None or any(figure is not None for figure in plain):
+    if of.chip is None or any(getattr(config, name) is not None for name in ALIKE):
         return None
     flops = {dtype: rate * clock for dtype, rate in of.flops.items()}
     chip = of.chip.model_copy(update={"clock_ghz": of.chip.clock_ghz * clock})

@@ -89,6 +89,9 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
             specs.append(ComponentSpec(name, kind, rank, model, config, options, scenario.seed, folder, *told))
             continue
         fields = _fields(f"components.{name}.model", model, kind)
+        if name.endswith(HBM) and "energy_pj_per_bit" in options.config:
+            what = f"components.{name}.energy_pj_per_bit has no effect: its accelerator says the energy of both"
+            warnings.warn(what, NoEffectWarning, stacklevel=2)
         warn_of_unread(name, model, stated, fields)
         if facts.get("memories") and "memories" not in fields:
             allowed = f"does not know memories as endpoints ({facts['memories'][0]['name']}): fabric does"

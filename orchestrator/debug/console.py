@@ -90,7 +90,9 @@ class Console(StopCommands, WhyCommand, InsideCommand, cmd.Cmd):
         except MetronomeError as error:
             self.failed += 1
             self.say(f"error: {error}")
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if hasattr(error, "exit_code"):  # somebody else ends us, not this command
+                raise
             self.say("interrupted")
         return False
 

@@ -28,6 +28,9 @@ def question(session: DebugSession, layer: str, numbers: Sequence[str]) -> Quest
     names = OPERATION_VALUES[work.template.kind]
     if len(values) < len(names):
         raise InputError("debugger", "inside", " ".join(numbers), f"{work.template.kind} takes {', '.join(names)}")
+    most = max(unit.max_model_len for unit in session.simulation.units)
+    if not 1 <= values[0] <= most:
+        raise InputError("debugger", "inside", values[0], f"{names[0]} from 1 to {most}")
     return Question(work.component, work.template.id, values)
 
 

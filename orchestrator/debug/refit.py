@@ -89,7 +89,12 @@ def refit(simulation: Simulation, edit: int, path: str, value: str, components: 
             raise InputError("debugger", path, value, allowed)
     specs = components.specify(scenario, simulation.inputs.folder)
     changed = [spec for spec in specs if spec not in simulation.specs]
+    asked = {target: spec.name for spec in specs for _, target in spec.wires}
     for spec in changed:
+        node, _, part = spec.name.rpartition(".")
+        if asker := asked.get(spec.name, f"{node}.accelerators" if part == "hbm" else ""):
+            allowed = f"is asked by {asker} alone, which goes on with the one it has; `why N with {path}=...` runs anew"
+            raise InputError("debugger", path, value, allowed)
         _check(simulation, spec.name, path, value)
     places = {spec.name.partition(".")[0] for spec in changed}
     links = components.of(edit, [spec for spec in specs if spec.name.partition(".")[0] in places])

@@ -270,7 +270,7 @@ def test_a_missing_workload_file(small, cli, tmp_path):
     [
         ({"bundle": "absent"}, "component n0.accelerators: bundle = .*absent.*no such folder"),
         ({"bundle": "perf", "extra": 1}, "extra = 1: unknown key; known: bundle"),
-        ({}, "component n0.accelerators: bundle.*Field required"),
+        ({}, "component n0.accelerators: bundle: is needed, and not given"),
         ({"bundle": "perf"}, "no tensor-parallel degree 2; it has .1."),
     ],
 )

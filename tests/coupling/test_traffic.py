@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import metronome
 import pytest
 import yaml
 from hypothesis import given
@@ -25,7 +26,7 @@ from metronome.hwmodels.interface import (
 from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
 from metronome.orchestrator.coupling.link import LocalLink
 from metronome.orchestrator.coupling.traffic import TrafficLink, put_together
-from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.errors import InputError, NoEffectWarning
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import Simulation
 
@@ -176,3 +177,22 @@ def test_what_cannot_be_wired_is_said_before_time_0(small, tmp_path, components,
     small["components"] = {"n0.hbm": {}, **components}
     with pytest.raises(InputError, match=why), Simulation(validate(small, "test"), tmp_path):
         pass
+
+
+def test_it_says_that_plain_shares_answer(small):
+    """Kernels that were measured contain their memory."""
+    small["components"] = {"n0.hbm": {"model": "banked-dram", "part": "hbm3-5600", "count": 5}}
+    split = metronome.run(small).metrics["metronome"]["components"]["n0.accelerators"]["statistics"]
+    assert split["kernels"].startswith("plain shares") and split["relative_error"]["modelled"] == pytest.approx(0.3)
+    small["components"] = {"n0.accelerators": {"launch_overhead_ns": 4000}}
+    stated = metronome.run(small).metrics["metronome"]["components"]["n0.accelerators"]["statistics"]
+    assert stated["kernels"] == "plain shares of the peak, since launch_overhead_ns is stated"
+    del small["components"]
+    alone = metronome.run(small).metrics["metronome"]["components"]["n0.accelerators"]["statistics"]
+    assert alone["kernels"] == "as measured on h100-sxm" and alone["relative_error"]["modelled"] < 0.3
+
+
+def test_energy_of_a_memory_that_is_the_devices_has_no_effect(small):
+    small["components"] = {"n0.hbm": {"energy_pj_per_bit": 7}}
+    with pytest.warns(NoEffectWarning, match=r"components\.n0\.hbm\.energy_pj_per_bit has no effect"):
+        metronome.run(small)

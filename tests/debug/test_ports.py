@@ -53,6 +53,20 @@ def ended(path):
     return session
 
 
+def test_a_memory_that_only_another_asks_is_not_set(wired):
+    """Its asker goes on with the one it has."""
+    with open_session(wired(DRAM), (), None, None) as session:
+        text = said(session, "seek 1", "set components.n0.hbm.count 2")
+    assert "is asked by n0.accelerators alone" in text and not session.edits
+
+
+@pytest.mark.parametrize("tokens", [0, 3_000_000])
+def test_an_operation_that_no_step_has_is_refused(wired, tokens):
+    with open_session(wired(), (), None, None) as session:
+        text = said(session, "seek 1", f"inside qkv_proj {tokens}")
+    assert "error: " in text and "m from 1 to 4096" in text
+
+
 # Stops ------------------------------------------------------------------------------------------------
 
 
