@@ -17,6 +17,8 @@ def leave_out_unset(data: dict[str, Any]) -> None:
         if data[key] is None:
             del data[key]
     for instance in data["instances"]:
+        if instance["gemv"] == "accelerator":
+            del instance["gemv"]
         if instance["weight_offloading"] is None:
             del instance["weight_offloading"]
         elif instance["weight_offloading"]["prefetch_step"] is None:

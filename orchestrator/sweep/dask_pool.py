@@ -24,7 +24,13 @@ from .worker import Task, new_row
 CONNECT_S = 10.0
 LOOK_S = 0.5  # between two looks at who is there
 NOBODY_S = 60.0  # without any worker
-LOG = logging.getLogger("distributed.client")  # silent meanwhile: what it says of a lost scheduler is said by us
+#: Silent meanwhile: what they say of a lost scheduler is said by us.
+LOGS = [logging.getLogger(f"distributed.{name}") for name in ("client", "batched")]
+
+
+def _silence(levels: Sequence[int]) -> None:
+    for log, level in zip(LOGS, levels, strict=True):
+        log.setLevel(level)
 
 
 class DaskPool:
@@ -36,8 +42,8 @@ class DaskPool:
 
     def __init__(self, cluster: Cluster, over_tls: bool) -> None:
         """Raises InputError where nobody answers."""
-        self._address, self._log_level = cluster.address, LOG.level
-        LOG.setLevel(logging.CRITICAL)
+        self._address, self._log_levels = cluster.address, [log.level for log in LOGS]
+        _silence([logging.CRITICAL] * len(LOGS))
         security = None
         if over_tls:
             authority, certificate, key = (str(cluster.certificates / name) for name in CERTIFICATES)
@@ -47,7 +53,7 @@ class DaskPool:
         try:
             self._client = Client(self._address, security=security, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            LOG.setLevel(self._log_level)
+            _silence(self._log_levels)
             what = f"no Dask scheduler answers: {error}"
             raise InputError("sweep", "--cluster", self._address, what) from None
         self._seen = ""
@@ -58,7 +64,7 @@ class DaskPool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with suppress(Exception):
             self._client.close(timeout=CONNECT_S)
-        LOG.setLevel(self._log_level)
+        _silence(self._log_levels)
 
     def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, PointRow], None]) -> None:
         """``done`` is told of each task's row as soon as it is there, by the task's number; tasks are taken when there
