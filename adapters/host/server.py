@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -96,9 +97,9 @@ def handshake(address: str) -> str:
     return f"1|{codec.PROTOCOL_MINOR}|{network}|{path}|grpc"
 
 
-def _await_orphaned(ending: threading.Event) -> None:
+def _await_orphaned(ending: SimpleQueue[None]) -> None:
     sys.stdin.buffer.read()
-    ending.set()
+    ending.put(None)
 
 
 def serve(
@@ -111,9 +112,10 @@ def serve(
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
     server, checks, address = start(model, address, security, health_address, own)
     os.environ.setdefault(LIFE, "0")
-    ending = threading.Event()
+    # An event would not do: a signal that comes as its `wait` begins finds the lock taken that `set` needs, for ever.
+    ending: SimpleQueue[None] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+        signal.signal(number, lambda *_: ending.put(None))
     if COOKIE in os.environ:
         print(handshake(address), flush=True)
         # What models print later is noise: it goes where stderr goes.
@@ -122,7 +124,7 @@ def serve(
         threading.Thread(target=_await_orphaned, args=(ending,), daemon=True).start()
     else:
         print(f"{model.description.name} serves on {address}; Ctrl-C ends it", flush=True)
-    ending.wait()
+    ending.get()
     checks.enter_graceful_shutdown()
     server.stop(GRACE_S).wait()
     if address.startswith("unix:"):

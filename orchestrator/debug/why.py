@@ -26,6 +26,7 @@ from .stalls import Stalls
 from .witness import Slice, Step, Witness
 
 SERVER = "host", "API server and client"
+UNDER_WAY = "step", "that is not over: its parts are known then"
 LOOKED_AT = Reason("to be looked at: the engine is in a step")
 
 
@@ -152,7 +153,11 @@ def split(simulation: Simulation, witness: Witness, request: int) -> LatencySpli
         steps = [step for step in steps if step.end_ps <= finish]
     kinds = {spec.name: spec.kind for spec in simulation.specs}
     moves = Moves(witness.copies, simulation.mover, simulation.ports)
-    timeline = _timeline(sequence, finish, steps, witness, kinds, moves, Stalls(simulation))
+    under_way = None if done or why_not else witness.under_way(request)
+    begun = finish if under_way is None else max([under_way.start_ps, *(step.end_ps for step in steps[-1:])])
+    timeline = _timeline(sequence, begun, steps, witness, kinds, moves, Stalls(simulation))
+    if begun < finish:
+        timeline.append(Share(begun, *UNDER_WAY, finish - begun))
     if sequence.first_token_ps >= 0:
         log, step, _ = sequence.token_steps[0]
         out = logs[log].end_ps[step]

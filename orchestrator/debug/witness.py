@@ -252,6 +252,10 @@ class Witness:
         """Steps of a request that are done, as they began."""
         return [step for step in self._of.get(request, ()) if step.end_ps >= 0]
 
+    def under_way(self, request: int) -> Step | None:
+        """The first of its steps that are not over."""
+        return next((step for step in self._of.get(request, ()) if step.end_ps < 0), None)
+
     def others(self, request: int, instance: str, start_ps: int, end_ps: int) -> list[Step]:
         """Steps of an instance between two times without the request, as they began."""
         known = self._at.get(instance, [])

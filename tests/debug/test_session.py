@@ -10,7 +10,7 @@ from metronome.orchestrator.debug.expressions import parse
 from metronome.orchestrator.debug.moves import EVENT_KINDS, Moves
 from metronome.orchestrator.debug.session import MOST, DebugSession
 from metronome.orchestrator.debug.stops import Break, Catch, RequestBreak, Watch
-from metronome.orchestrator.debug.why import why, why_all
+from metronome.orchestrator.debug.why import UNDER_WAY, why, why_all
 from metronome.orchestrator.errors import ComponentFailure, InputError
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.report.result import Ending
@@ -157,6 +157,22 @@ def test_why_adds_up_to_the_latency(name):
             assert min(answer.before.values()) >= 0 and answer.done
             for step in answer.steps:
                 assert sum(part.took_ps for part in step.path()) == step.end_ps - step.start_ps
+
+
+@pytest.mark.parametrize("name", ["quickstart", "tensor-pipeline-parallel"])
+def test_why_of_one_that_is_in_a_step_adds_up_and_blames_no_host_for_it(name):
+    with opened(*load(name, ("workload.num_requests=12",))) as session:
+        session.run()
+        least = {answer.request: answer.total_ps for answer in why_all(session)}
+        seen = 0
+        for event in range(5, session.position - 1, 97):
+            session.seek(event)
+            for answer in why_all(session):
+                spent = answer.before + answer.after
+                assert sum(spent.values()) == answer.total_ps <= least[answer.request]
+                seen += UNDER_WAY in spent
+                assert answer.done is False or UNDER_WAY not in spent
+        assert seen > 3
 
 
 def test_why_counts_the_longer_of_what_is_done_at_the_same_time():
