@@ -6,7 +6,7 @@ import math
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from metronome.component.v1 import codec
 
@@ -16,6 +16,7 @@ TREES = st.recursive(
 )
 
 
+@example({"@int": 1, "a": {"@int": None}, "b": [{"@@int": 2**60}, {"@int": "7"}]})
 @given(st.dictionaries(st.text(max_size=5), TREES, max_size=4))
 def test_integers_of_any_size_come_back_exact(data):
     assert codec.from_struct(codec.to_struct(data)) == data

@@ -52,7 +52,8 @@ _PROVENANCES = {
 _PROVENANCE_OF = {number: provenance for provenance, number in _PROVENANCES.items()}
 
 
-#: A Struct's numbers are doubles: a greater integer (2.5 hours in ps) travels as {INTEGER: "its digits"}.
+#: A Struct's numbers are doubles: a greater integer (2.5 hours in ps) travels as {INTEGER: "its digits"}; a key of that
+#: name, or of more such signs, has one more of them on its way.
 EXACT = 2**53
 INTEGER = "@int"
 
@@ -63,7 +64,7 @@ class MalformedMessage(ValueError):
 
 def to_struct(data: Mapping[str, Any]) -> Struct:
     struct = Struct()
-    struct.update({key: _plain(value) for key, value in data.items()})
+    struct.update({_escaped(key): _plain(value) for key, value in data.items()})
     return struct
 
 
@@ -72,7 +73,7 @@ def from_struct(struct: Struct) -> dict[str, Any]:
 
     Raises MalformedMessage for an integer that is none.
     """
-    return {key: _value(field) for key, field in struct.fields.items()}
+    return {_unescaped(key): _value(field) for key, field in struct.fields.items()}
 
 
 def describe(description: Description, schema: Mapping[str, Any]) -> pb.DescribeResponse:
@@ -282,7 +283,7 @@ def _requests(message: pb.Advanced, ports: Sequence[Port]) -> tuple[Request, ...
 def _plain(value: Any) -> Any:
     """What a Struct can hold."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_escaped(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, int) and abs(value) > EXACT:
@@ -293,14 +294,22 @@ def _plain(value: Any) -> Any:
 def _value(field: Value) -> Any:
     kind = field.WhichOneof("kind")
     if kind == "struct_value":
-        found = from_struct(field.struct_value)
-        return _integer(found[INTEGER]) if found.keys() == {INTEGER} else found
+        fields = field.struct_value.fields
+        return _integer(_value(fields[INTEGER])) if fields.keys() == {INTEGER} else from_struct(field.struct_value)
     if kind == "list_value":
         return [_value(item) for item in field.list_value.values]
     if kind == "number_value":
         number = field.number_value
         return int(number) if number.is_integer() else number
     return getattr(field, kind) if kind in ("string_value", "bool_value") else None
+
+
+def _escaped(key: str) -> str:
+    return f"@{key}" if key.startswith("@") and key.lstrip("@") == "int" else key
+
+
+def _unescaped(key: str) -> str:
+    return key[1:] if key.startswith("@@") and key.lstrip("@") == "int" else key
 
 
 def _integer(digits: object) -> int:
