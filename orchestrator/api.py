@@ -249,10 +249,10 @@ def _widen(
     own = result.metrics["metronome"]
     try:
         with naming_its_file(scenario):
-            found = reruns.intervals(scenario, inputs, strict, off, own["error_bars"])
+            found = reruns.intervals(scenario, inputs, strict, off, result.metrics)
     except (KeyboardInterrupt, MetronomeError) as error:
         return error
-    own["error_bars"] = found | {"runs": 3, **({"left": list(left)} if left else {})}
+    own["error_bars"] |= found | {"runs": 3, **({"left": list(left)} if left else {})}
     if out:
         result.write_metrics(out)
         write_report(result, scenario, out)

@@ -15,14 +15,13 @@ from .coupling.components import ComponentSpec
 from .coupling.link import Link
 from .report.result import Ending
 from .report.results import collect, time_spent
-from .report.uncertainty import relative_errors
+from .report.uncertainty import MEANS, relative_errors
 from .scenario.calibration import PARTS
 from .scenario.inputs import Inputs
 from .scenario.schema import Scenario
 from .simulation import Simulation
 from .source import LiveSource
 
-MEANS = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")
 LEAST = 0.05  # a component whose error bar is all of its time is not for nothing: times this
 
 
@@ -54,23 +53,22 @@ def errors(simulation: Simulation, components: Mapping[str, Mapping[str, Any]]) 
 
 
 def intervals(
-    scenario: Scenario, inputs: Inputs, strict: bool, off: Mapping[str, float], bars: Mapping[str, Any]
-) -> dict[str, Any]:
-    """``bars`` (`error_bars` of the run) with what the means become where every component is as far ``off`` as it says,
-    all of them to one side: least and most of the three runs. Raises what a run raises."""
-    found, runs = dict(bars), []
+    scenario: Scenario, inputs: Inputs, strict: bool, off: Mapping[str, float], metrics: Mapping[str, Any]
+) -> dict[str, list[float] | None]:
+    """Of each mean the least and the most of three runs: that of ``metrics`` (`Result.metrics`), and two in which every
+    component is as far ``off`` as it says, all of them to one side. Raises what a run raises."""
+    runs = [metrics]
     for sign in (-1, 1):
         times = {name: max(LEAST, 1 + sign * error) for name, error in off.items()}
-        runs.append(_means(scenario, inputs, strict, times))
+        runs.append(_metrics(scenario, inputs, strict, times))
+    found: dict[str, list[float] | None] = {}
     for name in MEANS:
-        if bars[name] is not None:
-            known = [sum(bars[name]) / 2, *(run[name] for run in runs if run[name] is not None)]
-            found[name] = [min(known), max(known)]
+        known = [run[name] for run in runs if run[name] is not None]
+        found[name] = None if metrics[name] is None else [min(known), max(known)]
     return found
 
 
-def _means(scenario: Scenario, inputs: Inputs, strict: bool, times: Mapping[str, float]) -> dict[str, float | None]:
+def _metrics(scenario: Scenario, inputs: Inputs, strict: bool, times: Mapping[str, float]) -> Mapping[str, Any]:
     with Simulation(scenario, inputs, Paced(times), strict=strict) as simulation:
         simulation.run()
-        metrics = collect(simulation, 0.0, Ending()).metrics
-    return {name: metrics[name] for name in MEANS}
+        return collect(simulation, 0.0, Ending()).metrics

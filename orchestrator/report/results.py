@@ -31,7 +31,7 @@ from .metrics import Latencies, latencies, summary
 from .result import Cell, Ending, Result, Table
 from .tiers import series as tier_series
 from .tiers import tiers
-from .uncertainty import Parts, error_bars, relative_error
+from .uncertainty import MEANS, Parts, error_bars, relative_error
 
 
 def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
@@ -136,7 +136,7 @@ def _own(
         "components": components,
         "error_bars": error_bars(
             relative_error(time_spent(simulation, components)),
-            {name: data[name] for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")},
+            {name: data[name] for name in MEANS},
         ),
     }
 

@@ -25,6 +25,9 @@ DEFAULT = {
 }
 
 
+#: of `result.json`, which have an interval
+MEANS = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")
+
 #: component -> (ps by provenance, its statistics)
 Parts = Mapping[str, tuple[Mapping[Provenance, int], Mapping[str, Any]]]
 

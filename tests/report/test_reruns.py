@@ -10,9 +10,8 @@ import yaml
 from metronome.orchestrator import reruns
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.kernel.loop import Kernel
+from metronome.orchestrator.report.uncertainty import MEANS
 from metronome.orchestrator.scenario.calibration import PARTS
-
-MEANS = ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms")
 
 
 def bars(result):
