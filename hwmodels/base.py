@@ -15,12 +15,14 @@ from .interface import (
     Completion,
     ConfigError,
     Description,
+    LateOperation,
     Operation,
     Provenance,
     Template,
     UnsupportedOperation,
     Use,
     check_operation,
+    in_order,
 )
 
 #: Attributes that change what an operation does or moves; a model that does not heed one refuses the template.
@@ -137,6 +139,15 @@ class Model(Generic[C]):
 
     def check_template(self, template: Template) -> None:
         """Refuse a shape this model has no figures for; the default takes everything."""
+
+    def in_turn(self, operations: Sequence[Operation], now_ps: int) -> list[Operation]:
+        """What a model with a clock is given at ``now_ps``, in order. Raises BadOperation, LateOperation."""
+        found = sorted(operations, key=in_order)
+        for operation in found:
+            check_operation(operation, self.templates)
+            if operation.at_ps < now_ps:
+                raise LateOperation(operation, now_ps)
+        return found
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
         return {}

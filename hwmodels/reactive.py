@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from .base import Config, Model
-from .interface import Advanced, Completion, LateOperation, Operation, Provenance, check_operation, in_order
+from .interface import Advanced, Completion, Operation, Provenance
 from .ports import Request
 
 C = TypeVar("C", bound=Config)
@@ -78,11 +78,7 @@ class ReactiveModel(Model[C]):
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
     ) -> Advanced:
-        coming = deque(sorted(operations, key=in_order))
-        for operation in coming:
-            check_operation(operation, self.templates)
-            if operation.at_ps < self.now_ps:
-                raise LateOperation(operation, self.now_ps)
+        coming = deque(self.in_turn(operations, self.now_ps))
         timers, back, reached, after = self._timers, self._back, grant_ps, grant_ps + 1
         while True:
             at = timers[0][0] if timers else after

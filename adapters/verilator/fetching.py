@@ -20,14 +20,12 @@ from metronome.hwmodels.interface import (
     Completion,
     Description,
     Feature,
-    LateOperation,
     Operation,
     Provenance,
     Template,
     TimePolicy,
     UnsupportedOperation,
     Use,
-    check_operation,
     in_order,
 )
 from metronome.hwmodels.ports import Port, Request
@@ -118,11 +116,7 @@ class RtlFetching(SaysProgress, Model[RtlFetchingConfig]):
     def advance(
         self, grant_ps: int, operations: Sequence[Operation], stop_at_first_completion: bool = False
     ) -> Advanced:
-        for operation in operations:
-            check_operation(operation, self.templates)
-            if operation.at_ps < self._now_ps:
-                raise LateOperation(operation, self._now_ps)
-        self._queue = sorted([*self._queue, *operations], key=in_order)
+        self._queue = sorted([*self._queue, *self.in_turn(operations, self._now_ps)], key=in_order)
         reached, done = grant_ps, []
         requests: list[Request] = []
         while self._begin(grant_ps):

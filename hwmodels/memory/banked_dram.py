@@ -23,14 +23,11 @@ from ..interface import (
     ConfigError,
     Description,
     Feature,
-    LateOperation,
     Operation,
     Pattern,
     Template,
     TimePolicy,
     UnsupportedOperation,
-    check_operation,
-    in_order,
 )
 from . import dram_parts
 from .dram_load import clocks
@@ -92,11 +89,7 @@ class BankedDram(Fifo[BankedDramConfig]):
     def _burst_by_burst(
         self, requests: Requests, grant_ps: int, operations: Sequence[Operation], stop: bool
     ) -> Advanced:
-        for operation in operations:
-            check_operation(operation, self.templates)
-            if operation.at_ps < self._now_ps:
-                raise LateOperation(operation, self._now_ps)
-        for operation in sorted(operations, key=in_order):
+        for operation in self.in_turn(operations, self._now_ps):
             requests.take(operation, self.kind(operation) == "store")
         done: list[Completion] = []
         reached = grant_ps
