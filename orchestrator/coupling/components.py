@@ -105,6 +105,12 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     return specs
 
 
+def asked_by_one(specs: Sequence[ComponentSpec]) -> dict[str, str]:
+    """Memories that one component alone asks, and which: over a wire, or as the memory of its devices."""
+    own = {spec.name: spec.name.removesuffix(HBM) + ".accelerators" for spec in specs if spec.name.endswith(HBM)}
+    return own | {target: spec.name for spec in specs for _, target in spec.wires}
+
+
 def _wires(scenario: Scenario, hardware: Mapping[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:
     """(port, whom it asks) of each component. Raises InputError for hardware that is not there."""
     found: dict[str, tuple[tuple[str, str], ...]] = dict.fromkeys(hardware, ())

@@ -17,7 +17,7 @@ from ..coupling.wired.island import IslandLink
 from ..errors import InputError
 from ..lowering.work import Work
 from .session import DebugSession
-from .stalls import behind
+from .stalls import behind, templates_of
 
 
 class Question(NamedTuple):
@@ -46,8 +46,7 @@ class Ported:
         return {name: kinds for link in self.islands().values() for name, kinds in link.asked_for.items()}
 
     def templates(self, component: str) -> dict[int, Template]:
-        works = [work for unit in self._session.simulation.units for work in unit.plan.works]
-        return {work.template.id: work.template for work in works if work.component == component}
+        return templates_of(self._session.simulation, component)
 
     def play(self, asked: Question) -> Played:
         link = island(self._session.inside.link(asked.component).live.link)
@@ -87,7 +86,7 @@ class Ported:
         if not names or not isinstance(segment, Stretch):
             return
         batches = (step.together,) if segment.joint else step.batches
-        for portions, batch in zip(segment.members, batches, strict=True):
+        for portions, batch in zip(segment.taken(step.ways), batches, strict=True):
             for portion in portions:
                 values = portion.operands.of(batch)
                 cost = portion.operations.known.get(values)

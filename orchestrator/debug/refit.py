@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from ..coupling.components import ComponentSpec
+from ..coupling.components import ComponentSpec, asked_by_one
 from ..coupling.link import Link
 from ..coupling.memory_energy import per_bit
 from ..errors import InputError
@@ -89,10 +89,9 @@ def refit(simulation: Simulation, edit: int, path: str, value: str, components: 
             raise InputError("debugger", path, value, allowed)
     specs = components.specify(scenario, simulation.inputs.folder)
     changed = [spec for spec in specs if spec not in simulation.specs]
-    asked = {target: spec.name for spec in specs for _, target in spec.wires}
+    asked = asked_by_one(specs)
     for spec in changed:
-        node, _, part = spec.name.rpartition(".")
-        if asker := asked.get(spec.name, f"{node}.accelerators" if part == "hbm" else ""):
+        if asker := asked.get(spec.name):
             allowed = f"is asked by {asker} alone, which goes on with the one it has; `why N with {path}=...` runs anew"
             raise InputError("debugger", path, value, allowed)
         _check(simulation, spec.name, path, value)

@@ -30,8 +30,7 @@ class Stalls:
             found = behind(simulation, spec)
             if found:
                 self._islands[spec.name] = spec, found
-                works = [work for unit in simulation.units for work in unit.plan.works if work.component == spec.name]
-                self._templates[spec.name] = list({work.template.id: work.template for work in works}.values())
+                self._templates[spec.name] = list(templates_of(simulation, spec.name).values())
 
     def of(self, part: Slice) -> int:
         """ps, of what it took. Raises ComponentFailure."""
@@ -48,6 +47,12 @@ class Stalls:
         _, link = self._islands[component]
         where = ", ".join(f"{port} for {target}" for port, target in link.asks.items())
         return self._kinds[next(iter(link.asks.values()))], f"{component} waits at {where}"
+
+
+def templates_of(simulation: Simulation, component: str) -> dict[int, Template]:
+    """What a component may be asked for, by number."""
+    works = [work for unit in simulation.units for work in unit.plan.works if work.component == component]
+    return {work.template.id: work.template for work in works}
 
 
 def behind(simulation: Simulation, spec: ComponentSpec) -> IslandLink | None:

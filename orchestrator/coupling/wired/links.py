@@ -8,7 +8,7 @@ from dataclasses import replace
 from metronome.hwmodels.interface import Feature
 
 from ...errors import InputError
-from ..components import HBM, ComponentSpec
+from ..components import HBM, ComponentSpec, asked_by_one
 from ..link import Link
 
 
@@ -45,11 +45,12 @@ def joined(
     if any(spec.wires or Feature.PORTS in links[spec.name].description.features for spec in specs):
         behind = behind_wires(specs, links)
         links |= wired(specs, links)
+    asked = asked_by_one(specs)
     for spec in specs:
         if spec.name.endswith(HBM) and spec.name not in wired_to:
             from ..traffic import TrafficLink
 
-            accelerator = spec.name.removesuffix(HBM) + ".accelerators"
+            accelerator = asked[spec.name]
             behind[accelerator] = [(spec, links[spec.name])]
             links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
     return behind
