@@ -1,4 +1,4 @@
-.PHONY: help run test fuzz guided mutants chaos soak day explanations docs schema tools study bench accuracy truth stubs lint types clean
+.PHONY: help run test properties fuzz guided mutants chaos soak day explanations docs schema tools study bench accuracy truth stubs lint types clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -20,6 +20,10 @@ run: $(VENV)/.installed  ## install into .venv and run the quick start
 
 test: $(VENV)/.installed  ## install into .venv and run the tests
 	$(BIN)/python -m pytest -q -n 2
+
+properties: $(VENV)/.installed  ## the property tests with new random examples, twenty rounds (10 minutes; ROUNDS=)
+	for round in $$(seq $(or $(ROUNDS),20)); do \
+	  $(BIN)/python -m pytest -q -n 2 -m hypothesis --hypothesis-profile=random || exit 1; done
 
 tools: $(VENV)/.installed  ## install the external simulators that adapters drive
 	$(BIN)/metronome tools install --missing
