@@ -13,13 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import itemgetter
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from .ports import Port, Request
 from .traffic import Moved as Moved
 from .traffic import Overlap as Overlap
 from .traffic import Pattern as Pattern
 from .traffic import Traffic as Traffic
+
+if TYPE_CHECKING:
+    from .base import Estimate
 
 PS_PER_NS = 10**3
 PS_PER_US = 10**6
@@ -333,6 +336,16 @@ class DeclaresTraffic(Protocol):
     """
 
     def traffic(self, operation: Operation) -> Traffic: ...
+
+
+@runtime_checkable
+class BesideMemory(Protocol):
+    """Of a model that declares traffic: its work and its memory's go together as no `Overlap` says, and it says how.
+
+    ``memory_ps`` is what each part of the operation's traffic took there.
+    """
+
+    def beside(self, operation: Operation, memory_ps: Sequence[int]) -> Estimate: ...
 
 
 @runtime_checkable

@@ -3,8 +3,8 @@
 Williams, Waterman, Patterson, "Roofline: an insightful visual performance model", CACM 2009, with
 each ceiling scaled by the share of it that large kernels reach (catalog, with its derivation). On a GPU whose insides
 the catalog has, each family of kernels (matrix products, attention of prompts and of decodes, experts, small ones) has
-its own: tiles over multiprocessors, start, bandwidth (`kernels/`). Where the memory is a component of its own, what is
-left here is the plain roofline's arithmetic and launches.
+its own: tiles over multiprocessors, start, bandwidth (`kernels/`). A memory that is a component of its own says how
+much longer than the device's it takes for an operation's bytes; kernels are as with a memory that much slower.
 With a cap on its power each kernel is done at the highest clock at which it draws no more (`draw`): arithmetic slows
 down, memory does not. A board holds the mean of some tenths of a second; here each kernel is held for itself.
 FLOPs and bytes of each kind are counted in `counting`. Weights may be stored in fewer bits than activations:
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -73,6 +74,16 @@ class RooflineConfig(Config):
     power_cap_w: float | None = Field(default=None, gt=0, description="no kernel draws more; default: no cap")
 
 
+class Slower(NamedTuple):
+    """How many times longer memory takes than the device's own: for an operation's bytes, and to convert its inputs."""
+
+    working: float = 1.0
+    converting: float = 1.0
+
+
+OWN = Slower()
+
+
 class Roofline(OracleModel[RooflineConfig]):
     """One device of the catalog, by its datasheet."""
 
@@ -103,7 +114,7 @@ class Roofline(OracleModel[RooflineConfig]):
         self._draw = Draw.of(self._device)
         self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
         self._decodes: dict[int, DecodeLine] = {}  # by template
-        self._split = False  # whether another does its bytes
+        self._exchanged = False  # whether another memory has done its bytes, at another pace
         cap, awake = self.config.power_cap_w, self._device.standby_w
         if cap is not None and cap <= awake:
             raise ConfigError("power_cap_w", cap, f"must be above what it draws with nothing to do, {awake:g}")
@@ -131,11 +142,9 @@ class Roofline(OracleModel[RooflineConfig]):
             "relative_error": {"modelled": off / total if total else RELATIVE_ERROR}
         }
         stated = [name for name in ALIKE if getattr(self.config, name) is not None]
-        if self._split:
-            found["kernels"] = "plain shares of the peak: those measured contain their memory"
-        elif families := self._families(1):
+        if families := self._families(1):
             of = families.kernels.measured_on
-            guessed = "" if self._device.name in of else "guessed: "
+            guessed = "" if self._device.name in of and not self._exchanged else "guessed: "
             found["kernels"] = f"{guessed}as measured on {', '.join(of)}"
         elif stated and self._device.chip is not None:
             found["kernels"] = f"plain shares of the peak, since {', '.join(stated)} is stated"
@@ -146,9 +155,10 @@ class Roofline(OracleModel[RooflineConfig]):
         if "weight_dtype" in at:
             return BLOCK_ERROR if "weight_block" in at else QUANTISED_ERROR
         families = self._families(1)
-        if self._split or not families:
+        if not families:
             return RELATIVE_ERROR
-        return families.error(template, values, self._computes_in(template), self._device.name)
+        device = "" if self._exchanged else self._device.name  # with another memory it is none of those measured
+        return families.error(template, values, self._computes_in(template), device)
 
     def _capped(self, uses: Sequence[Use]) -> dict[str, Any]:
         """The mean clock of its kernels, by their number; nothing without a cap."""
@@ -158,9 +168,12 @@ class Roofline(OracleModel[RooflineConfig]):
         return {"mean_clock": sum(clocks) / sum(use.times for use in uses)}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
-        return self._at_clock(template, values, self._clock(template, values))
+        return self._estimate(template, values, OWN)
 
-    def _clock(self, template: Template, values: tuple[int, ...]) -> float:
+    def _estimate(self, template: Template, values: tuple[int, ...], slower: Slower) -> Estimate:
+        return self._at_clock(template, values, self._clock(template, values, slower), slower)
+
+    def _clock(self, template: Template, values: tuple[int, ...], slower: Slower = OWN) -> float:
         """The highest at which an operation keeps to the cap; the lowest there is if none does."""
         cap = self.config.power_cap_w
         if cap is None:
@@ -168,13 +181,13 @@ class Roofline(OracleModel[RooflineConfig]):
         dynamic_w = cap - self._device.standby_w
 
         def keeps(clock: float) -> bool:
-            done = self._at_clock(template, values, clock)
+            done = self._at_clock(template, values, clock, slower)
             return (done.energy_pj or 0) <= dynamic_w * done.duration_ps
 
         return CLOCKS[min(bisect_left(CLOCKS, True, key=keeps), len(CLOCKS) - 1)]
 
-    def _at_clock(self, template: Template, values: tuple[int, ...], clock: float) -> Estimate:
-        duration = max(1, round(self._duration_ps(template, values, clock)))
+    def _at_clock(self, template: Template, values: tuple[int, ...], clock: float, slower: Slower) -> Estimate:
+        duration = max(1, round(self._duration_ps(template, values, clock, slower)))
         flops, size = self._work(template, values)
         busy_ps = max(0.0, duration - self._starts_ps(template, values, clock))
         energy = self._draw.pj(busy_ps, flops, size, self._computes_in(template), clock)
@@ -189,11 +202,14 @@ class Roofline(OracleModel[RooflineConfig]):
             self._decodes[template.id] = DecodeLine.of(template)
         return self._decodes[template.id].work(*values[:2])
 
-    def _families(self, clock: float) -> ByFamily | None:
-        """Kernels by family at a share of the full clock; None where all are alike."""
+    def _families(self, clock: float, slower: float = 1.0) -> ByFamily | None:
+        """Kernels by family at a share of the full clock, with a memory so much slower; None where all are alike."""
         if clock not in self._at:
             self._at[clock] = _families(self._device, self.config, clock)
-        return self._at[clock]
+        found = self._at[clock]
+        if found is None or slower == 1.0:
+            return found
+        return ByFamily(replace(found.on, bandwidth=found.on.bandwidth / slower), found.kernels)
 
     def _starts_ps(self, template: Template, values: tuple[int, ...], clock: float) -> float:
         """Of its duration, what passes before and after anything is computed."""
@@ -201,15 +217,15 @@ class Roofline(OracleModel[RooflineConfig]):
             return families.start_s(template, values) * PS_PER_S
         return self._launches_ps(template)
 
-    def _duration_ps(self, template: Template, values: tuple[int, ...], clock: float) -> float:
-        converting_ps = converted(template, values) / self._bytes_per_s * PS_PER_S
-        if families := self._families(clock):
+    def _duration_ps(self, template: Template, values: tuple[int, ...], clock: float, slower: Slower) -> float:
+        converting_ps = converted(template, values) / self._bytes_per_s * PS_PER_S * slower.converting
+        if families := self._families(clock, slower.working):
             if "compute" in template.attributes:
                 converting_ps += self._overhead_ps
             return families.seconds(template, values, self._computes_in(template)) * PS_PER_S + converting_ps
         flops, size = work(template, values)
         peak = self._device.flops[self._computes_in(template)] * self._compute * clock
-        busy_ps = max(flops / peak, size / self._bytes_per_s) * PS_PER_S
+        busy_ps = max(flops / peak, size / self._bytes_per_s * slower.working) * PS_PER_S
         return busy_ps + converting_ps + self._launches_ps(template)
 
     def _launches_ps(self, template: Template) -> float:
@@ -218,19 +234,28 @@ class Roofline(OracleModel[RooflineConfig]):
         return launches * self._overhead_ps
 
     def traffic(self, operation: Operation) -> Traffic:
-        """The same less its bytes: FLOPs here, bytes there, the longer of the two."""
+        """Its bytes; what it does beside them `beside` knows."""
         template, values = check_operation(operation, self.templates), operation.values
-        self._split = True
-        flops, size = work(template, values)
+        _, size = work(template, values)
         out = round(written(template, values))
-        busy_ps = flops / (self._device.flops[self._computes_in(template)] * self._compute) * PS_PER_S
         pattern = Pattern.RANDOM if template.kind == "embedding" else Pattern.STREAM
-        parts = [Moved(round(size) - out, out, busy_ps, pattern)]
+        parts = [Moved(round(size) - out, out, 0.0, pattern)]
         if extra := round(converted(template, values)):  # read twice, and written as `compute`
             parts.append(Moved(extra, 0, 0.0))
-        alone = self.estimate(template, values)
-        watts = (alone.energy_pj or 0) / alone.duration_ps
-        return Traffic(tuple(parts), self._launches_ps(template), Provenance.MODELLED, watts)
+        return Traffic(tuple(parts), 0.0, Provenance.MODELLED)
+
+    def beside(self, operation: Operation, memory_ps: Sequence[int]) -> Estimate:
+        """The same with a memory that takes so long for each part of `traffic`: a device of another bandwidth, which is
+        what the memory reaches of these bytes, in the share that this device reaches of its own."""
+        paces = (self._slower(part, took) for part, took in zip(self.traffic(operation).parts, memory_ps, strict=True))
+        slower = Slower(*paces)
+        self._exchanged |= slower != OWN
+        return self._estimate(self.templates[operation.template], operation.values, slower)
+
+    def _slower(self, part: Moved, memory_ps: int) -> float:
+        """So many times what the device's own memory takes."""
+        own_ps = (part.read_bytes + part.write_bytes) / self._bytes_per_s * PS_PER_S
+        return 1.0 if memory_ps == max(1, round(own_ps)) or not own_ps else memory_ps / own_ps
 
 
 def _families(of: Device, config: RooflineConfig, clock: float) -> ByFamily | None:

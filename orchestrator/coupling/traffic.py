@@ -1,18 +1,20 @@
 """An accelerator whose memory is a component of its own: what an operation moves is done there, and put together here.
 
 The coarse way of coupling the two: the model declares an operation's traffic and its own part of the time (feature
-``traffic``), the memory (`n0.hbm`) is asked how long that takes alone. Each device has its own memory and does one
-operation at a time, so both are functions of the operation, and remembered by who asks.
+``traffic``), the memory (`n0.hbm`) is asked how long that takes alone. A model whose work and memory go together as no
+rule says is told the memory's times, and answers. Each device has its own memory and does one operation at a time, so
+all of it is a function of the operation, and remembered by who asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from metronome.hwmodels.interface import (
     MAX_PS,
     Advanced,
+    BesideMemory,
     Completion,
     ComponentError,
     DeclaresTraffic,
@@ -31,6 +33,8 @@ from .oracle import answered, oracle
 from .wrapped import WrappedLink
 
 KINDS = ("move", "read", "write")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class TrafficLink(WrappedLink):
@@ -72,20 +76,24 @@ class TrafficLink(WrappedLink):
         return Advanced(grant_ps, tuple(map(self._completion, operations)))
 
     def _completion(self, asked: Operation) -> Completion:
+        declared = self._told(self._model.traffic, asked)
+        memory_ps = list(map(self._memory_ps, declared.parts))
+        if isinstance(self._model, BesideMemory):
+            duration, provenance, energy = self._told(self._model.beside, asked, memory_ps)
+        else:
+            provenance, power = declared.provenance, declared.power_w
+            duration = max(1, round(declared.fixed_ps + sum(map(put_together, declared.parts, memory_ps))))
+            energy = None if power is None else round(duration * power)  # W x ps = pJ
+        return Completion(asked.op_id, asked.at_ps, asked.at_ps + duration, provenance, energy)
+
+    def _told(self, question: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """The model's answer. Raises ComponentFailure."""
         try:
-            declared = self._model.traffic(asked)
+            return question(*given, **named)
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), "declaring its traffic") from error
         except BaseException as error:
             raise raised(self.name, error, "declaring its traffic") from error
-        provenance, total = declared.provenance, declared.fixed_ps
-        for part in declared.parts:
-            memory_ps = self._memory_ps(part)
-            total += put_together(part, memory_ps)
-        duration = max(1, round(total))
-        power = declared.power_w
-        energy = None if power is None else round(duration * power)  # W x ps = pJ
-        return Completion(asked.op_id, asked.at_ps, asked.at_ps + duration, provenance, energy)
 
     def _memory_ps(self, part: Moved) -> int:
         key = (part.read_bytes, part.write_bytes, part.pattern)

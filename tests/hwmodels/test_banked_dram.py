@@ -186,5 +186,5 @@ def test_decodes_move_by_what_the_memory_achieves(cli, small, tmp_path, pattern,
     gb_s = rate(pattern)
     first, second = (tpot_ms(cli, small, tmp_path / f"{by}", bandwidth_gb_s=gb_s * by) for by in (0.7, 1.4))
     slope = (first - second) / (1 / 0.7 - 1 / 1.4)
-    assert slope > 0.6 * found  # bound by its memory
+    assert slope > 0.5 * found  # most of it is its memory's
     assert found == pytest.approx(second - slope / 1.4 + slope, rel=0.02)
