@@ -16,6 +16,7 @@ from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
 from .lowering.models.limits import Asked, block_step, unserved
+from .lowering.models.sglang_limits import unserved_by_sglang
 from .lowering.models.load import load
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
@@ -166,13 +167,15 @@ class _Placement:
                 )
 
     def _check_format(self) -> None:
-        """Whether vLLM serves such a checkpoint on such devices."""
-        if not self.options.engine.version.startswith("vllm"):
-            return
+        """Whether the engine serves such a checkpoint on such devices."""
         options, device = self.options, self._device
         capability, platform = (device.compute_capability, device.platform) if device else (None, "")
-        asked = Asked(options.quantization, options.engine.kv_cache_dtype, self.layout.tp, capability, platform)
-        refused = unserved(self.arch, asked)
+        refused = None
+        if options.engine.version.startswith("vllm"):
+            asked = Asked(options.quantization, options.engine.kv_cache_dtype, self.layout.tp, capability, platform)
+            refused = unserved(self.arch, asked)
+        elif options.engine.version.startswith("sglang"):
+            refused = unserved_by_sglang(self.arch, platform)
         if refused is not None:
             raise self._refuse(*refused)
 

@@ -1,10 +1,11 @@
-"""What vLLM does not serve of a quantised checkpoint: by GPU, platform, type and ranks."""
+"""What vLLM, and SGLang, does not serve of a quantised checkpoint: by GPU, platform, type and ranks."""
 
 from __future__ import annotations
 
 import pytest
 from metronome.hwmodels import catalog
 from metronome.orchestrator.lowering.models.limits import Asked, block_step, least_capability, unserved
+from metronome.orchestrator.lowering.models.sglang_limits import unserved_by_sglang
 from metronome.orchestrator.lowering.slices import uncut
 
 from .test_quantisation import FP4, FP8, INT4, arch, compressed
@@ -102,6 +103,23 @@ def test_what_vllm_does_not_serve_on_a_platform(config, asked, refused):
     given = {"quantization": None, "kv_cache_dtype": "auto", "tensor_parallel_size": 1, "capability": None, **asked}
     found = unserved(arch(config), Asked(**given))
     assert found is None if refused is None else found[0] == "quantization" and refused in found[2]
+
+
+@pytest.mark.parametrize(
+    ("config", "platform", "served"),
+    [
+        ({"quant_algo": "FP8"}, "rocm", False),
+        ({"quant_algo": "FP8"}, "cuda", True),
+        ({"quant_algo": "NVFP4"}, "rocm", True),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "rocm", False),
+        ({"quant_method": "fp8"}, "rocm", True),
+        (quark(QUARK_FP8), "rocm", True),
+        (None, "rocm", True),
+    ],
+)
+def test_what_sglang_does_not_serve_on_a_platform(config, platform, served):
+    refused = unserved_by_sglang(arch(config), platform)
+    assert served == (refused is None) and (served or refused[0] == "quantization")
 
 
 def test_blocks_of_any_size_where_rocm_attends_to_latent_vectors():

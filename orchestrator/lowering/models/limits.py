@@ -99,7 +99,7 @@ def _not_on_platform(arch: Architecture, asked: Asked) -> str | None:
     if served is not None and arch.quantization and arch.quantization not in served:
         return f"vLLM does not serve it on {PLATFORMS[asked.platform]}: there one of {', '.join(served)}"
     rocm, capability = asked.platform == "rocm", asked.capability
-    formats = {(one.name, one.compute) for one in _formats(arch)} if arch.quantization in BY_FORMAT else set()
+    formats = {(one.name, one.compute) for one in formats_of(arch)} if arch.quantization in BY_FORMAT else set()
     if ("int4", "fp8") in formats and (rocm or capability not in (None, W4A8_FP8)):
         return f"vLLM multiplies int4 by fp8 on NVIDIA's compute capability {W4A8_FP8} alone"
     marlin = ("fp8", "") in formats or any(name == "fp4" for name, _ in formats)
@@ -113,7 +113,7 @@ def _not_on_platform(arch: Architecture, asked: Asked) -> str | None:
     return None
 
 
-def _formats(arch: Architecture) -> Iterator[Format]:
+def formats_of(arch: Architecture) -> Iterator[Format]:
     """Of all matrices that are quantised."""
     for layer in dict.fromkeys(arch.blocks):
         for one in (*layer.linears, *(layer.experts.linears if layer.experts else ())):
@@ -126,7 +126,7 @@ def least_capability(arch: Architecture) -> float:
     least = METHODS.get(arch.quantization, 0.0)
     of = {"compressed-tensors": _compressed_tensors, "modelopt": _modelopt, "quark": _quark}.get(arch.quantization)
     if of is not None:
-        least = max([least, *map(of, _formats(arch))])
+        least = max([least, *map(of, formats_of(arch))])
     return least
 
 
