@@ -16,8 +16,8 @@ from .lowering.builder import Hardware
 from .lowering.layout import Device, Layout
 from .lowering.models.fields import DTYPES
 from .lowering.models.limits import Asked, block_step, unserved
-from .lowering.models.sglang_limits import unserved_by_sglang
 from .lowering.models.load import load
+from .lowering.models.sglang_limits import unserved_by_sglang
 from .lowering.plan import lower
 from .lowering.routing import Routing, routing
 from .lowering.slices import uncut

@@ -1,5 +1,7 @@
-"""What SGLang 0.5.5 does not serve of a quantised checkpoint on AMD's devices (`python/sglang/srt/configs/model_config.py`:
-``_verify_quantization``)."""
+"""What SGLang 0.5.5 does not serve of a quantised checkpoint on AMD's devices.
+
+From `python/sglang/srt/configs/model_config.py`, ``_verify_quantization``.
+"""
 
 from __future__ import annotations
 
