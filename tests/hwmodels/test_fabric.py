@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -199,6 +200,62 @@ def test_a_way_takes_as_many_hops_as_the_layout_says(topology, dims, hops):
     made = fabric([send(0, "n0.0", opposite)], topology=topology, dims=dims)
     share = {"ring": 2, "torus": 2, "fully-connected": 3}[topology]  # a device's bandwidth over its links
     assert ends(made, [Operation(0, (10**6,), 0)])[0] == hops * HOP + share * 10**7
+
+
+def laid_out(topology, ranks, dims=(), kind="all_reduce", **more):
+    """ps of a collective of a gigabyte among so many devices, or the named ones."""
+    ranks = [f"n0.{i}" for i in (range(ranks) if isinstance(ranks, int) else ranks)]
+    groups = [{"name": "n0", "count": math.prod(dims) if dims else len(ranks)}]
+    made = fabric([collective(0, kind, ranks)], groups=groups, topology=topology, dims=dims, **more)
+    return ends(made, [Operation(0, (GB,), 0)])[0]
+
+
+@pytest.mark.parametrize("kind", ["all_reduce", "all_gather", "reduce_scatter"])
+@pytest.mark.parametrize("dims", [(4,), (3, 3), (4, 4, 4), (1, 4)])
+def test_on_a_torus_collectives_keep_all_links_busy(kind, dims):
+    """Axes alike: every rank passes on what it does in a ring, over all its links at once; a step a rank and axis."""
+    ranks = math.prod(dims)
+    moved = {"all_reduce": 2 - 2 / ranks, "all_gather": ranks - 1, "reduce_scatter": 1 - 1 / ranks}[kind]
+    steps = sum(size - 1 for size in dims) * (2 if kind == "all_reduce" else 1)
+    assert laid_out("torus", ranks, dims, kind) == pytest.approx(moved * 10**10 + steps * HOP, abs=2)
+
+
+def test_the_same_links_as_a_torus_and_as_a_ring_take_the_same():
+    """Two by two devices are a ring of four, but for two steps of six; in a row of a larger torus there is a ring."""
+    ring, torus = laid_out("ring", 4), laid_out("torus", 4, (2, 2))
+    assert ring == torus + 2 * HOP == 15 * 10**9 + 6 * HOP
+    row = laid_out("torus", range(4, 8), (4, 4))
+    assert row == pytest.approx(2 * ring - 6 * HOP, abs=2)  # two of four links a device
+    assert laid_out("torus", 4, (2, 2), algorithms={"all_reduce": "ring"}) > torus
+
+
+def test_axes_that_are_not_alike_are_held_up_by_the_busiest():
+    """8 x 2: links 2 and 1 of 3. Of m two thirds begin along the long axis, and half of the rest comes there."""
+    long = 2 * (7 / 8) * (2 / 3 + 1 / 3 / 2) / 2
+    assert laid_out("torus", 16, (8, 2)) == pytest.approx(3 * long * 10**10 + 16 * HOP, abs=2)
+
+
+def test_ranks_that_fill_no_grid_have_no_rings_along_axes():
+    assert laid_out("torus", (0, 1, 2, 4), (2, 4)) == laid_out(
+        "torus", (0, 1, 2, 4), (2, 4), algorithms={"all_reduce": "ring"}
+    )
+
+
+def test_within_a_node_other_algorithms_are_taken_by_name():
+    """p = 8 on a switch: a binary tree's inner rank passes on m to its parent and two children; halves pass on
+    2 (1 - 1/p) m as a ring does, in fewer steps."""
+    halving = laid_out("switch", 8, algorithms={"all_reduce": "halving-doubling"})
+    assert halving == pytest.approx(2 * (7 / 8) * 10**10 + 6 * HOP, abs=2)
+    assert laid_out("switch", 8, algorithms={"all_reduce": "tree"}) > halving
+    pcie = {"type": "pcie5-x16", "bandwidth_gb_s": None, "latency_ns": None}
+    assert laid_out("pcie", 8, **pcie, algorithms={"all_reduce": "hierarchical"}) > 0
+    with pytest.raises(UnsupportedOperation, match="no algorithm 'hierarchical' .* there are ring, tree, halving"):
+        laid_out("switch", 8, algorithms={"all_reduce": "hierarchical"})
+
+
+def test_an_algorithm_that_is_insisted_on_is_taken_at_any_size():
+    nvlink = {"type": "nvlink4", "bandwidth_gb_s": None, "latency_ns": None}
+    assert laid_out("switch", 8, **nvlink, algorithms={"all_reduce": "one-shot"}) > laid_out("switch", 8, **nvlink)
 
 
 def test_pairs_behind_a_pcie_switch_are_nearer_than_those_across_the_bridge():

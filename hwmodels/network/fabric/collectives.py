@@ -3,7 +3,8 @@
 Each function gives what an algorithm moves per byte of the operation: flows (source rank, target rank,
 share of the bytes) that advance together, and how many dependent steps it takes. Bytes per rank and
 steps are the textbook ones (Thakur, Rabenseifner, Gropp, "Optimization of Collective Communication
-Operations in MPICH", 2005; for the trees NCCL's double binary tree). p ranks, m bytes:
+Operations in MPICH", 2005; for the trees NCCL's double binary tree; for the torus Jain and Sabharwal, "Optimal bucket
+algorithms for large MPI collectives on torus interconnects", 2010). p ranks, m bytes:
 
 =================  ================  ===============================================================
 ring               all_reduce        2 (p-1) steps, 2 (p-1)/p m to the next rank
@@ -12,6 +13,7 @@ ring               reduce_scatter    p-1 steps, (p-1)/p m to the next rank
 tree               all_reduce        2 log2 p steps, m/2 up and m/2 down on each edge of two trees
 halving-doubling   all_reduce        2 log2 p steps, m/2^(k+1) both ways with the rank 2^k away, twice
 hierarchical       all three         rings within each node, then between equal places of the nodes
+torus              all three         rings along each axis, both ways; each part of the bytes begins with another
 direct             all_to_all        m/p to everybody at once
 pipeline           broadcast         m to the next rank
 send               send              m from each source to its target
@@ -23,6 +25,7 @@ two-shot           all_reduce        2 steps, m/p to everybody, twice
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -62,9 +65,15 @@ def patterns(kind: str, ranks: int, nodes: Sequence[int]) -> list[Pattern]:
         if places:
             found.append(_hierarchical(kind, places))
         if kind == "all_reduce":
-            found.append(_tree(ranks))
-            if ranks & (ranks - 1) == 0:
-                found.append(_halving_doubling(ranks))
+            found += _trees(ranks)
+    return found
+
+
+def by_name_only(kind: str, ranks: int, switches: Sequence[int]) -> list[Pattern]:
+    """What collective libraries do not take within a node; ``switches[i]`` is what rank i shares with some others."""
+    found = _trees(ranks) if kind == "all_reduce" else []
+    if places := _places(switches) if kind in _RING and len(set(switches)) > 1 else []:
+        found.append(_hierarchical(kind, places))
     return found
 
 
@@ -93,6 +102,38 @@ _RING: dict[str, Callable[[int], tuple[float, int, float]]] = {
 def _ring(kind: str, ranks: int) -> Pattern:
     share, steps, copied = _RING[kind](ranks)
     return _pattern("ring", [(i, (i + 1) % ranks, share) for i in range(ranks)], steps, copied)
+
+
+def torus(kind: str, places: Sequence[tuple[int, ...]]) -> Pattern | None:
+    """Rings along each axis; None of a kind without rings, and unless the ranks' places fill a grid.
+
+    Each axis begins with a part of the bytes, as large as it has links, so that all links are busy; the part goes on along
+    the others, as much smaller as there were ranks before.
+    """
+    axes = [sorted(set(axis)) for axis in zip(*places, strict=True)]
+    wide = [axis for axis, along in enumerate(axes) if len(along) > 1]
+    if kind not in _RING or not wide or math.prod(map(len, axes)) != len(places):
+        return None
+    number = {place: rank for rank, place in enumerate(places)}
+    ways = {axis: (1, -1)[: len(axes[axis]) - 1] for axis in wide}  # two ranks have one link
+    passed = dict.fromkeys(wide, 0.0)  # along an axis, by each rank
+    for first, begun in enumerate(wide):
+        left = {"all_reduce": 2, "all_gather": len(places), "reduce_scatter": 1}[kind] * len(ways[begun])
+        for axis in wide[first:] + wide[:first]:
+            passed[axis] += left * (1 - 1 / len(axes[axis])) / sum(map(len, ways.values()))
+            left /= len(axes[axis])
+    flows: list[Flow] = []
+    for axis, way in ((one, way) for one in wide for way in ways[one]):
+        along, share = axes[axis], passed[axis] / len(ways[axis])
+        for place, rank in number.items():
+            beside = along[(along.index(place[axis]) + way) % len(along)]
+            flows.append((rank, number[(*place[:axis], beside, *place[axis + 1 :])], share))
+    steps = (2 if kind == "all_reduce" else 1) * sum(len(axes[axis]) - 1 for axis in wide)
+    return _pattern("torus", flows, steps, _RING[kind](len(places))[2])
+
+
+def _trees(ranks: int) -> list[Pattern]:
+    return [_tree(ranks), *([_halving_doubling(ranks)] if ranks & (ranks - 1) == 0 else [])]
 
 
 def _tree(ranks: int) -> Pattern:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...catalog import PeerAccess
 from ...interface import PS_PER_NS
-from .collectives import Pattern, patterns, peer_reads
+from .collectives import Pattern, by_name_only, patterns, peer_reads, torus
 from .memories import attach
 from .sharing import alone
 from .topology import NEAR, Memory, Tier, build
@@ -51,6 +51,7 @@ class Topology:
         memories: Sequence[Memory] = (),
     ) -> None:
         self.inner, self.outer = inner, outer
+        self._places = _places(groups, inner, outer is None)
         self._peer_access = inner.link.peer_access if custom_all_reduce else None
         self.graph = build(groups, inner, outer, shared_lanes=bool(memories))
         self.cores = {core.name: core for core in attach(self.graph, groups, memories, inner, outer)}
@@ -62,22 +63,33 @@ class Topology:
         places = {node: i for i, node in enumerate(dict.fromkeys(nodes))}
         # A flat network has no nodes to tell apart.
         spread = [places[node] for node in nodes] if self.outer else [0] * len(ranks)
-        found = [self._shape(p, ranks, len(set(spread)) > 1) for p in patterns(kind, len(ranks), spread)]
+        away = len(set(spread)) > 1
+        found = [self._shape(p, ranks, away) for p in patterns(kind, len(ranks), spread)]
         if not self.cores.keys().isdisjoint(ranks):
             if kind != "send":
                 raise ValueError("memories send and receive, and take part in nothing else")
             return [self._through_cores(shape) for shape in found]
-        if kind == "all_reduce" and len(set(spread)) == 1:
+        if not away and (rings := torus(kind, [self._places[rank] for rank in ranks])):
+            found.append(self._shape(rings, ranks, away))
+        if kind == "all_reduce" and not away:
             sharp = self._in_network(ranks)
             found += [sharp] if sharp else []
             peers = self._peer_access
             if peers and len(ranks) <= peers.most_ranks and len(ranks) % 2 == 0:
                 found += [self._peer_reads(p, ranks, peers) for p in peer_reads(len(ranks))]
-        if wanted:
-            found = [shape for shape in found if shape.algorithm == wanted]
-            if not found:
-                raise ValueError(f"there is no algorithm '{wanted}' for {kind} among these devices")
-        return found
+        if not wanted:
+            return found
+        if not away:
+            found += [self._shape(p, ranks, away) for p in by_name_only(kind, len(ranks), self._switches(ranks))]
+        insisted = [replace(shape, most=inf) for shape in found if shape.algorithm == wanted]
+        if not insisted:
+            can = ", ".join(dict.fromkeys(shape.algorithm for shape in found))
+            raise ValueError(f"there is no algorithm '{wanted}' for {kind} among these devices; there are {can}")
+        return insisted
+
+    def _switches(self, ranks: list[str]) -> list[int]:
+        """Of each device the switch that it shares with another of its pair: all the same, but on PCIe."""
+        return [int(rank.rpartition(".")[2]) // 2 if self.inner.topology == "pcie" else 0 for rank in ranks]
 
     def _shape(self, pattern: Pattern, ranks: list[str], away: bool) -> Shape:
         tier = self.outer if away and self.outer else self.inner
@@ -134,3 +146,11 @@ class Topology:
         rate = min(rate, min(self.capacity[i] for i in links))
         ps = round((self.inner.link.launch_ns + latency_ns) * PS_PER_NS)
         return Shape("in-network", dict.fromkeys(links, 1.0), 1.0, 2.0 * len(ranks), ps, ps, rate, 0.0, 0.0)
+
+
+def _places(groups: list[tuple[str, int]], inner: Tier, flat: bool) -> dict[str, tuple[int, ...]]:
+    """Device -> its place in its torus: one of all devices, or one a node."""
+    devices = [[f"{name}.{i}" for i in range(count)] for name, count in groups]
+    if flat:
+        devices = [[device for group in devices for device in group]]
+    return {device: inner.place(i, len(group)) for group in devices for i, device in enumerate(group)}

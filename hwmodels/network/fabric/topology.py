@@ -30,6 +30,15 @@ class Tier:
     radix: int = 32  # fat tree: adapters a leaf
     oversubscription: float = 1  # fat tree: bandwidth below a leaf over that above
 
+    def place(self, number: int, devices: int) -> tuple[int, ...]:
+        """Of a device in the torus of so many; a ring is a torus of one axis. No place in other layouts."""
+        dims = {"torus": self.dims, "ring": (devices,)}.get(self.topology, ())
+        found: list[int] = []
+        for size in reversed(dims):
+            number, along = divmod(number, size)
+            found.insert(0, along)
+        return tuple(found)
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
