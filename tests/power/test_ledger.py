@@ -127,3 +127,63 @@ def test_operations_of_one_second_take_the_room_of_one():
     assert [list(column) for column in entries.columns] == [
         [5, PS_PER_S - 5, PS_PER_S + 1], [1006, PS_PER_S + 5, PS_PER_S + 2], [3000, 10, 4]
     ]  # fmt: skip
+
+
+def two_nodes(**instance):
+    """Two H100 on each of two nodes, and what is alike of both."""
+    scenario = deepcopy(SCENARIO)
+    (node,) = scenario["cluster"]["nodes"]
+    node["accelerators"]["count"] = 2
+    node["power"] |= {"standby_s": 0.05}
+    scenario["cluster"]["nodes"].append({**deepcopy(node), "name": "n1"})
+    network = {"name": "link", "connects": ["n0.accelerators", "n1.accelerators"], "type": "nvlink4"}
+    scenario["cluster"]["networks"] = [{**network, "scale_out": {"type": "infiniband-ndr"}}]
+    scenario["instances"][0] |= {"accelerators": ["n0[0:2]", "n1[0:2]"], **instance}
+    return scenario
+
+
+def test_ranks_in_step_draw_where_they_are():
+    """Four tensor-parallel ranks, two a node: one component is asked, and either node draws the same."""
+    result = metronome.run(two_nodes(tensor_parallel_size=4))
+    parts = result["metronome"]["energy_by_part_j"]
+    assert {"accelerators", "accelerators awake", "cpu"} <= set(parts["n0"])
+    assert parts["n0"] == pytest.approx(parts["n1"], rel=1e-6)
+    adds_up(result)
+
+
+def test_parallel_members_draw_as_replicas_do():
+    """Data-parallel members of a model without experts step on their own: each is awake after work of its own."""
+    members = two_nodes(tensor_parallel_size=2, data_parallel_size=2)
+    replicas = two_nodes(tensor_parallel_size=2, replicas=2)
+    for one in (members, replicas):
+        one["router"] = {"policy": "round-robin"}
+    first, second = (metronome.run(one) for one in (members, replicas))
+    adds_up(first)
+    spent = first["metronome"]["energy_by_part_j"]
+    assert spent == second["metronome"]["energy_by_part_j"] and spent["n0"]["accelerators awake"] > 0
+    idle_only = PARTS["cpu"]["idle_w"] * first["metronome"]["simulated_s"]
+    assert spent["n1"]["cpu"] > idle_only
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"cluster": {"power": {"accelerator_cap_w": 300}}}, "power: the cap of an accelerator"),
+        ({"components": {"n1.accelerators": {"memory_efficiency": 0.2}}}, "components.NODE.accelerators"),
+        ({"components": {"n1.hbm": {"bandwidth_gb_s": 100}}}, "components.NODE.hbm"),
+    ],
+)
+def test_ranks_in_step_are_of_nodes_alike(change, what):
+    scenario = two_nodes(tensor_parallel_size=4)
+    scenario["cluster"]["nodes"][1]["power"] |= change.pop("cluster", {}).get("power", {})
+    with pytest.raises(InputError, match=f"instances.0.accelerators .* n0 and n1 are not alike in {what}"):
+        metronome.run(scenario | change)
+
+
+def test_a_slow_component_of_ranks_in_step_is_the_one_that_is_asked():
+    scenario = two_nodes(tensor_parallel_size=4)
+    scenario["failures"] = [{"component": "n1.accelerators", "slowdown": 10, "at_s": 0}]
+    with pytest.raises(
+        InputError, match=r"failures.0.component .* work in step with those of n0: name n0.accelerators"
+    ):
+        metronome.run(scenario)
