@@ -6,7 +6,8 @@ the catalog has, each family of kernels (matrix products, attention of prompts a
 its own: tiles over multiprocessors, start, bandwidth (`kernels/`). A memory that is a component of its own says how
 much longer than the device's it takes for an operation's bytes; kernels are as with a memory that much slower.
 With a cap on its power each kernel is done at the highest clock at which it draws no more (`draw`): arithmetic slows
-down, memory does not. A board holds the mean of some tenths of a second; here each kernel is held for itself.
+down, memory does not. Whose bytes alone draw more pauses: as long as the cap's power takes to be its energy. A board
+holds the mean of some tenths of a second; here each kernel is held for itself.
 FLOPs and bytes of each kind are counted in `counting`. Weights may be stored in fewer bits than activations:
 their bytes then follow the format, and the FLOP/s are those of the type the products are computed in. A
 device without units for fp8 or fp4 computes such products in the activations' type, as vLLM's Marlin kernels do.
@@ -14,6 +15,7 @@ device without units for fp8 or fp4 computes such products in the activations' t
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
@@ -171,20 +173,28 @@ class Roofline(OracleModel[RooflineConfig]):
         return self._estimate(template, values, OWN)
 
     def _estimate(self, template: Template, values: tuple[int, ...], slower: Slower) -> Estimate:
-        return self._at_clock(template, values, self._clock(template, values, slower), slower)
+        done = self._at_clock(template, values, self._clock(template, values, slower), slower)
+        return (
+            done if self._keeps(done) else done._replace(duration_ps=math.ceil((done.energy_pj or 0) / self._dynamic_w))
+        )
 
     def _clock(self, template: Template, values: tuple[int, ...], slower: Slower = OWN) -> float:
         """The highest at which an operation keeps to the cap; the lowest there is if none does."""
-        cap = self.config.power_cap_w
-        if cap is None:
+        if self.config.power_cap_w is None:
             return 1.0
-        dynamic_w = cap - self._device.standby_w
 
         def keeps(clock: float) -> bool:
-            done = self._at_clock(template, values, clock, slower)
-            return (done.energy_pj or 0) <= dynamic_w * done.duration_ps
+            return self._keeps(self._at_clock(template, values, clock, slower))
 
         return CLOCKS[min(bisect_left(CLOCKS, True, key=keeps), len(CLOCKS) - 1)]
+
+    @property
+    def _dynamic_w(self) -> float:
+        """What the cap leaves above what it draws awake."""
+        return math.inf if self.config.power_cap_w is None else self.config.power_cap_w - self._device.standby_w
+
+    def _keeps(self, done: Estimate) -> bool:
+        return (done.energy_pj or 0) <= self._dynamic_w * done.duration_ps
 
     def _at_clock(self, template: Template, values: tuple[int, ...], clock: float, slower: Slower) -> Estimate:
         duration = max(1, round(self._duration_ps(template, values, clock, slower)))

@@ -30,7 +30,7 @@ def watts(done):
     return H100.standby_w + done.energy_pj / done.duration_ps
 
 
-@pytest.mark.parametrize("cap", [700, 420, 300, 200])
+@pytest.mark.parametrize("cap", [700, 420, 300, 200, 150, 116])
 def test_no_kernel_draws_more_than_the_cap(cap):
     for values in (PROMPT, DECODE):
         assert watts(estimate(values, cap)) <= cap
@@ -50,7 +50,8 @@ def test_at_60_percent_of_the_limit_decodes_slow_down_less_than_prompts():
 
 def test_a_lower_cap_never_makes_a_kernel_quicker():
     for values in (PROMPT, DECODE):
-        times = [estimate(values, cap).duration_ps for cap in (900, 700, 600, 500, 420, 350, 300, 250, 200, 150)]
+        caps = (900, 700, 600, 500, 420, 350, 300, 250, 200, 180, 160, 150, 130, 116)
+        times = [estimate(values, cap).duration_ps for cap in caps]
         assert times == sorted(times)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from io import StringIO
 
 import metronome
 import pytest
 from metronome.hwmodels.catalog import device
 from metronome.orchestrator.coupling.spent import Entries
-from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.errors import InputError, NoEnergyWarning
+from metronome.orchestrator.report.table import show
 from metronome.orchestrator.scenario.schema import Scenario
 from metronome.orchestrator.units import PS_PER_S
+from rich.console import Console
 
 H100 = device("h100-sxm")
 PARTS = {"cpu": {"idle_w": 100, "busy_w": 250}, "nics": {"idle_w": 20}}
@@ -186,4 +189,39 @@ def test_a_slow_component_of_ranks_in_step_is_the_one_that_is_asked():
     with pytest.raises(
         InputError, match=r"failures.0.component .* work in step with those of n0: name n0.accelerators"
     ):
+        metronome.run(scenario)
+
+
+def test_who_says_what_a_device_draws_idle_says_what_it_draws_awake():
+    """The type is the catalog's for its memory alone: 40 W, and 210 more in every kernel."""
+    scenario = power(base_w=0, parts={}, psu_efficiency=1)
+    scenario["components"] = {
+        "n0.accelerators": {
+            **{"model": "systolic", "rows": 256, "columns": 256, "dataflow": "ws", "clock_mhz": 1000},
+            **{"idle_w": 40, "active_w": 250},
+        }
+    }
+    result = metronome.run(scenario)
+    parts, end_s = result["metronome"]["energy_by_part_j"]["n0"], result["metronome"]["simulated_s"]
+    assert parts["accelerators idle"] == pytest.approx(3 * 40 * end_s) and "accelerators awake" not in parts
+    assert parts["accelerators"] <= 2 * 210 * end_s
+
+
+def printed(result):
+    """The table of a run."""
+    text = StringIO()
+    show(result.metrics, Console(file=text, width=300))
+    return text.getvalue()
+
+
+def test_pim_that_says_no_energies_is_not_free():
+    """A router that compares energies says so, and the sum of a run says that it is left out."""
+    scenario = power()
+    scenario["cluster"]["nodes"][0]["memory"] = {"pim": {"part": "lpddr5-pim", "devices_per_accelerator": 40}}
+    scenario["instances"][0] |= {"decode_attention": "pim", "tensor_parallel_size": 1, "accelerators": "n0[0]"}
+    result = metronome.run(scenario)
+    assert result["metronome"]["energy_excludes"] == ["n0.pim"]
+    assert "J per output token; without n0.pim, which say none" in printed(result)
+    scenario["router"] = {"policy": "least-energy"}
+    with pytest.warns(NoEnergyWarning, match="^n0.pim say no energies: router.policy least-energy takes their work as"):
         metronome.run(scenario)
