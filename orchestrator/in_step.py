@@ -32,9 +32,10 @@ def answers_for(homes: Mapping[str, Mapping[str, int]], node: str) -> str | None
 
 def _facts(scenario: Scenario, one: Node, two: Node, pim: bool) -> list[tuple[str, object, object]]:
     """(what it is, of one node, of the other)."""
+    cap_w = scenario.cluster.accelerators_cap_w
     found: list[tuple[str, object, object]] = [
         ("accelerators.type", one.accelerators.type, two.accelerators.type),
-        ("power: the cap of an accelerator", _cap_w(one), _cap_w(two)),
+        ("power: the cap of an accelerator", cap_w(one)[0], cap_w(two)[0]),
     ]
     if pim:
         found.append(("memory.pim", one.memory.pim, two.memory.pim))
@@ -42,10 +43,6 @@ def _facts(scenario: Scenario, one: Node, two: Node, pim: bool) -> list[tuple[st
         name = f"components.NODE.{part}"
         found.append((name, _model(scenario, f"{one.name}.{part}"), _model(scenario, f"{two.name}.{part}")))
     return found
-
-
-def _cap_w(node: Node) -> float | None:
-    return node.power.accelerators_cap_w(node.accelerators.count)[0]
 
 
 def _model(scenario: Scenario, component: str) -> tuple[object, ...]:
