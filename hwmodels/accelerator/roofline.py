@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from pydantic import Field
 from ..base import ALTERATIONS, Config, Estimate, OracleModel
 from ..catalog import Device, DeviceFacts, device, kernels
 from ..interface import (
+    DTYPE_BYTES,
+    OPERATION_VALUES,
     PS_PER_NS,
     PS_PER_S,
     ConfigError,
@@ -60,7 +62,8 @@ QUANTISED_ERROR = 0.3
 #: fp8 with a scale a block: 35,704 on H100, nearly all of them slower than this (median 78 %): small and middle
 #: ones take 59 to 90 us there whatever their size; the largest agree.
 BLOCK_ERROR = 0.64
-
+#: Numbers of an attention without prompts.
+ONLY_DECODES = len(OPERATION_VALUES["attention"])
 
 PLAIN = "of all kernels alike: with it, none is by family"
 
@@ -74,6 +77,22 @@ class RooflineConfig(Config):
     memory_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
     launch_overhead_ns: float | None = Field(default=None, ge=0, description=PLAIN)
     power_cap_w: float | None = Field(default=None, gt=0, description="no kernel draws more; default: no cap")
+
+
+class DecodesAlone(NamedTuple):
+    """Attention of decodes at the full clock: their number and the tokens they see say all of it."""
+
+    seconds: Callable[[int, int], float]
+    line: DecodeLine
+    draw: Draw
+    starts_ps: float
+    width: float  # bytes of an operand of the products
+
+    def __call__(self, decodes: int, context: int) -> Estimate:
+        duration = max(1, round(self.seconds(decodes, context + decodes) * PS_PER_S))
+        flops, size = self.line.work(decodes, context)
+        energy = self.draw.full_pj(max(0.0, duration - self.starts_ps), flops, size, self.width)
+        return Estimate(duration, Provenance.MODELLED, energy)
 
 
 class Slower(NamedTuple):
@@ -116,6 +135,7 @@ class Roofline(OracleModel[RooflineConfig]):
         self._draw = Draw.of(self._device)
         self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
         self._decodes: dict[int, DecodeLine] = {}  # by template
+        self._alone: dict[int, DecodesAlone] = {}  # by template
         self._exchanged = False  # whether another memory has done its bytes, at another pace
         cap, awake = self.config.power_cap_w, self._device.standby_w
         if cap is not None and cap <= awake:
@@ -170,7 +190,22 @@ class Roofline(OracleModel[RooflineConfig]):
         return {"mean_clock": sum(clocks) / sum(use.times for use in uses)}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
+        if len(values) == ONLY_DECODES and values[0] and self.config.power_cap_w is None:
+            alone = self._alone.get(template.id) or self._decodes_alone(template)
+            if alone is not None:
+                return alone(values[0], values[1])
         return self._estimate(template, values, OWN)
+
+    def _decodes_alone(self, template: Template) -> DecodesAlone | None:
+        """What most questions are about has a short way; None of kernels that are all alike."""
+        families = self._families(1)
+        if families is None or template.kind != "attention":
+            return None
+        dtype, line = self._computes_in(template), self._line(template)
+        starts_ps = self._starts_ps(template, (1, 0, 0, 0), 1)
+        found = DecodesAlone(families.decodes_of(template, dtype), line, self._draw, starts_ps, DTYPE_BYTES[dtype])
+        self._alone[template.id] = found
+        return found
 
     def _estimate(self, template: Template, values: tuple[int, ...], slower: Slower) -> Estimate:
         done = self._at_clock(template, values, self._clock(template, values, slower), slower)
@@ -208,9 +243,12 @@ class Roofline(OracleModel[RooflineConfig]):
         if template.kind != "attention" or any(values[4:]):
             flops, size = work(template, values)
             return flops, size + converted(template, values)
+        return self._line(template).work(*values[:2])
+
+    def _line(self, template: Template) -> DecodeLine:
         if template.id not in self._decodes:
             self._decodes[template.id] = DecodeLine.of(template)
-        return self._decodes[template.id].work(*values[:2])
+        return self._decodes[template.id]
 
     def _families(self, clock: float, slower: float = 1.0) -> ByFamily | None:
         """Kernels by family at a share of the full clock, with a memory so much slower; None where all are alike."""

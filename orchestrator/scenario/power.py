@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -85,6 +85,14 @@ class Electricity(Strict):
 
     usd_per_kwh: Rates | None = Field(default=None, description="one price, or steps: [[0, 0.08], [3600, 0.21]]")
     g_co2_per_kwh: Rates | None = Field(default=None, description="grams of carbon dioxide, in the same way")
+
+    @field_validator("usd_per_kwh", "g_co2_per_kwh", mode="before")
+    @classmethod
+    def _steps(cls, value: Any) -> Any:
+        for step in value if isinstance(value, list) else ():
+            if not isinstance(step, list | tuple) or len(step) != 2 or not isinstance(step[0], int):
+                raise ValueError(f"a step is [second, rate], of a whole second; {step} is not")
+        return value
 
     @field_validator("usd_per_kwh", "g_co2_per_kwh")
     @classmethod
