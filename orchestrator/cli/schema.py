@@ -37,6 +37,8 @@ def json_schema() -> dict[str, Any]:
     _engines(parts)
     for field in ("devices", "calibration"):
         schema["properties"][field] = _or_text(schema["properties"][field], "path of a YAML file of it")
+    file = {"type": "string", "description": "in place of links and topology: an ASTRA-sim network file"}
+    parts["Network"]["properties"]["file"] = file
     for name in ("Memory", "ClusterMemory"):
         _complete(parts[name], "type", memory_names())
         curve = parts[name]["properties"]

@@ -19,6 +19,7 @@ from ..strict import did_you_mean
 from ..workload.registry import guess
 from ..workload.schema import formats_in_scenarios
 from .memory_files import include_curves
+from .network_files import include_networks
 from .origin import Origin, Parts
 from .schema import Scenario
 from .unset import leave_out_unset
@@ -50,6 +51,7 @@ def load(source: str | None = None, overrides: Overrides = (), seed: int | None 
     if isinstance(data.get("calibration"), str):
         data["calibration"] = _included(path.parent / data["calibration"], "calibration")
     include_curves(data, path.parent)
+    include_networks(data, path.parent)
     return _guessed(data, Origin(str(path), text, overridden), path.parent), path.parent
 
 
