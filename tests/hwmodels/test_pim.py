@@ -143,6 +143,14 @@ def test_the_program_of_the_docs_writes_commands(tmp_path):
         ),
         (lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=0.00001), "does not fit"),
         (
+            lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=1e300),
+            "size_gib.*less than or equal to 1000000000",
+        ),
+        (
+            lambda s: s["cluster"]["nodes"][0]["memory"].update(dram={"bandwidth_gb_s": 100, "size_gib": 1e300}),
+            "size_gib.*less than or equal to 1000000000",
+        ),
+        (
             lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(devices_per_accelerator=0),
             "greater than or equal to 1",
         ),
