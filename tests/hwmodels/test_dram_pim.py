@@ -76,9 +76,20 @@ def test_query_heads_that_share_k_and_v_may_share_its_open_rows_or_one_reading()
 
 
 def test_query_heads_are_where_their_k_and_v_are():
-    """One sequence of 8 KV heads uses 8 of 16 channels, each for four query heads in turn."""
-    alone = took((1, 1000, 1000, 1000), channels=8)
-    assert took((1, 1000, 1000, 1000), link_gb_s=332.8) == pytest.approx(alone, rel=1e-6)
+    """One sequence of 8 KV heads uses 8 of 16 channels and their pins, each for four query heads in turn."""
+    values = (1, 1000, 1000, 1000)
+    assert took(values) == took(values, channels=8) == took((2, 2000, 1000, 1000))
+    assert took(values, link_gb_s=665.6) == took(values)
+
+
+@pytest.mark.parametrize(("part", "devices", "channels"), [("gddr6-aim", 32, 64), ("lpddr5-pim", 64, 64)])
+def test_vectors_and_scores_go_over_the_pins_of_their_channels(part, devices, channels):
+    """One KV head in each of eight channels: four queries, results, scores there and back, a new K and V; by hand."""
+    slow, fast = (took((1, 1000, 1000, 1000), part=part, devices=devices, link_gb_s=rate) for rate in (1, 2))
+    moved = 4 * (2 * 128 + 2 * 1001) * 2 + 2 * 128 * 2
+    assert slow - fast == pytest.approx(moved / (2e9 * devices / channels) * 1e12, abs=2)
+    eight = took((8, 8000, 1000, 1000), part=part, devices=devices)
+    assert took((1, 1000, 1000, 1000), part=part, devices=devices) == eight, "as many in each of the other channels"
 
 
 #: Peak inside one device and over its pins in GB/s as its makers state them, and its size in GiB
