@@ -14,6 +14,8 @@ from ..catalog.refresh import check_refresh
 from ..interface import ConfigError
 
 WHOLE = re.compile(r"0|[1-9]\d*")
+#: what of a word is a whole number to DRAMsim3, whose INIReader calls strtol: hexadecimal, octal or decimal
+STRTOL = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)")
 REAL = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 #: Bits of a pin in a clock cycle; of all others, 2 (its src/configuration.cc)
 BITS_A_CYCLE = {"GDDR5": 4, "GDDR5X": 8, "GDDR6": 16}
@@ -65,10 +67,15 @@ class _File:
         return bool(self._flat.get(name))
 
     def whole(self, *names: str, least: int = 1) -> int:
-        """As it is written out: of 3.9e3 DRAMsim3 reads 3, of 010 it reads 8."""
+        """As it is written out: of 3.9e3 DRAMsim3 reads 3, of 010 it reads 8, and neither may be meant."""
         name, word = self.word(*names)
-        if not WHOLE.fullmatch(word) or int(word) < least:
-            raise self.wrong(name, f"must be a whole number of at least {least}, with digits alone")
+        allowed = f"must be a whole number of at least {least}, in digits alone"
+        if not WHOLE.fullmatch(word):
+            found = STRTOL.match(word)
+            base = 10 if not found or found[1][0] != "0" else 16 if "x" in found[0].lower() else 8
+            raise self.wrong(name, f"{allowed}; DRAMsim3 reads {int(found[0], base) if found else 'its default'}")
+        if int(word) < least:
+            raise self.wrong(name, allowed)
         return int(word)
 
     def real(self, name: str) -> float:
