@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from .errors import InputError
+from .in_step import PARTS, answers_for
 from .kernel.loop import Kernel
 from .lowering.quantity import Operands
 from .lowering.work import Templates, Work
@@ -112,12 +113,24 @@ def make(
         for i, options in enumerate(scenario.autoscaling)
     ]
     dispatcher.watchers = scalers
+    for number, failure in enumerate(scenario.failures):
+        _check_in_step(number, failure, units)
     failing = [one for i in range(len(scenario.failures)) for one in _failing(scenario, i, members)]
     starts = scenario.autoscaling or any(failure.component is None for failure in scenario.failures)
     if starts and scenario.start_up is None:
         how = "is missing: how an instance starts (base_s, weights_gb_s or weights_from)"
         raise InputError("scenario", "start_up", None, how)
     return Availability(fleet, reports, [*parts, *scalers, Failures(kernel, fleet, failing, slow)])
+
+
+def _check_in_step(number: int, failure: Failure, units: Sequence[UnitPlan]) -> None:
+    """Raises InputError for a component that is not asked, since another one is for ranks in step with its own."""
+    node, _, part = (failure.component or "").partition(".")
+    for unit in units if part else ():
+        first = answers_for(unit.layout.homes, node)
+        if first is not None and part in PARTS:
+            why = f"ranks of {unit.name} on {node} work in step with those of {first}: name {first}.{part}"
+            raise InputError("scenario", f"failures.{number}.component", failure.component, why)
 
 
 def _members(

@@ -32,6 +32,10 @@ class NoEffectWarning(UserWarning):
     """Something the scenario says is read by nobody in this run."""
 
 
+class NoEnergyWarning(UserWarning):
+    """What a component spends is not known, and something was compared without it."""
+
+
 class RecoveryWarning(UserWarning):
     """A component was started anew in the middle of a run, or another model answers in its place."""
 

@@ -41,7 +41,8 @@ def _pace(unit: UnitPlan, asides: _Asides) -> Pace:
         for size, first, last in zip(sizes, ends[::2], ends[1::2], strict=True)
     ]
     short, long = (Line(counts, asides.steps(unit.plan, batches)) for batches in decodes)
-    return Pace(Line(sizes, took), contexts, (short, long), seats, asides.energy_known(unit.plan))
+    known, unpriced = asides.energy_known(unit.plan), asides.unpriced(unit.plan)
+    return Pace(Line(sizes, took), contexts, (short, long), seats, known, unpriced)
 
 
 def _sizes(first: int, last: int) -> list[int]:
@@ -71,6 +72,11 @@ class _Asides:
     def energy_known(self, plan: Plan) -> bool:
         """Whether accelerators say what they spend; all that was asked up to now counts."""
         return not any(work.component in self._silent and work.component.endswith(WORKING) for work in plan.works)
+
+    def unpriced(self, plan: Plan) -> tuple[str, ...]:
+        """PIM devices that do not."""
+        silent = (work.component for work in plan.works if work.component in self._silent)
+        return tuple(dict.fromkeys(one for one in silent if one.endswith(".pim")))
 
     def _step(self, plan: Plan, batch: Batch) -> Took:
         took = energy = 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from metronome.hwmodels import catalog
 
 from .errors import InputError
+from .in_step import difference
 from .kv_layout import KvLayout
 from .lowering.architecture import Architecture, served
 from .lowering.builder import Hardware
@@ -160,11 +161,13 @@ class _Placement:
         for group in [layout.all_ranks(stage) for stage in range(layout.pp)] + ([layout.ffn] if layout.ffn else []):
             kinds = {self.nodes[node].accelerators.type for node, _ in group}
             if len(kinds) > 1:
-                raise self._refuse(
-                    "accelerators",
-                    self.options.accelerators,
-                    f"ranks that work in step are of one kind, not {sorted(kinds)}",
-                )
+                self._refuse_ranks(f"not {sorted(kinds)}")
+        unlike = difference(self.scenario, layout, self.pims.attend or self.pims.multiply)
+        if unlike is not None:
+            self._refuse_ranks(unlike)
+
+    def _refuse_ranks(self, why: str) -> NoReturn:
+        raise self._refuse("accelerators", self.options.accelerators, f"ranks that work in step are of one kind: {why}")
 
     def _check_format(self) -> None:
         """Whether the engine serves such a checkpoint on such devices."""

@@ -189,10 +189,12 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.lowering",
         "orchestrator.scenario",
     ),
+    "orchestrator.in_step": (*LEAVES, "orchestrator.lowering", "orchestrator.scenario"),
     "orchestrator.pim_devices": (*LEAVES, "orchestrator.lowering", "orchestrator.scenario"),
     "orchestrator.placement": (
         *LEAVES,
         *SEAM,
+        "orchestrator.in_step",
         "orchestrator.off_device",
         "orchestrator.pim_devices",
         "orchestrator.kv_layout",
@@ -261,6 +263,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "orchestrator.availability": (
         *LEAVES,
+        "orchestrator.in_step",
         "orchestrator.kernel",
         "orchestrator.lowering",
         "orchestrator.placement",

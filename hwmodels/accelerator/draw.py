@@ -48,5 +48,11 @@ class Draw:
         W x ps = pJ. A FLOP's energy follows the width of its operands: at the same limit boards do twice as many in
         8 bits.
         """
+        if clock == 1:
+            return self.full_pj(busy_ps, flops, moved, DTYPE_BYTES[dtype])
         switched = self.busy_w * busy_ps * clock + self.flop_pj * flops * DTYPE_BYTES[dtype] / 2
         return round(switched * voltage(clock) ** 2 + self.byte_pj * moved)
+
+    def full_pj(self, busy_ps: float, flops: float, moved: float, width: float) -> int:
+        """The same at the full clock, of operands of so many bytes."""
+        return round(self.busy_w * busy_ps + self.flop_pj * flops * width / 2 + self.byte_pj * moved)

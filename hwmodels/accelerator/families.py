@@ -86,10 +86,11 @@ class ByFamily:
             spent += self._prompts(template, prompts, dtype)
             start = self.kernels.decode_attention.start_ns * 1e-9
         if decodes:
-            spent += self._decodes(template, dtype)(decodes, context) - start
+            spent += self.decodes_of(template, dtype)(decodes, context) - start
         return spent
 
-    def _decodes(self, template: Template, dtype: str) -> _Decodes:
+    def decodes_of(self, template: Template, dtype: str) -> _Decodes:
+        """Seconds by the number of decodes and the sum of keys they see, themselves included."""
         if template.id not in self.decodes:
             self.decodes[template.id] = _Decodes(self, template, dtype)
         return self.decodes[template.id]

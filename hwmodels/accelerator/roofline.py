@@ -6,7 +6,8 @@ the catalog has, each family of kernels (matrix products, attention of prompts a
 its own: tiles over multiprocessors, start, bandwidth (`kernels/`). A memory that is a component of its own says how
 much longer than the device's it takes for an operation's bytes; kernels are as with a memory that much slower.
 With a cap on its power each kernel is done at the highest clock at which it draws no more (`draw`): arithmetic slows
-down, memory does not. A board holds the mean of some tenths of a second; here each kernel is held for itself.
+down, memory does not. Whose bytes alone draw more pauses: as long as the cap's power takes to be its energy. A board
+holds the mean of some tenths of a second; here each kernel is held for itself.
 FLOPs and bytes of each kind are counted in `counting`. Weights may be stored in fewer bits than activations:
 their bytes then follow the format, and the FLOP/s are those of the type the products are computed in. A
 device without units for fp8 or fp4 computes such products in the activations' type, as vLLM's Marlin kernels do.
@@ -14,8 +15,9 @@ device without units for fp8 or fp4 computes such products in the activations' t
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,6 +26,8 @@ from pydantic import Field
 from ..base import ALTERATIONS, Config, Estimate, OracleModel
 from ..catalog import Device, DeviceFacts, device, kernels
 from ..interface import (
+    DTYPE_BYTES,
+    OPERATION_VALUES,
     PS_PER_NS,
     PS_PER_S,
     ConfigError,
@@ -58,7 +62,8 @@ QUANTISED_ERROR = 0.3
 #: fp8 with a scale a block: 35,704 on H100, nearly all of them slower than this (median 78 %): small and middle
 #: ones take 59 to 90 us there whatever their size; the largest agree.
 BLOCK_ERROR = 0.64
-
+#: Numbers of an attention without prompts.
+ONLY_DECODES = len(OPERATION_VALUES["attention"])
 
 PLAIN = "of all kernels alike: with it, none is by family"
 
@@ -72,6 +77,22 @@ class RooflineConfig(Config):
     memory_efficiency: float | None = Field(default=None, gt=0, le=1, description=PLAIN)
     launch_overhead_ns: float | None = Field(default=None, ge=0, description=PLAIN)
     power_cap_w: float | None = Field(default=None, gt=0, description="no kernel draws more; default: no cap")
+
+
+class DecodesAlone(NamedTuple):
+    """Attention of decodes at the full clock: their number and the tokens they see say all of it."""
+
+    seconds: Callable[[int, int], float]
+    line: DecodeLine
+    draw: Draw
+    starts_ps: float
+    width: float  # bytes of an operand of the products
+
+    def __call__(self, decodes: int, context: int) -> Estimate:
+        duration = max(1, round(self.seconds(decodes, context + decodes) * PS_PER_S))
+        flops, size = self.line.work(decodes, context)
+        energy = self.draw.full_pj(max(0.0, duration - self.starts_ps), flops, size, self.width)
+        return Estimate(duration, Provenance.MODELLED, energy)
 
 
 class Slower(NamedTuple):
@@ -114,6 +135,7 @@ class Roofline(OracleModel[RooflineConfig]):
         self._draw = Draw.of(self._device)
         self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
         self._decodes: dict[int, DecodeLine] = {}  # by template
+        self._alone: dict[int, DecodesAlone] = {}  # by template
         self._exchanged = False  # whether another memory has done its bytes, at another pace
         cap, awake = self.config.power_cap_w, self._device.standby_w
         if cap is not None and cap <= awake:
@@ -168,23 +190,46 @@ class Roofline(OracleModel[RooflineConfig]):
         return {"mean_clock": sum(clocks) / sum(use.times for use in uses)}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
+        if len(values) == ONLY_DECODES and values[0] and self.config.power_cap_w is None:
+            alone = self._alone.get(template.id) or self._decodes_alone(template)
+            if alone is not None:
+                return alone(values[0], values[1])
         return self._estimate(template, values, OWN)
 
+    def _decodes_alone(self, template: Template) -> DecodesAlone | None:
+        """What most questions are about has a short way; None of kernels that are all alike."""
+        families = self._families(1)
+        if families is None or template.kind != "attention":
+            return None
+        dtype, line = self._computes_in(template), self._line(template)
+        starts_ps = self._starts_ps(template, (1, 0, 0, 0), 1)
+        found = DecodesAlone(families.decodes_of(template, dtype), line, self._draw, starts_ps, DTYPE_BYTES[dtype])
+        self._alone[template.id] = found
+        return found
+
     def _estimate(self, template: Template, values: tuple[int, ...], slower: Slower) -> Estimate:
-        return self._at_clock(template, values, self._clock(template, values, slower), slower)
+        done = self._at_clock(template, values, self._clock(template, values, slower), slower)
+        return (
+            done if self._keeps(done) else done._replace(duration_ps=math.ceil((done.energy_pj or 0) / self._dynamic_w))
+        )
 
     def _clock(self, template: Template, values: tuple[int, ...], slower: Slower = OWN) -> float:
         """The highest at which an operation keeps to the cap; the lowest there is if none does."""
-        cap = self.config.power_cap_w
-        if cap is None:
+        if self.config.power_cap_w is None:
             return 1.0
-        dynamic_w = cap - self._device.standby_w
 
         def keeps(clock: float) -> bool:
-            done = self._at_clock(template, values, clock, slower)
-            return (done.energy_pj or 0) <= dynamic_w * done.duration_ps
+            return self._keeps(self._at_clock(template, values, clock, slower))
 
         return CLOCKS[min(bisect_left(CLOCKS, True, key=keeps), len(CLOCKS) - 1)]
+
+    @property
+    def _dynamic_w(self) -> float:
+        """What the cap leaves above what it draws awake."""
+        return math.inf if self.config.power_cap_w is None else self.config.power_cap_w - self._device.standby_w
+
+    def _keeps(self, done: Estimate) -> bool:
+        return (done.energy_pj or 0) <= self._dynamic_w * done.duration_ps
 
     def _at_clock(self, template: Template, values: tuple[int, ...], clock: float, slower: Slower) -> Estimate:
         duration = max(1, round(self._duration_ps(template, values, clock, slower)))
@@ -198,9 +243,12 @@ class Roofline(OracleModel[RooflineConfig]):
         if template.kind != "attention" or any(values[4:]):
             flops, size = work(template, values)
             return flops, size + converted(template, values)
+        return self._line(template).work(*values[:2])
+
+    def _line(self, template: Template) -> DecodeLine:
         if template.id not in self._decodes:
             self._decodes[template.id] = DecodeLine.of(template)
-        return self._decodes[template.id].work(*values[:2])
+        return self._decodes[template.id]
 
     def _families(self, clock: float, slower: float = 1.0) -> ByFamily | None:
         """Kernels by family at a share of the full clock, with a memory so much slower; None where all are alike."""

@@ -201,8 +201,7 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
             device = scenario.device(name)
             facts |= {"idle_w": device.idle_w, "standby_w": device.standby_w, "active_w": device.active_w}
             facts["reached_gb_s"] = device.memory_bandwidth * device.memory_efficiency / 1e9
-        cap, field = node.power.accelerators_cap_w(node.accelerators.count)
-        place = f"cluster.nodes.{node.name}.power.{field}"
+        cap, place = scenario.cluster.accelerators_cap_w(node)
         if cap is not None and cap <= facts.get("standby_w", 0):
             awake = f"{facts.get('standby_w', 0):g} W with nothing to do"
             raise InputError("scenario", place, None, f"leaves {cap:g} W for an accelerator, which draws {awake}")

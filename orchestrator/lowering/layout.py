@@ -36,6 +36,18 @@ class Layout:
         return tuple(device for member in range(self.dp) for device in self.ranks(member, stage))
 
     @property
+    def homes(self) -> dict[str, dict[str, int]]:
+        """Node -> nodes, with the number of devices on each, of ranks that work in step and whose first is on it: its
+        component is asked for all of them."""
+        groups = [self.ranks(member, stage) for member in range(self.dp) for stage in range(self.pp)]
+        found: dict[str, dict[str, int]] = {}
+        for group in [*groups, self.ffn] if self.ffn else groups:
+            counts = found.setdefault(group[0][0], {})
+            for node, _ in group:
+                counts[node] = counts.get(node, 0) + 1
+        return found
+
+    @property
     def expert_ranks(self) -> int:
         """Over how many devices a layer's experts are spread."""
         if self.ffn:

@@ -28,9 +28,8 @@ def states(scenario: Scenario, node: Node) -> States | None:
     except KeyError:
         device = None
     idle, standby = said.get("idle_w"), said.get("standby_w")
-    if device is not None:
-        idle = device.idle_w if idle is None else idle
-        standby = device.standby_w if standby is None else standby
+    if device is not None and idle is None:  # who says what another one draws idle says it awake, too
+        idle, standby = device.idle_w, device.standby_w if standby is None else standby
     if idle is None:
         return None
     hold_s = node.power.standby_s

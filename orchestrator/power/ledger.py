@@ -6,7 +6,7 @@ in. Of a run that was cut short, what had not ended is in neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..scenario.schema import Node, Scenario
 from ..units import PJ_PER_J, PS_PER_S, bin_ps
 from .account import Account, Times, merged, without
 from .devices import off_stretches, states
+from .groups import Group, shared_out
 
 Change = tuple[str, str, int]  # an instance, its state from then on, ps
 
@@ -24,10 +25,13 @@ Change = tuple[str, str, int]  # an instance, its state from then on, ps
 class Ledger:
     """Of a run up to ``end_ps``, by the energies that components said; ``changes`` of instances, by time."""
 
-    def __init__(self, scenario: Scenario, spent: Spent, changes: Iterable[Change], end_ps: int) -> None:
-        self._scenario, self.end_ps = scenario, end_ps
+    def __init__(
+        self, scenario: Scenario, groups: Sequence[Group], spent: Spent, changes: Iterable[Change], end_ps: int
+    ) -> None:
+        self._scenario, self._groups, self.end_ps = scenario, groups, end_ps
         self._off = off_stretches(changes, end_ps)
-        self._entries = {of: _taken(entries, end_ps, bool(of[1])) for of, entries in sorted(spent.of.items())}
+        taken = {of: _taken(entries, end_ps, bool(of[1])) for of, entries in sorted(spent.of.items())}
+        self._entries = shared_out(taken, groups)
 
     @cached_property
     def accounts(self) -> list[Account]:
@@ -79,11 +83,10 @@ class Ledger:
 
     def _node(self, node: Node) -> Iterable[Account]:
         name, power, all_along = node.name, node.power, [(0, self.end_ps)]
-        work = f"{name}.accelerators"
-        users = [one.name for one in self._scenario.instances if any(on == name for on, _ in one.all_devices)]
-        busy = {user: self._times(work, user) for user in users}
+        here = [group for group in self._groups if group.devices(name)]
+        busy = [(group, self._times(f"{name}.accelerators", group.name)) for group in here]
         accounts = [Account.steady(name, "base", power.base_w, all_along)]
-        working = merged(*_joined(busy.values()))
+        working = merged(*_joined(times for _, times in busy))
         for part, drawn in power.parts.items():
             idle = Account.steady(name, part, drawn.idle_w, all_along)
             busier = Account.steady(name, part, drawn.most_w - drawn.idle_w, working)
@@ -96,7 +99,7 @@ class Ledger:
             accounts.append(Account(name, "psu", lost.since_ps, lost.until_ps, lost.joules * share))
         return accounts
 
-    def _states(self, node: Node, busy: Mapping[str, tuple[Times, Times]]) -> list[Account]:
+    def _states(self, node: Node, busy: Sequence[tuple[Group, tuple[Times, Times]]]) -> list[Account]:
         """Accelerators that nobody uses, that are awake, and that are off with their instance."""
         drawn = states(self._scenario, node)
         if drawn is None:
@@ -104,10 +107,8 @@ class Ledger:
         all_along, idle_w = [(0, self.end_ps)], drawn.idle_w
         idle = [Account.steady(node.name, "accelerators idle", idle_w * node.accelerators.count, all_along)]
         awake = []
-        for user, times in busy.items():
-            instance = next(one for one in self._scenario.instances if one.name == user)
-            devices = sum(on == node.name for on, _ in instance.all_devices)
-            off = self._off.get(user, [])
+        for group, times in busy:
+            devices, off = group.devices(node.name), self._off.get(group.instance, [])
             idle.append(Account.steady(node.name, "", devices * (node.power.off_w - idle_w), off))
             up = all_along
             if drawn.hold_ps is not None:
@@ -120,9 +121,9 @@ class Ledger:
             _together(node.name, "accelerators awake", awake),
         ]
 
-    def _times(self, component: str, instance: str) -> tuple[Times, Times]:
+    def _times(self, component: str, group: str) -> tuple[Times, Times]:
         none = np.empty(0, dtype=np.int64)
-        since, until, _ = self._entries.get((component, instance), (none, none, none))
+        since, until, _ = self._entries.get((component, group), (none, none, none))
         return since, until
 
     def _operations(self, node: str, component: str) -> Account:

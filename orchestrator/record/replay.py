@@ -78,7 +78,7 @@ def write_trace(recording: Recording, path: Path) -> None:
     """
     from ..instruments.perfetto import Trace, Watcher
     from ..power import devices
-    from ..power.ledger import Ledger
+    from ..report.results import booked
 
     tape = ReplayTape(recording.journal)
     with (
@@ -91,8 +91,7 @@ def write_trace(recording: Recording, path: Path) -> None:
         replay(simulation, recording.journal, tape)
         watcher.finish(simulation.kernel.now_ps)
         if devices.known(recording.scenario):
-            changes, now_ps = simulation.recorder.changes, simulation.kernel.now_ps
-            ledger = Ledger(recording.scenario, simulation.ports.spent, changes, now_ps)
+            ledger = booked(simulation)
             for place, watts in enumerate(ledger.watts().tolist()):
                 trace.count(place * ledger.width_ps, watts, "W", "power", "cluster")
 

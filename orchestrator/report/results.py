@@ -20,6 +20,7 @@ from ..errors import ComponentFailure, RecordingEndsError
 from ..instruments.recorder import StepLog
 from ..power import devices
 from ..power.electricity import bill
+from ..power.groups import Group
 from ..power.ledger import Ledger
 from ..scenario.loading import digest
 from ..scenario.schema import Scenario
@@ -230,10 +231,14 @@ def power_known(simulation: Simulation) -> bool:
 
 def ledger_of(simulation: Simulation) -> Ledger | None:
     """Where the energy of the run so far went; None where an accelerator's figures are unknown."""
-    if not power_known(simulation):
-        return None
+    return booked(simulation) if power_known(simulation) else None
+
+
+def booked(simulation: Simulation) -> Ledger:
+    """What components said of the run so far, and what is drawn besides."""
+    groups = [Group(unit.name, unit.options.name, unit.layout.homes) for unit in simulation.units]
     changes, now_ps = simulation.recorder.changes, simulation.kernel.now_ps
-    return Ledger(simulation.scenario, simulation.ports.spent, changes, now_ps)
+    return Ledger(simulation.scenario, groups, simulation.ports.spent, changes, now_ps)
 
 
 def _electricity(scenario: Scenario, ledger: Ledger | None) -> dict[str, Any]:

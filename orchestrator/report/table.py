@@ -72,12 +72,10 @@ def _outcome(data: dict[str, Any]) -> list[Fact]:
             )
         )
     if own["energy_j"] is not None and own["joules_per_output_token"] is not None:
-        facts.append(
-            (
-                "energy",
-                f"{own['energy_j'] / 1000:.1f} kJ, {own['joules_per_output_token']:.3f} J per output token",
-            )
-        )
+        left_out = own["energy_excludes"]
+        without = f"; without {', '.join(left_out)}, which say none" if left_out else ""
+        spent = f"{own['energy_j'] / 1000:.1f} kJ, {own['joules_per_output_token']:.3f} J per output token"
+        facts.append(("energy", spent + without))
     if own["kv_transfers"]:
         moved = own["kv_transfers"]
         facts.append(("K and V moved", f"{moved['bytes'] / 1e9:.2f} GB for {moved['requests']} requests"))

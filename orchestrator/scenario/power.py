@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -52,13 +52,27 @@ class NodePower(Strict):
                 raise ValueError(f"parts.{name}: has an account of its own; other names: cpu, dram, nic, storage ...")
         return self
 
-    def accelerators_cap_w(self, count: int) -> tuple[float | None, str]:
-        """(what each of so many accelerators may draw, the field that says so); None without a cap."""
+    @property
+    def besides_w(self) -> float:
+        """Base and parts, at their busiest."""
+        return self.base_w + sum(part.most_w for part in self.parts.values())
+
+    def accelerators_caps_w(self, count: int) -> list[tuple[float, str]]:
+        """(what each of so many accelerators may draw, the field that says so) by each cap."""
         caps = [] if self.accelerator_cap_w is None else [(self.accelerator_cap_w, "accelerator_cap_w")]
         if self.cap_w is not None:
-            others = sum(part.most_w for part in self.parts.values())
-            caps.append(((self.cap_w - self.base_w - others) / count, "cap_w"))
-        return min(caps, default=(None, ""))
+            caps.append(((self.cap_w - self.besides_w) / count, "cap_w"))
+        return caps
+
+
+class Rack(Strict):
+    """Nodes behind one supply."""
+
+    name: Name = Field(description="unique among racks")
+    nodes: list[Name] = Field(min_length=1, description="by name; a node is in one rack at most")
+    cap_w: float = Field(
+        gt=0, description="its nodes draw no more, their supplies' losses apart: all their accelerators share the rest"
+    )
 
 
 Rate = Annotated[float, Field(ge=0)]
@@ -71,6 +85,14 @@ class Electricity(Strict):
 
     usd_per_kwh: Rates | None = Field(default=None, description="one price, or steps: [[0, 0.08], [3600, 0.21]]")
     g_co2_per_kwh: Rates | None = Field(default=None, description="grams of carbon dioxide, in the same way")
+
+    @field_validator("usd_per_kwh", "g_co2_per_kwh", mode="before")
+    @classmethod
+    def _steps(cls, value: Any) -> Any:
+        for step in value if isinstance(value, list) else ():
+            if not isinstance(step, list | tuple) or len(step) != 2 or not isinstance(step[0], int):
+                raise ValueError(f"a step is [second, rate], of a whole second; {step} is not")
+        return value
 
     @field_validator("usd_per_kwh", "g_co2_per_kwh")
     @classmethod

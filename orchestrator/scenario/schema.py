@@ -26,7 +26,7 @@ from .links import Network
 from .memory import OWN, ClusterMemory, Memory, NodeMemory, on_one_network
 from .names import Name, unique
 from .origin import Origin
-from .power import Electricity, NodePower
+from .power import Electricity, NodePower, Rack
 from .replicas import written_out
 from .weights import WeightOffloading
 
@@ -64,7 +64,22 @@ class Cluster(Strict):
         default=[], description="between accelerators; needed where an instance has several"
     )
     memories: list[ClusterMemory] = Field(default=[], description="that several nodes reach: pools, stores")
+    racks: list[Rack] = Field(default=[], description="nodes that share a cap on their power")
     electricity: Electricity | None = Field(default=None, description="what the energy costs and emits")
+
+    def accelerators_cap_w(self, node: Node) -> tuple[float | None, str]:
+        """(what each accelerator of the node may draw, the field that says so); None without a cap."""
+        own = node.power.accelerators_caps_w(node.accelerators.count)
+        caps = [(watts, f"cluster.nodes.{node.name}.power.{field}") for watts, field in own]
+        for rack in self.racks:
+            if node.name in rack.nodes:
+                nodes = [one for one in self.nodes if one.name in rack.nodes]
+                left, count = (
+                    rack.cap_w - sum(n.power.besides_w for n in nodes),
+                    sum(n.accelerators.count for n in nodes),
+                )
+                caps.append((left / count, f"cluster.racks.{rack.name}.cap_w"))
+        return min(caps, default=(None, ""))
 
     def memory(self) -> dict[str, Memory]:
         """Every memory that networks can connect, by name: of nodes, then of the cluster."""
@@ -100,6 +115,12 @@ class Cluster(Strict):
         unique("node", [node.name for node in self.nodes])
         unique("network", [network.name for network in self.networks])
         unique("memory", [memory.name for memory in self.memories] + [network.name for network in self.networks])
+        unique("rack", [rack.name for rack in self.racks])
+        racked = [node for rack in self.racks for node in rack.nodes]
+        unique("node in a rack", racked)
+        for name in racked:
+            if name not in (there := [node.name for node in self.nodes]):
+                raise ValueError(f"racks: no node {name}; {did_you_mean(name, there)}there are {', '.join(there)}")
         known = [*(f"{node.name}.accelerators" for node in self.nodes), *self.memory()]
         for network in self.networks:
             for group in network.connects:

@@ -37,8 +37,9 @@ def leave_out_unset(data: dict[str, Any]) -> None:
             del device["platform"]
     if data["cluster"]["electricity"] is None:
         del data["cluster"]["electricity"]
-    if not data["cluster"]["memories"]:
-        del data["cluster"]["memories"]
+    for key in ("memories", "racks"):
+        if not data["cluster"][key]:
+            del data["cluster"][key]
     for node in data["cluster"]["nodes"]:
         for key, default in (
             ("parts", {}),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
-from ..errors import InputError
+from ..errors import InputError, NoEnergyWarning
 from ..units import PS_PER_MS
 from ..workload.request import Request
 from ..workload.slo import Slo
@@ -37,6 +38,10 @@ class LeastEnergy(PredictedLatency):
         if not all(pace.energy_known for pace in paces.values()):
             allowed = "needs to know what accelerators spend; some of these say no energies"
             raise InputError("scenario", "router.policy", "least-energy", allowed)
+        unpriced = dict.fromkeys(one for pace in paces.values() for one in pace.unpriced)
+        if unpriced:
+            said = "router.policy least-energy takes their work as free"
+            warnings.warn(f"{', '.join(unpriced)} say no energies: {said}", NoEnergyWarning, stacklevel=2)
 
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
         slo = self._slos.get(request.slo_class, self._slos[""])

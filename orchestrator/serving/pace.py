@@ -46,6 +46,7 @@ class Pace:
         decodes: at each of them, by how many decode together, one step.
         seats: how many can decode together.
         energy_known: whether its accelerators say what they spend.
+        unpriced: its PIM devices that do not.
     """
 
     prompt: Line
@@ -53,6 +54,7 @@ class Pace:
     decodes: tuple[Line, Line]
     seats: int
     energy_known: bool
+    unpriced: tuple[str, ...] = ()
 
     def decode(self, together: float, context: float) -> Took:
         """One step of so many decodes with so many tokens each."""

@@ -1,8 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from metronome.hwmodels import catalog
 from metronome.hwmodels.accelerator.counting import work
 from metronome.hwmodels.accelerator.draw import Draw
-from metronome.hwmodels.accelerator.roofline import Roofline
+from metronome.hwmodels.accelerator.roofline import OWN, Roofline
 from metronome.hwmodels.interface import ConfigError, Template
 
 GEMM = Template(0, "gemm", "x", {"n": 4096, "k": 4096, "dtype": "bf16"})
@@ -115,3 +117,18 @@ def test_every_device_of_the_catalog_is_whole_and_names_its_sources(name):
     assert all(device.sources.values())
     assert 0 < device.compute_efficiency <= 1 and 0 < device.memory_efficiency <= 1
     assert device.idle_w < device.active_w
+
+
+SHAPES = [
+    {"heads": 32, "kv_heads": 8, "head_size": 128, "dtype": "bf16", "kv_dtype": "bf16"},
+    {"heads": 8, "kv_heads": 1, "head_size": 128, "dtype": "bf16", "kv_dtype": "fp8"},
+    {"heads": 32, "kv_heads": 32, "head_size": 64, "dtype": "fp16", "kv_dtype": "fp16", "sees": 128},
+]
+
+
+@given(st.integers(1, 1024), st.integers(0, 10**7), st.sampled_from(SHAPES), st.sampled_from(["h100-sxm", "rtx-a6000"]))
+def test_decodes_alone_have_a_short_way_to_the_same_figures(decodes, context, shape, device):
+    model = Roofline({"device": device})
+    template = Template(0, "attention", "attention", shape)
+    values = (decodes, context, context, 0)
+    assert model.estimate(template, values) == model._estimate(template, values, OWN)

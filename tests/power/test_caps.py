@@ -30,7 +30,7 @@ def watts(done):
     return H100.standby_w + done.energy_pj / done.duration_ps
 
 
-@pytest.mark.parametrize("cap", [700, 420, 300, 200])
+@pytest.mark.parametrize("cap", [700, 420, 300, 200, 150, 116])
 def test_no_kernel_draws_more_than_the_cap(cap):
     for values in (PROMPT, DECODE):
         assert watts(estimate(values, cap)) <= cap
@@ -50,7 +50,8 @@ def test_at_60_percent_of_the_limit_decodes_slow_down_less_than_prompts():
 
 def test_a_lower_cap_never_makes_a_kernel_quicker():
     for values in (PROMPT, DECODE):
-        times = [estimate(values, cap).duration_ps for cap in (900, 700, 600, 500, 420, 350, 300, 250, 200, 150)]
+        caps = (900, 700, 600, 500, 420, 350, 300, 250, 200, 180, 160, 150, 130, 116)
+        times = [estimate(values, cap).duration_ps for cap in caps]
         assert times == sorted(times)
 
 
@@ -66,10 +67,41 @@ def test_a_cap_below_standby_is_refused():
 
 
 def test_a_node_shares_its_cap_among_accelerators():
-    node = Scenario.model_validate(power(cap_w=300 + 270 + 1200)).cluster.nodes[0]
-    assert node.power.accelerators_cap_w(3) == (400, "cap_w")
-    node = Scenario.model_validate(power(cap_w=300 + 270 + 1200, accelerator_cap_w=350)).cluster.nodes[0]
-    assert node.power.accelerators_cap_w(3) == (350, "accelerator_cap_w")
+    cluster = Scenario.model_validate(power(cap_w=300 + 270 + 1200)).cluster
+    assert cluster.accelerators_cap_w(cluster.nodes[0]) == (400, "cluster.nodes.n0.power.cap_w")
+    cluster = Scenario.model_validate(power(cap_w=300 + 270 + 1200, accelerator_cap_w=350)).cluster
+    assert cluster.accelerators_cap_w(cluster.nodes[0]) == (350, "cluster.nodes.n0.power.accelerator_cap_w")
+
+
+def racked(cap_w, *nodes):
+    """Two nodes of 3 and 1 accelerators, in one rack."""
+    scenario = deepcopy(power())
+    scenario["cluster"]["nodes"].append({"name": "n1", "accelerators": {"type": "h100-sxm", "count": 1}})
+    scenario["cluster"]["racks"] = [{"name": "r0", "nodes": list(nodes) or ["n0", "n1"], "cap_w": cap_w}]
+    return scenario
+
+
+def test_a_rack_shares_its_cap_among_accelerators_of_its_nodes():
+    cluster = Scenario.model_validate(racked(300 + 270 + 4 * 250)).cluster
+    caps = [cluster.accelerators_cap_w(node) for node in cluster.nodes]
+    assert caps == [(250, "cluster.racks.r0.cap_w")] * 2
+    free, capped = metronome.run(racked(10_000)), metronome.run(racked(300 + 270 + 4 * 250))
+    adds_up(capped)
+    assert capped["mean_ttft_ms"] > free["mean_ttft_ms"]
+    assert max(row[-1] for row in capped.series.rows) <= max(row[-1] for row in free.series.rows)
+
+
+@pytest.mark.parametrize(
+    ("cap_w", "nodes", "why"),
+    [
+        (600, (), "cluster.racks.r0.cap_w: leaves 7.5 W for an accelerator"),
+        (5000, ("n0", "n2"), "racks: no node n2; there are n0, n1"),
+        (5000, ("n0", "n0"), "node in a rack"),
+    ],
+)
+def test_a_rack_that_cannot_be_is_refused(cap_w, nodes, why):
+    with pytest.raises((InputError, ValueError), match=why):
+        metronome.run(racked(cap_w, *nodes))
 
 
 def test_a_capped_run_draws_less_takes_longer_and_adds_up():

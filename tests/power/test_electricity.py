@@ -34,3 +34,8 @@ def test_a_run_is_billed():
 def test_rates_that_are_none_are_refused(steps):
     with pytest.raises(ValueError, match="usd_per_kwh"):
         Electricity.model_validate({"usd_per_kwh": steps})
+
+
+def test_a_step_begins_with_a_whole_second():
+    with pytest.raises(ValueError, match=r"a step is \[second, rate\], of a whole second; \[0.5, 1\] is not"):
+        Electricity.model_validate({"usd_per_kwh": [[0, 2], [0.5, 1]]})

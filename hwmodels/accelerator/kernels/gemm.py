@@ -76,7 +76,12 @@ def seconds(
 def together(sharpness: float, *parts: float) -> float:
     """Parts that overlap: the longest of them, or more where several are as long."""
     longest = max(parts)
-    return longest * sum((part / longest) ** sharpness for part in parts) ** (1 / sharpness) if longest else 0.0
+    if not longest:
+        return 0.0
+    total = 0.0
+    for part in parts:
+        total += (part / longest) ** sharpness
+    return longest * float(total ** (1 / sharpness))
 
 
 @lru_cache(maxsize=1024)

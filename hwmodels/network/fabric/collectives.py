@@ -107,8 +107,8 @@ def _ring(kind: str, ranks: int) -> Pattern:
 def torus(kind: str, places: Sequence[tuple[int, ...]]) -> Pattern | None:
     """Rings along each axis; None of a kind without rings, and unless the ranks' places fill a grid.
 
-    Each axis begins with a part of the bytes, as large as it has links, so that all links are busy; the part goes on along
-    the others, as much smaller as there were ranks before.
+    Each axis begins with a part of the bytes, as large as it has links, so that all links are busy; the part goes on
+    along the others, as much smaller as there were ranks before.
     """
     axes = [sorted(set(axis)) for axis in zip(*places, strict=True)]
     wide = [axis for axis, along in enumerate(axes) if len(along) > 1]
@@ -116,9 +116,9 @@ def torus(kind: str, places: Sequence[tuple[int, ...]]) -> Pattern | None:
         return None
     number = {place: rank for rank, place in enumerate(places)}
     ways = {axis: (1, -1)[: len(axes[axis]) - 1] for axis in wide}  # two ranks have one link
-    passed = dict.fromkeys(wide, 0.0)  # along an axis, by each rank
+    passed: dict[int, float] = dict.fromkeys(wide, 0.0)  # along an axis, by each rank
     for first, begun in enumerate(wide):
-        left = {"all_reduce": 2, "all_gather": len(places), "reduce_scatter": 1}[kind] * len(ways[begun])
+        left = {"all_reduce": 2.0, "all_gather": len(places), "reduce_scatter": 1}[kind] * len(ways[begun])
         for axis in wide[first:] + wide[:first]:
             passed[axis] += left * (1 - 1 / len(axes[axis])) / sum(map(len, ways.values()))
             left /= len(axes[axis])
