@@ -94,7 +94,7 @@ class Model(Generic[C]):
             found = [one for one in error.errors() if not _of_another_form(one)] or error.errors()
             first = next((one for one in found if one["type"] != "missing"), found[0])
             path = ".".join(part for part in map(str, first["loc"]) if not part[:1].isupper()) or "config"
-            allowed = first["msg"]
+            allowed = first["msg"].removeprefix("Value error, ")
             if first["type"] == "missing":
                 raise ConfigError(path, None, "is needed, and not given") from None
             if first["type"] == "extra_forbidden":

@@ -34,21 +34,29 @@ class PimDevices:
                 "gemv", "goes without weights off the devices: matrices that PIM devices hold are there"
             )
 
-    def room(self, devices: Sequence[Device], copied: int, block: int) -> int:
+    def room(self, devices: Sequence[Device], copied: int, least: int) -> int:
         """Bytes for K and V beside one of these accelerators, ``copied`` ones being those of its matrices. Raises
-        InputError where the latter leave no room for a KV block of ``block`` bytes, if K and V are here."""
-        size = min(pim.size_bytes() for pim in self._of(devices))
-        least = block if self.attend else 0
-        if copied and size - copied < least:
+        InputError where the latter leave no room for the ``least`` bytes of K and V, if these are here."""
+        node, pim = min(self._of(devices), key=lambda found: found[1].size_bytes())
+        size, least = pim.size_bytes(), least if self.attend else 0
+        if size - copied < least and copied:
             what = f"a copy of the layers' matrices takes {copied / GIB:.2f} GiB beside each accelerator"
-            more = f", and a KV block {block / GIB:.4f} GiB" if least else ""
+            more = f", and a KV block {least / GIB:.4f} GiB" if least else ""
             raise self._refused("gemv", f"{what}{more}: its PIM devices have {size / GIB:.2f} GiB")
+        if size < least:
+            have = f"the {pim.devices_per_accelerator} PIM devices beside each accelerator of node {node} have"
+            need = f"K and V of {self._where} take {least / GIB:.4g} GiB at least"
+            have = f"{have} {size / GIB:.4g} GiB for K and V (decode_attention pim)"
+            raise InputError("scenario", self._field(node, "size_gib"), pim.size_gib, f"too small: {need}, and {have}")
         return size - copied
+
+    def _field(self, node: str, name: str) -> str:
+        return f"cluster.nodes.{list(self._nodes).index(node)}.memory.pim.{name}"
 
     def _refused(self, field: str, allowed: str) -> InputError:
         return InputError("scenario", f"{self._where}.{field}", "pim", allowed)
 
-    def _of(self, devices: Sequence[Device]) -> list[Pim]:
+    def _of(self, devices: Sequence[Device]) -> list[tuple[str, Pim]]:
         found = []
         for node in dict.fromkeys(node for node, _ in devices):
             pim = self._nodes[node].memory.pim
@@ -56,10 +64,9 @@ class PimDevices:
                 raise self._refused("decode_attention" if self.attend else "gemv", f"node {node} has no memory.pim")
             given = self._scenario.components.get(f"{node}.pim")
             if pim.size_gib is None and given and given.config.keys() & {"part", "ini"}:
-                where = f"cluster.nodes.{node}.memory.pim.size_gib"
                 how = f"needed where components.{node}.pim names the part; or name it as memory.pim.part"
-                raise InputError("scenario", where, None, how)
-            found.append(pim)
+                raise InputError("scenario", self._field(node, "size_gib"), None, how)
+            found.append((node, pim))
         return found
 
 

@@ -311,6 +311,7 @@ class _Placement:
             memory, share = self._memory(layout.ranks(0, stage)), engine.gpu_memory_utilization
             if self.pims.attend or self.pims.multiply:
                 copied, least = plan.copied_bytes(f"stage{stage}"), kept.token * engine.block_size
+                least += kept.sequence(engine.block_size)[0]
                 room = self.pims.room(layout.ranks(0, stage), copied, least)
             if self.pims.attend:
                 num_blocks(self.where, arch.name, memory, share, weights, working, Kept(1), 1)  # weights have to fit

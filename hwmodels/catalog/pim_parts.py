@@ -6,9 +6,10 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from . import facts, names
+from .refresh import check_refresh
 
 Units = Literal["bank", "bank-pair", "bank-group", "rank", "buffer"]
 
@@ -89,6 +90,12 @@ class PimPart(BaseModel):
     pins_gb_s: float = Field(gt=0)
     energy: PimEnergy | None = None
     sources: dict[str, str] = {}
+
+    @field_validator("trefi")
+    @classmethod
+    def _has_time(cls, trefi: int, of: ValidationInfo) -> int:
+        check_refresh(of.data.get("trfc", 0), trefi)
+        return trefi
 
 
 def pim_names() -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from .. import catalog
+from ..catalog.refresh import check_refresh
 
 
 class Timing(BaseModel):
@@ -34,6 +35,12 @@ class Timing(BaseModel):
     rfc: int = Field(gt=0, description="a refresh of all banks")
     refi: int = Field(gt=0, description="from refresh to refresh")
 
+    @field_validator("refi")
+    @classmethod
+    def _has_time(cls, refi: int, of: ValidationInfo) -> int:
+        check_refresh(of.data.get("rfc", 0), refi)
+        return refi
+
 
 class Part(BaseModel):
     """Channels that share nothing, each of ``bank_groups`` x ``banks`` banks. ``burst``: clocks of a burst's data."""
@@ -49,6 +56,14 @@ class Part(BaseModel):
     row_bytes: int = Field(gt=0)
     timing: Timing
     source: str = ""
+
+    @field_validator("row_bytes")
+    @classmethod
+    def _whole_bursts(cls, row_bytes: int, of: ValidationInfo) -> int:
+        burst = of.data.get("width_bits", 0) // 8 * of.data.get("burst_length", 0)
+        if burst and row_bytes % burst:
+            raise ValueError(f"must be a multiple of a burst's {burst} bytes (width_bits / 8 x burst_length)")
+        return row_bytes
 
     @property
     def burst_bytes(self) -> int:

@@ -28,8 +28,10 @@ as AttAcc's units, which multiply one vector at a time), or take turns in each o
 Where the part does softmax, it is hidden behind another head's products, as are vectors on their way between buffers;
 where the host does it, scores go over the pins, and come back. The host's own time for it is not counted.
 
-Queries, new K and V, results, K and V of prompts, and of their cached tokens, which the accelerator reads back, go over
-the pins before that.
+Queries, new K and V, results and scores of a decode go over the pins of the channels that its KV heads are in, one
+after another in the fullest: a channel has its share of the pins, or of ``link_gb_s``. K and V of prompts, and of their
+cached tokens, which the accelerator reads back, go over the pins of all channels, as it is not known of how many
+sequences they are. All this is before the units' work.
 
 A matrix of n x k weights is dealt by its rows evenly over the channels of all devices, and lies in each as a K of n /
 channels tokens and k numbers does: its product with a vector takes the commands of a score. Each channel gets the whole
@@ -137,17 +139,21 @@ class DramPim(OracleModel[DramPimConfig]):
         heads, kv_heads, size = int(at["heads"]), int(at["kv_heads"]), int(at["head_size"])
         width, kv_width = DTYPE_BYTES[str(at["dtype"])], DTYPE_BYTES[str(at["kv_dtype"])]
         decodes, context_sum = values[0], values[1] + values[0]  # each new token also attends to itself
-        over_pins = decodes * 2 * heads * size * width
-        over_pins += (decodes + sum(values[4:])) * 2 * kv_heads * size * kv_width
-        if self._part.softmax == "host":
-            over_pins += 2 * heads * context_sum * width if decodes else 0
-        energy_pj = self._pins_pj(over_pins, (decodes + sum(values[4:])) * 2 * kv_heads * size * kv_width)
-        busy_ps = over_pins / self._link * PS_PER_S + self.config.latency_ns * PS_PER_NS
+        prompts = sum(values[4:]) * 2 * kv_heads * size * kv_width  # bytes of K and V, wherever they are
+        busy_ps = prompts / self._link * PS_PER_S + self.config.latency_ns * PS_PER_NS
+        moved, kept, energy_pj = prompts, prompts, 0.0
         if decodes:
-            turns = -(-decodes * kv_heads // self._channels)
+            turns = -(-decodes * kv_heads // self._channels)  # KV heads in the fullest channel
             context, queries = -(-context_sum // decodes), -(-heads // kv_heads)
             busy_ps += turns * self._units.cycles(context, size, kv_width, queries) * self._part.tck_ps
-            energy_pj += decodes * kv_heads * self._units.energy_pj(context, size, kv_width, queries)
+            energy_pj = decodes * kv_heads * self._units.energy_pj(context, size, kv_width, queries)
+            scores = int(self._part.softmax == "host")  # go over the pins, and come back
+            over_pins = 2 * queries * (size + scores * context) * width + 2 * size * kv_width  # bytes of a KV head
+            busy_ps += turns * over_pins / (self._link / self._channels) * PS_PER_S
+            new = decodes * 2 * kv_heads * size * kv_width
+            moved += 2 * heads * (decodes * size + scores * context_sum) * width + new
+            kept += new
+        energy_pj += self._pins_pj(moved, kept)
         return busy_ps, energy_pj
 
     def _gemv(self, template: Template, values: tuple[int, ...]) -> tuple[float, float]:

@@ -56,9 +56,9 @@ def _named(scenario: Scenario, folder: Path, which: str) -> list[str]:
 
 def _with(scenario: Scenario, names: list[str], model: str) -> Scenario:
     """The scenario with that model for these components; the rest of their options stays."""
-    data = scenario.model_dump(mode="json")
+    data = scenario.model_dump(mode="json", exclude_unset=True)  # what it does not say cannot be without effect
     for name in names:
-        data["components"].setdefault(name, {})["model"] = model
+        data.setdefault("components", {}).setdefault(name, {})["model"] = model
     return validate(data, "scenario")
 
 

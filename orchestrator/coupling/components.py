@@ -60,12 +60,21 @@ def warn_of_unread(component: str, model: str, stated: Mapping[str, str], fields
             warnings.warn(text, NoEffectWarning, stacklevel=2)
 
 
+def _warn_of_replaced(component: str, stated: Mapping[str, str], config: Container[str]) -> None:
+    """Facts that the scenario states and the component's own configuration says again, which wins."""
+    for fact, place in stated.items():
+        wins = "ini" if fact == "part" and "ini" in config else fact  # of PIM: a file in place of a part
+        if wins in config:
+            text = f"{place} has no effect: components.{component}.{wins} is given"
+            warnings.warn(text, NoEffectWarning, stacklevel=3)
+
+
 def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
     """Every component of the scenario, in order: accelerators, memories and PIM by node, then networks.
 
-    What the scenario knows of a piece of hardware (its ``facts``) is handed to a model whose
-    configuration has a field of that name; what ``components`` says wins. A fact that is written down and that the
-    model has no field for is warned about.
+    What the scenario knows of a piece of hardware (its ``facts``) is handed to a model whose configuration has a field
+    of that name; what ``components`` says wins. A fact that is written down is warned about where the model has no
+    field for it, or ``components`` says it again.
     """
     hardware = _hardware(scenario)
     _warn_of_unreached(scenario)
@@ -93,6 +102,12 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
             what = f"components.{name}.energy_pj_per_bit has no effect: its accelerator says the energy of both"
             warnings.warn(what, NoEffectWarning, stacklevel=2)
         warn_of_unread(name, model, stated, fields)
+        _warn_of_replaced(name, stated, options.config)
+        if kind == "pim" and "devices" in options.config:
+            allowed = (
+                "cluster.nodes[].memory.pim.devices_per_accelerator says how many there are, for time and for room"
+            )
+            raise InputError("scenario", f"components.{name}.devices", options.config["devices"], allowed)
         if facts.get("memories") and "memories" not in fields:
             allowed = f"does not know memories as endpoints ({facts['memories'][0]['name']}): fabric does"
             raise InputError("scenario", f"components.{name}.model", model, allowed)
@@ -200,7 +215,10 @@ def _hardware(scenario: Scenario) -> dict[str, tuple[str, dict[str, Any], dict[s
         if node.memory.pim:
             pim, read = node.memory.pim, {"devices_per_accelerator", "size_gib"}
             facts = {**pim.model_dump(exclude=read), "devices": pim.devices_per_accelerator}
-            found[f"{node.name}.pim"] = ("pim", facts, _stated(f"nodes.{node.name}.memory.pim", pim, {*read, "part"}))
+            given = scenario.components.get(f"{node.name}.pim", ComponentOptions()).config
+            if not given.keys() & {"part", "ini"}:
+                read.add("part")  # it says the size, too
+            found[f"{node.name}.pim"] = ("pim", facts, _stated(f"nodes.{node.name}.memory.pim", pim, read))
     counts = {f"{node.name}.accelerators": (node.name, node.accelerators.count) for node in scenario.cluster.nodes}
     for i, network in enumerate(scenario.cluster.networks):
         facts = joined(scenario, i).model_dump(exclude_none=True)

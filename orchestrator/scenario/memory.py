@@ -16,6 +16,7 @@ from .names import Name
 
 OWN = ("dram", "cxl", "nvme")  # what a node may have of its own
 MOST_PIM = 65536
+MOST_GIB = 1e9  # about an exbibyte
 Row = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
 
 
@@ -34,7 +35,9 @@ class Memory(Strict):
 
     type: str | None = Field(default=None, description="catalog memory, e.g. ddr5-5600, cxl2-x8, nvme-gen5")
     channels: int | None = Field(default=None, ge=1, le=1024, description="of that type, side by side; default: 1")
-    size_gib: float | None = Field(default=None, gt=0, description="what K and V, and weights off the device, may fill")
+    size_gib: float | None = Field(
+        default=None, gt=0, le=MOST_GIB, description="what K and V, and weights off the device, may fill"
+    )
     bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="both ways together, decimal gigabytes/s")
     read_gb_s: float | None = Field(default=None, ge=1e-6, description="out of it; default: bandwidth_gb_s")
     write_gb_s: float | None = Field(default=None, ge=1e-6, description="into it; default: bandwidth_gb_s")
@@ -118,7 +121,9 @@ class Pim(Strict):
 
     devices_per_accelerator: int = Field(ge=1, le=MOST_PIM, description="of equal ones beside each accelerator")
     part: str = Field(default="gddr6-aim", description="catalog PIM part: its timing, its size")
-    size_gib: float | None = Field(default=None, gt=0, description="of one, for what it holds; default: the part's")
+    size_gib: float | None = Field(
+        default=None, gt=0, le=MOST_GIB, description="of one, for what it holds; default: the part's"
+    )
     bandwidth_gb_s: float | None = Field(default=None, ge=1e-6, description="inside one device at most, decimal")
     tflops: float | None = Field(default=None, gt=0, description="of one device at most")
     link_gb_s: float | None = Field(default=None, gt=0, description="in and out of one device, decimal")

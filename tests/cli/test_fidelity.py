@@ -22,6 +22,15 @@ def test_each_model_runs_and_the_table_says_what_it_changes(cli, tmp_path, small
         assert result["metronome"]["components"]["nvlink0"]["model"].replace(":", "-") == name
     first, fabric = results["alpha-beta"]["mean_ttft_ms"], results["fabric"]["mean_ttft_ms"]
     assert f"({(fabric - first) / first:+.1%})" in done.output
+    assert "no effect" not in done.output, "of what the scenario does not say"
+
+
+def test_what_the_scenario_says_and_a_model_does_not_read_is_still_named(cli, tmp_path, small):
+    small["cluster"]["networks"][0]["topology"] = "ring"
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    done = cli("run", tmp_path / "s.yaml", "--compare-fidelity", "network=alpha-beta", "-o", tmp_path / "out")
+    said = [line for line in done.output.splitlines() if "no effect" in line]
+    assert len(said) == 1 and "networks.nvlink0.topology has no effect: alpha-beta" in said[0], done.output
 
 
 def test_one_component_by_name(cli, tmp_path, small):

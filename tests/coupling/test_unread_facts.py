@@ -10,7 +10,7 @@ import yaml
 from metronome.hwmodels.base import Config
 from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
 from metronome.orchestrator.coupling.components import specify
-from metronome.orchestrator.errors import NoEffectWarning
+from metronome.orchestrator.errors import InputError, NoEffectWarning
 from metronome.orchestrator.scenario.loading import bundled, load, validate
 
 NODE = "cluster.nodes.n0.memory"
@@ -58,6 +58,46 @@ def warned(scenario):
 def test_a_stated_fact_without_a_reader_is_named(small, change, said):
     change(small)
     assert warned(small)[1] == said
+
+
+PIM = f"{NODE}.pim"
+
+
+@pytest.mark.parametrize(
+    ("pim", "own", "said"),
+    [
+        ({"latency_ns": 500}, {}, []),
+        ({}, {"latency_ns": 1}, []),
+        (
+            {"latency_ns": 500},
+            {"latency_ns": 1},
+            [f"{PIM}.latency_ns has no effect: components.n0.pim.latency_ns is given"],
+        ),
+        (
+            {"part": "hbm3-pim", "size_gib": 1},
+            {"part": "hbm2-pim"},
+            [f"{PIM}.part has no effect: components.n0.pim.part is given"],
+        ),
+        (
+            {"part": "hbm3-pim", "size_gib": 1},
+            {"ini": "p.ini"},
+            [f"{PIM}.part has no effect: components.n0.pim.ini is given"],
+        ),
+        ({"size_gib": 1}, {"part": "hbm2-pim"}, []),
+    ],
+)
+def test_a_fact_that_is_said_twice_is_named(small, pim, own, said):
+    small["cluster"]["nodes"][0]["memory"]["pim"] = {"devices_per_accelerator": 16, **pim}
+    small["components"] = {"n0.pim": own}
+    assert warned(small)[1] == said
+
+
+def test_there_is_one_word_for_how_many_pim_devices_there_are(small):
+    """`devices` of the model would say it of time alone; K and V have the room of the node's."""
+    small["cluster"]["nodes"][0]["memory"]["pim"] = {"devices_per_accelerator": 16}
+    small["components"] = {"n0.pim": {"devices": 1}}
+    with pytest.raises(InputError, match=r"components.n0.pim.devices = 1: .*devices_per_accelerator says how many"):
+        warned(small)
 
 
 def test_a_model_that_asks_for_a_size_is_given_it(small):

@@ -151,6 +151,22 @@ def test_a_part_of_ones_own():
     assert took(BankedDram({"part": own}), READ, 1 << 20) == took(BankedDram({"part": "ddr5-4800"}), READ, 1 << 20)
 
 
+@pytest.mark.parametrize(
+    ("of", "name", "value", "why"),
+    [
+        ("timing", "rfc", 9375, r"part.timing.refi = 9375: must be more than tRFC = 9375"),
+        ("timing", "rfc", 20_000, r"part.timing.refi = 9375: must be more than tRFC = 20000"),
+        (None, "row_bytes", 32, "part.row_bytes = 32: must be a multiple of a burst's 64 bytes"),
+        (None, "row_bytes", 100, "part.row_bytes = 100: must be a multiple of a burst's 64 bytes"),
+    ],
+)
+def test_a_part_of_ones_own_that_cannot_be_is_refused(of, name, value, why):
+    own = dram_parts.part("ddr5-4800").model_dump()
+    (own[of] if of else own)[name] = value
+    with pytest.raises(ConfigError, match=why):
+        BankedDram({"part": own})
+
+
 def tpot_ms(cli, scenario, folder, **hbm):
     """The mean, in milliseconds, with that memory at each accelerator."""
     scenario["components"] = {"n0.hbm": hbm}

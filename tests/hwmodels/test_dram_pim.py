@@ -7,11 +7,12 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from metronome.hwmodels.catalog.pim_parts import pim_names, pim_part
+from metronome.hwmodels.catalog.pim_parts import PimPart, pim_names, pim_part
 from metronome.hwmodels.interface import MAX_PS, ConfigError, Operation, Template
 from metronome.hwmodels.pim.dram_pim import Arrangement, DramPim, DramPimConfig
 from metronome.hwmodels.pim.ini import read_ini
 from metronome.orchestrator.api import run
+from pydantic import ValidationError
 
 SHAPE = {"heads": 32, "kv_heads": 8, "head_size": 128, "dtype": "bf16", "kv_dtype": "bf16"}
 UNITS = {"BA": "bank", "BG": "bank-group", "BUFFER": "buffer"}
@@ -75,9 +76,20 @@ def test_query_heads_that_share_k_and_v_may_share_its_open_rows_or_one_reading()
 
 
 def test_query_heads_are_where_their_k_and_v_are():
-    """One sequence of 8 KV heads uses 8 of 16 channels, each for four query heads in turn."""
-    alone = took((1, 1000, 1000, 1000), channels=8)
-    assert took((1, 1000, 1000, 1000), link_gb_s=332.8) == pytest.approx(alone, rel=1e-6)
+    """One sequence of 8 KV heads uses 8 of 16 channels and their pins, each for four query heads in turn."""
+    values = (1, 1000, 1000, 1000)
+    assert took(values) == took(values, channels=8) == took((2, 2000, 1000, 1000))
+    assert took(values, link_gb_s=665.6) == took(values)
+
+
+@pytest.mark.parametrize(("part", "devices", "channels"), [("gddr6-aim", 32, 64), ("lpddr5-pim", 64, 64)])
+def test_vectors_and_scores_go_over_the_pins_of_their_channels(part, devices, channels):
+    """One KV head in each of eight channels: four queries, results, scores there and back, a new K and V; by hand."""
+    slow, fast = (took((1, 1000, 1000, 1000), part=part, devices=devices, link_gb_s=rate) for rate in (1, 2))
+    moved = 4 * (2 * 128 + 2 * 1001) * 2 + 2 * 128 * 2
+    assert slow - fast == pytest.approx(moved / (2e9 * devices / channels) * 1e12, abs=2)
+    eight = took((8, 8000, 1000, 1000), part=part, devices=devices)
+    assert took((1, 1000, 1000, 1000), part=part, devices=devices) == eight, "as many in each of the other channels"
 
 
 #: Peak inside one device and over its pins in GB/s as its makers state them, and its size in GiB
@@ -152,9 +164,12 @@ def test_prompts_send_their_k_and_v_and_read_back_what_is_cached():
 
 
 INI = """[dram_structure]
+protocol = HBM
 bankgroups = 4
 banks_per_group = 4
+rows = 32768
 columns = 64
+device_width = 128
 BL = 4
 [timing]
 tCK = 0.666 (1/1.5)
@@ -162,43 +177,151 @@ tRCDRD = 14
 tRP = 14
 tRAS = 34  # cycles
 tRTP_L = 6
+tRTP_S = 4
 tCCD_S = 1
 tCCD_L = 2
 tFAW = 30
 tRFC = 260
 tREFI = 3900
 [system]
+channel_size = 1024
 channels = 8
 bus_width = 128
 [other]
 data_rate = 2000
 """
+#: DRAMsim3's DDR4_8Gb_x8_3200.ini where it differs
+DDR4 = {
+    "protocol = HBM": "protocol = DDR4",
+    "rows = 32768": "rows = 65536",
+    "columns = 64": "columns = 1024",
+    "device_width = 128": "device_width = 8",
+    "BL = 4": "BL = 8",
+    "tCK = 0.666 (1/1.5)": "tCK = 0.63",
+    "tRCDRD = 14": "tRCD = 22",
+    "tRP = 14": "tRP = 22",
+    "tRTP_L = 6\ntRTP_S = 4": "tRTP = 12",
+    "tCCD_S = 1\ntCCD_L = 2\ntFAW = 30": "tCCD_S = 4\ntCCD_L = 8\ntFAW = 34",
+    "tRFC = 260\ntREFI = 3900": "tRFC = 560\ntREFI = 12480",
+    "channel_size = 1024\nchannels = 8\nbus_width = 128": "channel_size = 16384\nchannels = 1\nbus_width = 64",
+    "data_rate = 2000\n": "",
+}
+#: its GDDR5_8Gb_x32.ini, as far as structure and rate go
+GDDR5 = {
+    "protocol = HBM": "protocol = GDDR5\nbankgroup_enable = false  ; can be disabled for GDDR5",
+    "rows = 32768": "rows = 16384 ;",
+    "columns = 64": "columns = 128",
+    "device_width = 128": "device_width = 32",
+    "BL = 4": "BL = 8",
+    "tCK = 0.666 (1/1.5)": "tCK = 0.5 ; so e.g. for 8Gb/s CK would be 2GHz",
+    "channel_size = 1024\nchannels = 8": "channel_size = 4096\nchannels = 1",
+    "data_rate = 2000\n": "",
+}
+
+
+def ini(folder, changes=()):
+    text = INI
+    for old, new in dict(changes).items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (folder / "p.ini").write_text(text)
+    return folder / "p.ini"
 
 
 def test_a_dramsim3_file_is_a_part(tmp_path):
-    (tmp_path / "p.ini").write_text(INI)
-    found = read_ini(tmp_path / "p.ini")
-    assert (found.tck_ps, found.columns, found.burst_bytes, found.tccd_all_banks) == (666, 16, 64, 2)
-    assert found.tfaw == 30
-    assert found.pins_gb_s == 256
+    found = read_ini(ini(tmp_path))
+    assert (found.tck_ps, found.columns, found.burst_bytes, found.tccd_all_banks) == (666, 32, 64, 2)
+    assert (found.tfaw, found.ranks, found.pins_gb_s) == (30, 1, 256)
+    assert found.tccd_s == 2, "a burst's data is on the bus for two cycles, whatever tCCD_S says"
     assert took((8, 8000, 1000, 1000), ini=str(tmp_path / "p.ini"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "gib", "gb_s"),
+    [
+        ({"data_rate = 2000\n": "", "tCK = 0.666 (1/1.5)": "tCK = 1"}, 8, 256),  # HBM2_8Gb_x128.ini
+        (DDR4, 16, 8 * 2 / 0.63),
+        ({**DDR4, "data_rate = 2000\n": "data_rate = 3200\n"}, 16, 25.6),
+        (GDDR5, 4, 16 * 8),  # 8 Gb/s a pin, as its file says
+        ({**GDDR5, "protocol = HBM": "protocol = GDDR5X", "BL = 4": "BL = 16"}, 8, 16 * 16),
+        ({**GDDR5, "protocol = HBM": "protocol = GDDR6", "BL = 4": "BL = 16"}, 8, 16 * 32),
+    ],
+    ids=["HBM2", "DDR4", "DDR4 with a data rate", "GDDR5", "GDDR5X", "GDDR6"],
+)
+def test_rows_ranks_and_rate_are_dramsim3s(tmp_path, changes, gib, gb_s):
+    """Its banks' rows are all that a device has: ``channel_size`` of each channel, if it is a rank's at least."""
+    file = ini(tmp_path, changes)
+    part, rows = read_ini(file), 65536 if changes.get("protocol = HBM") == "protocol = DDR4" else 0
+    rows = rows or (16384 if "rows = 32768" in changes else 32768)
+    banks = part.channels * part.ranks * part.bank_groups * part.banks_per_group
+    assert banks * rows * part.columns * part.burst_bytes == gib * 2**30
+    assert part.pins_gb_s == pytest.approx(gb_s)
+
+
+def test_refresh_as_its_files_of_ddr3_and_lpddr3_spell_it(tmp_path):
+    assert read_ini(ini(tmp_path, {"tREFI = 3900": "REFI = 6240"})).trefi == 6240
+
+
+def test_ranks_work_side_by_side(tmp_path):
+    """As the catalog's two ranks of the same chips do with units at their banks: half the commands of one."""
+    two = read_ini(ini(tmp_path, DDR4))
+    system = next(old for old in DDR4 if old.startswith("channel_size"))
+    one = read_ini(ini(tmp_path, {**DDR4, system: DDR4[system].replace("16384", "8192")}))
+    config = DramPimConfig(devices=1)
+    assert (two.ranks, one.ranks) == (2, 1)
+    assert Arrangement(one, config).cycles(1000, 128, 2) == pytest.approx(
+        2 * Arrangement(two, config).cycles(1000, 128, 2)
+    )
+    assert Arrangement(two, config).cycles(1000, 128, 2) == Arrangement(
+        pim_part("ddr4-pim"), DramPimConfig(devices=1, units="bank")
+    ).cycles(1000, 128, 2)
+
+
+def test_without_bank_groups_reads_are_as_far_apart_as_of_different_ones(tmp_path):
+    part = read_ini(ini(tmp_path, {"BL = 4": "BL = 4\nbankgroup_enable = False"}))
+    assert (part.tccd_l, part.tccd_all_banks, part.trtp, part.bank_groups) == (2, 2, 4, 4)
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (("tRP = 14\n", ""), "has no number tRP"),
-        (("tCK = 0.666 (1/1.5)", "tCK = fast"), "has no number tCK"),
-        (("tREFI = 3900", "tREFI = 0"), "trefi"),
+        (("tRP = 14\n", ""), "has no tRP"),
+        (("protocol = HBM\n", ""), "has no protocol"),
+        (("protocol = HBM", "protocol = HMC"), "line 2: protocol = HMC: must be one of DDR3, DDR4, "),
+        (("tCK = 0.666 (1/1.5)", "tCK = fast"), "line 10: tCK = fast: must be a number greater than 0"),
+        (("tCK = 0.666 (1/1.5)", "tCK = 0"), "line 10: tCK = 0: must be a number greater than 0"),
+        (("tREFI = 3900", "tREFI = 0"), "line 20: tREFI = 0: must be a whole number of at least 1"),
+        (
+            ("tREFI = 3900", "tREFI = 3.9e3"),
+            "line 20: tREFI = 3.9e3: must be a whole number of at least 1, in digits alone; DRAMsim3 reads 3$",
+        ),
+        (("channels = 8", "channels = 1e1"), "line 23: channels = 1e1: must be a whole number .* reads 1$"),
+        (("channels = 8", "channels = 010"), "line 23: channels = 010: must be a whole number .* reads 8$"),
+        (("channels = 8", "channels = 0x10"), "line 23: channels = 0x10: must be a whole number .* reads 16$"),
+        (("channels = 8", "channels = many"), "line 23: channels = many: must be a whole number .* reads its default$"),
+        (("BL = 4", "BL = 0"), "line 8: BL = 0: must be a whole number of at least 1"),
+        (("tRFC = 260", "tRFC = 3900"), "line 20: tREFI = 3900: must be more than tRFC = 3900"),
+        (("tRFC = 260", "tRFC = 7000"), "line 20: tREFI = 3900: must be more than tRFC = 7000"),
+        (("columns = 64", "columns = 1"), "line 6: columns = 1: a row of 2 words .* whole bursts of BL = 4"),
+        (("device_width = 128", "device_width = 96"), "line 24: bus_width = 128: must be a multiple of device_width"),
+        (("data_rate = 2000", "data_rate = -1"), "line 26: data_rate = -1: must be a number greater than 0"),
         (("[system]", "[timing]"), "cannot be read"),
     ],
 )
-def test_a_file_that_says_too_little_is_refused(tmp_path, change, why):
-    (tmp_path / "p.ini").write_text(INI.replace(*change))
+def test_a_file_that_says_too_little_or_what_cannot_be_is_refused(tmp_path, change, why):
     with pytest.raises(ConfigError, match=why):
-        DramPim({"devices": 1, "ini": str(tmp_path / "p.ini")})
+        DramPim({"devices": 1, "ini": str(ini(tmp_path, [change]))})
+
+
+def test_an_unknown_part_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match="did you mean hbm3-pim"):
         DramPim({"devices": 1, "part": "hbm3pim"})
+
+
+def test_a_part_that_only_refreshes_is_refused():
+    facts = pim_part("hbm3-pim").model_dump()
+    with pytest.raises(ValidationError, match="must be more than tRFC = 5070"):
+        PimPart.model_validate({**facts, "trfc": facts["trefi"]})
 
 
 def test_the_peers_files_are_read(shared):

@@ -141,7 +141,19 @@ def test_the_program_of_the_docs_writes_commands(tmp_path):
             lambda s: s["instances"].append({**s["instances"][0], "name": "b"}),
             r"n0\[0\] already serves instance 'a'",
         ),
-        (lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=0.00001), "does not fit"),
+        (
+            lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=0.00001),
+            r"cluster.nodes.0.memory.pim.size_gib = 1e-05: too small: K and V of instances.0 take 0.0009766 GiB at least, and "
+            "the 16 PIM devices beside each accelerator of node n0 have 0.00016 GiB",
+        ),
+        (
+            lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(size_gib=1e300),
+            "size_gib.*less than or equal to 1000000000",
+        ),
+        (
+            lambda s: s["cluster"]["nodes"][0]["memory"].update(dram={"bandwidth_gb_s": 100, "size_gib": 1e300}),
+            "size_gib.*less than or equal to 1000000000",
+        ),
         (
             lambda s: s["cluster"]["nodes"][0]["memory"]["pim"].update(devices_per_accelerator=0),
             "greater than or equal to 1",

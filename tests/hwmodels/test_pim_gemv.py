@@ -6,7 +6,7 @@ import pytest
 from metronome.hwmodels.catalog.pim_parts import PimEnergy, pim_names, pim_part
 from metronome.hwmodels.interface import Template, UnsupportedOperation
 from metronome.hwmodels.pim import dram_pim
-from metronome.hwmodels.pim.dram_pim import DramPim
+from metronome.hwmodels.pim.dram_pim import DramPim, DramPimConfig
 
 from ..conftest import ROOT
 
@@ -143,8 +143,10 @@ def test_only_attention_was_compared():
 
 
 def times_the_pins(part, n=N, k=K):
-    """How often the product is done while the matrix would be read once over the pins."""
-    return 2 * n * k / (pim_part(part).pins_gb_s * 1e9) * 1e12 / took(part, n=n, k=k)
+    """How often the product is done, with all that an operation takes by default, while the matrix would be read once
+    over the pins."""
+    operation = took(part, n=n, k=k, latency_ns=DramPimConfig(devices=1).latency_ns)
+    return 2 * n * k / (pim_part(part).pins_gb_s * 1e9) * 1e12 / operation
 
 
 def test_as_published():
