@@ -167,7 +167,7 @@ class _Placement:
             self._refuse_ranks(unlike)
 
     def _refuse_ranks(self, why: str) -> NoReturn:
-        raise self._refuse("accelerators", self.options.accelerators, f"ranks that work in step are of one kind: {why}")
+        raise self._refuse("accelerators", self.options.accelerators, f"ranks that work in step are of one kind, {why}")
 
     def _check_format(self) -> None:
         """Whether the engine serves such a checkpoint on such devices."""

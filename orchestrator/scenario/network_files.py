@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..errors import InputError
 from ..strict import did_you_mean
+from ..units import GIB
 from .yaml import parse, read_text
 
 COLUMNS = ("topology", "npus_count", "bandwidth", "latency")
 TOPOLOGIES = ("Ring", "FullyConnected", "Switch")
 #: What a network of a scenario says itself; all of it comes from the file.
 SAID = ("type", "bandwidth_gb_s", "latency_ns", "topology", "dims", "scale_out")
-GIB = 2**30 / 1e9
+GIB_S = GIB / 1e9  # in decimal GB/s
 
 
 class Dimension(NamedTuple):
@@ -99,7 +100,7 @@ def _dimension(path: Path, topology: object, count: object, bandwidth: object, l
     for name, value, least in (("bandwidth", bandwidth, 1e-6), ("latency", latency, 0)):
         if not isinstance(value, int | float) or not least <= value < 1e12:
             _refuse(path, name, value, f"must be a number from {least:g} on")
-    return Dimension(str(topology), count, float(bandwidth) * GIB, float(latency))  # type: ignore[arg-type]
+    return Dimension(str(topology), count, float(bandwidth) * GIB_S, float(latency))  # type: ignore[arg-type]
 
 
 def _check_counts(path: Path, dimensions: list[Dimension], connected: list[int]) -> None:

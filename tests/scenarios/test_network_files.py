@@ -8,7 +8,7 @@ import pytest
 import yaml
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.loading import load
-from metronome.orchestrator.scenario.network_files import GIB
+from metronome.orchestrator.scenario.network_files import GIB_S as GIB
 
 from ..conftest import SHARED, missing
 
