@@ -223,8 +223,14 @@ def python(name: str, given: str | None) -> str:
 
 
 def program(name: str, given: str | None) -> str:
-    """The program that was built: the one given, or ours. Raises ConfigError."""
-    return there("program", given) if given else str(_whole(name, "program", "the path of one") / name)
+    """The program that was built: the one given, or ours. A path is whole, for a tool has a folder of its own.
+
+    Raises ConfigError.
+    """
+    if not given:
+        return str(_whole(name, "program", "the path of one") / name)
+    found = there("program", given)
+    return str(Path(found).resolve()) if os.sep in found else found
 
 
 def _whole(name: str, field: str, other: str) -> Path:

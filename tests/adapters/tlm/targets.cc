@@ -2,7 +2,9 @@
 //   pipe     approximately timed: accepts a request every `accept_ps`, answers it `latency_ps` later, one each `beat_ps`
 //   at-once  answers every request in the same moment
 //   clocked  blocks for `cycles` edges of a clock of 1 ns
-//   rows     loosely timed: `miss_ps` where the row of 1 KiB is another than the burst before it had, else `hit_ps`
+//   rows     loosely timed: `miss_ps` where the row of 1 KiB is another than the burst before it had, else `hit_ps`;
+//            addresses from `limit` on are errors
+//   turns    loosely timed: `hit_ps`, and `miss_ps` more where the burst before it went the other way
 // and those that do not do what they should: never, forever, wakes, fatal, error, throws, stops, address, silent, exits,
 // crashes, resolution, unbound, late-fatal
 #include <algorithm>
@@ -69,7 +71,7 @@ struct Odd : sc_core::sc_module {
 
   Odd(sc_core::sc_module_name name, const std::string& what, const metronome::Settings& settings)
       : sc_module(name), what_(what), hit_(settings.whole("hit_ps", 5000)), miss_(settings.whole("miss_ps", 40000)),
-        cycles_(settings.whole("cycles", 3)) {
+        cycles_(settings.whole("cycles", 3)), limit_(settings.whole("limit", 1ull << 50)) {
     socket.register_b_transport(this, &Odd::b_transport);
     if (what == "clocked" || what == "forever") clock_.reset(new sc_core::sc_clock("clock", sc_time(1, sc_core::SC_NS)));
   }
@@ -90,6 +92,12 @@ struct Odd : sc_core::sc_module {
     if (what_ == "late-fatal") delay += ps(1000);
     if (what_ == "clocked")
       for (std::uint64_t edge = 0; edge < cycles_; ++edge) sc_core::wait(clock_->posedge_event());
+    if (burst.get_address() >= limit_) burst.set_response_status(tlm::TLM_ADDRESS_ERROR_RESPONSE);
+    if (what_ == "turns") {
+      free_ = std::max(now(), free_) + hit_ + (asked_++ && burst.is_write() != wrote_ ? miss_ : 0);
+      wrote_ = burst.is_write();
+      delay += ps(free_ - now());
+    }
     if (what_ == "rows") {
       const std::uint64_t row = burst.get_address() >> 10;
       free_ = std::max(now(), free_) + (row == row_ ? hit_ : miss_);
@@ -99,8 +107,9 @@ struct Odd : sc_core::sc_module {
   }
 
   const std::string what_;
-  const std::uint64_t hit_, miss_, cycles_;
+  const std::uint64_t hit_, miss_, cycles_, limit_;
   std::uint64_t free_ = 0, row_ = ~std::uint64_t(0), asked_ = 0;
+  bool wrote_ = false;
   sc_core::sc_event nothing_;
   std::unique_ptr<sc_core::sc_clock> clock_;
 };
