@@ -158,6 +158,37 @@ def test_what_has_no_address_lies_behind_what_came_before_it(targets, model, cut
     assert took == [107_000, 115_000 - 10, 107_000, fourth, 115_000 - 1]
 
 
+MOMENTS = st.integers(0, 400_000)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "config",
+    [{"settings": {"target": "rows"}}, {"settings": {"target": "clocked"}}, {"protocol": "at", "outstanding": 3}],
+    ids=["rows", "clocked", "pipe"],
+)
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(MOMENTS, st.sampled_from([READ, WRITE, COPY]), st.integers(0, 400)), min_size=1, max_size=6),
+    st.lists(st.tuples(MOMENTS, st.booleans()), max_size=5),
+)
+def test_how_time_is_cut_changes_nothing(targets, model, config, work, cuts):
+    """Granted in pieces, or to the first completion, as in one grant; and no promise is broken."""
+    asked = [Operation(kind, (size,), number, at) for number, (at, kind, size) in enumerate(sorted(work))]
+    whole = made(model, program=targets, **config).advance(10**9, asked).completions
+    memory, found, promised, now = made(model, program=targets, **config), [], 0, 0
+    for grant, stop in [*sorted(cuts), (10**9, False)]:
+        due = [one for one in asked if now <= one.at_ps <= grant and one.op_id not in {o.op_id for o in found}]
+        done = memory.advance(grant, [one for one in due if one in asked], stop)
+        asked = [one for one in asked if one not in due]
+        promised = min([promised, *(one.at_ps + 1 for one in due)]) if promised is not None else 0
+        assert all(one.finish_ps >= promised for one in done.completions)
+        assert all(one.finish_ps <= done.reached_ps for one in done.completions)
+        found += done.completions
+        now, promised = done.reached_ps, done.next_event_ps
+    assert sorted(found) == sorted(whole)
+
+
 def test_addresses_wrap_at_its_size(targets):
     rows = {"program": targets, "settings": {"target": "rows", "limit": 2**20}}
     with pytest.raises(ToolFailure, match="a read of 64 bytes at address 0x100000 with TLM_ADDRESS_ERROR_RESPONSE"):
