@@ -76,6 +76,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.profiler": ("hwmodels", "hwmodels.network"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.systemc": ADAPTER,
     "adapters.user_built": ADAPTER,
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.examples.tools": (),

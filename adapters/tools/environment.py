@@ -11,7 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,25 +42,40 @@ class PythonTool:
 
 @dataclass(frozen=True, slots=True)
 class BuiltTool:
-    """A program of ours around a library or a compiler; ``command`` makes it from ``sources``."""
+    """A program of ours around a library or a compiler; ``command`` makes it from ``sources``.
+
+    ``headers``: what these include of ours. ``example``: of the sources, those in whose place others may stand.
+    """
 
     what: str
     sources: tuple[Path, ...]
     command: tuple[str, ...]
     needs: str
     libraries: tuple[str, ...] = ()
+    headers: tuple[Path, ...] = ()
+    example: tuple[Path, ...] = ()
 
     @property
     def digest(self) -> str:
         text = (
-            b"".join(source.read_bytes() for source in self.sources)
+            b"".join(source.read_bytes() for source in (*self.sources, *self.headers, *self.example))
             + "\0".join((*self.command, *self.libraries)).encode()
         )
         return hashlib.sha256(text).hexdigest()
 
     def make(self, folder: Path) -> None:
+        self._make(folder, self.example)
+
+    def make_of(self, theirs: Sequence[Path], program: Path) -> None:
+        """The program with sources of somebody else in place of the example; they may include our headers."""
+        with tempfile.TemporaryDirectory(prefix="metronome-build-") as scratch:
+            self._make(Path(scratch), theirs)
+            shutil.move(Path(scratch) / self.example[0].parent.name, program)
+
+    def _make(self, folder: Path, more: Sequence[Path]) -> None:
         command = [part.format(folder=folder) for part in self.command]
-        _run(*command, *map(str, self.sources), *self.libraries)
+        include = [f"-I{one}" for one in sorted({header.parent for header in self.headers})]
+        _run(*command, *include, *map(str, (*self.sources, *more)), *self.libraries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +162,15 @@ TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
         "g++ and Debian's libns3-dev",
         ("-lns3-core", "-lns3-network", "-lns3-internet", "-lns3-point-to-point"),
     ),
+    "systemc": BuiltTool(
+        "TLM-2.0 targets in SystemC, and one to try",
+        tuple(HERE / "systemc" / f"{name}.cc" for name in ("main", "target", "transfers", "loosely", "approximately")),
+        ("g++", "-std=c++17", "-O2", "-DSC_INCLUDE_DYNAMIC_PROCESSES", "-o", "{folder}/systemc"),
+        "g++ and Debian's libsystemc-dev",
+        ("-lsystemc",),
+        headers=tuple(HERE / "systemc" / name for name in ("metronome_tlm.h", "transfers.h")),
+        example=(HERE / "systemc" / "banks.cc",),
+    ),
     "verilator": _verilated("verilator", "a systolic array in SystemVerilog", "tile.sv", "harness.cc"),
     "verilator-mem": _verilated(
         "verilator-mem", "the same, which reads and writes a memory", "fetcher.sv", "tile.sv", "bus.cc"
@@ -183,14 +208,29 @@ def install(name: str) -> Path:
     return target
 
 
+def build(name: str, sources: Sequence[Path], program: Path) -> None:
+    """A program of somebody's sources and ours. Raises ConfigError, OSError, CalledProcessError."""
+    tool = TOOLS[name]
+    if not isinstance(tool, BuiltTool) or not tool.example:
+        able = [one for one, found in TOOLS.items() if isinstance(found, BuiltTool) and found.example]
+        raise ConfigError("NAME", name, f"is not built of sources of yours; {', '.join(able)} is")
+    tool.make_of(sources, program)
+
+
 def python(name: str, given: str | None) -> str:
     """The interpreter that has a Python tool: the one given, or that of its environment. Raises ConfigError."""
     return there("python", given) if given else str(_whole(name, "python", "an interpreter that has it") / "bin/python")
 
 
 def program(name: str, given: str | None) -> str:
-    """The program that was built: the one given, or ours. Raises ConfigError."""
-    return there("program", given) if given else str(_whole(name, "program", "the path of one") / name)
+    """The program that was built: the one given, or ours. A path is whole, for a tool has a folder of its own.
+
+    Raises ConfigError.
+    """
+    if not given:
+        return str(_whole(name, "program", "the path of one") / name)
+    found = there("program", given)
+    return str(Path(found).resolve()) if os.sep in found else found
 
 
 def _whole(name: str, field: str, other: str) -> Path:

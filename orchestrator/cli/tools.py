@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -17,6 +20,7 @@ def command() -> None:
     \b
       metronome tools list
       metronome tools install scalesim
+      metronome tools build systemc my_memory.cc -o my-memory
 
     They lie in $METRONOME_TOOLS, or in metronome/tools of your data folder; deleting it removes them.
     """
@@ -54,14 +58,41 @@ def install(name: str | None, missing: bool) -> None:
         _install(tool)
 
 
+@command.command("build")
+@click.argument("name")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("-o", "--output", "program", required=True, type=click.Path(path_type=Path), help="The program.")
+def build(name: str, sources: tuple[Path, ...], program: Path) -> None:
+    """Build the tool NAME with SOURCES of yours in place of our example (systemc)."""
+    from metronome.adapters.tools import environment
+
+    if name not in environment.TOOLS:
+        raise InputError("tools build", "NAME", name, f"one of {', '.join(environment.TOOLS)}")
+    with _told("tools build", name):
+        environment.build(name, sources, program)
+    click.echo(f"{program} is built")
+
+
 def _install(name: str) -> None:
     from metronome.adapters.tools import environment
 
-    try:
+    with _told("tools install", name):
         folder = environment.install(name)
+    click.echo(f"{name} is in {folder}")
+
+
+@contextmanager
+def _told(where: str, name: str) -> Iterator[None]:
+    """What cannot be made, as one message."""
+    from metronome.adapters.tools import environment
+    from metronome.hwmodels.interface import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise InputError(where, error.field, error.value, error.allowed) from None
     except subprocess.CalledProcessError as error:
         words = "\n".join(str(error.stdout or "").splitlines()[-15:])
-        raise InputError("tools install", name, None, f"{error.cmd[0]} failed:\n{words}") from None
+        raise InputError(where, name, None, f"{error.cmd[0]} failed:\n{words}") from None
     except OSError as error:
-        raise InputError("tools install", name, None, f"{error}; it needs {environment.TOOLS[name].needs}") from None
-    click.echo(f"{name} is in {folder}")
+        raise InputError(where, name, None, f"{error}; it needs {environment.TOOLS[name].needs}") from None

@@ -10,6 +10,7 @@ import pytest
 from metronome.adapters.aiconfigurator import AiConfigurator
 from metronome.adapters.ns3 import Ns3
 from metronome.adapters.scalesim import ScaleSim
+from metronome.adapters.systemc import SystemC
 from metronome.adapters.tools.failure import ToolFailure
 from metronome.adapters.verilator import RtlArray
 from metronome.hwmodels.interface import MAX_PS, Operation, Template
@@ -30,6 +31,11 @@ def verilator(program):
     RtlArray({"program": program, "timeout_s": 2}).estimate(GEMM, (16,))
 
 
+def systemc(program):
+    model = SystemC({"program": program, "timeout_s": 2})
+    model.declare([Template(0, "read", "x", {})])
+
+
 def ns3(program):
     flat = {"groups": [{"name": "n0", "count": 2}], "bandwidth_gb_s": 12.5, "latency_ns": 1000}
     model = Ns3({**flat, "program": program, "timeout_s": 2})
@@ -37,7 +43,7 @@ def ns3(program):
     model.advance(MAX_PS, [Operation(0, (1000,))], True)
 
 
-@pytest.mark.parametrize("ask", [scalesim, aiconfigurator, verilator, ns3])
+@pytest.mark.parametrize("ask", [scalesim, aiconfigurator, systemc, verilator, ns3])
 @pytest.mark.parametrize(
     ("code", "why"),
     [

@@ -35,6 +35,8 @@ EXPECTED = {
     "profiled": {"bundle"},
     "ramulator2": {"arguments", "keep_scratch", "program"},
     "scalesim": {"memory_gib", "python"},
+    "systemc": {"program", "settings"},
+    "systemc-lasting": {"program", "settings"},
     "verilator": {"program"},
     "verilator-mem": {"program"},
     COMMAND: {"command", "inputs", "keep_scratch", "ok_exit_codes", "refuse", "value"},

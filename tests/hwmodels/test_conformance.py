@@ -63,6 +63,8 @@ def test_every_registered_model_is_covered():
         "aim",
         "composite",
         "island",
+        "systemc",
+        "systemc-lasting",
         "verilator",
         "verilator-mem",
     }  # below; tests/adapters
