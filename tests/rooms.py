@@ -76,7 +76,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.profiler": ("hwmodels", "hwmodels.network"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
-    "adapters.user_built": ADAPTER,
+    "adapters.user_built": (*ADAPTER, "hwmodels.memory"),
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.examples.tools": (),
     "adapters.vllm": ADAPTER,
