@@ -24,6 +24,7 @@ class Ini:
         self.text = read(path)
         if self.value("protocol", "DDR3") == "HMC":
             raise ConfigError("config", self._path, "protocol HMC has vaults, not channels: not done here")
+        self.number("tCK", 1.0)  # of what is no number the tool takes its default, and says nothing
 
     def value(self, name: str, default: str) -> str:
         """What stands behind a name, comments left out."""
