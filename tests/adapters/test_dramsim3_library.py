@@ -11,7 +11,6 @@ import os
 import random
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -29,6 +28,7 @@ from metronome.orchestrator.simulation import Simulation
 
 from ..conftest import need_tool
 from .contract import keeps_the_contract
+from .standins import dramsim3_library
 
 CK, RCD, CL, BURST, RP, RFC, REFI = 1000, 14, 14, 2, 14, 260, 3900
 HBM2 = f"""[dram_structure]
@@ -75,10 +75,7 @@ PEAK = 256e9  # bytes a second
 @pytest.fixture(scope="module")
 def standin(tmp_path_factory):
     need_tool("dramsim3-library")
-    built = tmp_path_factory.mktemp("library") / "libdramsim3.so"
-    source = Path(__file__).parent / "dramsim3_standin.cc"
-    subprocess.run(["g++", "-std=c++17", "-O2", "-fPIC", "-shared", "-o", built, source], check=True)
-    return built
+    return dramsim3_library(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture(scope="module", params=["stand-in", "DRAMsim3"])
