@@ -10,7 +10,7 @@
 //       under way; if 0, others of a later cycle are forgotten, and the next line is `new`. TICKS: of the library.
 // An operation is so many requests read from FROM on and written from TO on, evenly mixed, within SPAN; places are
 // counted in requests. STEP 1: one after another; 0: at places drawn from a seed; else one in each channel, and the next
-// of a channel so much further on. It ends when the library has called back for the last. A request a channel enters in a cycle, of all operations in turn, and as far as the library takes it.
+// of a channel so much further on. It ends when the library has called back for the last. A request a channel enters in a cycle, of all operations in turn, as far as the library takes it.
 //
 // While all that is under way is LONG, windows are compared: once all have been served as much in one as in the one
 // before, within half a percent, that many are left out as are sure to be alike: to where one of them has two windows'
@@ -178,18 +178,14 @@ class Memory {
     if (marks_ == 0 || cycle_ - marked_ == window_) Mark();
   }
 
-  // A request a channel at most, one of each operation in turn; whose turn is first changes with the cycles.
+  // A request a channel at most; first of the operation whose latest entered the longest ago.
   void Enter() {
     for (Operation& one : open_) one.Fill(channels_), one.at = 0;
-    uint64_t left = channels_.count;
-    bool more = true;
-    while (left && more) {
-      more = false;
-      auto each = std::next(open_.begin(), cycle_ % open_.size());
-      for (size_t i = 0; i < open_.size() && left; ++i) {
-        if (EnterOne(*each)) more = true, --left, silent_ = 0;
-        if (++each == open_.end()) each = open_.begin();
-      }
+    for (uint64_t left = channels_.count; left; --left) {
+      const auto entered = std::find_if(open_.begin(), open_.end(), [this](Operation& one) { return EnterOne(one); });
+      if (entered == open_.end()) return;
+      open_.splice(open_.end(), open_, entered);
+      silent_ = 0;
     }
   }
 

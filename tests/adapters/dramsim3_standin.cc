@@ -1,8 +1,9 @@
-// A library with the interface of DRAMsim3's dramsim3.h that behaves as its sources say: `controller.cc` takes into
+// A library with the interface of DRAMsim3's dramsim3.h that behaves as its sources say. `controller.cc` takes into
 // queues of trans_queue_size, posts writes (done a cycle later) and merges those to one place, answers a read of what
-// waits to be written from there, and looks at a request the cycle after it came; `configuration.cc` leaves with code
-// 255 where it cannot read its .ini. Channels have banks with open rows, one bus, and refreshes; reads and writes take
-// turns as the write queue fills. FAULT, a value of the .ini, is how it fails: crash, spin, silent, exit, odd.
+// waits to be written from there, looks at a request the cycle after it came, and ends a turn of writes at one to what
+// waits to be read; `command_queue.cc` keeps a row open for who waits for it; `configuration.cc` leaves with code 255
+// where it cannot read its .ini. A channel here has banks with open rows, one bus and refreshes, and writes in turns as
+// their queue fills. FAULT, a value of the .ini, is how it fails: crash, spin, silent, exit, odd.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -143,6 +144,11 @@ void MemorySystem::Step(Channel& one) {
   std::vector<bool> seen(banks_);
   for (auto it = queue.begin(); it != queue.end(); ++it) {
     const int bank = it->bank;
+    const auto same = [&](const Request& read) { return read.address == it->address; };
+    if (it->write && std::any_of(one.reads.begin(), one.reads.end(), same)) {
+      one.draining = false;
+      return;
+    }
     const bool first = !seen[bank], hit = one.open[bank] == int64_t(it->row);
     seen[bank] = true;
     if (it->came >= now_ || one.ready[bank] > int64_t(now_)) continue;
@@ -153,7 +159,8 @@ void MemorySystem::Step(Channel& one) {
       moved = true;
       break;
     }
-    if (!hit && first && !opened && int64_t(now_) >= one.opened[bank]) {
+    const auto hits = [&](const Request& other) { return other.bank == bank && int64_t(other.row) == one.open[bank]; };
+    if (!hit && first && !opened && int64_t(now_) >= one.opened[bank] && std::none_of(it, queue.end(), hits)) {
       one.ready[bank] = now_ + rcd_ + (one.open[bank] < 0 ? 0 : ini_("tRP", 10));
       one.open[bank] = it->row;
       one.opened[bank] = now_ + ini_("tRAS", 24);

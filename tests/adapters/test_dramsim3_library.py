@@ -149,6 +149,14 @@ def test_two_users_finish_later_than_one(config, kind):
     assert 1.95 * one < max(both.values()) < 3 * one
 
 
+def test_two_users_of_one_channel_take_turns(config, tmp_path):
+    """One request enters in a cycle: it is not always the same user's."""
+    one = configured(tmp_path, config["library"], HBM2.replace("channels = 8", "channels = 1"))
+    size = 1 << 18
+    ends = together(one, operation("load", size, 0), operation("load", size, 1 << 29, number=1))
+    assert min(ends.values()) > 0.9 * max(ends.values()) > 1.7 * alone(one, "load", size, 0)
+
+
 def test_gigabytes_of_two_users_meet_where_they_overlap(config):
     size = 1 << 29
     one = together(config, operation("read", size))[0]
