@@ -10,12 +10,13 @@
 //       under way; if 0, others of a later cycle are forgotten, and the next line is `new`. TICKS: of the library.
 // An operation is so many requests read from FROM on and written from TO on, evenly mixed, within SPAN; places are
 // counted in requests. STEP 1: one after another; 0: at places drawn from a seed; else one in each channel, and the next
-// of a channel so much further on. It ends when the library has called back for the last. A request a channel enters in a cycle, of all operations in turn, as far as the library takes it.
+// of a channel so much further on. It ends when the library has called back for the last. A request a channel enters in
+// a cycle, of all operations in turn, as far as the library takes it.
 //
-// While all that is under way is LONG, windows are compared: once all have been served as much in one as in the one
-// before, within half a percent, that many are left out as are sure to be alike: to where one of them has two windows'
-// work left. An operation that comes before cuts it short at the end of a window. So what is done does not depend on
-// how far the clock may go in one line.
+// While all that is under way is LONG, windows are compared. Once all have been served as much in one as in the one
+// before, within half a percent, as many are left out as bring one of them to its last two; after 16 the mean of the
+// later half counts. An operation that comes before cuts it short at the end of a window. So what is done does not
+// depend on how far the clock may go in one line.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -34,6 +35,7 @@ namespace {
 
 constexpr uint64_t kTicks = 20'000;    // of one answer
 constexpr uint64_t kSilence = 100'000;  // ticks in which nothing enters and nothing ends: then nothing ever will
+constexpr uint64_t kMost = 16;          // windows that are compared; then the mean of the later half is taken
 constexpr size_t kAhead = 16;           // requests a channel that an operation holds ready
 constexpr uint64_t kNever = UINT64_MAX;
 
@@ -90,6 +92,7 @@ struct Operation {
   std::deque<Request> ready;
   size_t at = 0;                     // in `ready`, as one cycle looks through it
   uint64_t marked = 0, before = 0;   // done at the latest mark; served in the window that ended there
+  uint64_t first = 0;                // done when the later half of the windows began
 
   uint64_t all() const { return reads + writes; }
 
@@ -225,17 +228,20 @@ class Memory {
 
   // The end of a window, or the beginning of the first.
   void Mark() {
+    const bool tired = marks_ == kMost;
     bool alike = marks_ >= 2, all_long = true;
     uint64_t windows = kNever;
     for (Operation& one : open_) {
-      const uint64_t served = one.done - one.marked, off = std::max(served, one.before) - std::min(served, one.before);
-      alike = alike && served && off * 200 <= served;
+      uint64_t served = one.done - one.marked;
+      alike = alike && (std::max(served, one.before) - std::min(served, one.before)) * 200 <= served;
       all_long = all_long && one.is_long;
+      if (marks_ == kMost / 2) one.first = one.done;
+      if (tired) served = (one.done - one.first) / (kMost / 2);
       if (served) windows = std::min(windows, (one.all() - one.made) / served);
       one.before = served, one.marked = one.done;
     }
     marked_ = cycle_, ++marks_;
-    if (alike && all_long && windows > 2) leap_ = windows - 2;
+    if ((alike || tired) && all_long && windows != kNever && windows > 2) leap_ = windows - 2;
   }
 
   // As many of the windows that are left out as nobody comes into. False: how many these are is not known yet.

@@ -146,7 +146,8 @@ class Dramsim3Library(SaysProgress, Model[Dramsim3LibraryConfig]):
         pattern = self.config.pattern or Pattern(str(said))
         # What is written lies in the other half of the memory, half of the banks further on.
         first, apart = self._place, self._ini.requests // 2 + self._ini.open_rows // 2
-        self._place += max(reads, writes)
+        # The next lies behind it, and spread over the banks: two that begin at one bank would keep closing its rows.
+        self._place += max(reads, writes) + self._ini.open_rows * 5 // 8
         return Wanted(operation.op_id, cycle, reads, writes, first, first + apart, self._steps_of[pattern], True)
 
     def _complete(self, operation: Operation, wanted: Wanted, finish_ps: int) -> Completion:

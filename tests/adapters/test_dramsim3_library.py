@@ -131,6 +131,17 @@ def test_what_is_left_out_is_as_what_was_done(config, size):
     assert alone(config, "read", size) == pytest.approx(alone(config, "load", size, 0), rel=0.005)
 
 
+@pytest.mark.parametrize("other", ["read", "write"])
+def test_what_is_left_out_of_two_users_is_as_what_was_done(config, other):
+    size, after = 1 << 26, (1 << 26) + ROWS * 5 // 8
+    after += (4 << 30) + ROWS // 2 if other == "write" else 0  # where a `write` lies that comes behind such a `read`
+    address = {"read": "load", "write": "store"}
+    left_out = together(config, operation("read", size), operation(other, size, number=1))
+    done = together(config, operation("load", size, 0), operation(address[other], size, after, number=1))
+    for number in (0, 1):
+        assert left_out[number] == pytest.approx(done[number], rel=0.03)
+
+
 def test_a_gigabyte_costs_no_more_cycles_than_some_megabytes(config):
     made = model(config)
     made.advance(MAX_PS, [operation("read", 1 << 34)], True)
