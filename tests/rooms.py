@@ -77,7 +77,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.profiler": ("hwmodels", "hwmodels.network"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.systemc": ADAPTER,
-    "adapters.user_built": ADAPTER,
+    "adapters.user_built": (*ADAPTER, "hwmodels.memory"),
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.examples.tools": (),
     "adapters.vllm": ADAPTER,

@@ -171,6 +171,13 @@ TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
         headers=tuple(HERE / "systemc" / name for name in ("metronome_tlm.h", "transfers.h")),
         example=(HERE / "systemc" / "banks.cc",),
     ),
+    "dramsim3-library": BuiltTool(
+        "steps the library of DRAMsim3, which you build",
+        (HERE / "user_built" / "dramsim3_library.cc",),
+        ("g++", "-std=c++17", "-O2", "-o", "{folder}/dramsim3-library"),
+        "g++",
+        ("-ldl",),
+    ),
     "verilator": _verilated("verilator", "a systolic array in SystemVerilog", "tile.sv", "harness.cc"),
     "verilator-mem": _verilated(
         "verilator-mem", "the same, which reads and writes a memory", "fetcher.sv", "tile.sv", "bus.cc"

@@ -21,7 +21,6 @@ from typing import Any
 from metronome.hwmodels.base import Estimate
 from metronome.hwmodels.interface import (
     PS_PER_NS,
-    ConfigError,
     Description,
     Feature,
     Provenance,
@@ -31,13 +30,13 @@ from metronome.hwmodels.interface import (
 from pydantic import Field
 
 from ..tools.failure import ToolFailure
-from .base import Tool, ToolConfig, read
+from .base import Tool, ToolConfig
+from .dramsim3_ini import Ini
 
 ALONE_CYCLES = 1000  # for one read: longer than any takes, shorter than the time between refreshes
 KEEPS_UP = 0.95  # requests served a cycle, of the one that the front end sends: then the channel was not the limit
 #: Bits of a pin in a clock cycle (`burst_cycle` in its src/configuration.cc); of all others, 2.
 BITS_A_CYCLE = {"GDDR5": 4, "GDDR5X": 8, "GDDR6": 16}
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 class Dramsim3Config(ToolConfig):
@@ -63,20 +62,10 @@ class Dramsim3(Tool[Dramsim3Config]):
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
-        self._ini = read(self.config.config)
-        if _value(self._ini, "protocol", "DDR3") == "HMC":
-            raise ConfigError("config", str(self.config.config), "protocol HMC has vaults, not channels: not done here")
-        self._tck_ps = self._number("tCK", 1.0) * PS_PER_NS
-        self._channels = round(self._number("channels", 1))
-        self._request = round(self._number("bus_width", 64) * self._number("BL", 8) / 8)
-
-    def _number(self, name: str, default: float) -> float:
-        """As the tool reads it: what follows a number (``0.666 (1/1.5)``) counts for nothing."""
-        text = _value(self._ini, name, str(default))
-        found = NUMBER.match(text)
-        if found is None or float(found[0]) <= 0:
-            raise ConfigError("config", str(self.config.config), f"{name} = {text}: no positive number")
-        return float(found[0])
+        self._ini = Ini(self.config.config)
+        self._tck_ps = self._ini.number("tCK", 1.0) * PS_PER_NS
+        self._channels = round(self._ini.number("channels", 1))
+        self._request = round(self._ini.number("bus_width", 64) * self._ini.number("BL", 8) / 8)
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         latency, per_byte = self._latency(), self._per_byte(template.kind)
@@ -110,14 +99,14 @@ class Dramsim3(Tool[Dramsim3Config]):
     def _requests(self, kind: str, count: int) -> list[str]:
         size = self._request
         if kind == "copy":  # from the lower half of a channel to the upper
-            far = round(self._number("channel_size", 1024)) << 19
+            far = round(self._ini.number("channel_size", 1024)) << 19
             pairs = ((i // 2 * size + far * (i % 2), ("READ", "WRITE")[i % 2]) for i in range(count))
         else:
             pairs = ((i * size, kind.upper()) for i in range(count))
         return [f"0x{address:x} {word} 0\n" for address, word in pairs]
 
     def _check_saturated(self, asked: str, a_cycle: float) -> None:
-        peak = BITS_A_CYCLE.get(_value(self._ini, "protocol", "DDR3"), 2) / self._number("BL", 8)
+        peak = BITS_A_CYCLE.get(self._ini.value("protocol", "DDR3"), 2) / self._ini.number("BL", 8)
         if a_cycle == 0:
             raise ToolFailure(asked, "it served nothing")
         if a_cycle > peak * 1.001:
@@ -133,7 +122,7 @@ class Dramsim3(Tool[Dramsim3Config]):
 
     def _run_trace(self, asked: str, trace: str, cycles: int) -> dict[str, float]:
         """The statistics of the one channel."""
-        ini, count = re.subn(r"(?m)^(\s*channels\s*=).*$", r"\1 1", self._ini)
+        ini, count = re.subn(r"(?m)^(\s*channels\s*=).*$", r"\1 1", self._ini.text)
         if not count and self._channels != 1:
             raise ToolFailure(asked, "the .ini names its channels in a way that is not understood")
         arguments = ["memory.ini", "-c", str(cycles), "-t", "trace.txt", "-o", "."]
@@ -150,9 +139,3 @@ class Dramsim3(Tool[Dramsim3Config]):
         if found["num_cycles"] != cycles:
             raise ToolFailure(asked, f"it ran {found['num_cycles']:g} cycles", ran.printed)
         return found
-
-
-def _value(ini: str, name: str, default: str) -> str:
-    """What stands behind a name of the .ini, comments left out."""
-    found = re.search(rf"(?m)^\s*{name}\s*=\s*([^;#\n]*)", ini)
-    return found[1].strip() if found and found[1].strip() else default

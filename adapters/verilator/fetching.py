@@ -31,10 +31,10 @@ from metronome.hwmodels.interface import (
 from metronome.hwmodels.ports import Port, Request
 from pydantic import Field
 
+from ..tools.clock import Clock
 from ..tools.environment import program
 from ..tools.progress import SaysProgress
 from .bus import LINE, SLOTS, WRITES, Bus
-from .clock import Clock
 from .model import RtlArrayConfig
 from .parts import parts
 from .playing import Playing, Totals, Wanted

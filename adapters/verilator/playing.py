@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from metronome.hwmodels.interface import Completion
 
+from ..tools.clock import Clock
 from .bus import DONE, WAITS, Answer, Asked, Bus
-from .clock import Clock
 from .parts import Part, pace
 
 

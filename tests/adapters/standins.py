@@ -5,6 +5,9 @@ Each is written from the tool's own source, named beside it, and none is a simul
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 #: Ramulator 2.1: `loadstore_trace.cpp` sends a request a cycle and ends when the last is *accepted*, `controller_base.cpp`
 #: accepts into queues of 32, forwards, merges stores to one place, and counts accepted and served apart.
 RAMULATOR2 = """
@@ -109,3 +112,11 @@ while True:
 while size // chunks // ranks == 0: pass
 for rank in range(ranks): print(f"sys[{rank}] finished, 2000 cycles, exposed communication 2000 cycles.")
 """
+
+
+def dramsim3_library(folder: Path) -> Path:
+    """A shared library of `dramsim3_standin.cc`, which says what it does as DRAMsim3's does."""
+    built = folder / "libdramsim3.so"
+    source = Path(__file__).parent / "dramsim3_standin.cc"
+    subprocess.run(["g++", "-std=c++17", "-O2", "-fPIC", "-shared", "-o", built, source], check=True)
+    return built

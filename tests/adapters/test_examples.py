@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +14,8 @@ from metronome.adapters.tools.failure import ToolFailure
 from metronome.adapters.tools.lines import LineTool
 from metronome.orchestrator.coupling import registry
 
-from ..conftest import ROOT, missing
+from ..conftest import ROOT, missing, need_tool
+from .standins import dramsim3_library
 
 EXAMPLES = ROOT / "adapters" / "examples"
 ADAPTERS = {
@@ -41,8 +43,12 @@ def test_its_adapter_takes_it(name, tmp_path, monkeypatch):
     if isinstance(config.get("config"), str):
         (tmp_path / config["config"]).write_text("topology = mesh;\n  path: x\n")
         config["config"] = str(tmp_path / config["config"])
+    if "library" in config:  # loaded as soon as it is named
+        need_tool(name)
+        config["library"] = str(dramsim3_library(tmp_path))
+        Path(config["config"]).write_text("[dram_structure]\nprotocol = HBM\n")
     for field, of in (("python", sys.executable), ("program", "/bin/sh")):
-        if field in CASES[name].config_schema()["properties"]:
+        if "library" not in config and field in CASES[name].config_schema()["properties"]:
             config.setdefault(field, of)
     CASES[name](config)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from metronome.adapters.tools.clock import Clock
 from metronome.adapters.tools.failure import ToolFailure
 from metronome.adapters.verilator import RtlFetching
 from metronome.adapters.verilator.bus import LINE, SLOTS, WRITES
-from metronome.adapters.verilator.clock import Clock
 from metronome.hwmodels.interface import ConfigError, Operation, Template, UnsupportedOperation
 from metronome.hwmodels.memory.bandwidth_latency import BandwidthLatency
 from metronome.hwmodels.memory.banked_dram import BankedDram

@@ -154,7 +154,7 @@ def test_components_names_what_the_contract_asks(cli):
     }
     tools = {"scalesim", "aiconfigurator", "aiconfigurator-network", "ns3", "verilator", "verilator-mem"}
     tools |= {"systemc", "systemc-lasting"}
-    user_built = {"ramulator2", "dramsim3", "booksim2", "astrasim", "attacc", "aim"}
+    user_built = {"ramulator2", "dramsim3", "dramsim3-library", "booksim2", "astrasim", "attacc", "aim"}
     assert set(rows) == reference | {"banked-dram", "composite", "island"} | tools | user_built
     for row in rows.values():
         assert {"kind", "time_policy", "op_kinds", "features", "installed", "config_schema"} <= set(row)

@@ -57,6 +57,7 @@ def test_every_registered_model_is_covered():
         "aiconfigurator-network",
         "astrasim",
         "dramsim3",
+        "dramsim3-library",
         "ramulator2",
         "booksim2",
         "attacc",
