@@ -209,9 +209,9 @@ class Roofline(OracleModel[RooflineConfig]):
 
     def _estimate(self, template: Template, values: tuple[int, ...], slower: Slower) -> Estimate:
         done = self._at_clock(template, values, self._clock(template, values, slower), slower)
-        return (
-            done if self._keeps(done) else done._replace(duration_ps=math.ceil((done.energy_pj or 0) / self._dynamic_w))
-        )
+        if self._keeps(done):
+            return done
+        return done._replace(duration_ps=math.ceil((done.energy_pj or 0) / self._dynamic_w))  # it pauses
 
     def _clock(self, template: Template, values: tuple[int, ...], slower: Slower = OWN) -> float:
         """The highest at which an operation keeps to the cap; the lowest there is if none does."""
