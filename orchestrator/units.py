@@ -7,6 +7,7 @@ PS_PER_S = 10**12
 MAX_PS = 2**63 - 1  # 106 days
 PJ_PER_J = 10**12
 GIB = 2**30
+MOST_GIB = 1e9  # of a memory, about an exbibyte: more is a slip of the hand
 
 MOST_BINS = 100_000  # of a series: 27 hours of seconds
 

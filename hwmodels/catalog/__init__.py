@@ -179,8 +179,8 @@ class DeviceFacts(BaseModel):
         min_length=1, description=f"peak dense TFLOP/s by dtype: {', '.join(DTYPE_BYTES)}"
     )
     memory_bandwidth_gb_s: float = Field(gt=0, description="decimal gigabytes a second")
-    memory_gib: float = Field(gt=0, description="of one device")
-    usable_gib: float | None = Field(default=None, gt=0, description="what CUDA reports; default: memory_gib")
+    memory_gib: float = Field(gt=0, le=1e9, description="of one device")
+    usable_gib: float | None = Field(default=None, gt=0, le=1e9, description="what CUDA reports; default: memory_gib")
     compute_efficiency: float = Field(default=0.7, gt=0, le=1, description="share of the peak large kernels reach")
     memory_efficiency: float = Field(default=0.8, gt=0, le=1, description="share of the bandwidth they reach")
     launch_overhead_ns: float = Field(default=5000, ge=0, description="the shortest a kernel takes")

@@ -12,11 +12,11 @@ from metronome.hwmodels.catalog.pim_parts import pim_names, pim_part
 from pydantic import Field, field_validator, model_validator
 
 from ..strict import Strict, did_you_mean
+from ..units import MOST_GIB
 from .names import Name
 
 OWN = ("dram", "cxl", "nvme")  # what a node may have of its own
 MOST_PIM = 65536
-MOST_GIB = 1e9  # about an exbibyte
 Row = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
 
 

@@ -17,6 +17,7 @@ from ..serving.fleet.options import Autoscaling, Failure, OnFailure, StartUp
 from ..serving.options import EngineOptions
 from ..serving.tiers.options import KvOffloading
 from ..strict import Strict, did_you_mean
+from ..units import MOST_GIB
 from ..workload.options import WorkloadOptions
 from ..workload.schema import workload_type
 from ..workload.slo import Slo
@@ -44,7 +45,9 @@ class Accelerators(Strict):
 
     type: str = Field(description="a catalog device, or one of `devices`")
     count: int = Field(ge=1, le=MOST_DEVICES, description="accelerators of the node")
-    memory_gib: float | None = Field(default=None, gt=0, description="of one device; default: the catalog's")
+    memory_gib: float | None = Field(
+        default=None, gt=0, le=MOST_GIB, description="of one device; default: the catalog's"
+    )
 
 
 class Node(Strict):

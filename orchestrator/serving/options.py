@@ -18,7 +18,10 @@ class EngineOptions(Strict):
     version: str = Field(default="vllm-0.19", description="the engine and its version: docs/engines.md")
     cold_start: bool = Field(default=False, description="nothing has been served yet: the first step warms up")
     api_server_count: int = Field(
-        default=0, ge=0, description="HTTP servers before the engine, to the client and back; 0 = its Python API"
+        default=0,
+        ge=0,
+        le=4096,
+        description="HTTP servers before the engine, to the client and back; 0 = its Python API",
     )
     async_scheduling: bool | None = Field(default=None, description="default: the version's")
     max_num_seqs: int | None = Field(default=None, ge=1, description="default: by version and device")

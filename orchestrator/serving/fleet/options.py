@@ -64,7 +64,7 @@ class StartUp(Strict):
     """How an instance starts: its process, then its weights, through a link of its own or from a memory."""
 
     base_s: Seconds = Field(default=0, description="of its process, before its weights are read")
-    weights_gb_s: float | None = Field(default=None, gt=0, description="decimal gigabytes a second, of one instance")
+    weights_gb_s: float | None = Field(default=None, ge=1e-6, description="decimal gigabytes a second, of one instance")
     weights_from: str | None = Field(
         default=None,
         description="a memory that the weights are read from, over the network: dram, cxl or nvme of each device's "

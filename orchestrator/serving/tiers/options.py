@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ...strict import Strict
+from ...units import MOST_GIB
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, - and _")]
 
@@ -22,7 +23,9 @@ class KvTier(Strict):
         default="instance",
         description="who finds what others put there: a pool an instance, a node, or one in all",
     )
-    size_gib: float | None = Field(default=None, ge=0, description="of each pool; default: all of the memory; 0: none")
+    size_gib: float | None = Field(
+        default=None, ge=0, le=MOST_GIB, description="of each pool; default: all of the memory; 0: none"
+    )
     eviction: str = Field(default="lru", description="what goes first: lru, lfu, session, priority, or module:Class")
     write: Literal["through", "back"] = Field(
         default="through", description="blocks go there when they are computed, or when a device lets them go"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ...units import MOST_GIB
 from ..options import EngineOptions
 
 #: flags that vLLM has and this engine has not -> what would be wrong, or where it stands instead
@@ -39,11 +40,15 @@ class VllmOptions(EngineOptions):
         default=None, description="of all requests; top-p sorts the vocabulary. Default: as in the version's own runs"
     )
     cpu_offload_gb: float = Field(
-        default=0, ge=0, description="GiB of weights a device in its node's host memory; more by weight_offloading"
+        default=0,
+        ge=0,
+        le=MOST_GIB,
+        description="GiB of weights a device in its node's host memory; more by weight_offloading",
     )
     kv_offloading_size: float | None = Field(
         default=None,
         gt=0,
+        le=MOST_GIB,
         description="GiB of its node's host memory for K and V; more by kv_offloading of the scenario",
     )
     kv_offloading_backend: Literal["native", "lmcache"] = Field(
