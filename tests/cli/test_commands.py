@@ -152,7 +152,16 @@ def test_components_names_what_the_contract_asks(cli):
         "bandwidth-latency",
         "dram-pim",
     }
-    tools = {"scalesim", "aiconfigurator", "aiconfigurator-network", "ns3", "verilator", "verilator-mem"}
+    tools = {
+        "scalesim",
+        "aiconfigurator",
+        "aiconfigurator-network",
+        "ns3",
+        "verilator",
+        "verilator-mem",
+        "fmi",
+        "fmi-network",
+    }
     user_built = {"ramulator2", "dramsim3", "booksim2", "astrasim", "attacc", "aim"}
     assert set(rows) == reference | {"banked-dram", "composite", "island"} | tools | user_built
     for row in rows.values():

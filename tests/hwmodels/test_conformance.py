@@ -62,6 +62,8 @@ def test_every_registered_model_is_covered():
         "attacc",
         "aim",
         "composite",
+        "fmi",
+        "fmi-network",
         "island",
         "verilator",
         "verilator-mem",
