@@ -134,6 +134,8 @@ class Unit:
         (value,) = getattr(self._unit, "get" + self._kind(variable))([variable.valueReference])
         if isinstance(value, float) and not math.isfinite(value):
             raise RuntimeError(f"its {variable.name} is {value}")
+        if variable.type == "Boolean":
+            return bool(value)
         return value.decode() if isinstance(value, bytes) else value
 
     def _seen(self):

@@ -1,8 +1,9 @@
 """A memory that throttles when it is hot, as a unit of FMI 2.0 by PythonFMU.
 
 One resistance and one capacity of heat: at constant power P the temperature goes to ambient + P x R, and what is left
-of the way shrinks by exp(-t / tau). From ``limit_c`` on the bandwidth is ``throttled_gb_s``, until it is ``restored_c``.
-85 degrees is where the normal range of DRAM ends (TOPER in JEDEC's JESD79-4); the other figures are guesses.
+of the way shrinks by exp(-t / tau). From ``limit_c`` on the bandwidth is ``throttled_gb_s``, until it has cooled to
+``restored_c``. 85 degrees is where the normal range of DRAM ends (TOPER in JEDEC's JESD79-4); the other figures are
+guesses.
 """
 
 from math import exp
