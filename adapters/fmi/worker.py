@@ -49,15 +49,16 @@ class Unit:
             "variable_steps": able.canHandleVariableCommunicationStepSize,
             "snapshots": self._state,
         }
-        folder = fmpy.extract(fmu, "unit")
-        self._unit = fmpy.instantiate_fmu(
-            str(Path(folder).resolve()),
-            described,
-            "CoSimulation",
-            logger=self._log,
-            debug_logging=True,
-            require_functions=False,
-        )
+        try:
+            self._begin(fmpy, fmu, described, parameters)
+        except Refused:
+            raise
+        except Exception as error:
+            raise Refused("fmu", fmu, "; ".join([f"does not begin: {_line(error)}", *self._words])) from None
+
+    def _begin(self, fmpy, fmu, described, parameters):
+        folder = str(Path(fmpy.extract(fmu, "unit")).resolve())
+        self._unit = fmpy.instantiate_fmu(folder, described, "CoSimulation", logger=self._log, debug_logging=True)
         for variable, value in parameters:
             self._set_start(variable, value)
         if self._kinds == "2":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,7 +19,7 @@ from metronome.adapters.tools import environment
 from metronome.adapters.tools.failure import ToolFailure
 from metronome.hwmodels.interface import BadOperation, ConfigError, Feature, Operation, Template
 
-from ..conftest import ROOT, need_tool
+from ..conftest import ROOT, missing, need_tool
 from .contract import keeps_the_contract
 
 KINDS = ("read", "write", "copy", "move", "load", "store")
@@ -264,6 +266,46 @@ def test_sends_pass_by_pair(units):
         network.declare([Template(7, "send", "x", {"participants": 2, "ranks": "pol,n0.0"})])
 
 
+@pytest.fixture(scope="session")
+def third(units, tmp_path_factory):
+    """A unit of FMI 3.0, of C."""
+    if not shutil.which("cc"):
+        missing("a C compiler")
+    source, out = ROOT / "tests/adapters/units/third.c", tmp_path_factory.mktemp("third")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", out / "Third.so", source], check=True)
+    with zipfile.ZipFile(out / "Third.fmu", "w") as unit:
+        unit.write(source.with_suffix(".xml"), "modelDescription.xml")
+        unit.write(out / "Third.so", f"binaries/{platform.machine()}-linux/Third.so")
+    return out / "Third.fmu"
+
+
+def test_one_of_fmi_3_is_as_one_of_fmi_2(units, third):
+    asked = [(i * 700_001, i % 3, 30_000 + 7 * i) for i in range(40)]
+    found = made(third, parameters={"gb_s": 100.0})
+    assert ends(found, *asked) == ends(made(units["steady"]), *asked)
+    assert found.statistics()["unit"]["fmi"] == "3.0" and Feature.SNAPSHOT not in found.description.features
+
+
+@pytest.mark.parametrize(
+    ("ending", "why"),
+    [
+        (1, "it returns early, at 5e-07 s, from a step of 1e-06 s at 0 s"),
+        (2, "it asks to end the simulation in a step of 1e-06 s at 0 s"),
+        (3, "it says error at a step of 1e-06 s at 0 s; the third unit is out of order"),
+    ],
+)
+def test_one_of_fmi_3_that_does_not_take_its_step_is_said(third, ending, why):
+    memory = made(third, parameters={"ending": ending})
+    with pytest.raises(ToolFailure, match=why):
+        memory.advance(FAR, [Operation(READ, (100,))])
+
+
+def test_an_array_is_no_figure(third):
+    for config in ({"parameters": {"caps": 3.0}}, {"outputs": ["caps"]}):
+        with pytest.raises(ConfigError, match="of type Float64, an array"):
+            made(third, **config)
+
+
 # What goes wrong -----------------------------------------------------------------------------------
 
 
@@ -306,6 +348,7 @@ def test_one_that_never_gets_on_is_said(units, monkeypatch):
         ({"parameters": {"gb_s": True}}, "parameters.gb_s", "of type Real"),
         ({"parameters": {"ranks": 1.5}}, "parameters.ranks", "of type Integer"),
         ({"parameters": {"doubled": 1}}, "parameters.doubled", "of type Boolean"),
+        ({"parameters": {"gb_s": 0}}, "fmu", "does not begin: fmi2ExitInitializationMode failed.*no bandwidth"),
         ({"fmu": "/nowhere.fmu"}, "fmu", "no such file"),
         ({"fmu": __file__}, "fmu", "is no unit of FMI"),
         ({"python": "/nowhere"}, "python", "no such program"),
@@ -362,6 +405,25 @@ def test_an_interpreter_without_fmpy_and_no_tool_at_all_are_said(units, monkeypa
     monkeypatch.setenv("METRONOME_TOOLS", str(tmp_path))
     with pytest.raises(ConfigError, match="fmi is not installed: `metronome tools install fmi`"):
         made(units["steady"])
+
+
+def test_one_that_never_begins_is_said(units):
+    with pytest.raises(ToolFailure, match="fmi, Steady.fmu, its beginning: .*did not answer within 2 s"):
+        made(units["steady"], parameters={"fault": "never begins"}, timeout_s=2)
+
+
+def test_one_that_cannot_be_loaded_is_refused(units, tmp_path):
+    """Its library lacks a function of the standard."""
+    if not shutil.which("cc"):
+        missing("a C compiler")
+    (tmp_path / "empty.c").write_text("int nothing;\n")
+    subprocess.run(["cc", "-shared", "-o", tmp_path / "Steady.so", tmp_path / "empty.c"], check=True)
+    fmu = changed(units["steady"], tmp_path, keep=lambda name: "linux64" not in name)
+    with zipfile.ZipFile(fmu, "a") as unit:
+        unit.write(tmp_path / "Steady.so", "binaries/linux64/Steady.so")
+    with pytest.raises(ConfigError, match=r"does not begin: .*undefined symbol: fmi2") as caught:
+        made(fmu)
+    assert caught.value.field == "fmu"
 
 
 def test_an_operation_twice_is_refused(units):

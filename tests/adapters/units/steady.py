@@ -23,6 +23,12 @@ class Steady(Fmi2Slave):
             self.register_variable(Real(name, causality=Fmi2Causality.output))
         self.register_variable(Integer("steps", causality=Fmi2Causality.output, variability=Fmi2Variability.discrete))
 
+    def exit_initialization_mode(self):
+        if self.gb_s <= 0:
+            raise ValueError("no bandwidth")
+        if self.fault == "never begins":
+            time.sleep(3600)
+
     def do_step(self, current_time, step_size):
         self.worst_s = max(self.worst_s, abs(current_time - self.latest_s))  # steps follow one another
         self.latest_s = current_time + step_size
