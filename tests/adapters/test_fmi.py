@@ -133,6 +133,17 @@ def test_one_that_comes_in_the_middle_of_a_step_waits_for_the_next(units):
     assert ends(memory, (10 * US, READ, 100), (10 * US + 3000, READ, 100)) == [(10 * US, 11 * US), (11 * US, 12 * US)]
 
 
+@pytest.mark.parametrize("unit", ["steady", "fixed"])
+def test_what_comes_as_a_step_begins_is_in_it_though_it_is_told_later(units, unit):
+    """A grant promises nothing of its own instant."""
+    memory = made(units[unit])
+    first, second = asking((10 * US, READ, 10_000), (10 * US, READ, 10_000))
+    assert memory.advance(10 * US, [first]).next_event_ps == 10 * US + 1
+    memory.advance(10 * US, [second])
+    done = memory.advance(FAR, ()).completions
+    assert [one.finish_ps - 10 * US for one in done] == [US // 2, US]
+
+
 @pytest.mark.parametrize("unit", ["steady", "fixed", "hot"])
 def test_how_time_is_cut_changes_nothing(units, unit):
     asked = [(i * 700_001, i % 3, 30_000 + 7 * i) for i in range(40)]
