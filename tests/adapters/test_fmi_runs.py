@@ -85,7 +85,7 @@ def test_k_and_v_from_a_memory_that_gets_hot_come_later(cli, tmp_path, units):  
 
 
 def test_a_unit_that_is_quick_is_a_link_of_its_bandwidth(cli, tmp_path, units):  # noqa: F811
-    """Against alpha-beta of the same rate: every request within what two steps a move can add up to."""
+    """Against `fabric` of the same rate, which has a latency and a way for each direction besides: the sum of TTFTs."""
     unit = {"fmu": str(units["steady"]), "step_ns": 1000, "parameters": {"gb_s": 50.0}}
     theirs, figures = run(cli, tmp_path, tiered(**unit), "theirs")
     moved = figures["cxl"]["statistics"]
