@@ -72,6 +72,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.chaos": MODEL,
     "adapters.command": ADAPTER,
     "adapters.composite": ("hwmodels",),
+    "adapters.fmi": (*ADAPTER, "hwmodels.memory", "hwmodels.network"),
     "adapters.island": ("hwmodels", "hwmodels.wiring", "adapters.composite"),
     "adapters.ns3": (*ADAPTER, "hwmodels.network", "hwmodels.network.fabric"),
     "adapters.profiler": ("hwmodels", "hwmodels.network"),
@@ -79,6 +80,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.systemc": ADAPTER,
     "adapters.user_built": (*ADAPTER, "hwmodels.memory"),
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
+    "adapters.examples.fmi": (),
     "adapters.examples.tools": (),
     "adapters.vllm": ADAPTER,
     # what knows nobody

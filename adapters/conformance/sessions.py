@@ -155,7 +155,9 @@ def local(model: Any, config: Mapping[str, Any], attributes: Mapping[str, Attrib
             return PortedSession(session, description, templates, latency_ps)
         return session
 
-    return Subject(model.description, templates, open_session)
+    configured: Component = model(config, 0)
+    configured.declare(templates)
+    return Subject(configured.description, templates, open_session)
 
 
 def over_wire(channel: grpc.Channel, config: Mapping[str, Any]) -> Subject:
@@ -177,6 +179,15 @@ def over_wire(channel: grpc.Channel, config: Mapping[str, Any]) -> Subject:
         return True
 
     templates = _taken(templates_for(description), takes)
+    asked = pb.ConfigureRequest(
+        session_id="features",
+        config=codec.to_struct(config),
+        features=sorted(map(str, description.features)),
+        validate_only=True,
+        templates=[codec.to_template(template) for template in templates],
+    )
+    if str(Feature.SNAPSHOT) not in stub.Configure(asked).features:  # of this configuration
+        description = replace(description, features=description.features - {Feature.SNAPSHOT})
 
     def open_session(latency_ps: int = QUICK_PS) -> SessionUnderTest:
         session = WireSession(channel, config, templates)

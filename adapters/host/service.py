@@ -82,7 +82,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
         except BaseException as error:  # sys.exit of a model, too: whoever asks is told, and does not wait
             traceback.print_exc()
             context.abort(grpc.StatusCode.INTERNAL, _short(f"{type(error).__name__}: {error}"))
-        can = self._model.description.features
+        can = component.description.features  # of this configuration: of what its model can at most
         features = frozenset(feature for feature in can if str(feature) in request.features)
         if not request.validate_only:
             self._sessions[request.session_id] = Session(component, features, request.heartbeat_ms / 1000)
@@ -191,7 +191,10 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
         return pb.CloseResponse(statistics=codec.to_struct(statistics))
 
     def _able(self, session: Session, ability: Any, lacks: str, context: grpc.ServicerContext) -> Any:
-        if not isinstance(session.component, ability):
+        able = isinstance(session.component, ability)
+        if ability is Snapshots and Feature.SNAPSHOT not in session.component.description.features:
+            able = False  # its model does, and this one of it does not
+        if not able:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{self._model.description.name} {lacks}")
             raise AssertionError("abort raises")
         return session.component

@@ -155,6 +155,10 @@ TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
         ("scalesim==3.0.0", "numpy<2.4"),  # numpy 2.4 breaks it in both of its modes
     ),
     "aiconfigurator": PythonTool("NVIDIA's measured kernels and collectives", ("aiconfigurator-core==0.12.0",)),
+    "fmi": PythonTool(
+        "FMPy, which drives co-simulation units (FMUs), and PythonFMU, which makes them of Python",
+        ("fmpy==0.3.32", "pythonfmu==0.7.0"),  # FMPy brings lxml, and CMake
+    ),
     "ns3": BuiltTool(
         "ns-3, networks packet by packet",
         (HERE / "ns3" / "server.cc",),

@@ -257,6 +257,8 @@ class RemoteLink:
             self._answers = self._stub.Simulate(iter(self._outbox.get, None))
         if answer.ports:
             self.ports = tuple(codec.from_port(port) for port in answer.ports)
+        if str(Feature.SNAPSHOT) not in answer.features:  # its model may take them, and this one of it not
+            self._description = replace(self._description, features=self._description.features - {Feature.SNAPSHOT})
         if Feature.RESOURCES not in self._description.features:
             return None
         return {entry.template_id: frozenset(entry.resource) for entry in answer.resources}

@@ -153,7 +153,7 @@ def test_components_names_what_the_contract_asks(cli):
         "dram-pim",
     }
     tools = {"scalesim", "aiconfigurator", "aiconfigurator-network", "ns3", "verilator", "verilator-mem"}
-    tools |= {"systemc", "systemc-lasting"}
+    tools |= {"systemc", "systemc-lasting", "fmi", "fmi-network"}
     user_built = {"ramulator2", "dramsim3", "dramsim3-library", "booksim2", "astrasim", "attacc", "aim"}
     assert set(rows) == reference | {"banked-dram", "composite", "island"} | tools | user_built
     for row in rows.values():

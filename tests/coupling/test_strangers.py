@@ -30,6 +30,8 @@ EXPECTED = {
     "booksim2": {"config", "keep_scratch", "program"},
     "composite": {"parts"},
     "dramsim3": {"config", "keep_scratch", "program"},
+    "fmi": {"fmu", "parameters", "python"},
+    "fmi-network": {"fmu", "parameters", "python"},
     "island": {"members", "wires"},
     "ns3": {"program"},
     "profiled": {"bundle"},

@@ -63,6 +63,8 @@ def test_every_registered_model_is_covered():
         "attacc",
         "aim",
         "composite",
+        "fmi",
+        "fmi-network",
         "island",
         "systemc",
         "systemc-lasting",

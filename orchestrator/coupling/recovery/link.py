@@ -56,7 +56,8 @@ class RecoveringLink:
 
     @property
     def description(self) -> Description:
-        return self._description
+        """What it is in this session, once it is configured."""
+        return self._live.description
 
     @property
     def ports(self) -> Sequence[Port]:
