@@ -86,10 +86,10 @@ class ReactiveModel(Model[C]):
                 at = coming[0].at_ps
             if back and back[0].finish_ps < at:
                 at = back[0].finish_ps
-            if at > grant_ps:
-                break
             if stop_at_first_completion and self._done and at > self.now_ps:
                 reached = self.now_ps
+                break
+            if at > grant_ps:
                 break
             self.now_ps = at
             if timers and timers[0][0] == at:

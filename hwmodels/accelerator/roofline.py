@@ -136,7 +136,7 @@ class Roofline(OracleModel[RooflineConfig]):
         self._at: dict[float, ByFamily | None] = {}  # clock -> kernels by family
         self._decodes: dict[int, DecodeLine] = {}  # by template
         self._alone: dict[int, DecodesAlone] = {}  # by template
-        self._exchanged = False  # whether another memory has done its bytes, at another pace
+        self._paces: dict[int, Slower] = {}  # of another memory, at the most bytes; by template
         cap, awake = self.config.power_cap_w, self._device.standby_w
         if cap is not None and cap <= awake:
             raise ConfigError("power_cap_w", cap, f"must be above what it draws with nothing to do, {awake:g}")
@@ -157,7 +157,7 @@ class Roofline(OracleModel[RooflineConfig]):
         """The error of each family's kernels, by the time they took; and whose measurements its figures are."""
         total = off = 0.0
         for number, values, times in uses:
-            spent = times * self.estimate(self.templates[number], values).duration_ps
+            spent = times * self._estimate(self.templates[number], values, self._paces.get(number, OWN)).duration_ps
             total += spent
             off += spent * self._error(self.templates[number], values)
         found: dict[str, Any] = self._capped(uses) | {
@@ -166,7 +166,7 @@ class Roofline(OracleModel[RooflineConfig]):
         stated = [name for name in ALIKE if getattr(self.config, name) is not None]
         if families := self._families(1):
             of = families.kernels.measured_on
-            guessed = "" if self._device.name in of and not self._exchanged else "guessed: "
+            guessed = "" if self._device.name in of and not self._paces else "guessed: "
             found["kernels"] = f"{guessed}as measured on {', '.join(of)}"
         elif stated and self._device.chip is not None:
             found["kernels"] = f"plain shares of the peak, since {', '.join(stated)} is stated"
@@ -179,14 +179,17 @@ class Roofline(OracleModel[RooflineConfig]):
         families = self._families(1)
         if not families:
             return RELATIVE_ERROR
-        device = "" if self._exchanged else self._device.name  # with another memory it is none of those measured
+        device = "" if self._paces else self._device.name  # with another memory it is none of those measured
         return families.error(template, values, self._computes_in(template), device)
 
     def _capped(self, uses: Sequence[Use]) -> dict[str, Any]:
         """The mean clock of its kernels, by their number; nothing without a cap."""
         if self.config.power_cap_w is None or not uses:
             return {}
-        clocks = [times * self._clock(self.templates[number], values) for number, values, times in uses]
+        clocks = [
+            times * self._clock(self.templates[number], values, self._paces.get(number, OWN))
+            for number, values, times in uses
+        ]
         return {"mean_clock": sum(clocks) / sum(use.times for use in uses)}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
@@ -297,13 +300,14 @@ class Roofline(OracleModel[RooflineConfig]):
         what the memory reaches of these bytes, in the share that this device reaches of its own."""
         paces = (self._slower(part, took) for part, took in zip(self.traffic(operation).parts, memory_ps, strict=True))
         slower = Slower(*paces)
-        self._exchanged |= slower != OWN
+        if slower != OWN:
+            self._paces[operation.template] = min(slower, self._paces.get(operation.template, slower))
         return self._estimate(self.templates[operation.template], operation.values, slower)
 
     def _slower(self, part: Moved, memory_ps: int) -> float:
         """So many times what the device's own memory takes."""
         own_ps = (part.read_bytes + part.write_bytes) / self._bytes_per_s * PS_PER_S
-        return 1.0 if memory_ps == max(1, round(own_ps)) or not own_ps else memory_ps / own_ps
+        return 1.0 if memory_ps == max(1, round(own_ps)) or not own_ps else max(1, memory_ps) / own_ps
 
 
 def _families(of: Device, config: RooflineConfig, clock: float) -> ByFamily | None:

@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from ..api import execute
+from ..coupling import registry
 from ..coupling.components import specify
 from ..errors import InputError
+from ..scenario.components import ComponentOptions
 from ..scenario.loading import validate
 from ..scenario.schema import Scenario
 from .progress import progress_bar
@@ -55,10 +57,14 @@ def _named(scenario: Scenario, folder: Path, which: str) -> list[str]:
 
 
 def _with(scenario: Scenario, names: list[str], model: str) -> Scenario:
-    """The scenario with that model for these components; the rest of their options stays."""
+    """The scenario with that model for these components; of the rest of their options, what that one knows."""
     data = scenario.model_dump(mode="json", exclude_unset=True)  # what it does not say cannot be without effect
+    own = registry.find(model).config_schema()["properties"] if registry.known(model) else None
     for name in names:
-        data.setdefault("components", {}).setdefault(name, {})["model"] = model
+        options = data.setdefault("components", {}).setdefault(name, {})
+        for key in [] if own is None else set(options) - set(ComponentOptions.model_fields) - set(own):
+            del options[key]
+        options["model"] = model
     return validate(data, "scenario")
 
 

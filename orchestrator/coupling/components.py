@@ -182,7 +182,7 @@ def _elsewhere(options: ComponentOptions) -> bool:
 def _default_model(kind: str, facts: Mapping[str, Any]) -> str:
     """``alpha-beta`` knows one kind of link by two figures; what says more is a ``fabric``."""
     if kind == "network" and (
-        facts.get("type") or facts.get("scale_out") or facts["topology"] in ("torus", "pcie") or facts.get("memories")
+        facts.get("type") or facts.get("scale_out") or facts["topology"] != "switch" or facts.get("memories")
     ):
         return "fabric"
     return DEFAULT_MODEL[kind]
@@ -267,11 +267,12 @@ def _endpoints(scenario: Scenario, connects: Sequence[str]) -> list[dict[str, An
 
 def _hbm(scenario: Scenario, kind: str, node: str) -> dict[str, Any]:
     """The memory of one accelerator, as far as its device is known: what large kernels reach of its bandwidth."""
-    if kind not in scenario.devices and not catalog.canonical(kind):
+    config = scenario.components.get(f"{node}.accelerators", ComponentOptions()).config
+    kind = config.get("device", kind)
+    if not isinstance(kind, str) or (kind not in scenario.devices and not catalog.canonical(kind)):
         return {}
     device = scenario.device(kind)
-    given = scenario.components.get(f"{node}.accelerators", ComponentOptions()).config.get("memory_efficiency")
-    rate = device.memory_bandwidth * (given or device.memory_efficiency)
+    rate = device.memory_bandwidth * (config.get("memory_efficiency") or device.memory_efficiency)
     return {"bandwidth_gb_s": rate / 1e9, "latency_ns": 0, "size_gib": device.memory_bytes / 2**30}
 
 

@@ -132,11 +132,12 @@ class Result:
         """``complete``, ``interrupted`` or ``failed``."""
         return str(self.metrics["metronome"]["status"])
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path | str) -> None:
         """result.json, requests.csv and timeseries.csv in ``folder``, which is made if need be; failed.csv if any.
 
         result.json is there when all the others are: without it they may be cut.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "result.json").unlink(missing_ok=True)
         self.requests.write(folder / "requests.csv")
@@ -152,8 +153,9 @@ class Result:
         part.replace(folder / "result.json")
 
     @classmethod
-    def read(cls, folder: Path) -> Result:
+    def read(cls, folder: Path | str) -> Result:
         """The result that a run has written into ``folder``. Raises InputError."""
+        folder = Path(folder)
         try:
             metrics = json.loads((folder / "result.json").read_text())
             _Metrics.model_validate(metrics)

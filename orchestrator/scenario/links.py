@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from metronome.hwmodels.catalog import interconnect_names
 from pydantic import Field, model_validator
@@ -54,6 +54,6 @@ class Network(Links):
     topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = Field(
         default="switch", description="between the accelerators it connects"
     )
-    dims: list[int] = Field(default=[], description="torus: devices along each dimension")
+    dims: list[Annotated[int, Field(ge=1)]] = Field(default=[], description="torus: devices along each dimension")
     scale_out: ScaleOut | None = Field(default=None, description="the links between nodes, where they are others")
     energy_pj_per_bit: float | None = Field(default=None, ge=0, description="of bytes moved; default: not known")

@@ -59,6 +59,7 @@ def of_mapping(content: Mapping[str, Any], overrides: Overrides = (), seed: int 
     """The scenario of a file's content. Raises InputError."""
     data = deepcopy(dict(content))
     _change(data, overrides, seed)
+    include_networks(data, Path())
     return _guessed(data, Origin(), Path())
 
 

@@ -45,7 +45,9 @@ class Dimension(NamedTuple):
 def include_networks(data: dict[str, Any], folder: Path) -> None:
     """Puts what the files say that a scenario's networks name in place of the names. Raises InputError."""
     for number, network in _networks(data.get("cluster")):
-        if isinstance(network.get("file"), str):
+        if "file" in network and not isinstance(network["file"], str):
+            raise InputError("scenario", f"cluster.networks.{number}.file", network["file"], "must be a path")
+        if "file" in network:
             also = [field for field in SAID if field in network]
             if also:
                 raise InputError("scenario", f"cluster.networks.{number}.{also[0]}", network[also[0]], "is the file's")
@@ -95,10 +97,10 @@ def read_dimensions(path: Path) -> list[Dimension]:
 def _dimension(path: Path, topology: object, count: object, bandwidth: object, latency: object) -> Dimension:
     if topology not in TOPOLOGIES:
         _refuse(path, "topology", topology, f"must be one of {', '.join(TOPOLOGIES)}")
-    if not isinstance(count, int) or count < 2:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         _refuse(path, "npus_count", count, "must be 2 or more")
     for name, value, least in (("bandwidth", bandwidth, 1e-6), ("latency", latency, 0)):
-        if not isinstance(value, int | float) or not least <= value < 1e12:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e12:
             _refuse(path, name, value, f"must be a number from {least:g} on")
     return Dimension(str(topology), count, float(bandwidth) * GIB_S, float(latency))  # type: ignore[arg-type]
 

@@ -236,6 +236,45 @@ def test_kernels_beside_another_memory_were_not_measured(small):
     assert errors["alone"] == errors["own"] < errors["other"] and errors["stated"] == pytest.approx(0.3)
 
 
+def test_statistics_are_of_the_memory_that_answered(small):
+    """A device under a cap, and one of twice the bandwidth beside a memory of half of it: one clock, one error."""
+    stated, found = facts("devices", "h100-sxm"), []
+    for times, hbm in ((1, None), (2, {"bandwidth_gb_s": Roofline({"device": stated})._bytes_per_s / 1e9})):
+        rate = times * stated["memory_bandwidth_gb_s"]
+        small["devices"] = {"own": {**stated, "memory_bandwidth_gb_s": rate}}
+        small["cluster"]["nodes"][0]["accelerators"]["type"] = "own"
+        small["components"] = {"n0.accelerators": {"power_cap_w": 250}} | ({} if hbm is None else {"n0.hbm": hbm})
+        result = metronome.run(small)
+        statistics = result.metrics["metronome"]["components"]["n0.accelerators"]["statistics"]
+        found.append((result.metrics["mean_tpot_ms"], statistics["mean_clock"]))
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def test_the_memory_is_that_of_the_device_that_the_component_names(small):
+    """The node's type says another."""
+    own = {"n0.accelerators": {"device": "a100-80g-sxm"}}
+    found = []
+    for more in ({}, {"n0.hbm": {}}):
+        small["components"] = own | more
+        found.append(metronome.run(small).metrics["mean_tpot_ms"])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            {"failures": [{"component": "n0.hbm", "slowdown": 8, "at_s": 0}]},
+            "n0.accelerators asks it alone, and waits for it: name that",
+        ),
+        ({"components": {"n0.hbm": {"surrogate": {}}}}, "give n0.accelerators the surrogate"),
+    ],
+)
+def test_what_has_no_effect_on_a_memory_asked_aside_is_refused(small, change, why):
+    with pytest.raises(InputError, match=why):
+        metronome.run({**small, "components": {"n0.hbm": {}}} | change)
+
+
 def test_energy_of_a_memory_that_is_the_devices_has_no_effect(small):
     small["components"] = {"n0.hbm": {"energy_pj_per_bit": 7}}
     with pytest.warns(NoEffectWarning, match=r"components\.n0\.hbm\.energy_pj_per_bit has no effect"):

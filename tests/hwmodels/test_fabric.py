@@ -258,6 +258,45 @@ def test_an_algorithm_that_is_insisted_on_is_taken_at_any_size():
     assert laid_out("switch", 8, **nvlink, algorithms={"all_reduce": "one-shot"}) > laid_out("switch", 8, **nvlink)
 
 
+@pytest.mark.parametrize(("kind", "times"), [("all_reduce", 2 / 8), ("all_gather", 1), ("reduce_scatter", 1 / 8)])
+def test_where_every_two_have_a_link_all_links_are_busy(kind, times):
+    """8 devices of 100 GB/s over 7 links each: a gigabyte's part to everybody at once."""
+    assert laid_out("fully-connected", 8, kind=kind) == pytest.approx(
+        times * 7 * 10**10 + (2 if kind == "all_reduce" else 1) * HOP, abs=2
+    )
+    assert laid_out("fully-connected", 8, kind=kind, algorithms={kind: "ring"}) > laid_out(
+        "fully-connected", 8, kind=kind
+    )
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "why"),
+    [
+        ({"allreduce": "tree"}, "allreduce is no kind; there are all_reduce"),
+        ({"broadcast": "tree"}, "broadcast has no tree; there are pipeline"),
+    ],
+)
+def test_an_algorithm_of_no_kind_is_refused(algorithms, why):
+    with pytest.raises(ConfigError, match=why):
+        Fabric({**PLAIN, "algorithms": algorithms})
+
+
+def test_adapters_are_at_most_one_a_device():
+    """Of nodes of several sizes the small ones have fewer; more than any node has devices are refused."""
+    groups = [{"name": "n0", "count": 4}, {"name": "n1", "count": 2}]
+    ranks = [*(f"n0.{i}" for i in range(4)), *(f"n1.{i}" for i in range(2))]
+    took = {}
+    for adapters in (None, 4, 5):
+        out = {"type": "infiniband-ndr", "nics_per_node": adapters}
+        config = {**TWO_NODES, "groups": groups, "scale_out": out}
+        if adapters == 5:
+            with pytest.raises(ConfigError, match=r"nics_per_node = 5: its nodes have 4 devices at most"):
+                Fabric({**PLAIN, **config})
+            continue
+        took[adapters] = ends(fabric([collective(0, "all_reduce", ranks)], **config), [Operation(0, (GB,), 0)])[0]
+    assert took[4] == took[None]
+
+
 def test_pairs_behind_a_pcie_switch_are_nearer_than_those_across_the_bridge():
     pcie = {"type": "pcie5-x16", "topology": "pcie", "bandwidth_gb_s": None, "latency_ns": None}
     made = fabric([send(0, "n0.0", "n0.1"), send(1, "n0.0", "n0.2")], **pcie)

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 from metronome.orchestrator.errors import InputError
-from metronome.orchestrator.scenario.loading import load
+from metronome.orchestrator.scenario.loading import load, of_mapping
 from metronome.orchestrator.scenario.network_files import GIB_S as GIB
 
 from ..conftest import SHARED, missing
@@ -67,6 +67,7 @@ def test_dimensions_are_what_they_are_there(tmp_path, rows, counts, expected):
         (net(("Mesh", 8, 50, 500)), "topology = 'Mesh': must be one of Ring"),
         (net(("Ring", 2, 50, 500), ("FullyConnected", 4, 50, 500)), "beyond one dimension: all Ring alike"),
         (net(("Ring", 8, -1, 500)), "bandwidth = -1"),
+        (net(("Ring", 8, True, 500)), "bandwidth = True"),
         (net(("Ring", 1, 1, 500)), "npus_count = 1: must be 2 or more"),
         ({**net(("Ring", 8, 1, 1)), "latencies": []}, "latencies: unknown key; did you mean 'latency'"),
         ({"topology": ["Ring"], "npus_count": [8]}, "must be lists of one length"),
@@ -83,6 +84,23 @@ def test_the_file_says_all_of_it(tmp_path):
     path = scenario(tmp_path, net(("Ring", 8, 50, 500)), bandwidth_gb_s=1)
     with pytest.raises(InputError, match="networks.0.bandwidth_gb_s = 1: is the file's"):
         load(str(path))
+
+
+def test_a_dictionary_may_name_a_file_too(tmp_path, monkeypatch):
+    path = scenario(tmp_path, net(("Ring", 8, 50, 500)))
+    monkeypatch.chdir(tmp_path)
+    found = of_mapping(yaml.safe_load(path.read_text()))
+    assert found.cluster.networks[0].topology == "ring"
+
+
+@pytest.mark.parametrize(("field", "value"), [("file", 5), ("dims", [0, 4])])
+def test_no_path_and_no_torus_are_refused(tmp_path, field, value):
+    content = yaml.safe_load(scenario(tmp_path, net(("Ring", 8, 50, 500))).read_text())
+    content["cluster"]["networks"][0] |= {field: value}
+    if field == "dims":
+        del content["cluster"]["networks"][0]["file"]
+    with pytest.raises(InputError, match=rf"networks\.0\.{field}"):
+        of_mapping(content)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):

@@ -15,6 +15,9 @@ halving-doubling   all_reduce        2 log2 p steps, m/2^(k+1) both ways with th
 hierarchical       all three         rings within each node, then between equal places of the nodes
 torus              all three         rings along each axis, both ways; each part of the bytes begins with another
 direct             all_to_all        m/p to everybody at once
+direct             all_reduce        2 steps, m/p to everybody, twice; where every two ranks have a link
+direct             all_gather        1 step, m to everybody
+direct             reduce_scatter    1 step, m/p to everybody
 pipeline           broadcast         m to the next rank
 send               send              m from each source to its target
 in-network         all_reduce        m up and m down (a switch adds)
@@ -130,6 +133,15 @@ def torus(kind: str, places: Sequence[tuple[int, ...]]) -> Pattern | None:
             flows.append((rank, number[(*place[:axis], beside, *place[axis + 1 :])], share))
     steps = (2 if kind == "all_reduce" else 1) * sum(len(axes[axis]) - 1 for axis in wide)
     return _pattern("torus", flows, steps, _RING[kind](len(places))[2])
+
+
+def direct(kind: str, ranks: int) -> Pattern | None:
+    """Everybody with everybody; None of a kind without rings."""
+    if kind not in _RING:
+        return None
+    share, steps = {"all_reduce": (2 / ranks, 2), "all_gather": (1.0, 1), "reduce_scatter": (1 / ranks, 1)}[kind]
+    pairs = [(i, j, share) for i in range(ranks) for j in range(ranks) if i != j]
+    return _pattern("direct", pairs, steps, _RING[kind](ranks)[2])
 
 
 def _trees(ranks: int) -> list[Pattern]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,19 +11,16 @@ from ...base import Config
 from ...catalog import Interconnect, interconnect, interconnect_names
 from .topology import Memory, Tier
 
-ALGORITHMS = (
-    "one-shot",
-    "two-shot",
-    "ring",
-    "tree",
-    "halving-doubling",
-    "hierarchical",
-    "in-network",
-    "direct",
-    "pipeline",
-    "send",
-)
-
+RINGS = ("ring", "torus", "direct", "hierarchical")
+#: By kind, those there are.
+ALGORITHMS = {
+    "all_reduce": (*RINGS, "one-shot", "two-shot", "tree", "halving-doubling", "in-network"),
+    "all_gather": RINGS,
+    "reduce_scatter": RINGS,
+    "all_to_all": ("direct",),
+    "broadcast": ("pipeline",),
+    "send": ("send",),
+}
 
 #: How far off collectives are on links of figures of one's own: a guess to one digit.
 PLAIN_ERROR = 0.3
@@ -102,7 +99,7 @@ class NetworkConfig(Level):
 
     groups: list[DeviceGroup] = Field(min_length=1)
     topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = "switch"
-    dims: list[int] = Field(default=[], description="torus: devices along each dimension")
+    dims: list[Annotated[int, Field(ge=1)]] = Field(default=[], description="torus: devices along each dimension")
     scale_out: ScaleOut | None = None
     energy_pj_per_bit: float | None = Field(default=None, ge=0)
     memories: list[MemoryConfig] = Field(
@@ -127,9 +124,24 @@ class NetworkConfig(Level):
 class FabricConfig(NetworkConfig):
     """The network, and how collectives are done."""
 
-    algorithms: dict[str, Literal[ALGORITHMS]] = Field(  # type: ignore[valid-type]
-        default={}, description="kind -> algorithm to use instead of the quickest"
-    )
+    algorithms: dict[str, str] = Field(default={}, description="kind -> algorithm to use instead of the quickest")
     custom_all_reduce: bool = Field(
         default=True, description="small all-reduces by reading peers' memory, as vLLM does; false: NCCL alone"
     )
+
+    @field_validator("algorithms")
+    @classmethod
+    def _of_kinds(cls, algorithms: dict[str, str]) -> dict[str, str]:
+        for kind, algorithm in algorithms.items():
+            if kind not in ALGORITHMS:
+                raise ValueError(f"{kind} is no kind; there are {', '.join(ALGORITHMS)}")
+            if algorithm not in ALGORITHMS[kind]:
+                raise ValueError(f"{kind} has no {algorithm}; there are {', '.join(ALGORITHMS[kind])}")
+        return algorithms
+
+    @model_validator(mode="after")
+    def _adapters(self) -> FabricConfig:
+        most, asked = max(group.count for group in self.groups), self.scale_out and self.scale_out.nics_per_node
+        if asked and asked > most:
+            raise ValueError(f"scale_out.nics_per_node = {asked}: its nodes have {most} devices at most, of one each")
+        return self

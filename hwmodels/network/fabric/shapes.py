@@ -10,7 +10,7 @@ import numpy as np
 
 from ...catalog import PeerAccess
 from ...interface import PS_PER_NS
-from .collectives import Pattern, by_name_only, patterns, peer_reads, torus
+from .collectives import Pattern, by_name_only, direct, patterns, peer_reads, torus
 from .memories import attach
 from .sharing import alone
 from .topology import NEAR, Memory, Tier, build
@@ -71,6 +71,8 @@ class Topology:
             return [self._through_cores(shape) for shape in found]
         if not away and (rings := torus(kind, [self._places[rank] for rank in ranks])):
             found.append(self._shape(rings, ranks, away))
+        if not away and self.inner.topology == "fully-connected" and (all_links := direct(kind, len(ranks))):
+            found.append(self._shape(all_links, ranks, away))
         if kind == "all_reduce" and not away:
             sharp = self._in_network(ranks)
             found += [sharp] if sharp else []

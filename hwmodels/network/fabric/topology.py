@@ -132,11 +132,11 @@ def _between(graph: Graph, groups: list[tuple[str, int]], tier: Tier) -> None:
     step = round(tier.link.switch_ns * PS_PER_NS)
     nics: list[tuple[str, int]] = []  # (adapter, its place in its node)
     for name, count in groups:
-        adapters = tier.nics_per_node or count
+        adapters = min(tier.nics_per_node or count, count)
         for i in range(count):
             nic = f"{name}.nic{i * adapters // count}"
             _to_adapter(graph, f"{name}.{i}", nic, i, tier)
-        nics += [(f"{name}.nic{i}", i) for i in range(min(adapters, count))]
+        nics += [(f"{name}.nic{i}", i) for i in range(adapters)]
     if tier.topology == "rail-optimised":
         for nic, place in nics:
             graph.connect(nic, f"rail{place}", rate, hop, AWAY)

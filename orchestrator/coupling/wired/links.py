@@ -53,6 +53,11 @@ def joined(
             accelerator = asked[spec.name]
             behind[accelerator] = [(spec, links[spec.name])]
             links[accelerator] = TrafficLink(links[accelerator], links[spec.name])
+    for asker, members in behind.items():
+        for spec, _ in members:
+            if spec.options.surrogate:
+                why = f"{asker} asks it alone, and its answers are in those: give {asker} the surrogate"
+                raise InputError("scenario", f"components.{spec.name}.surrogate", None, why)
     return behind
 
 
