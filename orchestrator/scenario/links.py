@@ -43,6 +43,12 @@ class ScaleOut(Links):
     radix: int = Field(default=32, ge=1, description="fat tree: adapters a leaf switch")
     oversubscription: float = Field(default=1, gt=0, description="fat tree: bandwidth below a leaf over that above")
 
+    @model_validator(mode="after")
+    def _of_its_topology(self) -> ScaleOut:
+        if self.topology != "fat-tree" and (self.radix != 32 or self.oversubscription != 1):
+            raise ValueError(f"radix and oversubscription are of topology fat-tree, this is {self.topology}")
+        return self
+
 
 class Network(Links):
     """One interconnect; bandwidth is per device and direction. Without links it has the usual ones of its devices."""
@@ -57,3 +63,9 @@ class Network(Links):
     dims: list[Annotated[int, Field(ge=1)]] = Field(default=[], description="torus: devices along each dimension")
     scale_out: ScaleOut | None = Field(default=None, description="the links between nodes, where they are others")
     energy_pj_per_bit: float | None = Field(default=None, ge=0, description="of bytes moved; default: not known")
+
+    @model_validator(mode="after")
+    def _of_its_topology(self) -> Network:
+        if self.dims and self.topology != "torus":
+            raise ValueError(f"dims are of topology torus, this is {self.topology}")
+        return self
