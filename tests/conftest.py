@@ -22,8 +22,10 @@ from .small import SMALL
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
-settings.register_profile("random", settings.default)  # `make properties`: other examples each time
-settings.register_profile("same", derandomize=True)  # the suite: nobody's change fails on an example nobody saw before
+# `make properties`: other examples each time. No deadlines: how long an example takes is the machine's affair.
+settings.register_profile("random", settings.default, deadline=None)
+# The suite: nobody's change fails on an example that nobody saw before.
+settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
 

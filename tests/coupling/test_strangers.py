@@ -30,6 +30,7 @@ EXPECTED = {
     "booksim2": {"config", "keep_scratch", "program"},
     "composite": {"parts"},
     "dramsim3": {"config", "keep_scratch", "program"},
+    "dramsim3-library": {"config", "library", "program"},
     "fmi": {"fmu", "parameters", "python"},
     "fmi-network": {"fmu", "parameters", "python"},
     "island": {"members", "wires"},
