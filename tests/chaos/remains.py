@@ -24,7 +24,7 @@ def mark() -> None:
 
 def marked() -> Iterator[tuple[int, str]]:
     """(process id, command line) of everything that lives and was started by this process, or by those it started.
-    Its own keeper stays as long as it does, and is not counted."""
+    What stays as long as it does is not counted."""
     mine = f"{MARK}={owner.mine()}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -35,7 +35,8 @@ def marked() -> Iterator[tuple[int, str]]:
             status = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        keeps = "keeper.py" in command and int(status[1]) == os.getpid()
+        # One of each, for as long as this process lives: ours, and Python's own once a sweep has had workers.
+        keeps = ("keeper.py" in command or "resource_tracker" in command) and int(status[1]) == os.getpid()
         if mine in environment and status[0] != "Z" and not keeps:
             yield int(entry.name), command
 

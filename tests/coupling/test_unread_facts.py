@@ -46,7 +46,10 @@ def warned(scenario):
             [f"{NODE}.dram.size_gib has no effect: bandwidth-latency, which answers for n0.dram, has no such field"],
         ),
         (
-            lambda s: s["cluster"]["networks"][0].update(topology="ring"),
+            lambda s: (
+                s["cluster"]["networks"][0].update(topology="ring"),
+                s.update(components={"nvlink0": {"model": "alpha-beta"}}),
+            ),
             [
                 "cluster.networks.nvlink0.topology has no effect: alpha-beta, which answers for nvlink0, has no such field"
             ],
