@@ -342,10 +342,10 @@ class DeclaresTraffic(Protocol):
 class BesideMemory(Protocol):
     """Of a model that declares traffic: its work and its memory's go together as no `Overlap` says, and it says how.
 
-    ``memory_ps`` is what each part of the operation's traffic took there.
+    ``memory_ps`` is what each part of the ``traffic`` that it declared took there.
     """
 
-    def beside(self, operation: Operation, memory_ps: Sequence[int]) -> Estimate: ...
+    def beside(self, operation: Operation, traffic: Traffic, memory_ps: Sequence[int]) -> Estimate: ...
 
 
 @runtime_checkable

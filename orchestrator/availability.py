@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -57,9 +57,13 @@ def slowdowns(scenario: Scenario, templates: Templates) -> dict[int, Work]:
     return found
 
 
-def check_slowdowns(scenario: Scenario, slows_links: Callable[[int], bool]) -> None:
-    """Raises InputError for links of a component that has none, or is not told of slowdowns (``slows_links``)."""
+def check_slowdowns(scenario: Scenario, slows_links: Callable[[int], bool], asked: Mapping[str, str]) -> None:
+    """Raises InputError for links of a component that has none, or is not told of slowdowns (``slows_links``), and for
+    one that another alone asks (``asked``): that other is who is slow."""
     for number, failure in enumerate(scenario.failures):
+        if asker := asked.get(failure.component or ""):
+            why = f"{asker} asks it alone, and waits for it: name that"
+            raise InputError("scenario", f"failures.{number}.component", failure.component, why)
         if failure.component is not None and not slows_links(number):
             field = "links" if failure.links is not None else "down" if failure.down else ""
             if field:
@@ -115,7 +119,6 @@ def make(
     dispatcher.watchers = scalers
     for number, failure in enumerate(scenario.failures):
         _check_in_step(number, failure, units)
-        _check_asked(number, failure, scenario)
     failing = [one for i in range(len(scenario.failures)) for one in _failing(scenario, i, members)]
     starts = scenario.autoscaling or any(failure.component is None for failure in scenario.failures)
     if starts and scenario.start_up is None:
@@ -132,16 +135,6 @@ def _check_in_step(number: int, failure: Failure, units: Sequence[UnitPlan]) -> 
         if first is not None and part in PARTS:
             why = f"ranks of {unit.name} on {node} work in step with those of {first}: name {first}.{part}"
             raise InputError("scenario", f"failures.{number}.component", failure.component, why)
-
-
-def _check_asked(number: int, failure: Failure, scenario: Scenario) -> None:
-    """Raises InputError for a memory that another component alone asks: that one is who is slow."""
-    askers = {wire["to"]: str(wire["from"]).rpartition(".")[0] for wire in scenario.wires}
-    node, _, part = (failure.component or "").partition(".")
-    asker = askers.get(failure.component or "") or (f"{node}.accelerators" if part == "hbm" else None)
-    if asker is not None:
-        why = f"{asker} asks it alone, and waits for it: name that"
-        raise InputError("scenario", f"failures.{number}.component", failure.component, why)
 
 
 def _members(

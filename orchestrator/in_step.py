@@ -34,7 +34,6 @@ def _facts(scenario: Scenario, one: Node, two: Node, pim: bool) -> list[tuple[st
     """(what it is, of one node, of the other)."""
     cap_w = scenario.cluster.accelerators_cap_w
     found: list[tuple[str, object, object]] = [
-        ("accelerators.type", one.accelerators.type, two.accelerators.type),
         ("power: the cap of an accelerator", cap_w(one)[0], cap_w(two)[0]),
     ]
     if pim:

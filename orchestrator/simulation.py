@@ -13,6 +13,7 @@ from pathlib import Path
 from . import availability
 from .cold_start import weight_routes
 from .coupling.calibrated import check_calibration
+from .coupling.components import asked_by_one
 from .coupling.executor import Executor
 from .coupling.hooks import CouplingHooks
 from .coupling.loading import WeightLoader, WeightRoutes
@@ -114,7 +115,7 @@ class Simulation:
             slow = availability.slowdowns(scenario, templates)
             links = self._stack.enter_context(source.open(self.specs))
             self.ports = Ports(self.kernel, self.specs, links, works, slow, per_bit(scenario.cluster))
-            availability.check_slowdowns(scenario, self.ports.slows_links)
+            availability.check_slowdowns(scenario, self.ports.slows_links, asked_by_one(self.specs))
             check_calibration(self.specs, self.ports.modes)
             self.recorder = Recorder()
             for instrument in (self.recorder, *instruments):

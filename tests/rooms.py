@@ -78,7 +78,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "adapters.profiler": ("hwmodels", "hwmodels.network"),
     "adapters.scalesim": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.systemc": ADAPTER,
-    "adapters.user_built": (*ADAPTER, "hwmodels.memory"),
+    "adapters.user_built": (*ADAPTER, "hwmodels.catalog", "hwmodels.memory"),
     "adapters.verilator": (*ADAPTER, "hwmodels.accelerator"),
     "adapters.examples.fmi": (),
     "adapters.examples.tools": (),

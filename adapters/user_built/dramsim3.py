@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from metronome.hwmodels.base import Estimate
+from metronome.hwmodels.catalog.dramsim3 import bits_a_cycle
 from metronome.hwmodels.interface import (
     PS_PER_NS,
     Description,
@@ -35,8 +36,6 @@ from .dramsim3_ini import Ini
 
 ALONE_CYCLES = 1000  # for one read: longer than any takes, shorter than the time between refreshes
 KEEPS_UP = 0.95  # requests served a cycle, of the one that the front end sends: then the channel was not the limit
-#: Bits of a pin in a clock cycle (`burst_cycle` in its src/configuration.cc); of all others, 2.
-BITS_A_CYCLE = {"GDDR5": 4, "GDDR5X": 8, "GDDR6": 16}
 
 
 class Dramsim3Config(ToolConfig):
@@ -106,7 +105,7 @@ class Dramsim3(Tool[Dramsim3Config]):
         return [f"0x{address:x} {word} 0\n" for address, word in pairs]
 
     def _check_saturated(self, asked: str, a_cycle: float) -> None:
-        peak = BITS_A_CYCLE.get(self._ini.value("protocol", "DDR3"), 2) / self._ini.number("BL", 8)
+        peak = bits_a_cycle(self._ini.value("protocol", "DDR3")) / self._ini.number("BL", 8)
         if a_cycle == 0:
             raise ToolFailure(asked, "it served nothing")
         if a_cycle > peak * 1.001:

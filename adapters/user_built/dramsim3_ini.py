@@ -7,13 +7,12 @@ from functools import cached_property
 from math import prod
 from pathlib import Path
 
+from metronome.hwmodels.catalog.dramsim3 import words_of_a_column
 from metronome.hwmodels.interface import ConfigError
 
 from .base import read
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-GDDR = ("GDDR5", "GDDR5X", "GDDR6")
-HBM = ("HBM", "HBM2")
 
 
 class Ini:
@@ -46,7 +45,7 @@ class Ini:
     def _counts(self) -> dict[str, int]:
         """How many there are of each field of an address, by the field's two letters: columns in requests."""
         protocol, burst, width = self.value("protocol", "DDR3"), self.whole("BL", 8), self.whole("device_width", 8)
-        columns = self.whole("columns", 1024) * (burst if protocol in GDDR else 2 if protocol in HBM else 1)
+        columns = self.whole("columns", 1024) * words_of_a_column(protocol, burst)
         rows, groups, banks = self.whole("rows", 1 << 16), self.whole("bankgroups", 2), self.whole("banks_per_group", 2)
         if self.value("bankgroup_enable", "true").lower() in ("false", "no", "off", "0"):
             groups, banks = 1, groups * banks

@@ -295,11 +295,10 @@ class Roofline(OracleModel[RooflineConfig]):
             parts.append(Moved(extra, 0, 0.0))
         return Traffic(tuple(parts), 0.0, Provenance.MODELLED)
 
-    def beside(self, operation: Operation, memory_ps: Sequence[int]) -> Estimate:
+    def beside(self, operation: Operation, traffic: Traffic, memory_ps: Sequence[int]) -> Estimate:
         """The same with a memory that takes so long for each part of `traffic`: a device of another bandwidth, which is
         what the memory reaches of these bytes, in the share that this device reaches of its own."""
-        paces = (self._slower(part, took) for part, took in zip(self.traffic(operation).parts, memory_ps, strict=True))
-        slower = Slower(*paces)
+        slower = Slower(*map(self._slower, traffic.parts, memory_ps))
         if slower != OWN:
             self._paces[operation.template] = min(slower, self._paces.get(operation.template, slower))
         return self._estimate(self.templates[operation.template], operation.values, slower)

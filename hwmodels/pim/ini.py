@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..catalog.dramsim3 import BITS_A_CYCLE, bits_a_cycle, words_of_a_column
 from ..catalog.pim_parts import PimPart
 from ..catalog.refresh import check_refresh
 from ..interface import ConfigError
@@ -17,8 +18,6 @@ WHOLE = re.compile(r"0|[1-9]\d*")
 #: what of a word is a whole number to DRAMsim3, whose INIReader calls strtol: hexadecimal, octal or decimal
 STRTOL = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)")
 REAL = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-#: Bits of a pin in a clock cycle; of all others, 2 (its src/configuration.cc)
-BITS_A_CYCLE = {"GDDR5": 4, "GDDR5X": 8, "GDDR6": 16}
 #: all of its, but HMC
 PROTOCOLS = ("DDR3", "DDR4", "LPDDR", "LPDDR3", "LPDDR4", *BITS_A_CYCLE, "HBM", "HBM2")
 #: our name, the names it has in a DRAMsim3 file, and the least it may be
@@ -105,7 +104,7 @@ def read_ini(path: Path) -> PimPart:
     if protocol not in PROTOCOLS:
         raise file.wrong("protocol", f"must be one of {', '.join(PROTOCOLS)}")
     width, device, burst = file.whole("bus_width"), file.whole("device_width"), file.whole("BL")
-    words = {"GDDR": burst, "HBM": 2, "HBM2": 2}.get(protocol[:4], 1)  # of the bus in a column
+    words = words_of_a_column(protocol, burst)
     columns = file.whole("columns") * words
     if columns % burst:
         raise file.wrong("columns", f"a row of {columns} words of the bus must be whole bursts of BL = {burst}")
@@ -115,7 +114,7 @@ def read_ini(path: Path) -> PimPart:
         raise file.wrong("bus_width", f"a burst of BL = {burst} must be whole bytes")
     groups, banks = file.whole("bankgroups"), file.whole("banks_per_group")
     rank = columns * width // 8 * file.whole("rows") * groups * banks  # bytes
-    bits = BITS_A_CYCLE.get(protocol, 2)
+    bits = bits_a_cycle(protocol)
     facts: dict[str, Any] = {name: file.whole(*known, least=least) for name, (known, least) in TIMING.items()}
     try:
         check_refresh(facts["trfc"], facts["trefi"])

@@ -79,7 +79,7 @@ class TrafficLink(WrappedLink):
         declared = self._told(self._model.traffic, asked)
         memory_ps = list(map(self._memory_ps, declared.parts))
         if isinstance(self._model, BesideMemory):
-            duration, provenance, energy = self._told(self._model.beside, asked, memory_ps)
+            duration, provenance, energy = self._told(self._model.beside, asked, declared, memory_ps)
         else:
             provenance, power = declared.provenance, declared.power_w
             duration = max(1, round(declared.fixed_ps + sum(map(put_together, declared.parts, memory_ps))))

@@ -8,6 +8,7 @@ bandwidth is a device's, over all its links, and a latency that between two neig
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -53,8 +54,9 @@ def include_networks(data: dict[str, Any], folder: Path) -> None:
                 raise InputError("scenario", f"cluster.networks.{number}.{also[0]}", network[also[0]], "is the file's")
             path = folder / network.pop("file")
             dimensions = read_dimensions(path)
-            _check_counts(path, dimensions, _counts(data["cluster"], network))
-            network.update(links(path, dimensions))
+            said = links(path, dimensions)
+            _check_counts(path, dimensions, "scale_out" in said, _counts(data["cluster"], network))
+            network.update(said)
 
 
 def links(path: Path, dimensions: list[Dimension]) -> dict[str, Any]:
@@ -105,14 +107,11 @@ def _dimension(path: Path, topology: object, count: object, bandwidth: object, l
     return Dimension(str(topology), count, float(bandwidth) * GIB_S, float(latency))  # type: ignore[arg-type]
 
 
-def _check_counts(path: Path, dimensions: list[Dimension], connected: list[int]) -> None:
-    """``connected``: accelerators of each node that the network connects."""
+def _check_counts(path: Path, dimensions: list[Dimension], by_node: bool, connected: list[int]) -> None:
+    """``connected``: accelerators of each node that the network connects; the file tells nodes apart, or not."""
     asked = [one.npus for one in dimensions]
-    flat = "scale_out" not in links(path, dimensions)
-    product = 1
-    for count in asked:
-        product *= count
-    if (flat and sum(connected) != product) or (not flat and connected != [asked[0]] * asked[1]):
+    fits = connected == [asked[0]] * asked[1] if by_node else sum(connected) == prod(asked)
+    if not fits:
         there = f"{len(connected)} nodes of {', '.join(map(str, connected))}"
         _refuse(path, "npus_count", asked, f"must be the accelerators that it connects, here {there}")
 

@@ -82,11 +82,15 @@ def by_name_only(kind: str, ranks: int, switches: Sequence[int]) -> list[Pattern
 
 def peer_reads(ranks: int) -> list[Pattern]:
     """All-reduce by reading the memory of all peers: whole vectors at once, or each its part and then the sums."""
-    pairs = [(i, j) for i in range(ranks) for j in range(ranks) if i != j]
-    found = [_pattern("one-shot", [(i, j, 1.0) for i, j in pairs], 1)]
+    found = [_pattern("one-shot", _everybody(ranks, 1.0), 1)]
     if ranks > 2:
-        found.append(_pattern("two-shot", [(i, j, 2 / ranks) for i, j in pairs], 2))
+        found.append(_pattern("two-shot", _everybody(ranks, 2 / ranks), 2))
     return found
+
+
+def _everybody(ranks: int, share: float) -> list[Flow]:
+    """From each to each other."""
+    return [(i, j, share) for i in range(ranks) for j in range(ranks) if i != j]
 
 
 def _pattern(algorithm: str, flows: Sequence[Flow], steps: float, copied: float = 0.0) -> Pattern:
@@ -140,8 +144,7 @@ def direct(kind: str, ranks: int) -> Pattern | None:
     if kind not in _RING:
         return None
     share, steps = {"all_reduce": (2 / ranks, 2), "all_gather": (1.0, 1), "reduce_scatter": (1 / ranks, 1)}[kind]
-    pairs = [(i, j, share) for i in range(ranks) for j in range(ranks) if i != j]
-    return _pattern("direct", pairs, steps, _RING[kind](ranks)[2])
+    return _pattern("direct", _everybody(ranks, share), steps, _RING[kind](ranks)[2])
 
 
 def _trees(ranks: int) -> list[Pattern]:
