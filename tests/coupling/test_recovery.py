@@ -36,7 +36,7 @@ def disturbed(small, component, chaos, **options):
     return {
         **small,
         "components": {
-            component: {"model": model, "run": "process", "timeout_s": 1.5, "chaos": chaos, **own, **options}
+            component: {"model": model, "run": "process", "timeout_s": 3, "chaos": chaos, **own, **options}
         },
     }
 
@@ -72,7 +72,7 @@ def test_one_that_remembers_is_told_its_past_and_may_die_meanwhile(small, monkey
 def test_one_that_is_frozen_again_while_it_starts_has_a_third_life(small):
     options = {"model": "tests.coupling.fakes:FrozenAsItStarts", "device": "h100-sxm"}
     quiet = run({**small, "components": {GPU: options}}).figures
-    limits = {"run": "process", "timeout_s": 1, "start_timeout_s": 5}
+    limits = {"run": "process", "timeout_s": 3, "start_timeout_s": 8}
     found = run({**small, "components": {GPU: {**options, **limits}}})
     assert found.recoveries[GPU] == 2, found.told
     assert found.figures == quiet
