@@ -166,14 +166,7 @@ class OracleModel(Model[C]):
         done = []
         for operation in operations:
             template = check_operation(operation, self.templates)
-            cost = self.estimate(template, operation.values)
-            done.append(
-                Completion(
-                    operation.op_id,
-                    operation.at_ps,
-                    operation.at_ps + cost.duration_ps,
-                    cost.provenance,
-                    cost.energy_pj,
-                )
-            )
+            duration_ps, provenance, energy_pj = self.estimate(template, operation.values)
+            start_ps = operation.at_ps
+            done.append(Completion(operation.op_id, start_ps, start_ps + duration_ps, provenance, energy_pj))
         return Advanced(grant_ps, tuple(done))

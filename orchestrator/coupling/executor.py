@@ -138,10 +138,9 @@ class Executor:
             return None
         if not all(portion.port.link.asked_freely for portion in segment.members[0]):
             return None
-        steps = [first, *(first.later(step) for step in range(1, count))]
         wanted: list[tuple[Portion, list[Values]]] = []
         for portion, steady in zip(segment.members[0], self._steady_portions, strict=True):
-            values = [portion.operands.of(batch) for batch in (steps[:1] if steady else steps)]
+            values = [portion.operands.of(first)] if steady else portion.operands.later(first, count)
             if any(values[0]):
                 wanted.append((portion, values))
         missing = [

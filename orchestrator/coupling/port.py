@@ -141,6 +141,15 @@ class Tally:
             self.settle()
             self._used[values] = times, cost
 
+    def add_each(self, steps: Sequence[tuple[Values, Cost]]) -> None:
+        """As `add`, of steps one after another."""
+        used = self._used
+        for values, cost in steps:
+            if values in used or len(used) == RECENT:
+                self.add(values, cost)
+            else:
+                used[values] = 1, cost
+
     def settle(self) -> None:
         """Count what has been written down."""
         for values, (times, cost) in self._used.items():

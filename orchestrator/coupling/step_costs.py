@@ -37,9 +37,8 @@ class StepCosts:
         for portion, steps in self._portions:
             if len(steps) == 1:
                 portion.tally.add(*steps[0], len(ends_ps))
-                continue
-            for values, cost in steps[first:last]:
-                portion.tally.add(values, cost)
+            else:
+                portion.tally.add_each(steps[first:last])
         for component, energies in self._spent_pj.items():
             entries = self._spent.entries(component, self._name)
             entries.since_ps.extend(map(sub, ends_ps, self.durations_ps[first:last]))

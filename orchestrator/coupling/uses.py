@@ -38,7 +38,7 @@ class TypicalUses(Uses):
         named = len(OPERATION_VALUES[template.kind])
         if pairs := values[named:]:
             values = (*values[:named], sum(pairs[::2]), sum(pairs[1::2]) // (len(pairs) // 2))
-        key = template.id, tuple(value.bit_length() for value in values)
+        key = template.id, tuple(map(int.bit_length, values))
         sums = self._sums.setdefault(key, [0] * (1 + len(values)))
         sums[0] += times
         for place, value in enumerate(values, 1):

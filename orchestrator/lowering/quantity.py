@@ -6,8 +6,9 @@ the batch. A new one is one line: ``Quantity("tokens", per=4096, split=8)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Literal, Protocol
 
@@ -92,6 +93,12 @@ class Operands:
         numbers = of_all(batch) if of_all else tuple([quantity.of(batch) for quantity in self.quantities])
         return numbers + batch.prompts if self.prompts else numbers
 
+    def later(self, batch: Batch, count: int) -> list[tuple[int, ...]]:
+        """The same of ``batch``, which has no prompts, and of steps after it, ``count`` in all."""
+        if self._fields:
+            return list(zip(*(_column(quantity, batch, count) for quantity in self.quantities), strict=True))
+        return [self.of(batch), *(self.of(batch.later(step)) for step in range(1, count))]
+
     @property
     def steady(self) -> bool:
         """Whether they stay the same while the same sequences decode: only contexts grow."""
@@ -116,6 +123,13 @@ class Operands:
 def _is_field(number: Number) -> bool:
     """Whether its formula is the name of a field of the batch."""
     return isinstance(number, Quantity) and number == Quantity(number.counted)
+
+
+def _column(number: Number, batch: Batch, count: int) -> Iterable[int]:
+    """A field of so many steps, in each of which every decode's context is one longer."""
+    first = number.of(batch)
+    more = {"context_sum": batch.decodes, "context_max": 1, "context_min": 1}.get(str(number), 0)
+    return range(first, first + more * count, more) if more else repeat(first, count)
 
 
 def _plain(number: float) -> str:

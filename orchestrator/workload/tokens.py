@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .request import Image
 
@@ -36,12 +38,17 @@ class TokenRuns:
             raise ValueError("only whole stretches can be read")
         ids, before = array("q"), 0
         for first, until in zip(self._firsts, self._ends, strict=True):
-            ids.extend(range(first - before + max(start, before), first - before + min(end, until)))
+            _extend(ids, first - before + max(start, before), first - before + min(end, until))
             before = until
         return ids
 
     def tobytes(self) -> bytes:
         return self[:].tobytes()
+
+
+def _extend(ids: array[int], first: int, end: int) -> None:
+    """By those from ``first`` on before ``end``; numpy makes no object of each."""
+    ids.frombytes(np.arange(first, end, dtype=np.int64).tobytes())
 
 
 def prefixed(group: int, shared: int, fresh: int, rest: int) -> TokenRuns:
@@ -82,7 +89,7 @@ class TokenBlocks:
         size, ids = self.size, array("q")
         for block in range(start // size, -(-end // size)):
             base = self._hashes[block] * size - block * size
-            ids.extend(range(base + max(start, block * size), base + min(end, (block + 1) * size)))
+            _extend(ids, base + max(start, block * size), base + min(end, (block + 1) * size))
         return ids
 
     def tobytes(self) -> bytes:

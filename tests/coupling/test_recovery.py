@@ -35,9 +35,7 @@ def disturbed(small, component, chaos, **options):
     own = {"device": "h100-sxm"} if component == GPU else {}
     return {
         **small,
-        "components": {
-            component: {"model": model, "run": "process", "timeout_s": 3, "chaos": chaos, **own, **options}
-        },
+        "components": {component: {"model": model, "run": "process", "timeout_s": 3, "chaos": chaos, **own, **options}},
     }
 
 

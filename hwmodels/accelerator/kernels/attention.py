@@ -29,6 +29,8 @@ STAGES = 4
 EMPTY_CYCLES = 4000
 #: Sequences beyond which FlashAttention 3 prepares no parts; rows of a multiprocessor that are combined at once.
 MOST_PREPARED, COMBINED = 992, 64
+#: Numbers of decodes and passes whose times are remembered: contexts grow by less than a pass a step.
+MOST_REMEMBERED = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Decodes:
         self._block_s = by.block_cycles / on.clock
         self._tile, self._pair_s = by.rows * self._columns, _pair(on, by, shape)
         self._start_s = by.start_ns * 1e-9
+        self._of_passes: dict[tuple[int, int], tuple[float, int, float]] = {}
 
     def seconds(self, sequences: int, context: float, moved: float, cached: float = 0.0) -> float:
         """Time of one query each of ``sequences`` over ``context`` keys on average; start included.
@@ -98,16 +101,25 @@ class Decodes:
             moved: bytes to and from memory. cached: share of them that is in the L2 cache, as where a measurement
                 repeats itself.
         """
-        on, by, shape = self._on, self._by, self._shape
-        blocks, passes = sequences * self._blocks, math.ceil(context / self._columns)
+        on, by, key = self._on, self._by, (sequences, math.ceil(context / self._columns))
+        if (found := self._of_passes.get(key)) is None:
+            if len(self._of_passes) == MOST_REMEMBERED:
+                self._of_passes.clear()
+            found = self._of_passes[key] = self._in_passes(*key)
+        busy, active, besides = found
+        rest = cached / on.cached(by.cache_bytes, active) if cached else 0.0
+        read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + rest)
+        return self._start_s + together(by.sharpness, busy, read) + besides
+
+    def _in_passes(self, sequences: int, passes: int) -> tuple[float, int, float]:
+        """Of so many passes over keys, however full the last: their time, the multiprocessors at work, and the time of
+        kernels beside."""
+        on, by, shape, blocks = self._on, self._by, self._shape, sequences * self._blocks
         chain, split = _split(on, by, passes, blocks) if self._shares else (passes, 1)
         turns = math.ceil(blocks * split / self._slots)
         busy = turns * (self._block_s + chain * self._tile * self._pair_s)
-        active = min(blocks * split, on.multiprocessors)
-        rest = cached / on.cached(by.cache_bytes, active) if cached else 0.0
-        read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + rest)
         besides = _combine(on, by, shape, sequences, split) + _reorder(on, by, shape, sequences)
-        return self._start_s + together(by.sharpness, busy, read) + besides
+        return busy, min(blocks * split, on.multiprocessors), besides
 
 
 def _split(on: Processor, by: Attention, passes: int, blocks: int) -> tuple[int, int]:

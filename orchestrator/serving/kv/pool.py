@@ -80,7 +80,12 @@ class BlockPool:
         first, self._fresh = self._fresh, min(self._fresh + count, self.size)
         blocks = list(range(first, self._fresh))
         self._references |= dict.fromkeys(blocks, 1)
-        return blocks + [self.get_new_block() for _ in range(count - len(blocks))]
+        for _ in range(count - len(blocks)):
+            block = self._pop()
+            self._forget(block)
+            self._references[block] = 1
+            blocks.append(block)
+        return blocks
 
     def get_new_block(self) -> int:
         """One block from the head."""
