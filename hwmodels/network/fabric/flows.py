@@ -133,6 +133,15 @@ class Flows:
             return False
         return all(links.isdisjoint(other.shape.weights) for other in self.joining if other is not flows)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in progress."""
+        return not (self.arriving or self.joining or self.moving or self.alone)
+
+    def at_full_rate(self, shape: Shape) -> bool:
+        """Whether none of its links is slow."""
+        return self._slowed.isdisjoint(shape.weights)
+
     def next_ps(self) -> int | None:
         """The next change, None if nothing is in progress. Nothing ends before it."""
         soonest = self.joining[0].join_ps if self.joining else None

@@ -32,6 +32,7 @@ from ...interface import (
     check_operation,
 )
 from ..ranks import ranks_of
+from .busiest import busiest
 from .config import FabricConfig
 from .flows import Flows
 from .memories import Misfit
@@ -39,7 +40,6 @@ from .shapes import Shape, Topology
 from .slow import MILLION, NEVER, Slow
 from .trains import Leg, Train
 
-BUSIEST = 20  # links named in the statistics
 NAMED = 12  # links named where one is not found
 REMEMBERED = 100_000  # legs worked out, for when they come again
 
@@ -151,6 +151,11 @@ class Fabric(Model[FabricConfig]):
         if operations:
             self._catch_up()
             self._future = None
+            if stop_at_first_completion and len(operations) == 1 and self._flows.idle:
+                alone = self._alone(operations[0], grant_ps)
+                if alone is not None:
+                    self._now_ps = alone.finish_ps
+                    return Advanced(self._now_ps, (alone,), None)
             for operation in operations:
                 self._take(operation)
         done: list[Completion] = []
@@ -174,7 +179,7 @@ class Fabric(Model[FabricConfig]):
 
     def _foresee(self) -> Future:
         end = self._flows.sure_end_ps()  # `NEVER`, as below, if all that is left has to wait for a link that is down
-        if end is not None:
+        if end is not None or self._flows.idle:
             return Future(self._flows, end, None)
         twin = self._flows.clone()
         while True:
@@ -212,12 +217,31 @@ class Fabric(Model[FabricConfig]):
         done = self._open.pop(op_id)
         return Completion(op_id, done.operation.at_ps, when, Provenance.MODELLED, done.energy_pj)
 
-    def _take(self, operation: Operation) -> None:
+    def _alone(self, operation: Operation, grant_ps: int) -> Completion | None:
+        """The end of one that nobody can meet, as nothing else is in progress: what its flows would give. None if it is
+        beyond the grant, or not that plain."""
+        template = self._checked(operation)
+        if template.kind in ("train", "slowdown"):
+            return None
+        leg = self._leg(template.id, operation.values[0])
+        end = operation.at_ps + leg.alone_ps
+        if end > grant_ps or not self._flows.at_full_rate(leg.shape):
+            return None
+        self._carry(self._carried, template.id, leg.shape, operation.values[0])
+        energy = self._energy_pj(template, operation.values)
+        return Completion(operation.op_id, operation.at_ps, end, Provenance.MODELLED, energy)
+
+    def _checked(self, operation: Operation) -> Template:
+        """Its template. Raises BadOperation, LateOperation."""
         template = check_operation(operation, self.templates)
         if operation.at_ps < self._now_ps:
             raise LateOperation(operation, self._now_ps)
         if operation.op_id in self._open:
             raise BadOperation(f"operation {operation.op_id} is in progress already")
+        return template
+
+    def _take(self, operation: Operation) -> None:
+        template = self._checked(operation)
         if template.kind == "train":
             repeat, pairs = self._laps(template, operation.values)
             legs = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
@@ -310,22 +334,12 @@ class Fabric(Model[FabricConfig]):
         for use in uses:
             for member, size, times in self._parts(self.templates[use.template], use.values):
                 self._carry(carried, member, self._choose(member, size)[0], size * times * use.times)
-        links: dict[int, dict[str, float]] = {}
-        for (member, place), size in sorted(carried.items()):
-            template, shape = self.templates[member], self._shapes[member][place]
-            who = f"{template.attributes.get('owner', '?')} {template.layer}"
-            for link, weight in shape.weights.items():
-                users = links.setdefault(link, {})
-                users[who] = users.get(who, 0.0) + weight * shape.largest * size
-        rows = []
-        for number, users in links.items():
-            wire = self._graph.links[number]
-            total = sum(users.values())
-            shares = dict(sorted(((who, round(size)) for who, size in users.items()), key=lambda x: (-x[1], x[0])))
-            rows.append({"link": wire.name, "bytes": round(total), "busy_s": total / wire.bytes_per_s, "users": shares})
-        rows.sort(key=lambda row: (-float(str(row["busy_s"])), str(row["link"])))
+        sent = (
+            (_who(self.templates[member]), self._shapes[member][place], size)
+            for (member, place), size in sorted(carried.items())
+        )
         error = max(tier.link.error for tier in self.config.tiers() if tier)
-        return {"links": rows[:BUSIEST], "relative_error": {"modelled": error}}
+        return {"links": busiest(self._graph.links, sent), "relative_error": {"modelled": error}}
 
     def inspect(self) -> dict[str, Any]:
         self._catch_up()
@@ -378,3 +392,7 @@ class Fabric(Model[FabricConfig]):
                 legs[op_id] = (self._leg(template, operation.values[0]),)
         self._flows, self._future = Flows(self._capacity, self._cores), None
         self._flows.restore(state["flows"], legs, repeats, coming, self._slowable)
+
+
+def _who(template: Template) -> str:
+    return f"{template.attributes.get('owner', '?')} {template.layer}"
