@@ -8,6 +8,7 @@ all of it is a function of the operation, and remembered by who asks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -83,7 +84,7 @@ class TrafficLink(WrappedLink):
             duration, provenance, energy = self._told(self._model.beside, asked, declared, memory_ps)
         else:
             provenance, power = declared.provenance, declared.power_w
-            duration = max(1, round(declared.fixed_ps + sum(map(put_together, declared.parts, memory_ps))))
+            duration = max(1, round(declared.fixed_ps + math.fsum(map(put_together, declared.parts, memory_ps))))
             energy = None if power is None else round(duration * power)  # W x ps = pJ
         return Completion(asked.op_id, asked.at_ps, asked.at_ps + duration, provenance, energy)
 
