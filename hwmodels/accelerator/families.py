@@ -24,7 +24,9 @@ class ByFamily:
     decodes: dict[int, _Decodes] = field(default_factory=dict, compare=False, repr=False)  # by template
 
     def seconds(self, template: Template, values: tuple[int, ...], dtype: str) -> float:
-        """Time of an operation whose products are computed in ``dtype``."""
+        """Time of an operation whose products are computed in ``dtype``; of one with nothing to do, none."""
+        if template.kind in ("gemm", "moe") and not any(values):
+            return 0.0
         if template.kind == "gemm":
             return self._gemm(template, values[0], dtype)
         if template.kind == "moe":
@@ -77,7 +79,8 @@ class ByFamily:
 
     def _attention(self, template: Template, values: tuple[int, ...], dtype: str) -> float:
         """Prompts and decodes of a batch are one kernel: the longer start, both works."""
-        decodes, context, prompts = values[0], values[1] + values[0], list(zip(values[4::2], values[5::2], strict=True))
+        decodes, context = values[0], values[1] + values[0]
+        prompts = [(new, cached) for new, cached in zip(values[4::2], values[5::2], strict=True) if new]
         if all(new == 1 for new, _ in prompts):
             decodes, context = decodes + len(prompts), context + sum(cached + 1 for _, cached in prompts)
             prompts = []

@@ -8,6 +8,7 @@ bandwidth: operands are always there in time.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from math import ceil
@@ -67,7 +68,7 @@ class Array(OracleModel[A]):
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         if template.kind in ("gemm", "attention", "moe"):
-            cycles = sum(times * self.cycles(gemm) for times, gemm in self.gemms(template, values))
+            cycles = math.fsum(times * self.cycles(gemm) for times, gemm in self.gemms(template, values))
         else:
             cycles = ceil(values[0] * int(template.attributes["width"]) / self.config.vector_lanes)
         return Estimate(max(1, round(cycles * self._cycle_ps)), Provenance.MODELLED)

@@ -201,7 +201,10 @@ class Group:
         known = place.remembered.get(op_id)
         if known is not None:
             return PortFault(place.member.name, f"answered {known.text(self._names)} twice")
-        return PortFault(place.member.name, f"answered operation {op_id}, which it was not asked")
+        wires = [wire for wire in self._wires if wire.target == place.rank]
+        askers = "; ".join(f"{self._names[wire.source]}, port {wire.port.name}" for wire in wires)
+        by = f" by {askers}" if askers else ""
+        return PortFault(place.member.name, f"answered operation {op_id}, which it was not asked{by}")
 
     def _ask(self, place: Place, answer: Advanced) -> None:
         wires, kinds, asked, used, places = place.wires, place.kinds, place.asked, place.used, self._places

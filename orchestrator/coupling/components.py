@@ -103,6 +103,8 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
             warnings.warn(what, NoEffectWarning, stacklevel=2)
         warn_of_unread(name, model, stated, fields)
         _warn_of_replaced(name, stated, options.config)
+        if kind == "network":
+            _warn_of_one_node(scenario, name, not options.model and _default_model(kind, {**facts, "scale_out": None}))
         if kind == "pim" and "devices" in options.config:
             allowed = (
                 "cluster.nodes[].memory.pim.devices_per_accelerator says how many there are, for time and for room"
@@ -114,6 +116,8 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         known = facts | _limits(options)
         config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
+        if "custom_all_reduce" in fields:
+            _warn_of_no_peers(name, config)
         common = (options, scenario.seed, folder)
         made = ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors)
         specs.append(replace(made, wires=wires[name], stated=stated))
@@ -253,6 +257,33 @@ def _warn_of_unreached(scenario: Scenario) -> None:
             continue  # a component of its own
         if name not in reached:
             warnings.warn(f"memory {name} has no effect: no network connects it", NoEffectWarning, stacklevel=3)
+
+
+def _warn_of_one_node(scenario: Scenario, name: str, without: str | bool) -> None:
+    """Links between nodes of a network that has one node; ``without`` them that model would answer, if one is chosen
+    by what the network says."""
+    network = next(one for one in scenario.cluster.networks if one.name == name)
+    nodes = {end.rpartition(".")[0] or end for end in network.connects}  # a memory of no node is reached over them
+    if network.scale_out is not None and len(nodes) == 1:
+        but = " but that fabric answers for it" if without not in (False, "fabric") else ""
+        text = f"cluster.networks.{name}.scale_out has no effect{but}: {name} connects one node"
+        warnings.warn(text, NoEffectWarning, stacklevel=3)
+
+
+def _warn_of_no_peers(name: str, config: Mapping[str, Any]) -> None:
+    """All-reduces that read peers' memory, switched off where there are none."""
+    if config.get("custom_all_reduce") is not False:
+        return
+    kind, groups = config.get("type"), [group["count"] for group in config.get("groups", ())]
+    link = catalog.interconnect(kind) if kind in catalog.interconnect_names() else None
+    if link is None or link.peer_access is None:
+        why = f"over {kind or 'links of plain figures'} none reads its peers' memory"
+    elif (max(groups, default=0) if config.get("scale_out") else sum(groups)) < 2:
+        why = "no device has a peer there"
+    else:
+        return
+    text = f"components.{name}.custom_all_reduce has no effect: {why}"
+    warnings.warn(text, NoEffectWarning, stacklevel=3)
 
 
 def _endpoints(scenario: Scenario, connects: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +76,7 @@ class KvMover(Mover):
         those of some layers. Raises ComponentFailure."""
         routes = self._routes[source, target]
         each = [tokens * len(route.layers) * route.layer_bytes for route in routes]
-        whole = sum(some * (route.work.copies // 2) for some, route in zip(each, routes, strict=True))
+        whole = math.fsum(some * (route.work.copies // 2) for some, route in zip(each, routes, strict=True))
         part = min(1.0, size / whole) if whole else 0.0
         sizes = [round(some * part) for some in each]
         return max(self._ports.alone_ps(route.work, (some,)) for route, some in zip(routes, sizes, strict=True))

@@ -12,16 +12,19 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ..errors import ComponentFailure
 from ..units import PS_PER_S
 
 #: Of these an entry also says when they worked, even if they say no energies.
 WORKING = ".accelerators"
+MOST_PJ = 2**63 - 1  # of an entry: 9.2 MJ
 
 
 @dataclass(slots=True)
 class Entries:
-    """Columns: from when to when (ps), and how much (pJ)."""
+    """Columns: from when to when (ps), and how much (pJ) ``component`` has spent."""
 
+    component: str
     since_ps: array[int] = field(default_factory=lambda: array("q"))
     until_ps: array[int] = field(default_factory=lambda: array("q"))
     energy_pj: array[int] = field(default_factory=lambda: array("q"))
@@ -31,6 +34,8 @@ class Entries:
         return self.since_ps, self.until_ps, self.energy_pj
 
     def add(self, since_ps: int, until_ps: int, energy_pj: int) -> None:
+        """Raises ComponentFailure for more than an entry can hold."""
+        self._check(energy_pj)
         self.since_ps.append(since_ps)
         self.until_ps.append(until_ps)
         self.energy_pj.append(energy_pj)
@@ -44,11 +49,17 @@ class Entries:
             self.until_ps
             and self.since_ps[-1] // PS_PER_S == second == self.until_ps[-1] // PS_PER_S == until_ps // PS_PER_S
         ):
+            self._check(self.energy_pj[-1] + energy_pj)
             self.since_ps[-1] = min(self.since_ps[-1], since_ps)
             self.until_ps[-1] = max(self.until_ps[-1], until_ps)
             self.energy_pj[-1] += energy_pj
         else:
             self.add(since_ps, until_ps, energy_pj)
+
+    def _check(self, energy_pj: int) -> None:
+        if energy_pj > MOST_PJ:
+            what = f"has spent {energy_pj} pJ on one step, or in one second: at most {MOST_PJ} (9.2 MJ) can be booked"
+            raise ComponentFailure(self.component, what)
 
 
 class Spent:
@@ -60,7 +71,7 @@ class Spent:
     def entries(self, component: str, instance: str = "") -> Entries:
         found = self.of.get((component, instance))
         if found is None:
-            found = self.of[component, instance] = Entries()
+            found = self.of[component, instance] = Entries(component)
         return found
 
     def step(self, instance: str, since_ps: int, until_ps: int, energies_pj: Iterable[tuple[str, int]]) -> None:

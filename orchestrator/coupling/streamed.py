@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,8 +108,8 @@ class ExpertStream:
 
     def hit_rate(self, steps: Mapping[int, int]) -> float:
         """Of the experts that steps picked, by their tokens how many steps, the share that was there."""
-        picked = sum(count * self.cache.picked(tokens) for tokens, count in steps.items())
-        missed = sum(count * self.cache.missed(tokens) for tokens, count in steps.items())
+        picked = math.fsum(count * self.cache.picked(tokens) for tokens, count in steps.items())
+        missed = math.fsum(count * self.cache.missed(tokens) for tokens, count in steps.items())
         return 1 - missed / picked if picked else 0.0
 
 

@@ -8,6 +8,7 @@ all of it is a function of the operation, and remembered by who asks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -44,20 +45,21 @@ class TrafficLink(WrappedLink):
         super().__init__(link)
         self._memory = memory
         if Feature.TRAFFIC not in link.description.features:
-            raise self._refused("model", f"{link.description.name} declares no traffic: its figures contain its memory")
+            why = "declares no traffic, whatever models it may be made of do: nobody would ask this memory"
+            raise self._refused(f"{link.description.name}, which answers for {link.name}, {why}")
         if not isinstance(link, LocalLink) or not isinstance(link.component, DeclaresTraffic):
-            raise self._refused("run", f"{link.name} is asked for its traffic in this process (run: inprocess)")
+            raise self._refused(f"{link.name} is asked for its traffic in this process (run: inprocess)")
         if not memory.description.memoryless:
             why = f"{memory.description.name} remembers: it cannot be asked for an operation alone"
-            raise self._refused("model", why)
+            raise self._refused(why)
         self._model: DeclaresTraffic = link.component
         self._asked = memory.again()
         self._oracle = oracle(self._asked)
         self._ids: dict[tuple[str, Pattern], int] = {}
         self._known: dict[tuple[int, int, Pattern], int] = {}  # ps
 
-    def _refused(self, field: str, why: str) -> InputError:
-        return InputError("scenario", f"components.{self._memory.name}", field, why)
+    def _refused(self, why: str) -> InputError:
+        return InputError("scenario", f"components.{self._memory.name}", None, why)
 
     @property
     def wall_s(self) -> float:
@@ -82,7 +84,7 @@ class TrafficLink(WrappedLink):
             duration, provenance, energy = self._told(self._model.beside, asked, declared, memory_ps)
         else:
             provenance, power = declared.provenance, declared.power_w
-            duration = max(1, round(declared.fixed_ps + sum(map(put_together, declared.parts, memory_ps))))
+            duration = max(1, round(declared.fixed_ps + math.fsum(map(put_together, declared.parts, memory_ps))))
             energy = None if power is None else round(duration * power)  # W x ps = pJ
         return Completion(asked.op_id, asked.at_ps, asked.at_ps + duration, provenance, energy)
 

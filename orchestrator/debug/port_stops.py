@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..coupling.components import asked_by_one
 from ..errors import InputError
 from .moves import Moves
 from .ported import Ported
@@ -39,6 +40,10 @@ def stop_at(session: DebugSession, moves: Moves, number: Callable[[], int], name
     moves.check_source(component, kind)
     ported = Ported(session)
     wired = {wire["to"] for wire in session.simulation.scenario.wires}
+    asker = asked_by_one(session.simulation.specs).get(component)
+    if asker and component not in wired:
+        allowed = f"has no events: {asker} asks it within its own operations; stop at {asker}"
+        raise InputError("debugger", "break", name, allowed)
     if component not in wired:
         return Break(number=number(), component=component or None, kind=kind or None)
     kinds = ported.asked_for().get(component)

@@ -22,7 +22,7 @@ class Routing:
     def busiest(self, ranks: int) -> int:
         """The first expert of the device that is picked most, of ``ranks`` over which experts are spread in order."""
         local = len(self.shares) // ranks
-        return max(range(0, local * ranks, local), key=lambda first: sum(self.shares[first : first + local]))
+        return max(range(0, local * ranks, local), key=lambda first: math.fsum(self.shares[first : first + local]))
 
     def hit(self, shares: Sequence[float], tokens: float) -> float:
         """Of the experts with these shares, how many are expected to be picked by any of ``tokens``.
@@ -30,16 +30,16 @@ class Routing:
         Drawn independently, an expert is missed by all with probability (1 - share)^tokens.
         """
         if self.spread:
-            return min(len(shares), sum(shares) * tokens)
+            return min(len(shares), math.fsum(shares) * tokens)
         if self.even:
             return len(shares) * (1 - math.pow(1 - shares[0], tokens))
-        return sum(1 - math.pow(1 - share, tokens) for share in shares)
+        return math.fsum(1 - math.pow(1 - share, tokens) for share in shares)
 
     def hit_formula(self, first: int, end: int, tokens: str) -> str:
         """What `hit` computes of the experts from ``first`` to ``end``; shares that differ are not written out."""
         count, share = end - first, self.shares[first]
         if self.spread:
-            return f"min({count}, {sum(self.shares[first:end])!r} * {tokens})"
+            return f"min({count}, {math.fsum(self.shares[first:end])!r} * {tokens})"
         if self.even:
             return f"{count} * (1 - (1 - {share!r}) ^ {tokens})"
         return f"sum over experts {first} to {end - 1} of (1 - (1 - share) ^ {tokens}), shares: {self.name}"
@@ -63,7 +63,7 @@ def _capped(weights: Sequence[float], top_k: int) -> tuple[float, ...]:
     free = [i for i, weight in enumerate(weights) if weight > 0]
     left = float(top_k)
     while free:
-        total = sum(weights[i] for i in free)
+        total = math.fsum(weights[i] for i in free)
         full = [i for i in free if weights[i] / total * left >= 1]
         if not full:
             for i in free:

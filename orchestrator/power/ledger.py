@@ -47,7 +47,10 @@ class Ledger:
 
     @property
     def total_j(self) -> float:
-        return sum(account.total_j for account in self.accounts)
+        total: float = 0
+        for account in self.accounts:  # not by sum(): from Python 3.12 on its last digits are others
+            total += account.total_j
+        return total
 
     @property
     def width_ps(self) -> int:

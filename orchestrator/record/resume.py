@@ -7,6 +7,7 @@ nothing to remember.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from metronome.hwmodels.interface import Feature, TimePolicy
 
 from ..coupling.components import ComponentSpec
 from ..coupling.link import Link
-from ..errors import DivergenceError, InputError
+from ..errors import DivergenceError, InputError, NoEffectWarning
 from ..kernel.queue import Event
 from ..scenario.loading import digest
 from ..scenario.schema import Scenario
@@ -85,7 +86,10 @@ class ResumedSource:
         self._source, self._tape = source, tape
 
     def specify(self, scenario: Scenario, folder: Path) -> list[ComponentSpec]:
-        return self._source.specify(scenario, folder)
+        """What the scenario says without effect was told as it was recorded, with every default written out."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NoEffectWarning)
+            return self._source.specify(scenario, folder)
 
     @contextmanager
     def open(self, specs: Sequence[ComponentSpec]) -> Iterator[dict[str, Link]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ def _figures(simulation: Simulation, plans: list[PoolPlan]) -> dict[str, Any]:
         "pools": len(pools),
         "chunks": sum(pool.size for pool in pools),
         "chunk_bytes": pools[0].chunk_bytes,
-        "size_gib": sum(pool.size * pool.chunk_bytes / GIB for pool in pools),
-        "used_gib": sum(pool.used * pool.chunk_bytes / GIB for pool in pools),
+        "size_gib": math.fsum(pool.size * pool.chunk_bytes / GIB for pool in pools),
+        "used_gib": math.fsum(pool.used * pool.chunk_bytes / GIB for pool in pools),
         "stored_chunks": sum(count.allocated for count in counts),
         "evicted_chunks": sum(count.freed - count.expired - count.lost for count in counts),
         "lost_chunks": sum(count.lost for count in counts),
@@ -52,7 +53,7 @@ def _figures(simulation: Simulation, plans: list[PoolPlan]) -> dict[str, Any]:
         "hit_chunks": sum(count.hits for count in counts),
         "bytes_in": sum(count.bytes_in for count in counts),
         "bytes_out": sum(count.bytes_out for count in counts),
-        "stall_ms": sum(count.stall_ps / PS_PER_MS for count in counts),
+        "stall_ms": math.fsum(count.stall_ps / PS_PER_MS for count in counts),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -55,7 +56,7 @@ class NodePower(Strict):
     @property
     def besides_w(self) -> float:
         """Base and parts, at their busiest."""
-        return self.base_w + sum(part.most_w for part in self.parts.values())
+        return self.base_w + math.fsum(part.most_w for part in self.parts.values())
 
     def accelerators_caps_w(self, count: int) -> list[tuple[float, str]]:
         """(what each of so many accelerators may draw, the field that says so) by each cap."""

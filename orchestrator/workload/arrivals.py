@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from typing import Annotated, Any, Literal
 
@@ -78,7 +79,7 @@ class Arrivals:
         rate, shape = pace.request_rate, pace.burstiness
         if exact and isinstance(rate, float) and isinstance(shape, float):
             once = deepcopy(random)  # the same gaps as are drawn one by one later
-            self._stretch = total / rate / float(sum(once.gamma(shape, 1 / (rate * shape)) for _ in range(total)))
+            self._stretch = total / rate / math.fsum(once.gamma(shape, 1 / (rate * shape)) for _ in range(total))
         self._steps = RateSteps([(step.rate, step.duration_s) for step in pace.rates]) if pace.rates else None
 
     def next_ps(self) -> int:

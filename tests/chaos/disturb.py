@@ -63,21 +63,21 @@ class Disturber:
 
 def in_processes(name: str, requests: int, timeout_s: float) -> tuple[Scenario, dict[str, str]]:
     """A bundled scenario, shortened, all its components in processes; and their kinds by name, in order."""
-    data = load(name, (), None)[0].model_dump(mode="json")
+    data = load(name, (), None)[0].model_dump(mode="json", exclude_unset=True)
     data["workload"]["limit"] = requests
     if name in LONGEST_ANSWER:
         data["workload"]["output_tokens"] = {"mean": LONGEST_ANSWER[name], "max": LONGEST_ANSWER[name]}
     kinds = {spec.name: spec.kind for spec in specify(validate(data, name), Path())}
     for component in kinds:
-        given = data["components"].get(component, {})
-        data["components"][component] = {**given, "run": "process", "timeout_s": timeout_s}
+        given = data.get("components", {}).get(component, {})
+        data.setdefault("components", {})[component] = {**given, "run": "process", "timeout_s": timeout_s}
     return validate(data, name), kinds
 
 
 def alone(scenario: Scenario) -> Scenario:
     """The same in this process."""
-    data = scenario.model_dump(mode="json")
-    for options in data["components"].values():
+    data = scenario.model_dump(mode="json", exclude_unset=True)
+    for options in data.get("components", {}).values():
         options["run"] = "inprocess"
     return validate(data, scenario.name)
 

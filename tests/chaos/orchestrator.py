@@ -86,7 +86,7 @@ class Victims:
         apart = random.Random(f"where {seed}").random() < 0.5
         folder = self._folder / f"{seed}-{number.name}"
         folder.mkdir()
-        written = (scenario if apart else alone(scenario)).model_dump(mode="json")
+        written = (scenario if apart else alone(scenario)).model_dump(mode="json", exclude_unset=True)
         (folder / "s.yaml").write_text(yaml.safe_dump(written))
         out, events = folder / "out", whole["metronome"]["events"]
         done = self._struck(Moment.drawn(seed, events), number, "run", folder / "s.yaml", "-o", out, "--record")

@@ -66,7 +66,7 @@ def struck(engine: Any, image: str, seed: int, known: dict[str, Any]) -> Outcome
     scenario, _ = in_processes(name, REQUESTS, TIMEOUT_S)
     if name not in known:
         known[name] = run(alone(scenario)).figures
-    data = scenario.model_dump(mode="json")
+    data = scenario.model_dump(mode="json", exclude_unset=True)
     for options in data["components"].values():
         options |= {"run": "container", "container": {"image": image, "pull": "never"}, "start_timeout_s": 60}
     networks = {network.id for network in engine.networks.list()}

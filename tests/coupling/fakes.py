@@ -324,3 +324,14 @@ class Remembers(BandwidthLatency):
     def restore(self, state):
         super().restore(state)
         self.transfers = state["transfers"]
+
+
+class RepeatsLater(BandwidthLatency):
+    """Completes every operation once more with its next answer: as new, it has none to repeat."""
+
+    last: tuple[Completion, ...] = ()
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        answer = super().advance(grant_ps, operations, stop_at_first_completion)
+        repeated, self.last = self.last, answer.completions or self.last
+        return replace(answer, completions=(*repeated, *answer.completions)) if operations else answer

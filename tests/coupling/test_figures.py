@@ -10,6 +10,7 @@ import pytest
 import yaml
 from metronome.hwmodels.network.alpha_beta import AlphaBeta
 from metronome.orchestrator.coupling.figures import sound
+from metronome.orchestrator.coupling.spent import Spent
 from metronome.orchestrator.errors import ComponentFailure
 
 LINK = {"link": "a", "bytes": 1, "busy_s": 0.5, "users": {}}
@@ -77,3 +78,19 @@ def test_an_energy_that_cannot_be_is_named(run, energy):
     done, result = run(energy=energy)
     assert done.exit_code == 3 and "component nvlink0: says operation" in done.output and "pJ" in done.output
     assert result["metronome"]["status"] == "failed"
+
+
+def test_energies_that_are_too_much_together_are_named(run):
+    """Each can be; all of a step's are more than an entry holds."""
+    done, result = run(energy=10**18)
+    assert done.exit_code == 3 and "component nvlink0: has spent" in done.output, done.output
+    assert "on one step, or in one second: at most 9223372036854775807 (9.2 MJ)" in done.output
+    assert result["metronome"]["status"] == "failed"
+
+
+def test_what_a_second_holds_is_bounded_too():
+    entries = Spent().entries("n0.dram")
+    entries.gather(1, 2, 2**62)
+    with pytest.raises(ComponentFailure, match=f"component n0.dram: has spent {2**63} pJ"):
+        entries.gather(3, 4, 2**62)
+    assert [list(column) for column in entries.columns] == [[1], [2], [2**62]]

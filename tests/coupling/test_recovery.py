@@ -117,6 +117,8 @@ def test_on_failure_fail(small):
     [
         ("RaisesBeyond", "ZeroDivisionError.*started anew, it does the same again"),
         ("RunsBackBeyond", "before its start 5; .*started anew, it does the same again"),
+        ("Repeats", "not asked again; .*started anew, it does the same again"),
+        ("RepeatsLater", "which it was not asked; .*started anew, it does the same again"),
         ("DiesBeyond", "SIGKILL; it was started anew 3 times, and failed each time"),
         ("Fickle", "it cannot be brought back: its model is not deterministic"),
         ("Changeable", "cannot be brought back: started anew, it describes itself otherwise"),
@@ -126,7 +128,7 @@ def test_on_failure_fail(small):
 )
 def test_what_cannot_be_brought_back_says_so(small, monkeypatch, model, message):
     monkeypatch.setattr("metronome.orchestrator.coupling.recovery.log.SNAPSHOT_EVERY", 10)
-    component = DRAM if model in ("OfTwoMinds", "ForgetsItsState") else GPU
+    component = DRAM if model in ("OfTwoMinds", "ForgetsItsState", "RepeatsLater") else GPU
     own = {"device": "h100-sxm"} if component == GPU else {"bandwidth_gb_s": 100, "latency_ns": 90}
     options = {"model": f"tests.coupling.fakes:{model}", "run": "process", "timeout_s": 5, **own}
     started = time.monotonic()

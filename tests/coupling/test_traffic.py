@@ -201,7 +201,11 @@ def test_work_and_memory_go_together_as_the_model_says(overlap, tiles, took):
     [
         (
             {"n0.accelerators": {"model": "systolic", "rows": 8, "columns": 8, "clock_mhz": 1}},
-            "systolic declares no traffic",
+            r"components\.n0\.hbm: systolic, which answers for n0\.accelerators, declares no traffic",
+        ),
+        (
+            {"n0.accelerators": {"model": "composite", "parts": {"else": "roofline"}}},
+            "composite, .* declares no traffic, whatever models it may be made of do: nobody would ask this memory",
         ),
         ({"n0.accelerators": {"run": "process"}}, "asked for its traffic in this process"),
         ({"n0.hbm": {"model": "fabric"}}, "not of memory"),

@@ -63,6 +63,47 @@ def test_a_stated_fact_without_a_reader_is_named(small, change, said):
     assert warned(small)[1] == said
 
 
+BEYOND = {"type": "infiniband-ndr"}
+ONE_NODE = "cluster.networks.nvlink0.scale_out has no effect"
+NO_PEERS = "components.nvlink0.custom_all_reduce has no effect"
+
+
+@pytest.mark.parametrize(
+    ("network", "own", "said"),
+    [
+        ({"type": "nvlink4", "scale_out": BEYOND}, {}, [f"{ONE_NODE}: nvlink0 connects one node"]),
+        ({"scale_out": BEYOND}, {}, [f"{ONE_NODE} but that fabric answers for it: nvlink0 connects one node"]),
+        ({"scale_out": BEYOND}, {"model": "fabric"}, [f"{ONE_NODE}: nvlink0 connects one node"]),
+        ({"type": "nvlink4"}, {"custom_all_reduce": False}, []),
+        ({"type": "nvlink5"}, {"custom_all_reduce": False}, [f"{NO_PEERS}: over nvlink5 none reads its peers' memory"]),
+        (
+            {},
+            {"model": "fabric", "custom_all_reduce": False},
+            [f"{NO_PEERS}: over links of plain figures none reads its peers' memory"],
+        ),
+    ],
+)
+def test_what_one_node_or_its_links_have_no_use_for_is_named(small, network, own, said):
+    small["cluster"]["networks"][0] |= network
+    small["components"] = {"nvlink0": own}
+    assert warned(small)[1] == said
+
+
+def test_links_between_nodes_are_used_by_two_and_by_memories_of_none(small):
+    small["cluster"]["networks"][0] |= {"type": "nvlink4", "scale_out": BEYOND}
+    small["cluster"]["nodes"].append({**small["cluster"]["nodes"][0], "name": "n1"})
+    small["cluster"]["networks"][0]["connects"].append("n1.accelerators")
+    assert warned(small)[1] == []
+
+
+def test_one_device_has_no_peer(small):
+    small["cluster"]["nodes"][0]["accelerators"]["count"] = 1
+    small["cluster"]["networks"][0]["type"] = "nvlink4"
+    small["components"] = {"nvlink0": {"custom_all_reduce": False}}
+    small["instances"] = [{**small["instances"][0], "accelerators": "n0[0:1]", "tensor_parallel_size": 1}]
+    assert warned(small)[1] == [f"{NO_PEERS}: no device has a peer there"]
+
+
 PIM = f"{NODE}.pim"
 
 

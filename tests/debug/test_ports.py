@@ -118,6 +118,14 @@ def test_what_would_never_stop_is_refused(wired, name, why_not):
         assert not session.stops.all
 
 
+@pytest.mark.parametrize("name", ["n0.hbm", "n0.hbm:read"])
+def test_a_memory_that_is_asked_for_traffic_has_no_events_to_stop_at(wired, name):
+    with open_session(wired(array={"device": "h100-sxm"}, wires=[]), (), None, None) as session:
+        text = said(session, f"break {name}")
+        assert "has no events: n0.accelerators asks it within its own operations; stop at n0.accelerators" in text
+        assert not session.stops.all
+
+
 @pytest.mark.parametrize("hosted", [True, False])
 def test_where_nothing_can_be_played_it_is_said_and_nothing_told_apart(wired, cli, tmp_path, hosted):
     if hosted:

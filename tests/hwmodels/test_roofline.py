@@ -5,7 +5,7 @@ from metronome.hwmodels import catalog
 from metronome.hwmodels.accelerator.counting import work
 from metronome.hwmodels.accelerator.draw import Draw
 from metronome.hwmodels.accelerator.roofline import OWN, Roofline
-from metronome.hwmodels.interface import ConfigError, Template
+from metronome.hwmodels.interface import ConfigError, Operation, Template
 
 GEMM = Template(0, "gemm", "x", {"n": 4096, "k": 4096, "dtype": "bf16"})
 ATTENTION = Template(
@@ -132,3 +132,23 @@ def test_decodes_alone_have_a_short_way_to_the_same_figures(decodes, context, sh
     template = Template(0, "attention", "attention", shape)
     values = (decodes, context, context, 0)
     assert model.estimate(template, values) == model._estimate(template, values, OWN)
+
+
+NOTHING = {
+    "gemm": ({"n": 4096, "k": 4096, "dtype": "bf16"}, (0,)),
+    "moe": ({"hidden": 4096, "intermediate": 2048, "experts": 8, "top_k": 2, "dtype": "bf16"}, (0, 0)),
+    "attention": (
+        {"heads": 8, "kv_heads": 8, "head_size": 128, "dtype": "bf16", "kv_dtype": "bf16"},
+        (0, 0, 0, 0, 0, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_kernels_with_nothing_to_do_are_not_started(kind):
+    """No run asks for them; the contract allows whoever else asks to."""
+    attributes, values = NOTHING[kind]
+    model = Roofline({"device": "h100-sxm"})
+    model.declare([Template(0, kind, "x", attributes)])
+    (done,) = model.advance(0, [Operation(0, values, 0)]).completions
+    assert done.finish_ps - done.start_ps == 1

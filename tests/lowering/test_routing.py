@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from metronome.orchestrator.lowering.quantity import expert_tokens
-from metronome.orchestrator.lowering.routing import routing
+from metronome.orchestrator.lowering.routing import Routing, routing
 from metronome.orchestrator.serving.batch import Batch
 
 
@@ -34,3 +34,9 @@ def test_a_recorded_histogram_is_taken_as_it_is():
     made = routing("histogram", 4, 1, histogram=counts)
     assert made.shares == pytest.approx([0.7, 0.1, 0.1, 0.1])
     assert of(expert_tokens(made, 1, ranks=2), 100)[0] == 80
+
+
+def test_shares_add_up_alike_on_every_python():
+    """sum() of ten tenths is 0.9999999999999999 up to Python 3.11, and 1.0 from 3.12 on."""
+    even = Routing("a", (0.1,) * 10, spread=True)
+    assert even.hit(even.shares, 1) == 1.0 and even.hit_formula(0, 10, "t") == "min(10, 1.0 * t)"

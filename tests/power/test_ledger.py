@@ -121,7 +121,7 @@ def test_states_out_of_order_are_refused():
 
 
 def test_operations_of_one_second_take_the_room_of_one():
-    entries = Entries()
+    entries = Entries("n0.accelerators")
     for place in range(1000):
         entries.gather(5 + place, 7 + place, 3)
     entries.gather(20, 30, 0)  # nothing is known of it

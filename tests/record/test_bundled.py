@@ -14,7 +14,7 @@ FILES = ("requests.csv", "timeseries.csv")
 @pytest.mark.parametrize("name", bundled())
 def test_it_replays(name, cli, tmp_path):
     scenario = alone(in_processes(name, 2, 60)[0])
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump(scenario.model_dump(mode="json")))
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(scenario.model_dump(mode="json", exclude_unset=True)))
     done = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--record", "--quiet")
     assert done.exit_code == 0, done.output
     done = cli("replay", tmp_path / "out", "-o", tmp_path / "again", "--quiet")

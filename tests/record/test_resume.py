@@ -72,6 +72,19 @@ def test_a_recording_cut_anywhere_is_gone_on_with(cut, whole, tmp_path, cli):
     assert same.exit_code == 0, same.output
 
 
+def test_what_has_no_effect_is_said_by_the_first_run_alone(small, tmp_path, cli):
+    """A recording has every default written out: no more of them is stated than was."""
+    small["cluster"]["nodes"][0]["memory"]["dram"]["size_gib"] = 512
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
+    first = cli("run", tmp_path / "s.yaml", "-o", tmp_path / "out", "--record")
+    assert first.output.count("dram.size_gib has no effect") == 1
+    journal = tmp_path / "out/recording/journal"
+    with journal.open("r+b") as file:
+        file.truncate(journal.stat().st_size // 2)
+    done = cli("run", "--resume", tmp_path / "out")
+    assert done.exit_code == 0 and "no effect" not in done.output, done.output
+
+
 def test_killed_twice_and_gone_on_with_elsewhere(small, tmp_path, cli):
     small["workload"]["num_requests"] = 300
     small["components"] = PROCESSES

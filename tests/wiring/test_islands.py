@@ -103,9 +103,17 @@ def test_another_memory_is_another_answer_to_a_surrogate(cli, tmp_path, wired, m
     assert rows[1] > 1.5 * rows[0]
 
 
+BACK = {"from": "n0.hbm.mem", "to": "n0.accelerators"}
+ASKS_ITSELF = {"wires": [{"from": "n0.hbm.mem", "to": "n0.hbm"}]}
+ASKER = {"model": "metronome.adapters.conformance.faulty_asker:Asker", "latency_ps": 0}
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        ({"wires": [*WIRES, BACK]}, "'n0.accelerators -> n0.hbm -> n0.accelerators': is a cycle"),
+        (ASKS_ITSELF | {"components": {"n0.hbm": ASKER}}, "'n0.hbm -> n0.hbm': is a cycle"),
+        (ASKS_ITSELF | {"components": {"n0.hbm": {**ASKER, "run": "island"}}}, "'n0.hbm -> n0.hbm': is a cycle"),
         ({"wires": [{"from": "n0.accelerators.mem", "to": "n0.hbn"}]}, "did you mean 'n0.hbm'?"),
         ({"wires": [{"from": "n0.accelerator.mem", "to": "n0.hbm"}]}, "did you mean 'n0.accelerators'?"),
         ({"wires": [{"from": "n0.accelerators.net", "to": "n0.hbm"}]}, "has no port 'net'; known: mem"),
@@ -144,6 +152,16 @@ def test_a_fault_at_a_port_ends_the_run_with_its_name(cli, tmp_path, wired):
     done = cli("run", path, "-o", tmp_path / "out")
     assert done.exit_code == 3
     assert "component n0.hbm: answered load" in done.output and "of n0.accelerators, port mem twice" in done.output
+
+
+@pytest.mark.parametrize("fault", ["invents", "drops", "over-reaches"])
+def test_a_fault_of_a_process_names_the_port_too(cli, tmp_path, wired, fault):
+    faulty = {"model": "metronome.adapters.conformance.faulty:Faulty", "fault": fault, "run": "process"}
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(wired(hbm=faulty)))
+    done = cli("run", path, "-o", tmp_path / "out")
+    assert done.exit_code == 3 and "component n0.hbm: " in done.output
+    assert "asked at port n0.accelerators.mem)" in done.output, done.output
 
 
 def test_the_debugger_looks_inside(cli, tmp_path, wired):

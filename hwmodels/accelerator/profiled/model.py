@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,7 +143,7 @@ class Profiled(OracleModel[ProfiledConfig]):
                 error for curve in (*bundle.dense.values(), *bundle.per_sequence.values()) for error in curve.left_out()
             ]
             break  # templates of one model share their tables
-        return {"relative_error": {"interpolated": sum(errors) / len(errors)}} if errors else {}
+        return {"relative_error": {"interpolated": math.fsum(errors) / len(errors)}} if errors else {}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
         layers = self._by_template[template.id]

@@ -9,6 +9,7 @@ provenance says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -211,7 +212,7 @@ class OldBundle:
         missing = [name for name, _ in parts if name not in self._curves and name not in FUSED]
         if missing:
             raise ConfigError("bundle", str(self.folder), f"has no rows of {', '.join(missing)}, which {layer} needs")
-        return Curve({x: sum(curve(x)[0] * share for curve, share in curves) for x in curves[0][0].xs})
+        return Curve({x: math.fsum(curve(x)[0] * share for curve, share in curves) for x in curves[0][0].xs})
 
 
 class Unmeasured(Curve):

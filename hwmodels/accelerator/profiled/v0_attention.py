@@ -14,8 +14,11 @@ tokens 128 decodes take 1.7 (4 query heads a KV head) to 3.3 times (8) as long o
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
+from functools import reduce
 from itertools import accumulate
+from operator import add
 from typing import Protocol
 
 from ...interface import Provenance, worse
@@ -75,7 +78,7 @@ class SummedDecodes:
                 rows.setdefault(decodes, {}).setdefault(together // decodes, []).append(time)
         self._measured = Surface(
             {
-                (decodes, context): sum(times) / len(times)
+                (decodes, context): math.fsum(times) / len(times)
                 for decodes, contexts in rows.items()
                 for context, times in contexts.items()
             }
@@ -96,9 +99,10 @@ class SummedDecodes:
     def _beyond(self, blocks: float, context: float, count: int) -> tuple[float, Provenance]:
         rows = self._measured.rows[:count]
         times = [curve(context)[0] for curve in self._measured.curves[:count]]
-        mean, mean_time = sum(rows) / count, sum(times) / count
-        spread = sum((row - mean) ** 2 for row in rows)
+        mean, mean_time = math.fsum(rows) / count, math.fsum(times) / count
+        # Not by sum(): from Python 3.12 on its last digits are others, and a whole figure may miss it by one.
+        spread = reduce(add, ((row - mean) ** 2 for row in rows))
         if not spread:
             return times[0] * blocks / rows[0], Provenance.EXTRAPOLATED
-        slope = sum((row - mean) * (time - mean_time) for row, time in zip(rows, times, strict=True)) / spread
+        slope = reduce(add, ((row - mean) * (time - mean_time) for row, time in zip(rows, times, strict=True))) / spread
         return max(mean_time + slope * (blocks - mean), times[-1]), Provenance.EXTRAPOLATED

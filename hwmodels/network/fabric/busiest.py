@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def busiest(links: Sequence[Edge], sent: Iterable[tuple[str, Shape, int]]) -> li
     rows = []
     for number, users in used.items():
         wire = links[number]
-        total = sum(users.values())
+        total = math.fsum(users.values())
         shares = dict(sorted(((who, round(size)) for who, size in users.items()), key=lambda x: (-x[1], x[0])))
         rows.append({"link": wire.name, "bytes": round(total), "busy_s": total / wire.bytes_per_s, "users": shares})
     rows.sort(key=lambda row: (-float(str(row["busy_s"])), str(row["link"])))

@@ -9,6 +9,7 @@ is alone again.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Flows:
 
     def _rate(self, link: int) -> float:
         """Bytes/s that move over a link."""
-        return sum(
+        return math.fsum(
             self.moving[op_id].rate * self.moving[op_id].shape.weights[link] for op_id in sorted(self._on.get(link, ()))
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from .log import Message, SessionLog, digest
 from .substitute import Substitute
 
 TRIES = 3  # of one message; then the run ends
+NUMBERS = re.compile(r"\d+")
 PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 
 T = TypeVar("T")
@@ -53,6 +55,8 @@ class RecoveringLink:
         self._asked: tuple[int, Sequence[Operation], bool, Sequence[Completion]] = (0, (), False, ())
         self._substitute = Substitute.of(home.spec, self._description)
         self._others: list[RecoveringLink] = []
+        self._answered = 0  # messages of this session, in this life
+        self._lied: tuple[str, int] | None = None  # how, numbers left out, and after how many; in the life before
 
     @property
     def description(self) -> Description:
@@ -125,6 +129,7 @@ class RecoveringLink:
             self._mark(failure)
             self._hand_over()
             return self._by_substitute()
+        self._answered += 1
         self._log.add(Message(*self._asked[:3], digest(answer), self._asked[3]), self._conduct.idle)
         if self._log.snapshot_due:
             self._take_snapshot()
@@ -206,6 +211,10 @@ class RecoveringLink:
             why = "it never worked"
         if before and failure.code != "dead" and str(before) == str(failure):
             why = "started anew, it does the same again"
+        lied = (NUMBERS.sub("#", failure.what), self._answered) if failure.code == "fault" else None
+        if lied and lied == self._lied:  # nothing befalls it: it comes of what it has been asked in its life
+            why = "started anew, it does the same again"
+        self._lied = lied
         starting = ("starting", "connecting")
         if before and failure.doing in starting and before.doing in starting and failure.code != "dead":
             why = "it does not start any more"
@@ -238,6 +247,7 @@ class RecoveringLink:
             live.send(message.grant_ps, message.operations, message.stop_at_first, message.answered)
             if digest(live.receive()) != message.answer:
                 raise self._otherwise(f"answers what it was asked before (up to {message.grant_ps} ps)")
+        self._answered = len(log.messages)
         if resend:
             live.send(*self._asked)
 

@@ -103,6 +103,14 @@ class IslandLink(WrappedLink):
             raise ComponentFailure(fault.component, fault.what, f"being asked for operation {asked.op_id}") from None
         except ComponentError as error:
             raise ComponentFailure(self.name, str(error), f"being asked for operation {asked.op_id}") from error
+        except ComponentFailure as failure:
+            raise self._at_its_port(failure) from failure
+
+    def _at_its_port(self, failure: ComponentFailure) -> ComponentFailure:
+        """The same, with where it is asked: a link knows of its session what there is to know, but no ports."""
+        ports = ", ".join(start for start, target in self._named if target == failure.component)
+        doing = f"{failure.doing or 'answering'}, asked at port {ports}" if ports else failure.doing
+        return ComponentFailure(failure.component, failure.what, doing, failure.last_words, failure.code)
 
     def listen(self, told: Told) -> None:
         """Tell of every request that is answered from now on; declared before."""

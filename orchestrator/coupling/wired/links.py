@@ -18,6 +18,7 @@ def behind_wires(
     """Of each component that is asked from outside, those it asks over wires, directly or not. Raises InputError."""
     by_name = {spec.name: spec for spec in specs}
     asked = {target for spec in specs for _, target in spec.wires}
+    _check_circles(specs)
     for spec in specs:
         ports = links[spec.name].description.ports
         if ports and not spec.wires:
@@ -30,9 +31,6 @@ def behind_wires(
             for name in names:
                 _check_own(spec.name, name, taken)
             found[spec.name] = [(by_name[name], links[name]) for name in names]
-    circle = sorted({spec.name for spec in specs if spec.wires} - {*found, *taken})
-    if circle:
-        raise InputError("scenario", "wires", ", ".join(circle), "ask only one another: nobody is asked from outside")
     return found
 
 
@@ -59,6 +57,22 @@ def joined(
                 why = f"{asker} asks it alone, and its answers are in those: give {asker} the surrogate"
                 raise InputError("scenario", f"components.{spec.name}.surrogate", None, why)
     return behind
+
+
+def _check_circles(specs: Sequence[ComponentSpec]) -> None:
+    """Raises InputError for components that ask one another in a cycle of which nobody is asked from outside."""
+    by_name = {spec.name: spec for spec in specs}
+    asked = {target for spec in specs for _, target in spec.wires}
+    seen = {name for spec in specs if spec.name not in asked for name in reached(spec.name, by_name)}
+    left = [spec for spec in specs if spec.name not in seen]
+    if not left:
+        return
+    path = [left[0].name]  # from whom is asked to who asks: each of them is asked by another that is left
+    while path[-1] not in path[:-1]:
+        path.append(next(one.name for one in left if any(target == path[-1] for _, target in one.wires)))
+    circle = " -> ".join(reversed(path[path.index(path[-1]) :]))
+    why = "is a cycle: they ask only one another, and nobody is asked from outside"
+    raise InputError("scenario", "wires", circle, why)
 
 
 def _check_own(asker: str, name: str, taken: dict[str, str]) -> None:
@@ -100,6 +114,7 @@ def hosted(specs: Sequence[ComponentSpec]) -> list[ComponentSpec]:
     guests = {spec.name for spec in specs if spec.options.run == "island"}
     found = dict(by_name)
     asked = {target for spec in specs for _, target in spec.wires}
+    _check_circles(specs)
     for spec in specs:
         if not spec.wires or spec.name in asked:
             continue
