@@ -9,7 +9,7 @@ begin and end in the same second: however many there are, they take no more room
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ComponentFailure
@@ -39,6 +39,13 @@ class Entries:
         self.since_ps.append(since_ps)
         self.until_ps.append(until_ps)
         self.energy_pj.append(energy_pj)
+
+    def extend(self, since_ps: Iterable[int], until_ps: Iterable[int], energies_pj: Sequence[int]) -> None:
+        """As `add`, of several."""
+        self._check(max(energies_pj))
+        self.since_ps.extend(since_ps)
+        self.until_ps.extend(until_ps)
+        self.energy_pj.extend(energies_pj)
 
     def gather(self, since_ps: int, until_ps: int, energy_pj: int) -> None:
         """As `add`, together with what was spent in the same second."""

@@ -40,10 +40,8 @@ class StepCosts:
             else:
                 portion.tally.add_each(steps[first:last])
         for component, energies in self._spent_pj.items():
-            entries = self._spent.entries(component, self._name)
-            entries.since_ps.extend(map(sub, ends_ps, self.durations_ps[first:last]))
-            entries.until_ps.extend(ends_ps)
-            entries.energy_pj.extend(energies[first:last])
+            begins_ps = map(sub, ends_ps, self.durations_ps[first:last])
+            self._spent.entries(component, self._name).extend(begins_ps, ends_ps, energies[first:last])
 
 
 def _add(to: list[int], steps: Sequence[int]) -> None:

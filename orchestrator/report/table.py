@@ -96,7 +96,8 @@ def _components(own: dict[str, Any]) -> list[Fact]:
         if surrogate := component.get("statistics", {}).get("surrogate"):
             facts.append(("", f"  surrogate: {_surrogate(surrogate)}"))
         for link in component.get("statistics", {}).get("links", [])[:BUSIEST]:
-            who = ", ".join(list(link["users"])[:2]) + (", ..." if len(link["users"]) > 2 else "")
+            users = sorted(link["users"], key=lambda user: (-link["users"][user], user))
+            who = ", ".join(users[:2]) + (", ..." if len(users) > 2 else "")
             share = link["busy_s"] / own["simulated_s"] if own["simulated_s"] else 0
             facts.append(("", f"  {link['link']}: {share:.1%} busy, {link['bytes'] / 1e9:.2f} GB ({who})"))
     return facts

@@ -94,3 +94,8 @@ def test_what_a_second_holds_is_bounded_too():
     with pytest.raises(ComponentFailure, match=f"component n0.dram: has spent {2**63} pJ"):
         entries.gather(3, 4, 2**62)
     assert [list(column) for column in entries.columns] == [[1], [2], [2**62]]
+
+
+def test_the_steps_of_a_leap_are_bounded_as_any():
+    with pytest.raises(ComponentFailure, match=f"component gpu: has spent {2**63} pJ"):
+        Spent().entries("gpu").extend([1, 2], [2, 3], [1, 2**63])

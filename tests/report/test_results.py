@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import metronome
 import pytest
 import yaml
 
@@ -24,6 +25,21 @@ def test_figures_that_a_component_cannot_give_lose_no_results(run, small, cli, t
     own = json.loads((tmp_path / "out/result.json").read_text())["metronome"]
     assert own["status"] == "complete"
     assert "lost my notes" in own["components"]["nvlink0"]["statistics"]["error"]
+
+
+def test_what_components_tell_is_in_one_order_wherever_they_run(small):
+    """A message's keys come in any."""
+    small["cluster"]["networks"][0] |= {"type": "nvlink4"}
+    del small["cluster"]["networks"][0]["bandwidth_gb_s"], small["cluster"]["networks"][0]["latency_ns"]
+    small["instances"][1]["tensor_parallel_size"] = 2
+    small["components"] = {"nvlink0": {"model": "fabric"}}
+    told = []
+    for where in ("inprocess", "process"):
+        for name in ("nvlink0", "n0.accelerators"):
+            small["components"].setdefault(name, {})["run"] = where
+        own = metronome.run(small).metrics["metronome"]
+        told.append(json.dumps([part["statistics"] for part in own["components"].values() if "statistics" in part]))
+    assert told[0] == told[1] and "busy_s" in told[0] and "kernels" in told[0]
 
 
 def test_a_request_exactly_at_the_limit_is_good(small, cli, tmp_path):

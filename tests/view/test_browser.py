@@ -151,7 +151,7 @@ def test_a_session_by_clicks_ends_where_the_console_s_does(browser, cli, tmp_pat
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)], ids=str)
 def test_every_look_is_accessible_and_fits(browser, served, scheme, width, tmp_path):
     with Page(browser, served, color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
-        assert page.do(INK) > 300, "the time line is drawn, wherever the session rests"
+        page.page.wait_for_function(f"({INK})() > 300")  # the time line is drawn, wherever the session rests
         page.do("move('seek', '474')")
         page.page.wait_for_selector("#where:has-text('event 474')")
         page.do("whyOf(3)")
