@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from ..errors import MetronomeError
-from ..strict import did_you_mean
 from .answers import say
 from .signals import install
 
@@ -65,6 +64,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from ..strict import did_you_mean  # brings pydantic, which `--help` can do without
+
             hint = did_you_mean(args[0], COMMANDS)
             ctx.fail(f"No such command '{args[0]}'; {hint}known: {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)

@@ -50,8 +50,12 @@ def alternating(runs: Mapping[str, Arguments], rounds: int, folder: Path) -> dic
 
 def metronome(*arguments: object) -> float:
     """Returns the largest size of the process, MiB; of its components only where they are larger."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "metronome", *map(str, arguments)], cwd=ROOT, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "metronome", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,  # modules are compiled once, as after any first run
+        stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
