@@ -90,6 +90,7 @@ class Interconnect:
         error: how far off collectives over it are: P90 where they were measured, wider where figures are assumed.
         sources: where each figure comes from.
         host_bandwidth: bytes/s of copies between a device and its host's memory; None where they are as others.
+        links: of a device, each to another one; None where all its bandwidth goes into a switch.
     """
 
     name: str
@@ -108,10 +109,13 @@ class Interconnect:
     error: float
     sources: dict[str, str]
     host_bandwidth: float | None = None
+    links: int | None = None
 
 
 def node_links(kind: str) -> dict[str, str]:
     """A network of devices of one node over such links: what they are, and how they meet."""
+    if interconnect(kind).links:
+        return {"type": kind, "topology": "fully-connected"}
     return {"type": kind, "topology": "pcie" if kind.startswith("pcie") else "switch"}
 
 
@@ -147,6 +151,7 @@ def interconnect(name: str) -> Interconnect:
         error=found["error"],
         sources=found["sources"],
         host_bandwidth=line * found["host_share"] if "host_share" in found else None,
+        links=found.get("links"),
     )
 
 

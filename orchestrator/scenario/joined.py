@@ -35,6 +35,8 @@ def joined(scenario: Scenario, index: int) -> Network:
     """
     network = scenario.cluster.networks[index]
     if network.says_links:
+        if network.type and catalog.interconnect(network.type).links and "topology" not in network.model_fields_set:
+            return network.model_copy(update=catalog.node_links(network.type))
         return network
     found = dict[str, dict[str, str]]()
     for kind in _kinds(scenario, network):

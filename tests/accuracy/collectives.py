@@ -36,6 +36,34 @@ CUSTOM = (
     ("H100 NVLink 4, vLLM's all-reduce", "h100_sxm/vllm_custom_allreduce_0.24.0.csv", NCCL[1][2]),
     ("RTX PRO 6000 PCIe 5, vLLM's all-reduce", "rtx_pro_6000_server/vllm_custom_allreduce_0.24.0.csv", NCCL[3][2]),
 )
+#: All-reduce among eight MI300X in graphs, RCCL 2.22.3 (bytes, us), printed in "Understanding RCCL Bandwidth and xGMI
+#: Performance on AMD Instinct MI300X" (rocm.blogs.amd.com, 2025).
+RCCL = (
+    (1 << 10, 7.47),
+    (1 << 11, 7.46),
+    (1 << 12, 7.61),
+    (1 << 13, 7.64),
+    (1 << 14, 8.71),
+    (1 << 15, 9.05),
+    (1 << 16, 9.14),
+    (1 << 17, 9.51),
+    (1 << 18, 10.26),
+    (1 << 19, 14.26),
+    (1 << 20, 19.40),
+    (1 << 21, 35.03),
+    (1 << 22, 51.83),
+    (1 << 23, 83.74),
+    (1 << 24, 149.1),
+    (1 << 25, 243.4),
+    (1 << 26, 427.9),
+    (1 << 27, 795.3),
+    (1 << 28, 1534.4),
+    (1 << 29, 3024.0),
+    (1 << 30, 5961.9),
+    (1 << 31, 11880.0),
+    (1 << 32, 23658.0),
+)
+XGMI = {"groups": NODE, "type": "xgmi3", "topology": "fully-connected"}
 VIDUR = {
     "groups": [*NODE, {"name": "n1", "count": 8}],
     "type": "nvlink3",
@@ -108,6 +136,11 @@ def custom_cases(path: Path, most_ranks: int) -> list[Case]:
     return cases
 
 
+def rccl_cases() -> list[Case]:
+    everyone = ",".join(f"n0.{i}" for i in range(8))
+    return [Case("all_reduce", everyone, size, us) for size, us in RCCL]
+
+
 def vidur_cases(folder: Path) -> list[Case]:
     cases = []
     for name, kind in (("all_reduce", "all_reduce"), ("send_recv", "send")):
@@ -129,6 +162,7 @@ def compared(data: Path) -> list[tuple[str, np.ndarray, float]]:
     for name, path, config in CUSTOM:
         most = interconnect(config["type"]).peer_access.most_ranks
         tables.append((name, config, custom_cases(measured / path, most)))
+    tables.append(("MI300X xGMI 3, RCCL 2.22.3", XGMI, rccl_cases()))
     tables.append(("A100 DGX, one and two nodes (vidur)", VIDUR, vidur_cases(data / "vidur_network/a100_dgx")))
     return [(name, *errors(config, cases)) for name, config, cases in tables]
 

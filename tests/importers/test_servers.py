@@ -200,7 +200,7 @@ def test_what_is_assumed_is_said():
 
 
 def test_devices_that_are_joined_in_several_ways_are_asked_about():
-    for device in ("h100-nvl", "mi300x"):
+    for device in ("h100-nvl", "mi355x"):
         network = imported("vllm", f"serve {MODEL} -tp 2", device=device).scenario["cluster"]["networks"][0]
         assert network == {
             "name": "fabric",

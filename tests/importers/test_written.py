@@ -33,9 +33,9 @@ def test_what_a_run_would_refuse_is_said(cli, tmp_path, flags, message):
 
 
 def test_links_that_nobody_knows_are_given_with_set(cli, tmp_path):
-    beside = ["-o", tmp_path / "s.yaml", "--device", "mi300x"]
+    beside = ["-o", tmp_path / "s.yaml", "--device", "mi355x"]
     done = cli("import", "vllm", *beside, "--", "serve", MODEL, "-tp", "2")
-    assert done.exit_code == 2 and "cluster.networks.0.type: how mi300x are joined is not known" in done.stderr
+    assert done.exit_code == 2 and "cluster.networks.0.type: how mi355x are joined is not known" in done.stderr
     figures = {"bandwidth_gb_s": 448, "latency_ns": 1500, "topology": "fully-connected"}
     sets = [f"--set=cluster.networks.0.{name}={value}" for name, value in figures.items()]
     done = cli("import", "vllm", *beside, *sets, "--", "serve", MODEL, "-tp", "2")

@@ -41,7 +41,10 @@ def without_links(data):
         ("l40s", {}, ("pcie4-x16", "pcie")),
         ("l40s", {"topology": "ring"}, ("pcie4-x16", "ring")),
         ("l40s", {"type": "nvlink5"}, ("nvlink5", "switch")),
-        ("mi300x", {"bandwidth_gb_s": 448, "latency_ns": 900}, (None, "switch")),
+        ("mi300x", {}, ("xgmi3", "fully-connected")),
+        ("mi325x", {"type": "xgmi3"}, ("xgmi3", "fully-connected")),
+        ("mi300x", {"type": "xgmi3", "topology": "ring"}, ("xgmi3", "ring")),
+        ("mi355x", {"bandwidth_gb_s": 448, "latency_ns": 900}, (None, "switch")),
     ],
 )
 def test_the_usual_links_of_its_devices(device, network, links):
@@ -53,7 +56,7 @@ def test_the_usual_links_of_its_devices(device, network, links):
 @pytest.mark.parametrize(
     ("network", "kinds", "message"),
     [
-        ({}, ("mi300x",), "cluster.networks.0.type: how mi300x are joined is not known: give one of ethernet-100g"),
+        ({}, ("mi355x",), "cluster.networks.0.type: how mi355x are joined is not known: give one of ethernet-100g"),
         ({}, ("a-simulator",), "how a-simulator are joined is not known"),
         ({"connects": ["n0.accelerators", "n0.dram"]}, ("h100-sxm",), "it connects n0.dram, too, which is no device"),
         ({"connects": ["n0.accelerators", "n1.accelerators"]}, ("h200", "h200"), "several nodes: or give scale_out"),
@@ -102,10 +105,10 @@ def test_validate_warns_and_refuses(tmp_path, cli):
     path = tmp_path / "s.json"
     path.write_text(json.dumps(content))
     assert "says no type: nvlink4" in cli("validate", str(path)).output
-    content["cluster"]["nodes"][0]["accelerators"]["type"] = "mi300x"
+    content["cluster"]["nodes"][0]["accelerators"]["type"] = "mi355x"
     path.write_text(json.dumps(content))
     refused = cli("validate", str(path))
-    assert refused.exit_code == 2 and "cluster.networks.0.type: how mi300x are joined is not known" in refused.output
+    assert refused.exit_code == 2 and "cluster.networks.0.type: how mi355x are joined is not known" in refused.output
 
 
 def test_half_a_figure_is_still_refused():
@@ -117,7 +120,7 @@ def test_half_a_figure_is_still_refused():
 
 def test_every_interconnect_of_a_device_is_in_the_catalog():
     named = {catalog.device(name).interconnect for name in catalog.device_names()} - {""}
-    assert named <= set(catalog.interconnect_names()) and len(named) == 5
+    assert named <= set(catalog.interconnect_names()) and len(named) == 6
 
 
 def test_what_a_scenario_does_not_say_leaves_its_digest_as_it_was():

@@ -162,7 +162,7 @@ def planned(path, kinds, rate, promised):
 
 
 def test_a_plan_names_the_cheapest(alone):
-    sizes = [("h100-sxm", 1), ("h100-sxm", 2), ("t4", 1), ("mi300x", 2), ("h100-sxm", 16)]
+    sizes = [("h100-sxm", 1), ("h100-sxm", 2), ("t4", 1), ("mi355x", 2), ("h100-sxm", 16)]
     kinds = [(device, Shape(size)) for device, size in sizes]
     options = planned(alone, kinds, 60.0, promise("ttft=500,tpot=30", 90))
     assert [bool(o.counts) for o in options] == sorted((bool(o.counts) for o in options), reverse=True)
@@ -170,7 +170,7 @@ def test_a_plan_names_the_cheapest(alone):
     assert priced == sorted(priced) and all(o.usd_per_hour == 3.0 * o.accelerators for o in options if o.usd_per_hour)
     assert len(priced) == 2 and all(bool(o.counts) != bool(o.why) for o in options)
     why = {(o.device, o.shape.size): o.why for o in options}
-    assert "does not fit" in why["t4", 1] and "not known" in why["mi300x", 2] and "at most 8" in why["h100-sxm", 16]
+    assert "does not fit" in why["t4", 1] and "not known" in why["mi355x", 2] and "at most 8" in why["h100-sxm", 16]
 
 
 OWN = {"tflops": {"bf16": 400}, "memory_bandwidth_gb_s": 2000, "memory_gib": 64, "usd_per_hour": 1.5}
@@ -326,7 +326,7 @@ def test_no_cluster_is_an_answer_and_nothing_to_try_is_bad_input(alone, cli):
     none = cli(*asked, "--slo", "ttft=0.01")
     assert none.exit_code == 0 and "none of these holds 20 requests/s, p99 TTFT <= 0.01 ms" in none.output
     for form in ((), ("--json",)):
-        refused = cli(*asked[:4], "--tp", 2, "--slo", "ttft=500", "--device", "mi300x", *form)
+        refused = cli(*asked[:4], "--tp", 2, "--slo", "ttft=500", "--device", "mi355x", *form)
         assert refused.exit_code == 2 and "how such accelerators are joined is not known" in refused.output
 
 

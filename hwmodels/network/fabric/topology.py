@@ -3,7 +3,8 @@
 Within a node: ``switch`` (NVSwitch, or any non-blocking switch), ``ring``, ``fully-connected``,
 ``torus``, ``pcie`` (pairs of devices behind a switch, which meet at the host bridge). Between nodes:
 ``switch``, ``fat-tree`` (leaves of ``radix`` adapters under enough spines), ``rail-optimised`` (adapter
-i of every node on switch i). A device's bandwidth is split evenly over its links.
+i of every node on switch i). A device's bandwidth is split evenly over its links: as many as there are
+others, or, of an interconnect that has more of them (`Interconnect.links`), as many as it has.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier, shared_lan
     elif tier.topology == "fully-connected":
         for i, device in enumerate(devices):
             for other in devices[i + 1 :]:
-                graph.connect(device, other, rate / (len(devices) - 1), hop)
+                graph.connect(device, other, rate / max(len(devices) - 1, tier.link.links or 0), hop)
     else:
         dims = tier.dims if tier.topology == "torus" else (len(devices),)
         if prod(dims) != len(devices):
