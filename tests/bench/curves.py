@@ -13,7 +13,8 @@ from metronome.orchestrator.sweep.study import Study
 from ..conftest import ROOT
 from .measure import Run, alternating, table
 
-BATCHES = (8, 32, 128, 512)
+BATCHES = (8, 32, 128, 512, 1024)
+MOST_BLOCKS = 60  # of 16 tokens, that a request of this curve holds at the end
 INSTANCES = (1, 4, 16, 64)
 REQUESTS = (100, 1_000, 10_000)
 EACH = 50  # requests an instance
@@ -21,14 +22,14 @@ POINTS, WORKERS = 24, (1, 2)
 
 
 def batches(rounds: int, folder: Path) -> Iterator[str]:
-    """All requests are there at once, so that every step decodes as many as may run."""
+    """All requests are there at once, so that every step decodes as many as may run; there is K and V for all."""
     runs = {}
     for batch in BATCHES:
         workload = {"format": "synthetic", "num_requests": 2 * batch, "request_rate": 10_000}
         workload |= {"input_tokens": {"mean": 64, "max": 128}, "output_tokens": {"mean": 400, "max": 800}}
         content = {**_quickstart(), "workload": workload}
         content["instances"] = content["instances"][:1]
-        content["instances"][0]["engine"]["max_num_seqs"] = batch
+        content["instances"][0]["engine"] |= {"max_num_seqs": batch, "num_gpu_blocks_override": batch * MOST_BLOCKS}
         runs[str(batch)] = (_written(content, folder / f"batch{batch}.yaml"),)
     found = alternating(runs, rounds, folder)
     base = found[str(BATCHES[0])].step_us

@@ -136,3 +136,22 @@ def test_whatever_happens_on_the_way(engine, world):
         for instance, role in zip(data["instances"], ("prefill", "decode"), strict=True):
             instance["role"] = role
     assert_same(of(data))
+
+
+@pytest.mark.parametrize("blocks", [1200, 6000])
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_blocks_of_many_are_handed_out_together(named, late, blocks, leapt):
+    """At a block's edge; used before or not, found by their names or not, which are given at once or a step later."""
+    changes: dict[str, Any] = {
+        "workload.num_requests": 400,
+        "workload.request_rate": 4000,
+        "workload.input_tokens": {"mean": 40, "max": 80},
+        "workload.output_tokens": {"mean": 120, "min": 90, "max": 150},
+        "workload.shared_prefix": {"groups": 3, "tokens": 32} if named else None,
+    }
+    for place in (0, 1):
+        engine = {"max_num_seqs": 128, "num_gpu_blocks_override": blocks, "max_model_len": 2048}
+        changes[f"instances.{place}.engine"] = {**engine, "async_scheduling": late}
+    assert_same(*load("quickstart", changes))
+    assert leapt[0] > 100

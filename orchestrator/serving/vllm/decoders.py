@@ -122,6 +122,11 @@ class Decoders:
         """How many begin a block so many steps from this one, if nobody joins or leaves."""
         return len(self._rows[(self.step + ahead) % self.block_size])
 
+    def due(self, ahead: int) -> list[VllmRequestState]:
+        """Those, in the order of the running list."""
+        row = self._rows[(self.step + ahead) % self.block_size]
+        return [row[order] for order in sorted(row)]
+
     def steady(self, most: int) -> int:
         """How many steps after this one the same sequences will decode, if nobody joins."""
         for ahead in range(most):

@@ -14,6 +14,8 @@ from .scheduler import Scheduler
 
 Filled = list[tuple[VllmRequestState, int, int]]
 
+MANY = 64  # sequences from which on blocks are handed out together: four at a block's edge in a step
+
 
 def certain_steps(scheduler: Scheduler, flight: VllmStep, most: int) -> int:
     """For how many of so many steps after the one in flight all is certain, if nobody from outside interferes."""
@@ -67,6 +69,24 @@ def leap(scheduler: Scheduler, flight: VllmStep, upcoming: VllmStep | None, step
 
 def _grow(scheduler: Scheduler, lane: Lane) -> Filled:
     """Phase A where there are blocks for all and every one decodes (`Scheduler._grow_decoder`)."""
+    if lane.decoders.count < MANY:
+        return _grow_one_by_one(scheduler, lane)
+    begin, step, size = lane.decoders.due(0), lane.decoders.step, scheduler.cache.block_size
+    lacking = [sequence for sequence in begin if len(sequence.block_ids) * size <= sequence.offset + step]
+    if not scheduler.pool.forgets_nothing(len(lacking)):  # one may take the block whose name another gives
+        return _grow_one_by_one(scheduler, lane)
+    for sequence, block in zip(lacking, scheduler.pool.get_new_blocks(len(lacking)), strict=True):
+        sequence.block_ids.append(block)
+    end, late = lane.decoders.due(1), scheduler.config.async_scheduling
+    for sequence in begin if late else end:
+        if sequence.block_hashes:
+            scheduler.cache.cache_blocks(sequence, sequence.offset + step + (not late))
+    context = step + 1
+    return [(one, one.offset + context, one.num_preemptions) for one in end if one.block_hashes] if late else []
+
+
+def _grow_one_by_one(scheduler: Scheduler, lane: Lane) -> Filled:
+    """The same, each sequence after the one before it."""
     cache, decoders, running = scheduler.cache, lane.decoders, scheduler.running
     size, step, late = cache.block_size, decoders.step, scheduler.config.async_scheduling
     filled: Filled = []
