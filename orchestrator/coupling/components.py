@@ -103,7 +103,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
             warnings.warn(what, NoEffectWarning, stacklevel=2)
         warn_of_unread(name, model, stated, fields)
         _warn_of_replaced(name, stated, options.config)
-        if kind == "network":
+        if kind == "network" and model == "fabric":
             _warn_of_one_node(scenario, name, not options.model and _default_model(kind, {**facts, "scale_out": None}))
         if kind == "pim" and "devices" in options.config:
             allowed = (

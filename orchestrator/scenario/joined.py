@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from metronome.hwmodels import catalog
 
 from ..errors import InputError
-from .links import Network
+from .links import Network, usual_topology
 from .schema import Scenario
 
 END = ".accelerators"
@@ -29,15 +29,13 @@ def devices_with_usual_links() -> list[str]:
 
 
 def joined(scenario: Scenario, index: int) -> Network:
-    """A network of the scenario with its links: those it names, or the usual ones of the devices that it connects.
+    """A network of the scenario with its links and their topology: those it names, or the usual ones of its devices.
 
     Raises InputError where these are of several kinds, or not known, or not all it connects are devices of a node.
     """
     network = scenario.cluster.networks[index]
     if network.says_links:
-        if network.type and catalog.interconnect(network.type).links and "topology" not in network.model_fields_set:
-            return network.model_copy(update=catalog.node_links(network.type))
-        return network
+        return network.model_copy(update={"topology": network.topology or usual_topology(network.type)})
     found = dict[str, dict[str, str]]()
     for kind in _kinds(scenario, network):
         links = usual_links(scenario, kind)
@@ -52,8 +50,15 @@ def joined(scenario: Scenario, index: int) -> Network:
     usual, *more = found.values()
     if any(links != usual for links in more):
         raise _refuse(index, f"{' and '.join(found)} are joined otherwise")
-    said = {"topology"} & network.model_fields_set
-    return network.model_copy(update={key: value for key, value in usual.items() if key not in said})
+    return network.model_copy(update=usual | ({"topology": network.topology} if network.topology else {}))
+
+
+def topology(scenario: Scenario, index: int) -> str:
+    """A network's, whoever says it; a switch where nobody knows."""
+    try:
+        return joined(scenario, index).topology or "switch"
+    except InputError:
+        return "switch"
 
 
 def borrowed(scenario: Scenario) -> Iterator[str]:

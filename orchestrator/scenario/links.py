@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from metronome.hwmodels.catalog import interconnect_names
+from metronome.hwmodels.catalog import interconnect, interconnect_names
 from pydantic import Field, model_validator
 
 from ..strict import Strict
@@ -35,6 +35,11 @@ class Links(Strict):
         return self
 
 
+def usual_topology(kind: str | None) -> str:
+    """Of a network that says its links, by their type or by figures, and not how they are laid out."""
+    return "fully-connected" if kind in interconnect_names() and interconnect(str(kind)).links else "switch"
+
+
 class ScaleOut(Links):
     """The links between nodes; those of the network itself are then within nodes."""
 
@@ -47,6 +52,8 @@ class ScaleOut(Links):
     def _of_its_topology(self) -> ScaleOut:
         if self.topology != "fat-tree" and (self.radix != 32 or self.oversubscription != 1):
             raise ValueError(f"radix and oversubscription are of topology fat-tree, this is {self.topology}")
+        if usual_topology(self.type) == "fully-connected":
+            raise ValueError(f"{self.type} joins the devices of a node, not nodes")
         return self
 
 
@@ -57,8 +64,8 @@ class Network(Links):
 
     name: Name = Field(description="unique among networks")
     connects: list[str] = Field(min_length=1, description="accelerators and memories, e.g. n0.accelerators, n0.dram")
-    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] = Field(
-        default="switch", description="between the accelerators it connects"
+    topology: Literal["switch", "ring", "fully-connected", "torus", "pcie"] | None = Field(
+        default=None, description="between the accelerators it connects; default: as such links are, mostly a switch"
     )
     dims: list[Annotated[int, Field(ge=1)]] = Field(default=[], description="torus: devices along each dimension")
     scale_out: ScaleOut | None = Field(default=None, description="the links between nodes, where they are others")
@@ -67,5 +74,9 @@ class Network(Links):
     @model_validator(mode="after")
     def _of_its_topology(self) -> Network:
         if self.dims and self.topology != "torus":
-            raise ValueError(f"dims are of topology torus, this is {self.topology}")
+            raise ValueError(f"dims are of topology torus, this is {self.topology or usual_topology(self.type)}")
+        if self.topology in ("switch", "pcie") and usual_topology(self.type) == "fully-connected":
+            raise ValueError(
+                f"{self.type} joins two devices each: topology fully-connected (the default), ring or torus"
+            )
         return self

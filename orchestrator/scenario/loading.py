@@ -18,6 +18,7 @@ from ..serving.engines import kinds
 from ..strict import did_you_mean
 from ..workload.registry import guess
 from ..workload.schema import formats_in_scenarios
+from .joined import topology
 from .memory_files import include_curves
 from .network_files import include_networks
 from .origin import Origin, Parts
@@ -169,6 +170,8 @@ def digest(scenario: Scenario) -> str:
     """SHA-256 of what determines the result: all but where components run, and what if they are slow or fail."""
     data = scenario.model_dump(mode="json")
     leave_out_unset(data)
+    for i, network in enumerate(data["cluster"]["networks"]):
+        network["topology"] = topology(scenario, i)
     placement = ("run", "timeout_s", "answer_timeout_s", "start_timeout_s", "on_failure", "container", "address")
     components = {
         name: {key: value for key, value in options.items() if key not in placement and value is not None}

@@ -7,10 +7,11 @@ from copy import deepcopy
 
 import metronome
 import pytest
+import yaml
 from metronome.hwmodels import catalog
 from metronome.orchestrator.errors import InputError
 from metronome.orchestrator.scenario.joined import borrowed, joined
-from metronome.orchestrator.scenario.loading import digest, load
+from metronome.orchestrator.scenario.loading import as_yaml, digest, load
 from metronome.orchestrator.scenario.schema import Scenario
 
 from ..small import SMALL
@@ -131,3 +132,29 @@ def test_what_a_scenario_does_not_say_leaves_its_digest_as_it_was():
     assert found == ["2686e644", "8ed28fa2"]
     changed = {"instances.0.engine": {**sglang["instances.0.engine"], "cuda_graph_max_bs": 8}}
     assert digest(load("quickstart", changed)[0])[:8] != "2686e644"
+
+
+@pytest.mark.parametrize(
+    ("device", "network"),
+    [("l40s", {}), ("mi300x", {}), ("mi300x", {"type": "xgmi3"}), ("h100-sxm", {}), ("l40s", {"topology": "ring"})],
+)
+def test_what_a_run_leaves_is_joined_as_it_was(device, network):
+    """Its scenario.yaml has every default written out."""
+    found = scenario(network, (device,))
+    again = Scenario.model_validate(yaml.safe_load(as_yaml(found)))
+    assert joined(again, 0) == joined(found, 0) and digest(again) == digest(found)
+    other = scenario({**network, "topology": "torus", "dims": [2]}, (device,))
+    assert digest(other) != digest(found)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"type": "xgmi3", "topology": "switch"}, "xgmi3 joins two devices each: topology fully-connected"),
+        ({"type": "xgmi3", "topology": "pcie"}, "xgmi3 joins two devices each"),
+        ({"type": "nvlink4", "scale_out": {"type": "xgmi3"}}, "xgmi3 joins the devices of a node, not nodes"),
+    ],
+)
+def test_links_of_two_devices_are_no_switch(network, message):
+    with pytest.raises(ValueError, match=message):
+        scenario(network, ("mi300x",))

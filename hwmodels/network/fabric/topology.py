@@ -84,27 +84,31 @@ def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier, shared_lan
     elif tier.topology == "pcie":
         _pcie(graph, prefix, [lanes(graph, d, tier) if shared_lanes else d for d in devices], tier, hop)
     elif tier.topology == "fully-connected":
+        if tier.link.links and len(devices) > tier.link.links + 1:
+            raise ValueError(f"a device has {tier.link.links} links of {tier.link.name}, and {len(devices) - 1} others")
         for i, device in enumerate(devices):
             for other in devices[i + 1 :]:
                 graph.connect(device, other, rate / max(len(devices) - 1, tier.link.links or 0), hop)
     else:
         dims = tier.dims if tier.topology == "torus" else (len(devices),)
+        if not dims:
+            raise ValueError("a torus needs dims, the devices along each of its dimensions")
         if prod(dims) != len(devices):
             raise ValueError(f"a torus of {' x '.join(map(str, dims))} has {prod(dims)} devices, not {len(devices)}")
-        _torus(graph, devices, dims, rate, hop)
+        _torus(graph, devices, dims, tier.link, hop)
 
 
-def _torus(graph: Graph, devices: list[str], dims: tuple[int, ...], rate: float, hop: int) -> None:
+def _torus(graph: Graph, devices: list[str], dims: tuple[int, ...], link: Interconnect, hop: int) -> None:
     """Two neighbours a dimension; a ring is a torus of one."""
     places = list(product(*map(range, dims)))
     number = {place: i for i, place in enumerate(places)}
-    degree = sum(min(size - 1, 2) for size in dims)
+    rate = link.bandwidth / max(sum(min(size - 1, 2) for size in dims), link.links or 0)
     for place in places:
         for axis, size in enumerate(dims):
             if size == 1 or (size == 2 and place[axis] == 1):
                 continue
             other = (*place[:axis], (place[axis] + 1) % size, *place[axis + 1 :])
-            graph.connect(devices[number[place]], devices[number[other]], rate / degree, hop)
+            graph.connect(devices[number[place]], devices[number[other]], rate, hop)
 
 
 def _pcie(graph: Graph, prefix: str, devices: list[str], tier: Tier, hop: int) -> None:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...scenario.links import usual_topology
 from .run import Run
 
 MAX_NODES = 12  # more are said, not drawn
@@ -160,11 +161,17 @@ def _memories(node: dict[str, Any]) -> list[str]:
 
 def _network(network: dict[str, Any], place: int, nodes: dict[str, float], bottom: float) -> NetworkLine:
     dots = [nodes[group] for group in network["connects"] if group in nodes]
-    text = f"{network['name']}: {_figures(network)}, {network.get('topology', 'switch')}"
+    text = f"{network['name']}: {', '.join(filter(None, (_figures(network), _laid_out(network))))}"
     if outer := network.get("scale_out"):
         text += f"; between nodes {_figures(outer)}, {outer.get('topology', 'switch')}"
     x = WIDTH + 8 + BUS * (place + 0.7)
     return NetworkLine(network["name"], x, min(dots, default=bottom), bottom + LINE * place + 12, dots, text)
+
+
+def _laid_out(network: dict[str, Any]) -> str:
+    """Its topology; "" where that is its devices' own."""
+    said = network.get("type"), network.get("bandwidth_gb_s")
+    return network.get("topology") or (usual_topology(said[0]) if any(said) else "")
 
 
 def _figures(links: dict[str, Any]) -> str:
