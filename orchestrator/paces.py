@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from operator import itemgetter
 
-from .coupling.port import AskedPort, Cost
+from .coupling.costs import Cost
+from .coupling.port import AskedPort
 from .coupling.ports import Ports
 from .coupling.spent import WORKING
 from .lowering.work import Plan, PlannedOperation, Work

@@ -18,9 +18,10 @@ from ..kernel.queue import Priority
 from ..lowering.work import Plan, Work
 from ..serving.batch import Batch, joined
 from ..units import MAX_PS
+from .costs import Cost
 from .hooks import CouplingHooks
 from .overlap import Costs, Span, spans, took_ps
-from .port import Asked, AskedPort, Cost, SteppedPort
+from .port import Asked, AskedPort, SteppedPort
 from .ports import Ports
 from .program import (
     ChainedCollectives,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .port import Cost
+from .costs import Cost
 from .program import Portion
 from .uses import Values
 

@@ -18,10 +18,11 @@ from ..kernel.queue import Priority
 from ..lowering.work import Section, Work
 from ..strict import did_you_mean
 from .components import ComponentSpec
+from .costs import Tally, Usage
 from .figures import sound
 from .link import Link
 from .memory_energy import MemoryEnergy
-from .port import AskedPort, SteppedPort, Tally, Usage
+from .port import AskedPort, SteppedPort
 from .sharing import stepped
 from .spent import Spent
 

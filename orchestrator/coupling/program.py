@@ -14,7 +14,8 @@ from typing import Literal
 from ..errors import InputError
 from ..lowering.quantity import Operands
 from ..lowering.work import Plan, PlannedOperation, Section, Work
-from .port import AskedPort, OperationSet, SteppedPort, Tally
+from .costs import OperationSet, Tally
+from .port import AskedPort, SteppedPort
 from .ports import Ports
 
 Granularity = Literal["step", "layer", "operation"]

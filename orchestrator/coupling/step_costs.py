@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import repeat
 from operator import add, sub
 
-from .port import Cost
+from .costs import Cost
 from .program import Portion
 from .spent import WORKING, Spent
 from .uses import Values

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import yaml
-from metronome.orchestrator.coupling.port import Tally
+from metronome.orchestrator.coupling.costs import Tally
 from metronome.orchestrator.errors import DivergenceError
 from metronome.orchestrator.record.recording import Recording
 from metronome.orchestrator.record.replay import ReplayTape, replay
