@@ -104,7 +104,8 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         warn_of_unread(name, model, stated, fields)
         _warn_of_replaced(name, stated, options.config)
         if kind == "network" and model == "fabric":
-            _warn_of_one_node(scenario, name, not options.model and _default_model(kind, {**facts, "scale_out": None}))
+            without = "" if options.model else _default_model(kind, {**facts, "scale_out": None})
+            _warn_of_one_node(scenario, name, without)
         if kind == "pim" and "devices" in options.config:
             allowed = (
                 "cluster.nodes[].memory.pim.devices_per_accelerator says how many there are, for time and for room"
@@ -259,13 +260,13 @@ def _warn_of_unreached(scenario: Scenario) -> None:
             warnings.warn(f"memory {name} has no effect: no network connects it", NoEffectWarning, stacklevel=3)
 
 
-def _warn_of_one_node(scenario: Scenario, name: str, without: str | bool) -> None:
-    """Links between nodes of a network that has one node; ``without`` them that model would answer, if one is chosen
-    by what the network says."""
+def _warn_of_one_node(scenario: Scenario, name: str, without: str) -> None:
+    """Links between nodes of a network that has one node; ``without`` them that model would answer, "" if one is
+    stated."""
     network = next(one for one in scenario.cluster.networks if one.name == name)
     nodes = {end.rpartition(".")[0] or end for end in network.connects}  # a memory of no node is reached over them
     if network.scale_out is not None and len(nodes) == 1:
-        but = " but that fabric answers for it" if without not in (False, "fabric") else ""
+        but = " but that fabric answers for it" if without not in ("", "fabric") else ""
         text = f"cluster.networks.{name}.scale_out has no effect{but}: {name} connects one node"
         warnings.warn(text, NoEffectWarning, stacklevel=3)
 

@@ -209,10 +209,9 @@ class RecoveringLink:
         why = self._log.why_not
         if self._log.templates is None and not self._number:
             why = "it never worked"
-        if before and failure.code != "dead" and str(before) == str(failure):
-            why = "started anew, it does the same again"
+        again = before is not None and failure.code != "dead" and str(before) == str(failure)
         lied = (NUMBERS.sub("#", failure.what), self._answered) if failure.code == "fault" else None
-        if lied and lied == self._lied:  # nothing befalls it: it comes of what it has been asked in its life
+        if again or (lied and lied == self._lied):  # such a lie comes of what it has been asked in its life
             why = "started anew, it does the same again"
         self._lied = lied
         starting = ("starting", "connecting")
