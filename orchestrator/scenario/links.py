@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from metronome.hwmodels.catalog import interconnect, interconnect_names
+from metronome.hwmodels.catalog import interconnect_names, node_links
 from pydantic import Field, model_validator
 
 from ..strict import Strict
@@ -36,8 +36,10 @@ class Links(Strict):
 
 
 def usual_topology(kind: str | None) -> str:
-    """Of a network that says its links, by their type or by figures, and not how they are laid out."""
-    return "fully-connected" if kind in interconnect_names() and interconnect(str(kind)).links else "switch"
+    """Of a network that says its links, by their type or by figures, and not how they are laid out: over PCIe a switch,
+    too."""
+    found = node_links(kind)["topology"] if kind and kind in interconnect_names() else "switch"
+    return "switch" if found == "pcie" else found
 
 
 class ScaleOut(Links):
