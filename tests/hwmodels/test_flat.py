@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 from metronome.hwmodels.interface import Operation
-from metronome.hwmodels.network.fabric import model
+from metronome.hwmodels.network.fabric import meaning
 
 from .test_fabric import collective, fabric
 
@@ -14,7 +14,7 @@ RANKS = ("n0.0", "n0.1", "n0.2", "n0.3")
 
 def test_fabric_keeps_nothing_of_what_is_over(monkeypatch):
     """Every operation of another size: each size was kept for ever, 167 bytes an operation."""
-    monkeypatch.setattr(model, "REMEMBERED", 500)  # what it remembers of shapes; else 100,000
+    monkeypatch.setattr(meaning, "REMEMBERED", 500)  # what it remembers of shapes; else 100,000
     made = fabric([collective(0, "all_reduce", RANKS)])
     now, marks = 0, []
     tracemalloc.start()

@@ -15,7 +15,6 @@ from typing import Any
 from ...base import Model
 from ...interface import (
     MAX_PS,
-    PS_PER_S,
     Advanced,
     BadOperation,
     Completion,
@@ -35,13 +34,13 @@ from ..ranks import ranks_of
 from .busiest import busiest
 from .config import FabricConfig
 from .flows import Flows
+from .meaning import Meaning
 from .memories import Misfit
-from .shapes import Shape, Topology
+from .shapes import Topology
 from .slow import MILLION, NEVER, Slow
 from .trains import Leg, Train
 
 NAMED = 12  # links named where one is not found
-REMEMBERED = 100_000  # legs worked out, for when they come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +87,13 @@ class Fabric(Model[FabricConfig]):
         except ValueError as error:
             raise ConfigError(*self._layout(error), str(error)) from None
         self._graph, self._capacity = self._network.graph, self._network.capacity
-        self._shapes: dict[int, list[Shape]] = {}
+        self._meaning = Meaning(self.config.energy_pj_per_bit)
         self._now_ps = 0
         self._cores = [core for core in self._network.cores.values() if core.rises]
         self._flows = Flows(self._capacity, self._cores)
         self._future: Future | None = None
         self._open: dict[int, Open] = {}
-        self._members: dict[int, list[int]] = {}  # of trains
         self._slowable: dict[int, frozenset[int]] = {}  # links of a slowdown
-        self._legs: dict[tuple[int, int, int], Leg] = {}  # (template, size, gap) -> what that is
-        self._carried: dict[tuple[int, int], int] = {}  # (template, which of its shapes) -> bytes asked for
 
     def _layout(self, error: ValueError) -> tuple[str, object]:
         """(field, value) of what the links are laid out by, and cannot be."""
@@ -109,8 +105,7 @@ class Fabric(Model[FabricConfig]):
 
     def check_template(self, template: Template) -> None:
         if template.kind == "train":
-            self._members[template.id] = [int(member) for member in str(template.attributes["of"]).split(",")]
-            if not set(self._members[template.id]) <= self._shapes.keys():
+            if not self._meaning.declare_train(template):
                 raise UnsupportedOperation("fabric", template, "is made of templates not declared before it")
             return
         if template.kind == "slowdown":
@@ -119,7 +114,7 @@ class Fabric(Model[FabricConfig]):
         ranks = ranks_of("fabric", template, self._graph.index, self.config.group_names())
         try:
             wanted = str(template.attributes.get("algorithm") or self.config.algorithms.get(template.kind, ""))
-            self._shapes[template.id] = self._network.shapes(template.kind, ranks, wanted)
+            self._meaning.declare(template, self._network.shapes(template.kind, ranks, wanted))
         except ValueError as error:
             raise UnsupportedOperation("fabric", template, str(error)) from None
 
@@ -135,13 +130,7 @@ class Fabric(Model[FabricConfig]):
 
     def resources(self) -> Mapping[int, frozenset[int]]:
         """template -> numbers of the links it may cross: those that share none never meet."""
-        found = {
-            template: frozenset(link for shape in shapes for link in shape.weights)
-            for template, shapes in self._shapes.items()
-        }
-        for train, members in self._members.items():
-            found[train] = frozenset().union(*(found[member] for member in members))
-        return found | self._slowable
+        return self._meaning.links() | self._slowable
 
     # The clock ----------------------------------------------------------------------------------
 
@@ -223,12 +212,12 @@ class Fabric(Model[FabricConfig]):
         template = self._checked(operation)
         if template.kind in ("train", "slowdown"):
             return None
-        leg = self._leg(template.id, operation.values[0])
+        leg = self._meaning.leg(template.id, operation.values[0])
         end = operation.at_ps + leg.alone_ps
         if end > grant_ps or not self._flows.at_full_rate(leg.shape):
             return None
-        self._carry(self._carried, template.id, leg.shape, operation.values[0])
-        energy = self._energy_pj(template, operation.values)
+        self._meaning.carry(template.id, leg.shape, operation.values[0])
+        energy = self._meaning.energy_pj(template, operation.values)
         return Completion(operation.op_id, operation.at_ps, end, Provenance.MODELLED, energy)
 
     def _checked(self, operation: Operation) -> Template:
@@ -243,18 +232,18 @@ class Fabric(Model[FabricConfig]):
     def _take(self, operation: Operation) -> None:
         template = self._checked(operation)
         if template.kind == "train":
-            repeat, pairs = self._laps(template, operation.values)
-            legs = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
+            repeat, pairs = self._meaning.laps(template, operation.values)
+            legs = tuple(self._meaning.leg(member, size, gap) for member, gap, size in pairs)
             for leg, (member, _, size) in zip(legs, pairs, strict=True):
-                self._carry(self._carried, member, leg.shape, size * repeat)
+                self._meaning.carry(member, leg.shape, size * repeat)
             self._flows.add(operation.op_id, operation.at_ps, Train(operation.op_id, operation.at_ps, legs, repeat))
         elif template.kind == "slowdown":
             self._flows.add(operation.op_id, operation.at_ps, self._slow(operation))
         else:
-            leg, size = self._leg(template.id, operation.values[0]), operation.values[0]
-            self._carry(self._carried, template.id, leg.shape, size)
+            leg, size = self._meaning.leg(template.id, operation.values[0]), operation.values[0]
+            self._meaning.carry(template.id, leg.shape, size)
             self._flows.add(operation.op_id, operation.at_ps, leg)
-        self._open[operation.op_id] = Open(operation, self._energy_pj(template, operation.values))
+        self._open[operation.op_id] = Open(operation, self._meaning.energy_pj(template, operation.values))
 
     def _slow(self, operation: Operation) -> Slow:
         (millionths,) = operation.values
@@ -264,80 +253,12 @@ class Fabric(Model[FabricConfig]):
             )
         return Slow(operation.template, self._slowable[operation.template], millionths)
 
-    def _carry(self, carried: dict[tuple[int, int], int], template: int, shape: Shape, size: int) -> None:
-        """Count bytes: a figure a template and algorithm, however long the run."""
-        key = template, next(i for i, other in enumerate(self._shapes[template]) if other is shape)
-        carried[key] = carried.get(key, 0) + size
-
-    def _energy_pj(self, template: Template, values: tuple[int, ...]) -> int | None:
-        per_bit = self.config.energy_pj_per_bit
-        if per_bit is None:
-            return None
-        return sum(
-            times * round(self._choose(member, size)[0].moved * size * 8 * per_bit / self._participants(member))
-            for member, size, times in self._parts(template, values)
-        )
-
-    def _participants(self, template: int) -> int:
-        return int(self.templates[template].attributes["participants"])
-
-    def _laps(self, template: Template, values: tuple[int, ...]) -> tuple[int, list[tuple[int, int, int]]]:
-        """(repetitions, (member template, gap, size) of each leg) of a train."""
-        members = self._members[template.id]
-        if len(values) != 1 + 2 * len(members) or values[0] < 1:
-            raise BadOperation(f"a train of {len(members)} takes its repetitions, then a gap and a size of each")
-        return values[0], list(zip(members, values[1::2], values[2::2], strict=True))
-
-    def _parts(self, template: Template, values: tuple[int, ...]) -> list[tuple[int, int, int]]:
-        """(template, size, times) of the plain operations in one."""
-        if template.kind == "slowdown":
-            return []
-        if template.kind != "train":
-            return [(template.id, values[0], 1)]
-        repeat, legs = self._laps(template, values)
-        return [(member, size, repeat) for member, _, size in legs]
-
-    def _leg(self, template: int, size: int, gap_ps: int = 0) -> Leg:
-        key = (template, size, gap_ps)
-        leg = self._legs.get(key)
-        if leg is None:
-            if len(self._legs) >= REMEMBERED:
-                self._legs.clear()
-            leg = self._legs[key] = self._new_leg(*key)
-        return leg
-
-    def _new_leg(self, template: int, size: int, gap_ps: int) -> Leg:
-        shape, low = self._choose(template, size)
-        latency = (shape.low_ps if low else shape.bulk_ps) + round(shape.copy_s * size * PS_PER_S)
-        return Leg.of(gap_ps, shape, latency, shape.low_rate if low else shape.rate, shape.largest * size)
-
-    def _choose(self, template: int, size: int) -> tuple[Shape, bool]:
-        """The algorithm and protocol that would be quickest alone, the first of equals."""
-        best: tuple[float, Shape, bool] | None = None
-        for shape in self._shapes[template]:
-            work = shape.largest * size * PS_PER_S
-            for low, rate, latency in ((True, shape.low_rate, shape.low_ps), (False, shape.rate, shape.bulk_ps)):
-                if not rate or size > shape.most:
-                    continue
-                time = latency + work / rate
-                if best is None or time < best[0]:
-                    best = (time, shape, low)
-        if best is None:
-            raise AssertionError("every template has a shape with a rate")
-        return best[1], best[2]
-
     # Looking at it ------------------------------------------------------------------------------
 
     def statistics(self, uses: Sequence[Use] = ()) -> dict[str, Any]:
         """The busiest links: bytes, the seconds these need at full rate, and who sent them."""
-        carried = dict(self._carried)
-        for use in uses:
-            for member, size, times in self._parts(self.templates[use.template], use.values):
-                self._carry(carried, member, self._choose(member, size)[0], size * times * use.times)
-        sent = (
-            (_who(self.templates[member]), self._shapes[member][place], size)
-            for (member, place), size in sorted(carried.items())
-        )
+        carried = self._meaning.carried_with([(self.templates[use.template], use.values, use.times) for use in uses])
+        sent = ((_who(self.templates[template]), shape, size) for template, shape, size in carried)
         error = max(tier.link.error for tier in self.config.tiers() if tier)
         return {"links": busiest(self._graph.links, sent), "relative_error": {"modelled": error}}
 
@@ -365,7 +286,7 @@ class Fabric(Model[FabricConfig]):
 
     def snapshot(self) -> dict[str, Any]:
         self._catch_up()
-        carried = [[template, place, size] for (template, place), size in self._carried.items()]
+        carried = [[template, place, size] for (template, place), size in self._meaning.carried.items()]
         operations = [
             [o.operation.op_id, o.operation.template, list(o.operation.values), o.operation.at_ps, o.energy_pj]
             for o in self._open.values()
@@ -374,7 +295,7 @@ class Fabric(Model[FabricConfig]):
 
     def restore(self, state: dict[str, Any]) -> None:
         self._now_ps = int(state["now_ps"])
-        self._carried = {(template, place): size for template, place, size in state["carried"]}
+        self._meaning.carried = {(template, place): size for template, place, size in state["carried"]}
         self._open = {}
         legs: dict[int, tuple[Leg, ...]] = {}
         repeats: dict[int, int] = {}
@@ -386,10 +307,10 @@ class Fabric(Model[FabricConfig]):
             if declared.kind == "slowdown":
                 coming[op_id] = self._slow(operation)
             elif declared.kind == "train":
-                repeats[op_id], pairs = self._laps(declared, operation.values)
-                legs[op_id] = tuple(self._leg(member, size, gap) for member, gap, size in pairs)
+                repeats[op_id], pairs = self._meaning.laps(declared, operation.values)
+                legs[op_id] = tuple(self._meaning.leg(member, size, gap) for member, gap, size in pairs)
             else:
-                legs[op_id] = (self._leg(template, operation.values[0]),)
+                legs[op_id] = (self._meaning.leg(template, operation.values[0]),)
         self._flows, self._future = Flows(self._capacity, self._cores), None
         self._flows.restore(state["flows"], legs, repeats, coming, self._slowable)
 
