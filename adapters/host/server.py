@@ -17,8 +17,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+from metronome.component.v1.frames import beside
 from metronome.hwmodels.process import LIFE
 
+from . import frames
 from .security import ListenError, Security
 from .service import MOST_SESSIONS, ComponentService
 
@@ -33,12 +35,14 @@ def start(
     security: Security | None = None,
     health_address: str = "",
     own: Mapping[str, Any] | None = None,
+    framed: bool = False,
 ) -> tuple[grpc.Server, health.HealthServicer, str]:
     """Serve ``model`` on ``unix:PATH`` or ``HOST:PORT`` (port 0 = any); returns the real address.
 
     ``own``: the server's part of every session's configuration.
     ``health_address``: the health service alone there, too, without TLS, for probes that know none
-    (Kubernetes). Raises ListenError.
+    (Kubernetes). ``framed``: as long as this process lives messages are taken beside a Unix socket, too
+    (`frames`). Raises ListenError.
     """
     security = security or Security()
     security.check(address)
@@ -55,7 +59,8 @@ def start(
             ("grpc.so_reuseport", 0),
         ],
     )
-    pb_grpc.add_ComponentServiceServicer_to_server(ComponentService(model, own), server)
+    service = ComponentService(model, own)
+    pb_grpc.add_ComponentServiceServicer_to_server(service, server)
     checks = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     try:
@@ -64,6 +69,8 @@ def start(
             _start_health(checks, health_address)
     except (RuntimeError, ValueError) as error:
         raise ListenError(f"{address}: {error}") from None
+    if framed and address.startswith("unix:") and security.certificate is None:
+        frames.listen(service, address)
     server.start()
     for name in ("", SERVICE):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -110,7 +117,7 @@ def serve(
     own: Mapping[str, Any] | None = None,
 ) -> None:
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
-    server, checks, address = start(model, address, security, health_address, own)
+    server, checks, address = start(model, address, security, health_address, own, framed=True)
     os.environ.setdefault(LIFE, "0")
     # An event would not do: a signal that comes as its `wait` begins finds the lock taken that `set` needs, for ever.
     ending: SimpleQueue[None] = SimpleQueue()
@@ -130,6 +137,7 @@ def serve(
     if address.startswith("unix:"):
         path = Path(address.removeprefix("unix:"))
         path.unlink(missing_ok=True)
+        beside(address).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()  # only if this was the last socket of a run whose orchestrator is gone
 

@@ -53,9 +53,12 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
     def __init__(self, model: Any, own: Mapping[str, Any] | None = None) -> None:
         self._model, self._own = model, dict(own or {})
         self._sessions: dict[str, Session] = {}
+        self.frames = False  # whether it is asked beside its Unix socket, too
 
     def Describe(self, request: pb.DescribeRequest, context: grpc.ServicerContext) -> pb.DescribeResponse:
-        return codec.describe(self._model.description, self._model.config_schema())
+        answer = codec.describe(self._model.description, self._model.config_schema())
+        answer.frames = self.frames
+        return answer
 
     def Configure(self, request: pb.ConfigureRequest, context: grpc.ServicerContext) -> pb.ConfigureResponse:
         if not request.session_id:

@@ -1,16 +1,14 @@
-"""A link to a component behind gRPC: one bidirectional stream for the whole session."""
+"""A link to a component in another process: calls of gRPC, and one conversation for the whole session."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from queue import SimpleQueue
 from typing import Any, Protocol
 
 import grpc
@@ -22,44 +20,15 @@ from metronome.hwmodels.ports import Port
 
 from ..errors import ComponentFailure, InputError, plain
 from .components import ComponentSpec, warn_of_unread
+from .conversation import Conversation, Framed, Stream
 from .interrupts import DOOR
 from .launch.endpoint import Endpoint
 from .link import advancing
+from .watchdog import Watchdog
 
 TOKEN = secrets.token_hex(4)  # in the names of our sessions: a server that outlives a run may still have another's
 HEARTBEAT_MS = 1000
 SOON_S = 1.0
-
-
-class Watchdog:
-    """One thread that ends the wait for a component that stays silent beyond its limit.
-
-    Liveness is not progress: a process may answer pings and never the question. So no pings are sent: a server may take
-    them for an attack and close the connection to a component that thinks for long (GOAWAY, too_many_pings).
-    """
-
-    def __init__(self) -> None:
-        self._links: list[RemoteLink] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
-        self._thread.start()
-
-    def add(self, link: RemoteLink) -> None:
-        self._links.append(link)
-
-    def drop(self, link: RemoteLink) -> None:
-        with contextlib.suppress(ValueError):
-            self._links.remove(link)
-
-    def close(self) -> None:
-        self._ended.set()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.1):
-            for link in tuple(self._links):
-                if DOOR.knocked:
-                    link.interrupt(time.monotonic())
-                link.check_silence(time.monotonic())
 
 
 _SESSIONS = count()
@@ -120,8 +89,8 @@ class RemoteLink:
         with DOOR:
             self._channel = endpoint.channel(codec.CHANNEL_OPTIONS)
         self._stub = pb_grpc.ComponentServiceStub(self._channel)
-        self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
-        self._answers: Iterator[pb.SimulateResponse] | None = None
+        self._talk: Conversation | None = None
+        self._framed = False  # whether it takes frames
         self._asked: grpc.Future | None = None
         self._templates: dict[int, Template] = {}
         self._seq = 0
@@ -147,6 +116,7 @@ class RemoteLink:
                     f"needs protocol 1.{answer.min_protocol_minor}, this is 1.{codec.PROTOCOL_MINOR}",
                 )
             found: Description = codec.described(answer)
+            self._framed = answer.frames and self._endpoint.address.startswith("unix:")
             name, version, summary = (plain(said, 200) for said in (found.name, found.version, found.summary))
             found = replace(found, name=name, version=version, summary=summary)
             self._config = dict(self._spec.config)
@@ -254,7 +224,7 @@ class RemoteLink:
                 raise self._refused(error.details() or "") from None
             raise self._failure(error, "being configured") from None
         with DOOR:
-            self._answers = self._stub.Simulate(iter(self._outbox.get, None))
+            self._talk = self._conversation()
         if answer.ports:
             self.ports = tuple(codec.from_port(port) for port in answer.ports)
         if str(Feature.SNAPSHOT) not in answer.features:  # its model may take them, and this one of it not
@@ -262,6 +232,12 @@ class RemoteLink:
         if Feature.RESOURCES not in self._description.features:
             return None
         return {entry.template_id: frozenset(entry.resource) for entry in answer.resources}
+
+    def _conversation(self) -> Conversation:
+        if self._framed:
+            with contextlib.suppress(OSError):
+                return Framed(self._endpoint.address)
+        return Stream(self._stub)
 
     def _refused(self, details: str) -> InputError:
         where = f"component {self.name}"
@@ -294,25 +270,29 @@ class RemoteLink:
         self._seq += 1
         self._sent = (grant_ps, operations)
         self._silent_since = self._asked_at = time.monotonic()
-        self._outbox.put(
-            pb.SimulateRequest(
-                seq=self._seq,
-                session_id=self._session if self._seq == 1 else "",
-                grant_ps=grant_ps,
-                stop_at_first_completion=stop_at_first,
-                operations=codec.to_operations(operations),
-                answered=codec.to_completions(answered) if answered else None,
-            )
+        request = pb.SimulateRequest(
+            seq=self._seq,
+            session_id=self._session if self._seq == 1 else "",
+            grant_ps=grant_ps,
+            stop_at_first_completion=stop_at_first,
+            operations=codec.to_operations(operations),
+            answered=codec.to_completions(answered) if answered else None,
         )
+        with DOOR:
+            self._configured().send(request)
+
+    def _configured(self) -> Conversation:
+        if self._talk is None:
+            raise ComponentFailure(self.name, "was asked before it was configured")
+        return self._talk
 
     def receive(self) -> Advanced:
-        if self._answers is None:
-            raise ComponentFailure(self.name, "was asked before it was configured")
+        talk = self._configured()
         start, said = time.perf_counter(), ""
         try:
             while True:
                 with DOOR:
-                    answer = next(self._answers)
+                    answer = talk.receive()
                 if answer.seq == self._seq and answer.HasField("advanced"):
                     advanced: Advanced = codec.from_advanced(answer.advanced, self.ports)
                     return advanced
@@ -328,8 +308,7 @@ class RemoteLink:
         except grpc.RpcError as error:
             raise self._failure(error, self._doing()) from None
         except StopIteration:
-            words = self._post_mortem()[1]
-            raise ComponentFailure(self.name, "ended the conversation", self._doing(), words, "dead") from None
+            raise self._ended(self._doing()) from None
         except codec.MalformedMessage as error:
             raise ComponentFailure(self.name, f"answered nonsense: {error}", self._doing()) from None
         finally:
@@ -339,8 +318,8 @@ class RemoteLink:
     def interrupt(self, now: float) -> None:
         """Called by the watchdog: a signal waits. An answer that comes soon is waited for: the session lives on."""
         since, asked = self._silent_since, self._asked
-        call = self._answers if since is not None and now - since > SOON_S else asked
-        if isinstance(call, grpc.Call):
+        call = self._talk if since is not None and now - since > SOON_S else asked
+        if call is not None:
             self.host.give_up()
             call.cancel()
 
@@ -352,9 +331,8 @@ class RemoteLink:
         silent, overdue = now - since > self.timeout_s, now - self._asked_at > self._answer_timeout_s
         if silent or overdue:
             self._timed_out = self.timeout_s if silent else self._answer_timeout_s
-            call = self._answers
-            if isinstance(call, grpc.Call):
-                call.cancel()
+            if self._talk is not None:
+                self._talk.cancel()
 
     def _doing(self) -> str:
         grant_ps, operations = self._sent
@@ -367,9 +345,7 @@ class RemoteLink:
 
     def _failure(self, error: grpc.RpcError, doing: str) -> ComponentFailure:
         if self._timed_out or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self.host.give_up()
-            what, words = f"gave no answer for {self._timed_out or self.timeout_s:g} s", self._post_mortem()[1]
-            return ComponentFailure(self.name, what, doing, words, "timeout")
+            return self._silent(doing)
         what, words = self._post_mortem()
         if what or error.code() is grpc.StatusCode.UNAVAILABLE:
             self.host.give_up()
@@ -377,11 +353,26 @@ class RemoteLink:
         what = f"{error.code().name.lower().replace('_', ' ')}: {error.details()}"
         return ComponentFailure(self.name, what, doing, words)
 
+    def _silent(self, doing: str) -> ComponentFailure:
+        self.host.give_up()
+        what, words = f"gave no answer for {self._timed_out or self.timeout_s:g} s", self._post_mortem()[1]
+        return ComponentFailure(self.name, what, doing, words, "timeout")
+
+    def _ended(self, doing: str) -> ComponentFailure:
+        """The other side has ended the conversation, or we have as it was silent for too long."""
+        if self._timed_out:
+            return self._silent(doing)
+        what, words = self._post_mortem()
+        if what:
+            self.host.give_up()
+        return ComponentFailure(self.name, what or "ended the conversation", doing, words, "dead")
+
     def close(self) -> None:
-        """End the stream and the session; errors no longer matter."""
+        """End the conversation and the session; errors no longer matter."""
         for other in self._others:
             other.close()
         self._watchdog.drop(self)
         with DOOR:
-            self._outbox.put(None)
+            if self._talk is not None:
+                self._talk.close()
             self._channel.close()

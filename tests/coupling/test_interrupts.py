@@ -1,4 +1,4 @@
-"""Signals wait until the main thread is out of gRPC's code, and none is lost."""
+"""Signals wait until the main thread is out of gRPC's code, or of a message, and none is lost."""
 
 import os
 import random
@@ -7,7 +7,9 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from metronome.orchestrator.coupling.conversation import Stream
 from metronome.orchestrator.coupling.interrupts import DOOR
+from metronome.orchestrator.coupling.remote import RemoteLink
 from metronome.orchestrator.scenario.loading import validate
 from metronome.orchestrator.simulation import Simulation
 from metronome.orchestrator.source import LiveSource
@@ -53,16 +55,17 @@ def in_processes(small):
 
 
 class Interrupted:
-    """A stream's answers; a signal comes while the first is waited for."""
+    """A conversation; a signal comes while the first answer is waited for."""
 
-    def __init__(self, answers):
-        self.answers, self.whole = answers, False
+    def __init__(self, talk):
+        self.talk, self.whole = talk, False
+        self.send, self.cancel, self.close = talk.send, talk.cancel, talk.close
 
-    def __next__(self):
+    def receive(self):
         if not self.whole:
             signal.raise_signal(signal.SIGINT)
             self.whole = True
-        return next(self.answers)
+        return self.talk.receive()
 
 
 class Watched(LiveSource):
@@ -75,11 +78,14 @@ class Watched(LiveSource):
             yield links
 
 
-def test_the_wait_for_an_answer_is_not_broken_into(in_processes, tmp_path):
+@pytest.mark.parametrize("framed", [True, False])
+def test_the_wait_for_an_answer_is_not_broken_into(in_processes, tmp_path, framed, monkeypatch):
+    if not framed:
+        monkeypatch.setattr(RemoteLink, "_conversation", lambda link: Stream(link._stub))
     source = Watched(tmp_path / "logs")
     with Simulation(in_processes, tmp_path, source) as simulation:
         live = source.link._live
-        live._answers = answers = Interrupted(live._answers)
+        live._talk = answers = Interrupted(live._talk)
         with pytest.raises(KeyboardInterrupt):
             simulation.run()
         assert answers.whole

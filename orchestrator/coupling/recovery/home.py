@@ -11,7 +11,8 @@ from ...errors import ComponentFailure
 from ..components import ComponentSpec
 from ..launch.endpoint import Endpoint
 from ..link import Link
-from ..remote import Host, RemoteLink, Watchdog
+from ..remote import Host, RemoteLink
+from ..watchdog import Watchdog
 
 
 class Lodging(Host, Protocol):

@@ -58,7 +58,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, protocol_minor: _Optional[int] = ..., orchestrator: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("protocol_minor", "min_protocol_minor", "name", "kind", "version", "time_policy", "op_kinds", "features", "memoryless", "deterministic", "max_batch_ops", "config_schema", "summary", "ports")
+    __slots__ = ("protocol_minor", "min_protocol_minor", "name", "kind", "version", "time_policy", "op_kinds", "features", "memoryless", "deterministic", "max_batch_ops", "config_schema", "summary", "ports", "frames")
     PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
     MIN_PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class DescribeResponse(_message.Message):
     CONFIG_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     PORTS_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
     protocol_minor: int
     min_protocol_minor: int
     name: str
@@ -87,7 +88,8 @@ class DescribeResponse(_message.Message):
     config_schema: _struct_pb2.Struct
     summary: str
     ports: _containers.RepeatedCompositeFieldContainer[Port]
-    def __init__(self, protocol_minor: _Optional[int] = ..., min_protocol_minor: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., version: _Optional[str] = ..., time_policy: _Optional[_Union[TimePolicy, str]] = ..., op_kinds: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., memoryless: _Optional[bool] = ..., deterministic: _Optional[bool] = ..., max_batch_ops: _Optional[int] = ..., config_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., summary: _Optional[str] = ..., ports: _Optional[_Iterable[_Union[Port, _Mapping]]] = ...) -> None: ...
+    frames: bool
+    def __init__(self, protocol_minor: _Optional[int] = ..., min_protocol_minor: _Optional[int] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., version: _Optional[str] = ..., time_policy: _Optional[_Union[TimePolicy, str]] = ..., op_kinds: _Optional[_Iterable[str]] = ..., features: _Optional[_Iterable[str]] = ..., memoryless: _Optional[bool] = ..., deterministic: _Optional[bool] = ..., max_batch_ops: _Optional[int] = ..., config_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., summary: _Optional[str] = ..., ports: _Optional[_Iterable[_Union[Port, _Mapping]]] = ..., frames: _Optional[bool] = ...) -> None: ...
 
 class Template(_message.Message):
     __slots__ = ("id", "kind", "layer", "attributes")
