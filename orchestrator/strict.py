@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+MOST_FIELDS = 12  # of a mapping, named where there is none
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -36,6 +38,25 @@ class Strict(BaseModel):
                         f"{key} = {str(value).lower()}: must be a number (YAML reads yes, no, on and off so)"
                     )
         return data
+
+
+def said(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """What a validation error says, without the names of our classes and of Python's types."""
+    if kind == "model_type":
+        return f"must be a mapping with {_fields(context['class_name'])}"
+    plain = {"dict_type": "must be a mapping", "list_type": "must be a list"}
+    return plain.get(kind, message.removeprefix("Value error, "))
+
+
+def _fields(name: str) -> str:
+    """The fields of the class of a part of a scenario, by the class's name."""
+    kinds: list[type[BaseModel]] = [BaseModel]
+    for kind in kinds:  # which grows
+        kinds += kind.__subclasses__()
+    found = next((list(kind.model_fields) for kind in kinds if kind.__name__ == name), [])
+    return ", ".join(found[:MOST_FIELDS]) + (
+        f" and {len(found) - MOST_FIELDS} more" if len(found) > MOST_FIELDS else ""
+    )
 
 
 @cache

@@ -193,7 +193,8 @@ def _show(options: list[Option], rate: float, title: str, prices: str) -> None:
             f"{f' ({best.shape})' if more else ''}{cost}"
         )
     else:
-        click.echo(f"none of these holds {title}")
+        untried = all(option.why and not option.capacity for option in options)
+        click.echo("none of these could be tried" if untried else f"none of these holds {title}")
 
 
 def _one_holds(option: Option) -> str:

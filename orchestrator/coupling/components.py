@@ -16,7 +16,7 @@ from ..errors import InputError, NoEffectWarning
 from ..scenario.components import ComponentOptions
 from ..scenario.joined import joined
 from ..scenario.memory import Memory
-from ..scenario.schema import Scenario
+from ..scenario.schema import Instance, Scenario
 from ..strict import Strict, did_you_mean
 from . import registry
 from .link import Link, LocalLink, raised, refused
@@ -118,7 +118,7 @@ def specify(scenario: Scenario, folder: Path) -> list[ComponentSpec]:
         config = {fact: value for fact, value in known.items() if fact in fields and value is not None}
         config |= {key: _absolute(fields.get(key), value, folder) for key, value in options.config.items()}
         if "custom_all_reduce" in fields:
-            _warn_of_no_peers(name, config)
+            _warn_of_no_peers(scenario, name, config)
         common = (options, scenario.seed, folder)
         made = ComponentSpec(name, kind, rank, model, config, *common, substitute=substitute, factors=factors)
         specs.append(replace(made, wires=wires[name], stated=stated))
@@ -271,7 +271,7 @@ def _warn_of_one_node(scenario: Scenario, name: str, without: str) -> None:
         warnings.warn(text, NoEffectWarning, stacklevel=3)
 
 
-def _warn_of_no_peers(name: str, config: Mapping[str, Any]) -> None:
+def _warn_of_no_peers(scenario: Scenario, name: str, config: Mapping[str, Any]) -> None:
     """All-reduces that read peers' memory, switched off where there are none."""
     if config.get("custom_all_reduce") is not False:
         return
@@ -281,10 +281,20 @@ def _warn_of_no_peers(name: str, config: Mapping[str, Any]) -> None:
         why = f"over {kind or 'links of plain figures'} none reads its peers' memory"
     elif (max(groups, default=0) if config.get("scale_out") else sum(groups)) < 2:
         why = "no device has a peer there"
+    elif not any(_read_peers(instance, link.peer_access.most_ranks) for instance in scenario.instances):
+        why = (
+            f"over {kind} an even number of up to {link.peer_access.most_ranks} devices does so, and no instance's are"
+        )
     else:
         return
     text = f"components.{name}.custom_all_reduce has no effect: {why}"
     warnings.warn(text, NoEffectWarning, stacklevel=3)
+
+
+def _read_peers(instance: Instance, most: int) -> bool:
+    """Whether its all-reduces may be done so, by so many devices at most."""
+    size = instance.tensor_parallel_size
+    return size is None or instance.ffn is not None or (1 < size <= most and size % 2 == 0)
 
 
 def _endpoints(scenario: Scenario, connects: Sequence[str]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
 from ..serving.engines import kinds
-from ..strict import did_you_mean
+from ..strict import did_you_mean, said
 from ..workload.registry import guess
 from ..workload.schema import formats_in_scenarios
 from .joined import topology
@@ -120,7 +120,7 @@ def checked(kind: type[Model], data: Any, where: str | Origin, text: str = "", t
         loc = tuple(part for part in first["loc"] if part not in tags and not _is_alternative(part))
         beside = [one for one in errors[1:] if one["loc"] and one["loc"][:-1] == first["loc"][:-1]]
         others = [one["msg"] for one in beside if _is_alternative(one["loc"][-1])]
-        message = " or ".join([first["msg"].removeprefix("Value error, "), *others])
+        message = " or ".join([said(first["type"], first["msg"], first.get("ctx", {})), *others])
         value = first.get("input")
         raise InputError(
             (where if isinstance(where, Origin) else Origin(where, text)).place(loc),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Union
 
 from pydantic import Discriminator, SerializeAsAny, Tag, ValidationError, WrapValidator
 
+from ..strict import said
 from .options import WorkloadOptions
 from .registry import find, known
 
@@ -27,7 +28,8 @@ def parse(value: object) -> WorkloadOptions:
     except ValidationError as error:
         first = error.errors()[0]
         spot = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{spot + ': ' if spot else ''}{first['msg'].removeprefix('Value error, ')}") from None
+        message = said(first["type"], first["msg"], first.get("ctx", {}))
+        raise ValueError(f"{spot + ': ' if spot else ''}{message}") from None
     return options.model_copy(update={"format": str(name)})  # as it was named, to be found again
 
 

@@ -197,6 +197,10 @@ def test_a_scenario_that_is_not_there(cli):
         ("name.x.y=3", "unknown key|mapping|valid string"),
         ("instances.0.engine.block_size=0", "block_size = 0"),
         ("instances.0.engine.block_size=[", "must be a YAML value"),
+        ("cluster=5", "cluster = 5: must be a mapping with nodes, networks, "),
+        ("cluster.nodes=3", "cluster.nodes = 3: must be a list"),
+        ("workload.input_tokens=10", "workload.input_tokens = 10: must be a mapping with distribution, mean, "),
+        ("instances.0.engine=4", "instances.0.engine = 4: must be a mapping with .* more"),
     ],
 )
 def test_wrong_overrides(cli, override, message):

@@ -104,6 +104,16 @@ def test_one_device_has_no_peer(small):
     assert warned(small)[1] == [f"{NO_PEERS}: no device has a peer there"]
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_more_devices_than_read_one_anothers_memory_have_no_use_for_it(small, size):
+    small["cluster"]["nodes"][0]["accelerators"]["count"] = 4
+    small["cluster"]["networks"][0]["type"] = "pcie5-x16"
+    small["components"] = {"nvlink0": {"custom_all_reduce": False}}
+    small["instances"] = [{**small["instances"][0], "accelerators": f"n0[0:{size}]", "tensor_parallel_size": size}]
+    why = "over pcie5-x16 an even number of up to 2 devices does so, and no instance's are"
+    assert warned(small)[1] == ([] if size == 2 else [f"{NO_PEERS}: {why}"])
+
+
 PIM = f"{NODE}.pim"
 
 
