@@ -212,7 +212,10 @@ def execute(
         source = recorder = RecordingSource(source, out / "recording", scenario, inputs)
     patience, off = Patience(), None
     with naming_its_file(scenario), underway.under_way(out, scenario):
-        with patience.watching(), Simulation(scenario, inputs, source, instruments, strict=strict) as simulation:
+        with (
+            patience.watching(),
+            Simulation(scenario, inputs, source, instruments, strict=strict, whole=False) as simulation,
+        ):
             if resume:  # up to here it can be refused, and then all stays as it is
                 _clear(out)
             prepared()

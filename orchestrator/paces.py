@@ -104,7 +104,7 @@ class _Asides:
     def _cost(self, work: Work, batch: Batch, repeat: int) -> Cost:
         values = work.operands.of(batch)
         if not any(values):
-            return Cost(0, 0, True, {}, {})
+            return Cost(0, 0, True)
         if work.component not in self._ports_of:
             self._ports_of[work.component] = self._ports.aside(work.component)
         port = self._ports_of[work.component]

@@ -69,6 +69,6 @@ def intervals(
 
 
 def _metrics(scenario: Scenario, inputs: Inputs, strict: bool, times: Mapping[str, float]) -> Mapping[str, Any]:
-    with Simulation(scenario, inputs, Paced(times), strict=strict) as simulation:
+    with Simulation(scenario, inputs, Paced(times), strict=strict, whole=False) as simulation:
         simulation.run()
         return collect(simulation, 0.0, Ending()).metrics

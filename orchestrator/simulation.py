@@ -68,7 +68,8 @@ class Simulation:
 
     Making it checks everything that can be checked before time 0; raises InputError. With ``rewindable``
     deep copies of it can be run on their own (the debugger's checkpoints). ``instruments`` look on. Requests of
-    ``without`` are left out of the workload.
+    ``without`` are left out of the workload. ``whole``: requests and steps that are over are kept as they were, for
+    whoever looks at them then; else the numbers of the report alone, in a fraction of the memory.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Simulation:
         rewindable: bool = False,
         strict: bool = False,
         without: Collection[int] = (),
+        whole: bool = True,
     ) -> None:
         self.scenario = scenario
         self.inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
@@ -117,7 +119,7 @@ class Simulation:
             self.ports = Ports(self.kernel, self.specs, links, works, slow, per_bit(scenario.cluster))
             availability.check_slowdowns(scenario, self.ports.slows_links, asked_by_one(self.specs))
             check_calibration(self.specs, self.ports.modes)
-            self.recorder = Recorder()
+            self.recorder = Recorder(whole)
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
             self._build_replicas()
@@ -154,7 +156,7 @@ class Simulation:
             found["images: the server's CPU fetches, decodes and scales them first, which is not modelled"] = None
         if self.reading.prioritised and not looks_at_priority(self.scenario):
             found["priority of requests has no effect: no scheduling_policy or eviction looks at it"] = None
-        found |= dict.fromkeys(without_effect(self.scenario, self.tiers, self.pools, self.recorder.done))
+        found |= dict.fromkeys(without_effect(self.scenario, self.tiers, self.pools, self.recorder.so_far().requests))
         name = self.scenario.kv_transfer.connector
         if self.connector is not None and RULES[name].within_step:
             why = "steps of the decode engine wait for K and V, which is not modelled"

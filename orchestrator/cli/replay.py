@@ -45,7 +45,7 @@ def command(recording: Path, output: Path, trace: bool, as_json: bool, quiet: bo
     source = found.source(tape)
     with (
         progress_bar(quiet or as_json) as progress,
-        Simulation(found.scenario, found.inputs, source, progress) as simulation,
+        Simulation(found.scenario, found.inputs, source, progress, whole=False) as simulation,
     ):
         settle_memory()
         startup_s = time.perf_counter() - started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from metronome.hwmodels.interface import Completion, Provenance
 from ..lowering.work import Work
 from .uses import Uses, Values
 
-RECENT = 4_096  # different numbers of a set of operations that an instance has counted one by one
+RECENT = 256  # different numbers of a set of operations that an instance has not yet added up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,16 +36,16 @@ class OperationSet:
 class Cost(NamedTuple):
     """What a set of operations costs at given numbers.
 
-    ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``answers`` and
-    ``spent_ps`` say how many of its figures come from where, and how much of the time; ``parts_ps`` what each of the
-    operations takes, all its repeats together.
+    ``energy_pj`` is what is known of it; ``energy_known`` says whether that is all. ``parts_ps`` is what each of the
+    operations takes, all its repeats together; ``said_ps`` the same as its component said it, and ``hows`` from where.
+    There are very many of them: what is equal is one object.
     """
 
     duration_ps: int
     energy_pj: int
     energy_known: bool
-    answers: dict[Provenance, int]
-    spent_ps: dict[Provenance, int]
+    hows: tuple[Provenance, ...] = ()
+    said_ps: tuple[int, ...] = ()
     parts_ps: tuple[int, ...] = ()
 
     def slower(self, times: float) -> Cost:
@@ -58,7 +58,8 @@ class Cost(NamedTuple):
         return self._replace(duration_ps=duration_ps, parts_ps=())
 
 
-_ONE = {provenance: {provenance: 1} for provenance in Provenance}
+_ONE = {provenance: (provenance,) for provenance in Provenance}
+_ALIKE: dict[tuple[Provenance, ...], tuple[Provenance, ...]] = {}
 
 
 def cost_of(done: Completion, work: Work, repeat: int) -> Cost:
@@ -66,22 +67,21 @@ def cost_of(done: Completion, work: Work, repeat: int) -> Cost:
     took = (done.finish_ps - done.start_ps) * repeat
     how, energy = done.provenance, done.energy_pj
     spent = energy * repeat * work.copies if energy is not None else 0
-    return Cost(took, spent, energy is not None, _ONE[how], {how: took}, (took,))
+    parts = (took,)
+    return Cost(took, spent, energy is not None, _ONE[how], parts, parts)
 
 
 def in_turn(costs: Sequence[Cost]) -> Cost:
     """Of operations one after another."""
-    answers, spent = Counter[Provenance](), Counter[Provenance]()
-    for cost in costs:
-        answers.update(cost.answers)
-        spent.update(cost.spent_ps)
+    hows = tuple(how for cost in costs for how in cost.hows)
+    parts = tuple(cost.duration_ps for cost in costs)
     return Cost(
-        sum(cost.duration_ps for cost in costs),
+        sum(parts),
         sum(cost.energy_pj for cost in costs),
         all(cost.energy_known for cost in costs),
-        dict(answers),
-        dict(spent),
-        tuple(cost.duration_ps for cost in costs),
+        _ALIKE.setdefault(hows, hows),
+        parts,
+        parts,
     )
 
 
@@ -95,14 +95,18 @@ class Usage:
         self.spent_ps: Counter[Provenance] = Counter()  # of the time of all steps
         self.energy_known = True
 
-    def add(self, cost: Cost, uses: int) -> None:
-        operations = sum(cost.answers.values())
-        self.energy_known &= cost.energy_known
-        self.calls += operations * uses
-        self.cached += operations * (uses - 1)
-        for provenance, answers in cost.answers.items():
-            self.provenance[provenance] += answers * uses
-            self.spent_ps[provenance] += cost.spent_ps[provenance] * uses
+    def add(self, uses: Iterable[tuple[int, Cost]]) -> None:
+        """Each of these costs so often. Here no function is called for each: there may be several a step."""
+        answers, spent = self.provenance, self.spent_ps
+        for times, (_, _, known, hows, said, _) in uses:
+            self.energy_known &= known
+            place = 0
+            for how in hows:
+                answers[how] += times
+                spent[how] += said[place] * times
+                place += 1
+            self.calls += place * times
+            self.cached += place * (times - 1)
 
     def merge(self, other: Usage) -> None:
         self.energy_known &= other.energy_known
@@ -155,9 +159,9 @@ class Tally:
 
     def settle(self) -> None:
         """Count what has been written down."""
-        for values, (times, cost) in self._used.items():
-            self.usage.add(cost, times)
-            if self._uses is not None:
+        self.usage.add(self._used.values())
+        if self._uses is not None:
+            for values, (times, _) in self._used.items():
                 for work, repeat in zip(self.operations.works, self.operations.repeats, strict=True):
                     self._uses.add(work.template, values, times * repeat)
         self._used.clear()

@@ -151,7 +151,7 @@ class Executor:
             self._ask(missing, None)
         costs = [(portion, [(one, _now(portion, one)) for one in values]) for portion, values in wanted]
         for portion, _ in missing:
-            portion.port.trim()
+            portion.port.memory.trim()
         return StepCosts(costs, count, self._name, self._spent)
 
     def _advance(self, step: InFlight) -> None:
@@ -320,7 +320,7 @@ class Executor:
             self._ask(missing, batches[0] if len(batches) == 1 and not joint else None)
         costs: list[Costs] = [[(portion, values, _now(portion, values)) for portion, values in mine] for mine in wanted]
         for portion, _ in missing:
-            portion.port.trim()
+            portion.port.memory.trim()
         return costs
 
     def _ask(self, missing: Sequence[tuple[Portion, tuple[int, ...]]], alone: Batch | None) -> None:

@@ -27,7 +27,7 @@ from .oracle import OneByOne, answered, oracle
 from .spent import Spent
 from .uses import Values, uses_of
 
-CACHE_ENTRIES = 200_000  # answers a port keeps; then its memory is emptied and filled anew
+CACHE_ENTRIES = 200_000  # answers the ports of a run keep; then their memory is emptied and filled anew
 
 
 def layers(works: Sequence[Work]) -> str:
@@ -38,12 +38,28 @@ def layers(works: Sequence[Work]) -> str:
 Asked = tuple[OperationSet, Values]
 
 
+class Memory:
+    """Of all answers to the ports of a run: how many there are, and whose."""
+
+    def __init__(self) -> None:
+        self.known = 0
+        self.ports: list[AskedPort] = []
+
+    def trim(self) -> None:
+        """Empty it if it is full. Nothing but time depends on when."""
+        if self.known > CACHE_ENTRIES:
+            for port in self.ports:
+                port.forget()
+
+
 class AskedPort:
-    """A component asked as an oracle, with a memory of its answers."""
+    """A component asked as an oracle, with a part in a memory of answers."""
 
     asked = True
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self.memory.ports.append(self)
         self.link, self.name = link, link.name
         self.slowdown = 1.0  # times as long as the component says
         self._tallies: list[Tally] = []
@@ -89,6 +105,7 @@ class AskedPort:
 
     def _remember(self, wanted: Sequence[Asked], completions: Sequence[Completion]) -> None:
         self._known += len(wanted)
+        self.memory.known += len(wanted)
         if len(completions) > 1:
             completions = sorted(completions, key=_op_id)
         answer = iter(completions)
@@ -111,14 +128,11 @@ class AskedPort:
         for tally in self._tallies:
             tally.settle()
 
-    def trim(self) -> None:
-        """Empty a memory that is full. Nothing but time depends on when."""
-        if self._known > CACHE_ENTRIES:
-            self._forget()
-
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """All it was answered."""
         for operations in self._sets.values():
             operations.known.clear()
+        self.memory.known -= self._known
         self._known = 0
 
     def uses(self) -> list[Use]:
@@ -129,7 +143,7 @@ class AskedPort:
     def relink(self, link: Link) -> None:
         """From now on another session answers; what the one before has said is counted, and forgotten."""
         self._settle()
-        self._forget()
+        self.forget()
         if self._uses is not None:
             self._uses.clear()
         self.link, self._oracle = link, oracle(link)
@@ -206,7 +220,7 @@ class SteppedPort:
         for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.work.copies
-            self._usage.add(self._cost(done, energy), 1)
+            self._usage.add([(1, self._cost(done, energy))])
             self._spent.gather(done.start_ps, done.finish_ps, energy)
             self._kernel.at(
                 done.finish_ps,
@@ -222,8 +236,7 @@ class SteppedPort:
     @staticmethod
     def _cost(done: Completion, energy_pj: int) -> Cost:
         took = done.finish_ps - done.start_ps
-        known = done.energy_pj is not None
-        return Cost(took, energy_pj, known, {done.provenance: 1}, {done.provenance: took})
+        return Cost(took, energy_pj, done.energy_pj is not None, (done.provenance,), (took,))
 
     def open_operations(self) -> list[dict[str, Any]]:
         return [

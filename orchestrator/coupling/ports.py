@@ -22,7 +22,7 @@ from .costs import Tally, Usage
 from .figures import sound
 from .link import Link
 from .memory_energy import MemoryEnergy
-from .port import AskedPort, SteppedPort
+from .port import AskedPort, Memory, SteppedPort
 from .sharing import stepped
 from .spent import Spent
 
@@ -50,6 +50,7 @@ class Ports:
         self.spent = Spent()
         self.memories = MemoryEnergy(per_bit or {}, works)
         self._links = dict(links)
+        self._memory = Memory()
         self._asked: dict[str, AskedPort] = {}
         self._stepped: dict[str, SteppedPort] = {}
         self._shared: dict[str, set[int]] = {}
@@ -76,7 +77,7 @@ class Ports:
         if shared:
             self._stepped[spec.name] = SteppedPort(link, self._kernel, spec.rank, self.spent)
         if not shared or len(shared) < len(templates):
-            self._asked[spec.name] = AskedPort(self._another(spec.name) if shared else link)
+            self._asked[spec.name] = AskedPort(self._another(spec.name) if shared else link, self._memory)
 
     def _another(self, name: str) -> Link:
         link = self._links[name].again()
@@ -143,7 +144,7 @@ class Ports:
         if values not in tally.operations.known:
             port.ask([(tally.operations, values)])
         cost = tally.operations.known[values]
-        port.trim()
+        port.memory.trim()
         tally.add(values, cost)
         ends_ps = self._kernel.now_ps + cost.duration_ps
         self.spent.entries(work.component).gather(self._kernel.now_ps, ends_ps, cost.energy_pj)

@@ -82,7 +82,7 @@ def write_trace(recording: Recording, path: Path) -> None:
 
     tape = ReplayTape(recording.journal)
     with (
-        Simulation(recording.scenario, recording.inputs, recording.source(tape)) as simulation,
+        Simulation(recording.scenario, recording.inputs, recording.source(tape), whole=False) as simulation,
         Trace(path) as trace,
     ):
         members = {loop.name: loop.members for loop in simulation.loops}

@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
+import numpy as np
+
+from ..instruments.ended import EndedRequest, EndedRequests
 from ..serving.request_state import RequestState
 from ..units import PS_PER_NS
 from .result import Cell
@@ -28,17 +32,44 @@ COLUMNS = (
 )
 
 
-def row(state: RequestState, names: Sequence[str]) -> tuple[Cell, ...]:
+def row(ended: EndedRequest, names: Sequence[str]) -> tuple[Cell, ...]:
     """Of a request that has ended; times in ns, rounded down. ``names`` of the replicas, by number."""
-    request, s = state.request, state
-    times = (request.arrival_ps, s.queued_ps, s.scheduled_ps, s.first_token_ps, s.end_ps)
-    more = request.output_tokens - 1
-    tpot = (s.end_ps - s.first_token_ps) // more // PS_PER_NS if more > 0 else None
-    ttft, e2el = (s.first_token_ps - request.arrival_ps) // PS_PER_NS, (s.end_ps - request.arrival_ps) // PS_PER_NS
-    places = [s.place] if s.origin is None else [s.origin.place, s.place]
-    sizes = (request.id, ">".join(names[place] for place in places), request.input_tokens, request.output_tokens)
-    latencies = (ttft, tpot, e2el, s.num_preemptions, s.num_cached_tokens)
-    return (*sizes, *(time // PS_PER_NS for time in times), *latencies)
+    times = (ended.arrival_ps, ended.queued_ps, ended.scheduled_ps, ended.first_token_ps, ended.end_ps)
+    more = ended.output_tokens - 1
+    tpot = (ended.end_ps - ended.first_token_ps) // more // PS_PER_NS if more > 0 else None
+    ttft = (ended.first_token_ps - ended.arrival_ps) // PS_PER_NS
+    e2el = (ended.end_ps - ended.arrival_ps) // PS_PER_NS
+    places = [ended.place] if ended.prompt_place < 0 else [ended.prompt_place, ended.place]
+    where = ">".join(names[place] for place in places)
+    sizes = (ended.id, where, ended.input_tokens, ended.output_tokens)
+    return (*sizes, *(time // PS_PER_NS for time in times), ttft, tpot, e2el, ended.preemptions, ended.cached_tokens)
+
+
+class Rows(Sequence[tuple[Cell, ...]]):
+    """A row of each, by id; made when it is looked at."""
+
+    def __init__(self, ended: EndedRequests, names: Sequence[str]) -> None:
+        self._ended, self._names = ended, names
+        self._order = np.argsort(ended.column("id"), kind="stable")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Cell, ...]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[Cell, ...]]: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[Cell, ...] | list[tuple[Cell, ...]]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        return row(self._ended[int(self._order[place])], self._names)
 
 
 class Spool:
@@ -53,7 +84,7 @@ class Spool:
         self._writer.writerow(COLUMNS)
 
     def request_ended(self, state: RequestState) -> None:
-        self._writer.writerow("" if cell is None else cell for cell in row(state, self._names))
+        self._writer.writerow("" if cell is None else cell for cell in row(EndedRequest.of(state), self._names))
 
     def remove(self) -> None:
         """The run's own files hold it all."""

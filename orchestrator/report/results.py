@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..coupling.components import ComponentSpec
 from ..errors import ComponentFailure, RecordingEndsError
-from ..instruments.recorder import StepLog
+from ..instruments.recorder import Kept
+from ..instruments.seconds import SUMS
 from ..power import devices
 from ..power.electricity import bill
 from ..power.groups import Group
@@ -34,14 +35,16 @@ from .tiers import series as tier_series
 from .tiers import tiers
 from .uncertainty import MEANS, Parts, error_bars, relative_error
 
+Classes = NDArray[np.object_]  # of each request the name of its class of traffic
+
 
 def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
     """The result of a run as far as it has come."""
-    for log in (*simulation.recorder.logs, *simulation.recorder.idle):
-        log.trim()
-    ledger = ledger_of(simulation)
-    metrics = _metrics(simulation, startup_s, ending, ledger)
-    return Result(metrics, _requests(simulation), _series(simulation, ledger), _failures(simulation))
+    ledger, kept = ledger_of(simulation), simulation.recorder.so_far()
+    metrics = _metrics(simulation, kept, startup_s, ending, ledger)
+    names = [replica.name for replica in simulation.replicas]
+    rows = Table(requests.COLUMNS, requests.Rows(kept.requests, names))
+    return Result(metrics, rows, _series(simulation, kept, ledger), _failures(simulation))
 
 
 def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending) -> dict[str, Any]:
@@ -52,16 +55,16 @@ def write(simulation: Simulation, folder: Path, startup_s: float, ending: Ending
     return result.metrics
 
 
-def _metrics(simulation: Simulation, startup_s: float, ending: Ending, ledger: Ledger | None) -> dict[str, Any]:
+def _metrics(
+    simulation: Simulation, kept: Kept, startup_s: float, ending: Ending, ledger: Ledger | None
+) -> dict[str, Any]:
     """The content of result.json: the keys of `vllm bench serve --save-result`, and ours."""
     scenario, recorder = simulation.scenario, simulation.recorder
-    done = recorder.done
-    times = latencies(done, recorder.logs)
-    good = _good(simulation, times) if _has_slo(simulation) else None
-    duration_ps = max((s.end_ps for s in done), default=0)
-    duration = duration_ps / PS_PER_S
-    inputs = sum(s.request.input_tokens for s in done)
-    outputs = sum(s.request.output_tokens for s in done)
+    done = kept.requests
+    times, classes = latencies(kept), done.slo_classes
+    good = _good(simulation, classes, times) if _has_slo(simulation) else None
+    duration = int(done.column("end_ps").max(initial=0)) / PS_PER_S
+    inputs, outputs = (int(done.column(name).sum()) for name in ("input_tokens", "output_tokens"))
 
     def rate(amount: float) -> float | None:
         return amount / duration if duration else None
@@ -82,12 +85,14 @@ def _metrics(simulation: Simulation, startup_s: float, ending: Ending, ledger: L
     }
     data |= summary("ttft_ms", times.ttft) | summary("tpot_ms", times.tpot)
     data |= summary("itl_ms", times.itl, times.itl_weights) | summary("e2el_ms", times.e2el)
-    data["metronome"] = _own(simulation, startup_s, ending, data, _classes(simulation, times, good), ledger)
+    by_class = _classes(simulation, classes, times, good)
+    data["metronome"] = _own(simulation, kept, startup_s, ending, data, by_class, ledger)
     return data
 
 
 def _own(
     simulation: Simulation,
+    kept: Kept,
     startup_s: float,
     ending: Ending,
     data: dict[str, Any],
@@ -115,7 +120,7 @@ def _own(
         "simulated_s": simulation.kernel.now_ps / PS_PER_S,
         "startup_s": startup_s,
         "wall_s": simulation.wall_s,
-        "steps": recorder.steps,
+        "steps": kept.steps,
         "events": simulation.kernel.events,
         "failed": dict(sorted(Counter(failure.reason for failure in recorder.failed).items())),
         "workload": simulation.reading.notes,
@@ -130,7 +135,7 @@ def _own(
         **_electricity(scenario, ledger),
         "joules_per_output_token": energy / outputs if energy is not None and outputs else None,
         "energy_excludes": without_energy(simulation),
-        "kv_transfers": _transfers(simulation),
+        "kv_transfers": _transfers(simulation, kept),
         **tiers(simulation),
         **_streamed(simulation),
         **_availability(simulation),
@@ -205,7 +210,7 @@ def _by_key(told: Any) -> Any:
     return [_by_key(one) for one in told] if isinstance(told, list | tuple) else told
 
 
-def _transfers(simulation: Simulation) -> dict[str, int] | None:
+def _transfers(simulation: Simulation, kept: Kept) -> dict[str, int] | None:
     """K and V moved from prefill to decode engines; None where no instance is split."""
     connector = simulation.connector
     if connector is None:
@@ -216,9 +221,8 @@ def _transfers(simulation: Simulation) -> dict[str, int] | None:
         "bytes": simulation.mover.bytes,
     }
     if connector.decode_gives_first_token:
-        origins = [state.origin for state in simulation.recorder.done if state.origin is not None]
-        times = [(one.first_token_ps - one.request.arrival_ps) / PS_PER_MS for one in origins]
-        found |= summary("prefill_ttft_ms", np.array(times))
+        apart = kept.requests.column("prompt_place") >= 0
+        found |= summary("prefill_ttft_ms", kept.requests.column("prompt_token_ps")[apart] / PS_PER_MS)
     return found
 
 
@@ -258,27 +262,28 @@ def _has_slo(simulation: Simulation) -> bool:
     return any(limit is not None for slo in simulation.slos.values() for limit in slo.model_dump().values())
 
 
-def _good(simulation: Simulation, times: Latencies) -> NDArray[np.bool_]:
+def _good(simulation: Simulation, classes: Classes, times: Latencies) -> NDArray[np.bool_]:
     """Of each request whether it meets every limit given to its class; a one-token request has no TPOT to miss."""
     slos = simulation.slos
-    mine = [slos.get(state.request.slo_class, slos[""]) for state in simulation.recorder.done]
-    good = np.ones(len(mine), dtype=bool)
-    for name, values in (("ttft_ms", times.ttft), ("tpot_ms", times.tpot), ("e2el_ms", times.e2el)):
-        limits = np.array([getattr(slo, name) or np.inf for slo in mine])
-        good &= ~(values > limits)
+    good = np.ones(len(classes), dtype=bool)
+    for one in set(classes):
+        mine, slo = classes == one, slos.get(one, slos[""])
+        for name, values in (("ttft_ms", times.ttft), ("tpot_ms", times.tpot), ("e2el_ms", times.e2el)):
+            good &= ~(mine & (values > (getattr(slo, name) or np.inf)))
     return good
 
 
-def _classes(simulation: Simulation, times: Latencies, good: NDArray[np.bool_] | None) -> dict[str, Any]:
+def _classes(
+    simulation: Simulation, classes: Classes, times: Latencies, good: NDArray[np.bool_] | None
+) -> dict[str, Any]:
     """Figures of each class of traffic, where there are any: requests, those within their SLO, mean latencies."""
     recorder = simulation.recorder
-    classes = np.array([state.request.slo_class for state in recorder.done], dtype=object)
     found: dict[str, Any] = {}
-    for name in sorted({*classes, *(failure.state.request.slo_class for failure in recorder.failed)} - {""}):
+    for name in sorted({*classes, *(failure.slo_class for failure in recorder.failed)} - {""}):
         mine = classes == name
         found[name] = {
             "completed": int(mine.sum()),
-            "failed": sum(failure.state.request.slo_class == name for failure in recorder.failed),
+            "failed": sum(failure.slo_class == name for failure in recorder.failed),
             "good": None if good is None else int(good[mine].sum()),
             **summary("ttft_ms", times.ttft[mine]),
             **summary("tpot_ms", times.tpot[mine]),
@@ -293,25 +298,18 @@ FAILURE_COLUMNS = ("id", "instance", "input", "output", "arrival", "time", "reas
 def _failures(simulation: Simulation) -> Table:
     """One row a request that was refused or given up, by id; times in ns, rounded down."""
     rows: list[tuple[Cell, ...]] = []
-    for failure in sorted(simulation.recorder.failed, key=lambda failure: failure.state.request.id):
-        r, name = failure.state.request, simulation.replicas[failure.state.place].name
-        times = (r.arrival_ps // PS_PER_NS, failure.time_ps // PS_PER_NS)
-        rows.append((r.id, name, r.input_tokens, r.output_tokens, *times, failure.reason, failure.error))
+    for failure in sorted(simulation.recorder.failed, key=lambda failure: failure.id):
+        name = simulation.replicas[failure.place].name
+        times = (failure.arrival_ps // PS_PER_NS, failure.time_ps // PS_PER_NS)
+        sizes = (failure.id, name, failure.input_tokens, failure.output_tokens)
+        rows.append((*sizes, *times, failure.reason, failure.error))
     return Table(FAILURE_COLUMNS, rows)
 
 
-def _requests(simulation: Simulation) -> Table:
-    """One row a finished request, by id; times in ns, rounded down."""
-    names = [replica.name for replica in simulation.replicas]
-    done = sorted(simulation.recorder.done, key=lambda state: state.request.id)
-    return Table(requests.COLUMNS, [requests.row(state, names) for state in done])
-
-
 SERIES_COLUMNS = ("t", "prompt_throughput", "generation_throughput", "running", "waiting", "kv_used", "power_w")
-LOOKED = ("running", "waiting", "kv_used", "kv_cached")
 
 
-def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
+def _series(simulation: Simulation, kept: Kept, ledger: Ledger | None) -> Table:
     """Bins of 1 s (of very long runs wider ones: `units.bin_ps`), all instances together: tokens a second of the steps
     that ended in a bin, states at its end.
 
@@ -321,31 +319,14 @@ def _series(simulation: Simulation, ledger: Ledger | None) -> Table:
     width_ps = bin_ps(simulation.kernel.now_ps)
     bins, width_s = -(-simulation.kernel.now_ps // width_ps), width_ps // PS_PER_S
     edges = np.arange(1, bins + 1, dtype=np.int64) * width_ps
-    columns = {name: np.zeros(bins) for name in (*SERIES_COLUMNS[1:], "kv_cached")}
-    for lanes, idle in zip(simulation.recorder.lanes_of, simulation.recorder.idle, strict=True):
-        logs = [*(simulation.recorder.logs[lane] for lane in lanes), idle]
-        ends = np.concatenate([np.asarray(log.end_ps, dtype=np.int64) for log in logs])
-        if not len(ends):
-            continue
-        order = np.argsort(ends, kind="stable")
-        ends = ends[order]
-
-        def column(name: str, logs: list[StepLog] = logs, order: NDArray[np.int64] = order) -> NDArray[np.int64]:
-            return np.concatenate([np.asarray(getattr(log, name), dtype=np.int64) for log in logs])[order]
-
-        which = np.maximum(ends - 1, 0) // width_ps
-        last = np.searchsorted(ends, edges, side="right") - 1  # the last one in or before each bin
-        for name, source in (("prompt_throughput", "prompt_tokens"), ("generation_throughput", "output_tokens")):
-            columns[name] += np.bincount(which, column(source), minlength=bins)
-        for name in LOOKED:
-            columns[name] += np.where(last >= 0, column(name)[np.maximum(last, 0)], 0)
+    columns = kept.seconds.binned(width_s, bins)
     blocks = sum(replica.engine.num_blocks for replica in simulation.replicas)
     columns["kv_used"] /= blocks
     known = all(replica.cached_blocks is not None for replica in simulation.replicas)
     cached = (columns["kv_cached"] / blocks).tolist() if known else [None] * bins
-    for name in SERIES_COLUMNS[1:3] if width_s > 1 else ():
+    for name in SUMS if width_s > 1 else ():
         columns[name] /= width_s
-    counts = [columns[name].astype(np.int64).tolist() for name in SERIES_COLUMNS[1:5]]
+    counts = [columns[name].astype(np.int64).tolist() for name in (*SUMS, "running", "waiting")]
     power = ledger.watts().tolist() if ledger else [None] * bins
     more: list[Sequence[Cell]] = []
     if simulation.availability.fleet is not None:

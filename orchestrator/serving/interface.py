@@ -311,7 +311,10 @@ class Engine(Protocol):
         ...
 
     def stop(self) -> list[RequestState]:
-        """It fails: every request it had is returned, its K and V are gone, steps in flight give nothing."""
+        """It fails: every request it had is returned, its K and V are gone, steps in flight give nothing.
+
+        These have rows in its step logs too: what it counts in `RequestState.token_steps` goes on behind them.
+        """
         ...
 
     def restart(self) -> None:

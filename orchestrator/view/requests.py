@@ -124,7 +124,7 @@ def _figures(session: DebugSession) -> dict[str, Any]:
     recorder = session.simulation.recorder
     found: dict[str, Any] = {"done": len(recorder.done), "now_ps": str(session.now_ps), "ended": session.ended}
     if recorder.done:
-        times = latencies(recorder.done, recorder.logs)
+        times = latencies(recorder.so_far())
         for name, values in (("ttft", times.ttft), ("tpot", times.tpot), ("e2el", times.e2el)):
             found |= summary(name, values)
     return found

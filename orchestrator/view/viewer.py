@@ -235,4 +235,4 @@ class Viewer:
 
 def _done(session: DebugSession) -> int:
     recorder = session.simulation.recorder
-    return len(recorder.done) + len(recorder.failed)
+    return recorder.over + len(recorder.failed)

@@ -51,6 +51,11 @@ def served(scenario, folder):
             [s.request.id for s in simulation.recorder.done] + [f.state.request.id for f in simulation.recorder.failed]
         )
         assert ids == list(range(simulation.dispatcher.arrived))
+        for state in simulation.recorder.done:  # its tokens came while it was there, in steps of the engine's last life
+            times = [simulation.recorder.logs[log].delivered_ps[a:b] for log, a, b in state.token_steps]
+            times = [time for some in times for time in some]
+            assert len(times) == state.request.output_tokens
+            assert state.first_token_ps == times[0] and times[-1] == state.end_ps
         return simulation
 
 

@@ -73,7 +73,7 @@ def run(*settings, name="quickstart"):
 
 def test_a_client_sees_more_than_the_engine():
     engine, client = run(), run(*BOTH)
-    times = [latencies(s.recorder.done, s.recorder.logs) for s in (engine, client)]
+    times = [latencies(s.recorder.so_far()) for s in (engine, client)]
     assert (times[1].ttft > times[0].ttft + 6).all()  # 6 ms on the way in and out, at least
     for sequence in client.recorder.done:
         assert sequence.request.arrival_ps < sequence.received_ps <= sequence.queued_ps <= sequence.scheduled_ps
@@ -192,7 +192,7 @@ def test_no_token_overtakes_the_one_before_it_through_another_engines_servers():
         "instances.1.engine.api_server_count=4",
     )
     done = run(*settings, name="prefill-decode").recorder
-    times = latencies(done.done, done.logs)
+    times = latencies(done.so_far())
     assert times.itl.min() >= 0 and times.tpot[times.tpot == times.tpot].min() >= 0
     assert all(s.end_ps >= s.first_token_ps for s in done.done)
 

@@ -38,6 +38,7 @@ class SglangEngine:
         self.block_size, self.num_blocks = spec.options.block_size, spec.num_blocks
         self._options = self._whole(spec.options)
         self._life = 0
+        self._begun = 0  # steps, of all its lives
         self.scheduler = self._new_scheduler()
         self.counts = self.scheduler.counts
         self._arrived: list[SglangRequestState] = []
@@ -51,7 +52,10 @@ class SglangEngine:
     def _new_scheduler(self) -> SglangScheduler:
         spec = self._spec
         overlap = spec.async_scheduling
-        return SglangScheduler(self._options, self.num_blocks, spec.seed, spec.first_log, overlap, spec.admission)
+        sizes = self.num_blocks, spec.seed, spec.first_log
+        made = SglangScheduler(self._options, *sizes, overlap, spec.admission)
+        made.rows = self._begun
+        return made
 
     def new_request(self, request: Request) -> RequestState:
         return SglangRequestState(request)
@@ -84,10 +88,12 @@ class SglangEngine:
         step = self.scheduler.schedule(now_ps)
         if step is not None:
             step.life = self._life
+            self._begun += not self._spec.async_scheduling
         return step
 
     def settle(self, step: Step) -> None:
         if isinstance(step, SglangStep) and step.life == self._life:
+            self._begun += self._spec.async_scheduling
             self.scheduler.settle(step)
 
     def finish(self, step: Step, delivered_ps: int) -> None:

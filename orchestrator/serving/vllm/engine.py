@@ -138,7 +138,10 @@ class VllmEngine:
         self._life += 1
         if self._recalls is not None:
             self._recalls.stopped()
+        begun = [lane.steps_begun(self._config.async_scheduling) for lane in self.scheduler.lanes]
         self.scheduler = self._new_scheduler()
+        for lane, steps in zip(self.scheduler.lanes, begun, strict=True):
+            lane.decoders.step = steps
         self.scheduler.counts = self.counts
         self.connector = connector
         return lost

@@ -41,6 +41,11 @@ class Lane:
         """Tokens of prompts in it."""
         return sum(chunk.tokens for chunk in self.chunks)
 
+    def steps_begun(self, counted_on: bool) -> int:
+        """How many rows its step log will have if none begins any more; ``counted_on``: steps are settled as they
+        begin, and one that is only scheduled may be in flight here."""
+        return self.decoders.step + (self.in_flight and not counted_on)
+
     def drop_chunks(self, state: VllmRequestState) -> None:
         """It is not computed in the step that is being put together."""
         for chunk in [chunk for chunk in self.chunks if chunk.state is state]:

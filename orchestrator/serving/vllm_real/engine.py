@@ -157,10 +157,10 @@ class RealVllmEngine:
             state.num_cached_tokens, state.scheduled_ps = hit, now_ps
 
     def settle(self, step: Step) -> None:
-        if not isinstance(step, RealStep) or step.life != self._life:
-            return
         number, log = self._steps[step.slot], self._spec.first_log + step.slot
         self._steps[step.slot] += 1
+        if not isinstance(step, RealStep) or step.life != self._life:
+            return
         self._free_slots.append(step.slot)
         self._free_slots.sort()
         step.gives = [state for state in step.gives if not state.aborted]
