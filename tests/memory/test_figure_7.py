@@ -47,7 +47,7 @@ class Blocks:
 
     def engine_stepped(self, replica, step, energy_pj, now_ps, delivered_ps):
         pool = replica.engine.scheduler.pool
-        kept = pool.used + len(pool._freed.keys() & pool._hash_of.keys())
+        kept = pool.used + pool.idle_cached
         self.rows.append((now_ps / 1e12, kept, replica.engine.counts.prefix_hit_tokens, self._asked))
 
     def at(self, time_s):
