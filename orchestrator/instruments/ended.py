@@ -116,7 +116,7 @@ class EndedRequests(Sequence[EndedRequest]):
         if not -self._count <= place < self._count:
             raise IndexError(place)
         *numbers, name = (column[place % self._count] for column in self._columns)
-        return EndedRequest(*numbers, slo_class=list(self._classes)[name])
+        return EndedRequest._make([*numbers, list(self._classes)[name]])
 
     def __iter__(self) -> Iterator[EndedRequest]:
         return (self[place] for place in range(self._count))
