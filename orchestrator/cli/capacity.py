@@ -13,7 +13,7 @@ import click
 from ..scenario.loading import load, parse_overrides
 from ..sweep.capacity import MOST_RUNS, Capacity, check, knob, longer, search
 from ..sweep.page import number
-from ..sweep.places import opened
+from ..sweep.places import for_points
 from ..sweep.runs import Runs
 from ..sweep.slo import Promise, promise
 from . import computing, under_slo
@@ -54,7 +54,7 @@ def command(
     given = parse_overrides(overrides)
     loaded = load(scenario, given)[0]
     path, start, whole = knob(loaded)
-    places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
+    places = for_points(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         tell = stack.enter_context(counting_bar("runs", quiet or as_json))
         runs = Runs(scenario or "quickstart", stack.enter_context(places), {}, output)

@@ -20,7 +20,7 @@ from ..sweep import costs
 from ..sweep.capacity import longer
 from ..sweep.clusters import Shape, ignored
 from ..sweep.page import number
-from ..sweep.places import opened
+from ..sweep.places import for_points
 from ..sweep.planner import Option, Planner
 from ..sweep.runs import RefusedError, Runs
 from ..sweep.slo import Promise, promise
@@ -88,7 +88,7 @@ def command(
     kinds = [(kind, Shape(*shape)) for kind in _devices(loaded, devices) for shape in product(*sizes)]
     asked, own = costs.read(prices) if prices else {}, costs.own(loaded)
     known = {**costs.built_in(), **own, **asked}
-    places = opened(min(workers, 2), computing.cluster_at(cluster, certs))
+    places = for_points(min(workers, 2), computing.cluster_at(cluster, certs))
     with ExitStack() as stack:
         runs = Runs(scenario or "quickstart", stack.enter_context(places), asked, output)
         tell = stack.enter_context(counting_bar("kinds of replica", quiet or as_json))

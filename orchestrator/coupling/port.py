@@ -25,7 +25,7 @@ from .costs import Cost, OperationSet, Tally, Usage, cost_of, in_turn
 from .link import Link, SplitLink, split
 from .oracle import OneByOne, answered, oracle
 from .spent import Spent
-from .uses import Values, uses_of
+from .uses import Counted, Values, uses_of
 
 CACHE_ENTRIES = 200_000  # answers the ports of a run keep; then their memory is emptied and filled anew
 
@@ -67,6 +67,7 @@ class AskedPort:
         self._uses = uses_of(link.description.features)  # None: nobody asks for them
         self._sets: dict[tuple[tuple[int, int, int], ...], OperationSet] = {}
         self._oracle = oracle(link)
+        self._elsewhere = Usage()  # what was needed of it in other parts of the run
         self._sent: tuple[Sequence[Asked], list[Operation]] = ((), [])
 
     @property
@@ -148,10 +149,22 @@ class AskedPort:
             self._uses.clear()
         self.link, self._oracle = link, oracle(link)
 
+    def counted(self) -> Counted | None:
+        """What `add` takes of every operation needed so far."""
+        self._settle()
+        return None if self._uses is None else self._uses.counted()
+
+    def add(self, usage: Usage, counted: Counted | None) -> None:
+        """Count what was needed of the component elsewhere, too."""
+        self._elsewhere.merge(usage)
+        if self._uses is not None and counted is not None:
+            self._uses.add_counted(counted)
+
     def usage(self) -> Usage:
         """Counts so far. What was asked ahead but never needed does not count."""
         self._settle()
         total = Usage()
+        total.merge(self._elsewhere)
         for tally in self._tallies:
             total.merge(tally.usage)
         return total

@@ -25,6 +25,7 @@ from .memory_energy import MemoryEnergy
 from .port import AskedPort, Memory, SteppedPort
 from .sharing import stepped
 from .spent import Spent
+from .uses import Counted
 
 OPTIONAL = ("train", "slowdown")  # a model that does not do one is never sent it
 MILLION = 10**6
@@ -222,6 +223,14 @@ class Ports:
             if name in ports:
                 total.merge(ports[name].usage())
         return total
+
+    def counted(self, name: str) -> tuple[Usage, Counted | None]:
+        """What `add` takes of a component that is only asked."""
+        return self.usage(name), self._asked[name].counted()
+
+    def add(self, name: str, usage: Usage, counted: Counted | None) -> None:
+        """Count what another part of the run has needed of it."""
+        self._asked[name].add(usage, counted)
 
     def wall_s(self, name: str) -> float:
         return sum(ports[name].link.wall_s for ports in (self._asked, self._stepped) if name in ports)

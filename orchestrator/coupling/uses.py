@@ -7,6 +7,7 @@ from collections.abc import Collection
 from metronome.hwmodels.interface import OPERATION_VALUES, Feature, Template, Use
 
 Values = tuple[int, ...]  # the numbers of an operation
+Counted = dict[tuple[int, Values], list[int]]  # (template, its numbers or their class) -> how often, and sums
 
 
 class Uses:
@@ -21,6 +22,15 @@ class Uses:
 
     def all(self) -> list[Use]:
         return [Use(template, values, times) for (template, values), times in sorted(self._times.items())]
+
+    def counted(self) -> Counted:
+        """What `add_counted` takes."""
+        return {key: [times] for key, times in self._times.items()}
+
+    def add_counted(self, more: Counted) -> None:
+        """Those of others, too."""
+        for key, (times,) in more.items():
+            self._times[key] = self._times.get(key, 0) + times
 
     def clear(self) -> None:
         self._times.clear()
@@ -49,6 +59,14 @@ class TypicalUses(Uses):
             Use(template, tuple(total // times for total in totals), times)
             for (template, _), (times, *totals) in sorted(self._sums.items())
         ]
+
+    def counted(self) -> Counted:
+        return {key: list(sums) for key, sums in self._sums.items()}
+
+    def add_counted(self, more: Counted) -> None:
+        for key, sums in more.items():
+            mine = self._sums.get(key, [0] * len(sums))
+            self._sums[key] = [one + other for one, other in zip(mine, sums, strict=True)]
 
     def clear(self) -> None:
         self._sums.clear()

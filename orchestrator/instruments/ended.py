@@ -91,6 +91,20 @@ class EndedRequests(Sequence[EndedRequest]):
         found._count = self._count + len(rows)
         return found
 
+    @classmethod
+    def together(cls, parts: Iterable[EndedRequests]) -> EndedRequests:
+        """Those of several runs, one after another."""
+        found = cls()
+        for part in parts:
+            places = [found._classes.setdefault(name, len(found._classes)) for name in part._classes]
+            for column, more in zip(found._columns[:-1], part._columns, strict=False):
+                column.extend(more[: part._count])
+            found._columns[-1].extend(places[place] for place in part._columns[-1][: part._count])
+            found._count += part._count
+            found.turns |= part.turns
+            found.sessions |= part.sessions
+        return found
+
     def column(self, name: str) -> NDArray[np.int64]:
         """Of one of the fields that are numbers."""
         return np.array(self._columns[_PLACE[name]][: self._count], dtype=np.int64)

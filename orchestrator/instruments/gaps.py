@@ -77,6 +77,7 @@ class Gaps:
     jumps: int = 0
     jumps_ps: array[int] = field(default_factory=lambda: array("q"))
     merged: tuple[Ints, Ints] = (_NONE, _NONE)
+    melted: int = 0  # gaps that were kept one by one and are in ``merged``
 
     def extended(
         self, steps: Sequence[tuple[Ints, Ints]], ended: Iterable[RequestState], before_ps: int | None
@@ -112,11 +113,32 @@ class Gaps:
         del self.jumps_ps[self.jumps :]
         self.jumps_ps.extend(jumps)
         found = replace(self, logs=tuple(logs), jumps=self.jumps + len(jumps))
-        return found._together() if found.jumps + sum(log.count for log in logs) > MOST_SINGLE else found
+        return found._together() if found.single > MOST_SINGLE else found
+
+    @classmethod
+    def together(cls, parts: Sequence[Gaps]) -> Gaps:
+        """Those of several runs, of which each log is of one: as of one run that had all logs."""
+        logs = [LogGaps() for _ in range(max((len(part.logs) for part in parts), default=0))]
+        for part in parts:
+            for number, log in enumerate(part.logs):
+                logs[number] = log if log.count or len(log.ends_ps) else logs[number]
+        jumps = array("q", (gap for part in parts for gap in part.jumps_ps[: part.jumps]))
+        merged = tuple(np.concatenate([part.merged[column] for part in parts]) for column in (0, 1))
+        found = cls(tuple(logs), len(jumps), jumps, (merged[0], merged[1]), sum(part.melted for part in parts))
+        return found._together() if found.single + found.melted > MOST_SINGLE else found
+
+    @property
+    def single(self) -> int:
+        """Gaps that are kept one by one."""
+        return self.jumps + sum(log.count for log in self.logs)
 
     @property
     def table(self) -> tuple[Ints, Ints]:
-        """Gaps (ps) and how often each was; one may be there several times."""
+        """Gaps (ps) and how often each was. Where there were few, one may be there several times, in the order of the
+        logs; where there were many, once: either way the same however often equal ones were made one."""
+        return self._distinct() if self.melted else self._all()
+
+    def _all(self) -> tuple[Ints, Ints]:
         logs = self.logs
         values = [np.array(self.jumps_ps[: self.jumps], dtype=np.int64)]
         values += [np.array(log.gaps_ps[: log.count], dtype=np.int64) for log in logs]
@@ -126,10 +148,13 @@ class Gaps:
 
     def _together(self) -> Gaps:
         """Equal gaps as one."""
-        values, weights = self.table
+        logs = [replace(log, count=0, gaps_ps=array("q"), weights=array("i")) for log in self.logs]
+        now = self.melted + self.single
+        return replace(self, logs=tuple(logs), jumps=0, jumps_ps=array("q"), merged=self._distinct(), melted=now)
+
+    def _distinct(self) -> tuple[Ints, Ints]:
+        values, weights = self._all()
         order = np.argsort(values, kind="stable")
         values, weights = values[order], weights[order]
         first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-        logs = [replace(log, count=0, gaps_ps=array("q"), weights=array("i")) for log in self.logs]
-        merged = values[first], np.add.reduceat(weights, first)
-        return replace(self, logs=tuple(logs), jumps=0, jumps_ps=array("q"), merged=merged)
+        return values[first], np.add.reduceat(weights, first)

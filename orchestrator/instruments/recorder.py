@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -105,6 +105,16 @@ class Kept:
     requests: EndedRequests = field(default_factory=EndedRequests)
     gaps: Gaps = field(default_factory=Gaps)
     seconds: Seconds = field(default_factory=Seconds)
+
+    @classmethod
+    def together(cls, parts: Sequence[Kept]) -> Kept:
+        """That of several runs, of which each engine is of one."""
+        return cls(
+            sum(part.steps for part in parts),
+            EndedRequests.together(part.requests for part in parts),
+            Gaps.together([part.gaps for part in parts]),
+            Seconds.together([part.seconds for part in parts]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +227,11 @@ class Recorder:
     def so_far(self) -> Kept:
         """What is kept of all that is over. It holds until more is."""
         return self._now.taken(self.lanes_of, None)
+
+    def put(self, kept: Kept, failed: Iterable[Failure]) -> None:
+        """In place of what it has: that of others."""
+        self._now = _Now.after(kept, len(self.logs), len(self.idle))
+        self.failed = list(failed)
 
     @property
     def over(self) -> int:

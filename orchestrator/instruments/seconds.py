@@ -58,11 +58,12 @@ class Seconds:
                 changes.append(found[1])
         if len(seconds) == 1:
             return self
-        second, change = np.concatenate(seconds), np.concatenate(changes, axis=1)
-        order = np.argsort(second, kind="stable")
-        second, change = second[order], change[:, order]
-        first = np.flatnonzero(np.r_[True, second[1:] != second[:-1]])
-        return Seconds(second[first], np.add.reduceat(change, first, axis=1), tuple(last))
+        return Seconds(*_by_second(seconds, changes), tuple(last))
+
+    @classmethod
+    def together(cls, parts: Sequence[Seconds]) -> Seconds:
+        """Those of several runs of different engines."""
+        return cls(*_by_second([part.seconds for part in parts], [part.changes for part in parts]))
 
     def binned(self, width_s: int, bins: int) -> dict[str, NDArray[np.float64]]:
         """By name the sum over each of the first so many bins of so many seconds, or how it stood at its end."""
@@ -71,6 +72,17 @@ class Seconds:
             sums = np.bincount(which, change, minlength=bins).astype(np.float64)  # of nothing they are whole
             found[name] = np.cumsum(sums) if name in STANDS else sums
         return found
+
+
+def _by_second(seconds: Sequence[Ints], changes: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """Each second once, and what changed in it."""
+    second, change = np.concatenate(seconds), np.concatenate(changes, axis=1)
+    if not len(second):
+        return second, change
+    order = np.argsort(second, kind="stable")
+    second, change = second[order], change[:, order]
+    first = np.flatnonzero(np.r_[True, second[1:] != second[:-1]])
+    return second[first], np.add.reduceat(change, first, axis=1)
 
 
 def _changes(rows: EngineRows, last: _Last) -> tuple[_Last, tuple[Ints, Ints]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -42,6 +42,7 @@ class Dispatcher:
         watchers: told of each request that ends: they decide by that.
         held: requests that came while no replica served, by number; see `resume`.
         next_arrival_ps: of the request that comes next from the workload, or came last.
+        elsewhere: replicas, by number, that another part of the run has: requests for them are counted and let go.
 
     A request that cannot be served is refused as a server would, with 400, unless ``strict`` makes it an error.
     """
@@ -72,6 +73,7 @@ class Dispatcher:
         self._resent: set[int] = set()  # requests that are sent again soon
         self.held: dict[int, Request] = {}
         self.next_arrival_ps = 0
+        self.elsewhere: Collection[int] = ()
         self._left_out: set[int] = set()  # requests that are not sent when they are due
 
     @property
@@ -162,6 +164,9 @@ class Dispatcher:
         able = [one for one in mine if one.standing is Standing.SERVES]
         full = self.max_waiting is not None and not again and self._full(able)
         replica = choose(self.router, request, able) if able else mine[0]
+        if replica.number in self.elsewhere:
+            self.outstanding -= 1
+            return
         state = replica.new_request(request)
         replica.catch_up()
         if able and not full:

@@ -1,4 +1,4 @@
-"""Points over the workers of a Dask cluster; the same surface as `Pool`."""
+"""Tasks over the workers of a Dask cluster; the same surface as `Pool`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic
 
 from distributed import Client, Future, KilledWorker, Security
 
 from ..errors import InputError
 from . import elsewhere
 from .places import CERTIFICATES, Cluster, ClusterFailure
-from .points import PointRow
-from .pool import ATTEMPTS, LOST
-from .worker import Task, new_row
+from .pool import ATTEMPTS
+from .worker import Answer, Task, Work
 
 CONNECT_S = 10.0
 LOOK_S = 0.5  # between two looks at who is there
@@ -33,15 +32,16 @@ def _silence(levels: Sequence[int]) -> None:
         log.setLevel(level)
 
 
-class DaskPool:
-    """One point at a time a worker process. Leaving the context leaves the cluster, which goes on without us.
+class DaskPool(Generic[Answer]):
+    """One task at a time a worker process. Leaving the context leaves the cluster, which goes on without us.
 
-    A point is given to a worker by name, so that who is lost with a worker is known: it is done again, and a failed
-    row when it was lost ATTEMPTS times. Workers that join later are given points, too.
+    A task is given to a worker by name, so that what is lost with a worker is known: it is done again, and ``lost`` is
+    its answer when that was so ATTEMPTS times. Workers that join later are given tasks, too.
     """
 
-    def __init__(self, cluster: Cluster, over_tls: bool) -> None:
+    def __init__(self, cluster: Cluster, over_tls: bool, work: Work[Answer], lost: Answer) -> None:
         """Raises InputError where nobody answers."""
+        self._work, self._lost = work, lost
         self._address, self._log_levels = cluster.address, [log.level for log in LOGS]
         _silence([logging.CRITICAL] * len(LOGS))
         security = None
@@ -58,7 +58,7 @@ class DaskPool:
             raise InputError("sweep", "--cluster", self._address, what) from None
         self._seen = ""
 
-    def __enter__(self) -> DaskPool:
+    def __enter__(self) -> DaskPool[Answer]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -66,19 +66,19 @@ class DaskPool:
             self._client.close(timeout=CONNECT_S)
         _silence(self._log_levels)
 
-    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, PointRow], None]) -> None:
-        """``done`` is told of each task's row as soon as it is there, by the task's number; tasks are taken when there
+    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, Answer], None]) -> None:
+        """``done`` is told of each task's answer as soon as it is there, by the task's number; tasks are taken when there
         is a worker for them, and one more.
 
         Raises InputError for a worker that has other code or files than we, ClusterFailure for a cluster that is gone.
         """
-        work = InWork(tasks)
+        work = InWork[Answer](tasks, self._lost)
         try:
             while work.more():
                 for worker in work.free(self._workers()):
                     work.give(worker, self._submit)
-                for number, row in work.rows(self._row):
-                    done(number, row)
+                for number, answer in work.answers(self._answer):
+                    done(number, answer)
                 if not work.busy and time.monotonic() - work.heard_s > NOBODY_S:
                     raise ClusterFailure(f"the cluster at {self._address} has had no worker for {NOBODY_S:g} s")
         finally:
@@ -95,34 +95,35 @@ class DaskPool:
         return ClusterFailure(f"the scheduler at {self._address} is gone: {error or type(error).__name__}")
 
     def _submit(self, task: Task, worker: str) -> Future:
-        source, overrides = task
-        sent = elsewhere.absolute(source), overrides
+        source, *more = task
+        sent = elsewhere.absolute(source), *more
         self._seen = self._seen or elsewhere.seen(sent)
         where: dict[str, Any] = {"workers": [worker], "allow_other_workers": False, "pure": False}
         try:
-            return self._client.submit(elsewhere.compute, sent, self._seen, **where)
+            return self._client.submit(elsewhere.compute, self._work, sent, self._seen, **where)
         except Exception as error:
             raise self._gone(error) from None
 
-    def _row(self, future: Future, worker: str) -> PointRow | None:
-        """None if its worker was lost. Raises InputError and ClusterFailure."""
+    def _answer(self, future: Future, worker: str) -> list[Answer]:
+        """Nothing if its worker was lost. Raises InputError and ClusterFailure."""
         try:
-            row: PointRow | str = future.result(timeout=CONNECT_S)
+            answer: Answer | str = future.result(timeout=CONNECT_S)
         except (KilledWorker, TimeoutError):
-            return None
+            return []
         except CancelledError as error:  # with its scheduler
             raise self._gone(error) from None
-        except Exception as error:  # what a point raises is in its row
+        except Exception as error:  # what a task raises is in its answer
             raise ClusterFailure(f"worker {worker} cannot compute: {type(error).__name__}: {error}") from None
-        if isinstance(row, str):
-            raise InputError("sweep", "--cluster", self._address, f"worker {worker} {row}")
-        return row
+        if isinstance(answer, str):
+            raise InputError("sweep", "--cluster", self._address, f"worker {worker} {answer}")
+        return [answer]
 
 
-class InWork:
+class InWork(Generic[Answer]):
     """Tasks on their way: who computes which, what is to be done again."""
 
-    def __init__(self, tasks: Iterable[tuple[int, Task]]) -> None:
+    def __init__(self, tasks: Iterable[tuple[int, Task]], lost: Answer) -> None:
+        self._answer_lost = lost
         self.busy: dict[str, tuple[Future, int, Task]] = {}
         self.heard_s = time.monotonic()  # of any worker
         self._coming, self._again = iter(tasks), deque[tuple[int, Task]]()
@@ -151,20 +152,20 @@ class InWork:
             self.busy[worker] = (future, number, task)
             future.add_done_callback(lambda future: self._ended.put(worker))
 
-    def rows(self, row_of: Callable[[Future, str], PointRow | None]) -> Iterator[tuple[int, PointRow]]:
+    def answers(self, answer_of: Callable[[Future, str], list[Answer]]) -> Iterator[tuple[int, Answer]]:
         """What has ended, at the latest after LOOK_S."""
         for worker in self._told():
             if worker not in self.busy or not self.busy[worker][0].done():
                 continue  # it was lost, and told of as it was given up
             future, number, _ = self.busy[worker]
-            row = row_of(future, worker)
-            if row is None:
+            found = answer_of(future, worker)
+            if not found:
                 self._lose(worker)
             else:
                 del self.busy[worker]
-                yield number, row
+                yield number, found[0]
         while self._failed:
-            yield self._failed.pop(), new_row("failed", LOST)
+            yield self._failed.pop(), self._answer_lost
 
     def _told(self) -> list[str]:
         """Workers that have ended something."""
@@ -185,6 +186,6 @@ class InWork:
             self._failed.append(number)
 
     def cancel(self) -> None:
-        """What nobody waits for any more; a point in work is computed to its end, and forgotten."""
+        """What nobody waits for any more; a task in work is computed to its end, and forgotten."""
         for future, _, _ in self.busy.values():
             future.cancel()

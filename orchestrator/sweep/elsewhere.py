@@ -1,6 +1,6 @@
-"""What a worker of a cluster does: see that it has what we have, then compute a point.
+"""What a worker of a cluster does: see that it has what we have, then do a task.
 
-Imported in the worker by name, so that what is sent is data alone. A worker's points are computed in threads of its
+Imported in the worker by name, so that what is sent is data alone. A worker's tasks are done in threads of its
 process: one at a time, since Python's warnings belong to the process.
 """
 
@@ -15,9 +15,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..scenario.loading import load
-from .points import PointRow
 from .store import decides
-from .worker import Task, evaluate
+from .worker import Answer, Task, Work
 
 ONE = Lock()
 
@@ -27,8 +26,8 @@ def seen(task: Task) -> str:
 
     Raises InputError for a scenario that cannot be.
     """
-    source, overrides = task
-    return json.dumps({"task": task, **_facts(source, overrides)}, sort_keys=True)
+    source, overrides, *_ = task
+    return json.dumps({"task": (source, overrides), **_facts(source, overrides)}, sort_keys=True)
 
 
 def _facts(source: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,10 +35,10 @@ def _facts(source: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts[name] for name in ("version", "code", "packages", "files")}
 
 
-def compute(task: Task, theirs: str) -> PointRow | str:
-    """The row; or, as a text, what is another here than where the sweep was started."""
+def compute(work: Work[Answer], task: Task, theirs: str) -> Answer | str:
+    """What the work gives; or, as a text, what is another here than where it was asked for."""
     with ONE:
-        return _other(theirs) or evaluate(*task)
+        return _other(theirs) or work(*task)
 
 
 @cache

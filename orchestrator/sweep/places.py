@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import InputError, MetronomeError
 from .points import PointRow
-from .pool import Pool
-from .worker import Task
+from .pool import LOST, Pool
+from .worker import Answer, Task, Work, evaluate, new_row
 
 FORM = "tls://HOST:PORT, or tcp://127.0.0.1:PORT"
+Given = TypeVar("Given", covariant=True)
 CERTIFICATES = ("ca.pem", "client.pem", "client.key")  # as `metronome certs` names them
 
 
@@ -26,11 +27,11 @@ class ClusterFailure(MetronomeError):
     exit_code = 3
 
 
-class Places(Protocol):
-    """Computes tasks, each in one of its places."""
+class Places(Protocol[Given]):
+    """Does tasks, each in one of its places."""
 
-    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, PointRow], None]) -> None:
-        """``done`` is told of each task's row as soon as it is there, by the task's number."""
+    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, Given], None]) -> None:
+        """``done`` is told of each task's answer as soon as it is there, by the task's number."""
         ...
 
 
@@ -67,14 +68,22 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def opened(workers: int, cluster: Cluster | None = None) -> AbstractContextManager[Places]:
-    """At most so many processes here, or the workers of a cluster, however many. Raises InputError."""
+def opened(
+    workers: int, cluster: Cluster | None, work: Work[Answer], lost: Answer
+) -> AbstractContextManager[Places[Answer]]:
+    """At most so many processes here, or the workers of a cluster, however many, that do a ``work``, a function of a
+    module; ``lost`` is the answer to a task that costs its workers their lives. Raises InputError."""
     if cluster is None:
-        return Pool(workers)
+        return Pool(workers, work, lost)
     over_tls = cluster.check()
     if find_spec("distributed") is None:
         what = "needs Dask, which is not installed: pip install 'metronome-cosim[cluster]'"
         raise InputError("sweep", "--cluster", cluster.address, what)
     from .dask_pool import DaskPool
 
-    return DaskPool(cluster, over_tls)
+    return DaskPool(cluster, over_tls, work, lost)
+
+
+def for_points(workers: int, cluster: Cluster | None = None) -> AbstractContextManager[Places[PointRow]]:
+    """`opened`, for points of a sweep."""
+    return opened(workers, cluster, evaluate, new_row("failed", LOST))

@@ -1,4 +1,4 @@
-"""Points over worker processes; whichever ends first is told first."""
+"""Tasks over worker processes; whichever ends first is told first."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from types import TracebackType
+from typing import Generic
 
-from .points import PointRow
-from .worker import Task, new_row, serve
+from .worker import Answer, Task, Work, serve
 
-ATTEMPTS = 3  # of a point whose worker is killed
+ATTEMPTS = 3  # of a task whose worker is killed
 LOST = f"the process that computed it was killed {ATTEMPTS} times; out of memory?"
 PATIENCE_S = 10  # for a worker that was asked to end: it ends the components of its run
-SPAWN = get_context("spawn")  # nothing is inherited: a point is computed as in a program of its own
+SPAWN = get_context("spawn")  # nothing is inherited: a task is done as in a program of its own
 
 
 class Worker:
-    """A process that computes one point at a time."""
+    """A process that does one task at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work[Answer]) -> None:
         self.answers, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=serve, args=(theirs,))
+        self._process = SPAWN.Process(target=serve, args=(theirs, work))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
@@ -50,26 +50,26 @@ class Worker:
             self._process.join()
 
 
-class Pool:
-    """At most ``most`` processes, started when there is work. Leaving the context ends them, and what they do."""
+class Pool(Generic[Answer]):
+    """At most ``most`` processes, started when there is ``work``, a function of a module. Leaving the context ends them,
+    and what they do. ``lost`` is the answer to a task whose worker was killed ATTEMPTS times."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, work: Work[Answer], lost: Answer) -> None:
+        self._most, self._work, self._lost = most, work, lost
         self._idle: list[Worker] = []
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Pool[Answer]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         _end(self._idle)
         self._idle = []
 
-    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, PointRow], None]) -> None:
-        """``done`` is told of each task's row as soon as it is there, by the task's number; tasks are taken when there
-        is a process for them.
+    def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, Answer], None]) -> None:
+        """``done`` is told of each task's answer as soon as it is there, by the task's number; tasks are taken when
+        there is a process for them.
 
-        A worker that is killed is replaced, and its point done again; one whose worker is killed ATTEMPTS times is a
-        failed row.
+        A worker that is killed is replaced, and its task done again.
         """
         coming, again, killed = iter(tasks), deque[tuple[int, Task]](), Counter[int]()
         busy: dict[int, tuple[Worker, Task]] = {}
@@ -84,28 +84,28 @@ class Pool:
                 ready = wait([worker.answers for worker, _ in busy.values()])
                 for number in sorted(number for number, (worker, _) in busy.items() if worker.answers in ready):
                     worker, task = busy.pop(number)
-                    row = self._answer(worker)
-                    if row is None:
+                    found = self._answer(worker)
+                    if not found:
                         killed[number] += 1
                         if killed[number] < ATTEMPTS:
                             again.append((number, task))
                             continue
-                    done(number, row or new_row("failed", LOST))
+                    done(number, found[0] if found else self._lost)
         finally:
             _end([worker for worker, _ in busy.values()])
 
     def _worker(self) -> Worker:
-        return self._idle.pop() if self._idle else Worker()
+        return self._idle.pop() if self._idle else Worker(self._work)
 
-    def _answer(self, worker: Worker) -> PointRow | None:
-        """None if it was killed."""
+    def _answer(self, worker: Worker) -> list[Answer]:
+        """Nothing if it was killed."""
         try:
-            row: PointRow = worker.answers.recv()
+            answer: Answer = worker.answers.recv()
         except (EOFError, OSError):
             _end([worker])
-            return None
+            return []
         self._idle.append(worker)
-        return row
+        return [answer]
 
 
 def _end(workers: Collection[Worker]) -> None:

@@ -38,7 +38,9 @@ class Runs:
     start, no memory left) and is tried again by the next that asks.
     """
 
-    def __init__(self, source: str, places: Places, prices: Mapping[str, float], out: Path | None = None) -> None:
+    def __init__(
+        self, source: str, places: Places[PointRow], prices: Mapping[str, float], out: Path | None = None
+    ) -> None:
         self._source, self._places, self._prices = source, places, dict(prices)
         self._store, self._out = Store(out / "points") if out else None, out
         self._warned, self._seen = Counter[str](), 0

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..scenario.loading import bundled
 from ..scenario.loading import load as load_scenario
 from ..strict import did_you_mean
-from .places import Cluster, opened
+from .places import Cluster, for_points
 from .points import Bayesian, Point, PointRow, listed
 from .runs import Runs
 from .schema import Span, Sweep
@@ -59,7 +59,7 @@ class Study:
 
     def run(self) -> Table:
         """Compute what is not there. Raises KeyboardInterrupt; what was computed until then is kept."""
-        with opened(self._workers, self._cluster) as places:
+        with for_points(self._workers, self._cluster) as places:
             runs = Runs(self._source, places, self.sweep.prices, self._out)
             try:
                 if self.sweep.search.method == "bayesian":

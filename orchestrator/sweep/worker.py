@@ -7,10 +7,11 @@ import signal
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from ..api import run
 from ..errors import ExtensionFailure, InputError, MetronomeError, let_interrupts_through
@@ -22,11 +23,14 @@ from .points import PointRow
 
 UNSTEADY = ("startup_s", "wall_s")  # figures of the machine, not of the scenario
 
-Task = tuple[str, dict[str, Any]]  # what `evaluate` takes
+#: A scenario's source, overrides, and what else the work takes.
+Task = tuple[Any, ...]
+Answer = TypeVar("Answer")
+Work = Callable[..., Answer]
 
 
-def serve(tasks: Connection) -> None:
-    """Answer tasks with rows until the other end is closed, or whoever holds it is gone.
+def serve(tasks: Connection, work: Work[Any]) -> None:
+    """Do tasks until the other end is closed, or whoever holds it is gone.
 
     Ctrl-C is the parent's, who decides what is still wanted; SIGTERM ends the run in work as any run ends, so that its
     components end too.
@@ -38,7 +42,7 @@ def serve(tasks: Connection) -> None:
     while True:
         try:
             task: Task = tasks.recv()
-            tasks.send(evaluate(*task))
+            tasks.send(work(*task))
         except (EOFError, OSError):
             return
 

@@ -14,8 +14,8 @@ from metronome.orchestrator.scenario.loading import load, of_mapping
 from metronome.orchestrator.sweep import costs
 from metronome.orchestrator.sweep.capacity import MOST_RUNS, WIDTH, Capacity, check, longer, search
 from metronome.orchestrator.sweep.clusters import Shape, cluster
+from metronome.orchestrator.sweep.places import for_points
 from metronome.orchestrator.sweep.planner import Planner
-from metronome.orchestrator.sweep.pool import Pool
 from metronome.orchestrator.sweep.runs import Runs
 from metronome.orchestrator.sweep.slo import Promise, promise
 
@@ -95,7 +95,7 @@ def test_a_bundled_scenario_agrees_with_a_scan(overrides, path, slo, cli):
     loads = [found["kept"] * (1 + step / 40) for step in range(-8, 5)]
     loads = sorted({int(load) if whole else load for load in loads} | {found["broken"]})
     promised = promise(slo)
-    with Pool(2) as pool:
+    with for_points(2) as pool:
         scan = Runs("quickstart", pool, {}).rows([{**overrides, path: load} for load in loads])
     broken = [load for load, row in zip(loads, scan, strict=True) if not promised.kept(row)]
     assert found["kept"] < broken[0] <= found["broken"]
@@ -138,7 +138,7 @@ def test_it_agrees_with_a_scan(small, tmp_path, cli):
     promised = promise("ttft=60,tpot=9", 90)
     loads = [found["kept"] * (1 + step / 10) for step in (-5, -2, 0)]
     beyond = [found["broken"] * (1 + step / 10) for step in (0, 2, 6)]
-    with Pool(1) as pool:
+    with for_points(1) as pool:
         scan = Runs(str(path), pool, {}).rows([{"workload.request_rate": load} for load in loads + beyond])
     assert [promised.kept(row) for row in scan] == [True] * len(loads) + [False] * len(beyond)
     assert "requests" not in found["figures"] and found["figures"]["request_throughput"]
@@ -156,7 +156,7 @@ def alone(small, tmp_path):
 
 def planned(path, kinds, rate, promised):
     prices = {"h100-sxm": 3.0}
-    with Pool(2) as pool:
+    with for_points(2) as pool:
         runs = Runs(str(path), pool, prices)
         return Planner(load(str(path))[0], {}, promised, runs, prices).plan(rate, kinds)
 
@@ -195,7 +195,7 @@ def test_a_device_of_ones_own_says_its_price_and_how_it_is_joined(alone, cli):
     )
     h200 = {"cluster.nodes.0.accelerators.type": "NVIDIA H200"}
     for usual, change, expected in (({}, {}, 3.0), ({"h100-sxm": 2}, {}, 4.0), ({"h200": 5}, h200, 10.0)):
-        with Pool(1) as pool:
+        with for_points(1) as pool:
             (row,) = Runs(str(alone), pool, usual).rows([change])
         assert row["figures"]["usd_per_hour"] == expected
 
@@ -228,7 +228,7 @@ def test_a_split_plan_has_none_too_many_of_either(alone):
     assert option.counts["prefill"] + option.counts["decode"] > 2 and option.usd_per_hour == 3.0 * option.accelerators
     loaded = load(str(alone))[0]
     fewer = [{**option.counts, role: count - 1} for role, count in option.counts.items() if count > 1]
-    with Pool(2) as pool:
+    with for_points(2) as pool:
         again = Runs(str(alone), pool, {}).rows(
             [cluster(loaded, "h100-sxm", Shape(1), counts) | {"workload.request_rate": rate} for counts in fewer]
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import resource
 
-from metronome.orchestrator.sweep.pool import Pool
+from metronome.orchestrator.sweep.places import for_points
 from metronome.orchestrator.sweep.schema import Sweep
 from metronome.orchestrator.sweep.study import Study
 
@@ -45,7 +45,7 @@ def test_no_worker_waits_while_there_are_points():
         most.append(len(taken) - len(ended))
         ended.append(number)
 
-    with Pool(2) as pool:
+    with for_points(2) as pool:
         pool.map(tasks(), done)
     assert sorted(ended) == list(range(8)) and set(most[:-1]) <= {1, 2} and most[:6].count(2) >= 3
 
