@@ -37,6 +37,9 @@ from .interface import (
 #: ``v_head_size``, if values are of another size than keys; ``shared_kv`` = values are the first part of the keys, kept
 #: once; ``prompt_head_size`` and ``prompt_v_head_size``: prompts are computed with a key and value of these sizes for
 #: each head, as latent attention does.
+#:
+#: A sampler: ``sorts`` = True: tokens are chosen by top-p, for which the vocabulary is sorted; ``seeks_from`` = of how
+#: many sequences on it is not, but where to cut is sought.
 ALTERATIONS: Mapping[str, str] = {
     "weight_dtype": "weights of another type than the activations",
     "sees": "queries that see a part of their context",
@@ -47,6 +50,7 @@ ALTERATIONS: Mapping[str, str] = {
     "prompt_head_size": "prompts computed with other heads than decodes",
     "gated": "experts without a gate",
     "sorts": "tokens chosen by top-p, which sorts the vocabulary",
+    "seeks_from": "tokens chosen by top-p, which seeks where to cut",
 }
 
 

@@ -247,7 +247,7 @@ class _Placement:
             options.ffn.micro_batches if options.ffn else 1,
             self._routing(),
             self.scenario.workload.has_images,
-            engine.sampled() == "top-p",
+            costs_of(engine.version, cold=False).chooses(engine.sampled()),
         )
         fit = self._blocks(layout, plan)  # also where it is overridden: the weights have to fit
         length = self._length

@@ -36,7 +36,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "hwmodels.catalog": ("hwmodels",),
     "hwmodels.accelerator": (*MODEL, "hwmodels.accelerator.kernels"),
     "hwmodels.accelerator.kernels": ("hwmodels.catalog",),
-    "hwmodels.accelerator.profiled": (*MODEL, "hwmodels.accelerator.counting"),
+    "hwmodels.accelerator.profiled": (*MODEL, "hwmodels.accelerator.choosing"),
     "hwmodels.memory": MODEL,
     "hwmodels.network": MODEL,
     "hwmodels.network.fabric": (*MODEL, "hwmodels.network"),

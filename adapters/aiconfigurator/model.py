@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from metronome.hwmodels.accelerator.counting import sorting
+from metronome.hwmodels.accelerator.choosing import choosing_bytes
 from metronome.hwmodels.base import Config, Estimate, OracleModel
 from metronome.hwmodels.interface import (
     Description,
@@ -110,7 +110,7 @@ class AiConfigurator(_Asked):
         summary="NVIDIA's measured kernels (metronome tools install aiconfigurator)",
     )
 
-    heeds = frozenset({"sorts"})
+    heeds = frozenset({"sorts", "seeks_from"})
 
     def check_template(self, template: Template) -> None:
         self._try(template, _TRIAL.get(template.kind, (16,)))
@@ -132,7 +132,7 @@ class AiConfigurator(_Asked):
             context = round(total / decodes) + 1 if decodes else 0
             return self._ask(what, kind=kind, decodes=decodes, context=context, prompts=prompts, **own)
         rows = max(1, values[0])
-        more = round(sorting(template, values) / (ELEMENT_BYTES * rows))
+        more = round(choosing_bytes(template, values) / (ELEMENT_BYTES * rows))
         return self._ask(what, kind="vector", tokens=rows, width=int(at["width"]) + more)
 
 

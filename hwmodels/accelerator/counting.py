@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..interface import DTYPE_BYTES, Attribute, Template
+from .choosing import choosing_bytes
 
 
 def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
@@ -33,39 +34,8 @@ def work(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
         return _state(at, values)
     elements = values[0] * int(at["width"])
     if "sorts" in at:
-        return elements, elements * width + sorting(template, values)
+        return elements, elements * width + choosing_bytes(template, values)
     return elements, elements * width
-
-
-#: Bytes that choosing by top-p moves for each number of the vocabulary (vllm/v1/sample, PyTorch's `SortStable.cu`):
-#: logits to fp32 and their temperature 14, softmax, exponential noise, quotient and argmax 32; softmax, cumulative sum,
-#: mask and scatter of what is sorted 58; and the sort, with its indices, of fewer than 128 rows as one (four radix
-#: passes over value, row and place; one over rows; 156) or of each for itself (six passes; 176).
-CHOOSING_BYTES, MASK_BYTES = 46, 58
-SORT_BYTES, SORT_APART_BYTES, APART = 156, 176, 128
-#: Cycles of a multiprocessor for each number that is sorted and masked: of fewer than 128 rows, of the first 128, of
-#: more. From vLLM's pull request 40376: 131,072 numbers in 64, 128 and 512 rows take 1.005, 2.272 and 6.15 ms; its two
-#: tables differ by 2 %, and its author compares B200 and B300 at these sizes elsewhere (FlashInfer's issue 2837), hence
-#: 148 multiprocessors at 1.965 GHz. 8 TB/s would move their bytes in a third of that: so cycles it is.
-SORT_CYCLES, SORT_APART_CYCLES, SORT_MORE_CYCLES = 35.0, 39.0, 22.0
-
-
-def sorting(template: Template, values: tuple[int, ...]) -> float:
-    """Bytes that choosing by top-p moves, beside reading the logits; 0 where the likeliest token is taken."""
-    if "sorts" not in template.attributes:
-        return 0.0
-    return float(values[0] * int(template.attributes["width"]) * CHOOSING_BYTES) + masking(template, values)[0]
-
-
-def masking(template: Template, values: tuple[int, ...]) -> tuple[float, float]:
-    """Of that, the bytes of the sort and of what finds the likeliest by it; and cycles of one multiprocessor."""
-    if "sorts" not in template.attributes:
-        return 0.0, 0.0
-    rows, width = values[0], int(template.attributes["width"])
-    if rows < APART:
-        return float(rows * width * (MASK_BYTES + SORT_BYTES)), rows * width * SORT_CYCLES
-    cycles = width * (APART * SORT_APART_CYCLES + (rows - APART) * SORT_MORE_CYCLES)
-    return float(rows * width * (MASK_BYTES + SORT_APART_BYTES)), cycles
 
 
 def written(template: Template, values: tuple[int, ...]) -> float:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from ..catalog.families import Kernels
 from ..interface import DTYPE_BYTES, Attribute, Template
-from .counting import DecodeLine, masking, pairs_seen, work
+from .choosing import masking_bytes, masking_s
+from .counting import DecodeLine, pairs_seen, work
 from .kernels import attention, experts, gemm
 from .kernels.processor import Processor
 
@@ -34,9 +35,9 @@ class ByFamily:
         if template.kind == "attention":
             return self._attention(template, values, dtype)
         flops, moved = work(template, values)
-        masked, cycles = masking(template, values)
-        sorting = max(masked / self._bandwidth, cycles / (self.on.multiprocessors * self.on.clock))
-        return self._small(max(flops / self.on.flops[dtype], (moved - masked) / self._bandwidth) + sorting)
+        rest = moved - masking_bytes(template, values)
+        masked_s = masking_s(template, values, self.on, self.kernels.small)
+        return self._small(max(flops / self.on.flops[dtype], rest / self._bandwidth) + masked_s)
 
     def error(self, template: Template, values: tuple[int, ...], dtype: str, device: str) -> float:
         """Absolute error of such an operation, P90; of a kind without measurements `UNMEASURED`."""

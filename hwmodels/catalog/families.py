@@ -123,10 +123,15 @@ class Experts(Facts):
 
 
 class Small(Facts):
-    """Norms, elementwise kernels, embeddings, samplers: bytes at a bandwidth, after a start."""
+    """Norms, elementwise kernels, embeddings, samplers: bytes at a bandwidth, after a start.
+
+    Attributes:
+        seek_cycles: a multiprocessor's, for each number of a row in which it seeks where top-p cuts (Triton).
+    """
 
     memory_efficiency: float = Field(gt=0, le=1)
     start_cycles: float = Field(ge=0)
+    seek_cycles: float = Field(gt=0)
 
     def start_s(self, clock: float) -> float:
         return self.start_cycles / clock

@@ -48,7 +48,7 @@ class Builder:
         if kv_dtype != arch.dtype:
             self.common["kv_cache"] = kv_dtype
         self.stage = 0
-        self.sorts = False  # whether sampling does
+        self.chooses: Mapping[str, Attribute] = {}  # how a sampler chooses by top-p
         self.routing = routing("uniform", arch.experts, arch.top_k) if arch.experts else Routing("none", ())
 
     def user(self, member: int | None) -> str:

@@ -11,6 +11,10 @@ tokens there and back; layers without experts and shared experts stay with the a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from metronome.hwmodels.interface import Attribute
+
 from . import image_encoder
 from .architecture import Architecture
 from .builder import Builder, Hardware
@@ -37,16 +41,16 @@ def lower(
     micro_batches: int = 1,
     experts: Routing | None = None,
     images: bool = False,
-    sorts: bool = False,
+    chooses: Mapping[str, Attribute] | None = None,
 ) -> Plan:
     """The plan of an instance named ``owner``.
 
     ``all_to_all`` moves tokens to experts by all-to-all instead of all-gather and reduce-scatter;
     ``experts`` says how tokens pick theirs (default: uniformly); ``images`` may be in prompts: they are encoded first;
-    sampling ``sorts`` the vocabulary.
+    a sampler that ``chooses`` by top-p has these attributes.
     """
     build = Builder(owner, arch, layout, kv_dtype, templates, hardware)
-    build.routing, build.sorts = experts or build.routing, sorts
+    build.routing, build.chooses = experts or build.routing, chooses or {}
     if layout.ffn:
         sections = _apart(build, micro_batches)
         return Plan((*_encoder(build, "attention", images), *sections), layout.dp, micro_batches)
@@ -93,8 +97,8 @@ def _prologue(build: Builder) -> list[PlannedOperation]:
 def _epilogue(build: Builder) -> list[PlannedOperation]:
     arch = build.arch
     vocab = arch.vocab // build.layout.tp
-    if build.sorts:  # every tensor-parallel rank gathers all logits, and sorts for itself
-        sampler = build.compute("sampler", "sampler", SEQUENCES, width=arch.vocab, sorts=True)
+    if build.chooses:  # every tensor-parallel rank gathers all logits, and chooses for itself
+        sampler = build.compute("sampler", "sampler", SEQUENCES, width=arch.vocab, **build.chooses)
     else:
         sampler = build.light("sampler", "sampler", vocab, SEQUENCES)
     return [

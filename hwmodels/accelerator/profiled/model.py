@@ -22,7 +22,7 @@ from ...interface import (
     UnsupportedOperation,
     Use,
 )
-from ..counting import sorting
+from ..choosing import choosing_bytes
 from .bundle import Bundle
 from .mixed import Prompts, attention_time
 from .tables import AttentionTable, SkewTable, Surface
@@ -43,7 +43,7 @@ class ProfiledConfig(Config):
     standby_w: float | None = Field(default=None, ge=0, description="awake with nothing to do; default: idle_w")
     active_w: float | None = Field(default=None, ge=0)
     reached_gb_s: float | None = Field(
-        default=None, gt=0, description="bandwidth that large kernels reach: sorting for top-p is in no profile"
+        default=None, gt=0, description="bandwidth that large kernels reach: choosing by top-p is in no profile"
     )
 
 
@@ -79,7 +79,7 @@ class Profiled(OracleModel[ProfiledConfig]):
     )
 
     #: A profile is of one model, measured with that model's own attention, its window included.
-    heeds = frozenset({"sees", "sorts"})
+    heeds = frozenset({"sees", "sorts", "seeks_from"})
 
     def __init__(self, config: Any = None, seed: int = 0) -> None:
         super().__init__(config, seed)
@@ -113,7 +113,7 @@ class Profiled(OracleModel[ProfiledConfig]):
     def check_sampling(self, template: Template) -> None:
         if "sorts" in template.attributes and self.config.reached_gb_s is None:
             what = (
-                "sorting for top-p is in no profile: needs reached_gb_s (a catalog device has it), or greedy sampling"
+                "choosing by top-p is in no profile: needs reached_gb_s (a catalog device has it), or greedy sampling"
             )
             raise UnsupportedOperation("profiled", template, what)
 
@@ -158,7 +158,7 @@ class Profiled(OracleModel[ProfiledConfig]):
             bundle = layers.bundle
             curve = bundle.per_sequence.get(template.layer) or bundle.dense[template.layer]
             time, how = bundle.as_run(template, values[0], *curve(values[0]))
-            if moved := sorting(template, values):
+            if moved := choosing_bytes(template, values):
                 time, how = time + moved / self._reached * PS_PER_S, Provenance.MODELLED
         duration = int(time) if how is Provenance.MODELLED else max(1, int(time))
         return Estimate(duration, how, None if self._dynamic_w is None else round(duration * self._dynamic_w))

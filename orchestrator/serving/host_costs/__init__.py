@@ -35,6 +35,7 @@ class HostCosts:
         reserved_blocks: KV blocks that no request gets (vLLM's null block).
         pads_in_graphs_only: data-parallel ranks that step together are padded to the largest only if all run a graph.
         profile_run: what it finds that it works in beside weights, K and V.
+        seeks_from: of how many sequences on top-p is a kernel that seeks where to cut; None: the vocabulary is sorted.
     """
 
     name: str
@@ -51,6 +52,13 @@ class HostCosts:
     profile_run: ProfileRun = field(default_factory=ProfileRun)
     host_alone_ps: int | None = None
     prompt_alone_ps: int | None = None
+    seeks_from: int | None = None
+
+    def chooses(self, how: str) -> dict[str, str | int | float | bool]:
+        """Attributes of a sampler of an engine that is said to choose tokens so; none but for top-p."""
+        if how != "top-p":
+            return {}
+        return {"sorts": True} if self.seeks_from is None else {"sorts": True, "seeks_from": self.seeks_from}
 
     def sampling(self, how: str) -> HostCosts:
         """The same of an engine that is said to choose tokens so; "": nothing is said."""
@@ -141,6 +149,7 @@ def host_costs(name: str, cold: bool = False) -> HostCosts:
         reserved_blocks=facts.get("reserved_blocks", 0),
         pads_in_graphs_only=facts.get("pads_in_graphs_only", False),
         profile_run=_profile_run(facts["profile_run"]) if "profile_run" in facts else ProfileRun(),
+        seeks_from=facts.get("seeks_from"),
     )
     return costs if cold else costs.warm()
 

@@ -37,7 +37,8 @@ class VllmOptions(EngineOptions):
     )
 
     sampling: Literal["greedy", "top-p"] | None = Field(
-        default=None, description="of all requests; top-p sorts the vocabulary. Default: as in the version's own runs"
+        default=None,
+        description="of all requests; top-p: by the version's kernels. Default: as in the version's own runs",
     )
     cpu_offload_gb: float = Field(
         default=0,
