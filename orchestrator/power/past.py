@@ -67,10 +67,10 @@ class Past:
                 since, until, energy = (column[:count] for column in rows)
                 over[of], all_rows[of] = (since, until, energy), rows
                 taken[of] = self.taken.get(of, 0) + count
-        energy = dict(self.energy)
+        by_second = dict(self.energy)
         shared = shared_out(over, groups)
         for key, rows in shared.items():
-            energy[key] = _joined(energy.get(key, NONE), _by_second(rows))
+            by_second[key] = _joined(by_second.get(key, NONE), _by_second(rows))
         held, working = dict(self.held), dict(self.working)
         begun = shared_out(all_rows, groups)
         for node in scenario.cluster.nodes:
@@ -86,7 +86,7 @@ class Past:
                 since, until = np.maximum(since[inside], self.closed_ps), np.minimum(until[inside], end_ps)
                 busy = _working(merged(since, until))
                 working[node.name] = _joined(working.get(node.name, NONE), busy)
-        return Past(end_ps, taken, energy, held, working)
+        return Past(end_ps, taken, by_second, held, working)
 
 
 def _joined(one: tuple[Times, Times], other: Sequence[Times]) -> tuple[Times, Times]:
