@@ -194,7 +194,7 @@ def execute(
     Raises InputError for what is found before time 0.
     """
     if not resume:
-        _clear(out)
+        clear(out)
     inputs = resume.inputs if resume else Inputs(folder)
     source: Source = LiveSource(out / "logs" if out else None)
     recorder = tape = None
@@ -217,7 +217,7 @@ def execute(
             Simulation(scenario, inputs, source, instruments, strict=strict, whole=False) as simulation,
         ):
             if resume:  # up to here it can be refused, and then all stays as it is
-                _clear(out)
+                clear(out)
             prepared()
             startup_s = time.perf_counter() - started
             spool = Spool(out, [replica.name for replica in simulation.replicas]) if out else None
@@ -294,7 +294,7 @@ def _write(
         raise InputError(str(out), "results", None, f"cannot be written: {error}") from None
 
 
-def _clear(out: Path | None) -> None:
+def clear(out: Path | None) -> None:
     """An earlier run's files never pose as this one's. Raises InputError for a folder that cannot be written to."""
     if out is None:
         return

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from . import availability
+from .books import Books
 from .cold_start import weight_routes
 from .coupling.calibrated import check_calibration
 from .coupling.components import asked_by_one
@@ -119,7 +120,8 @@ class Simulation:
             self.ports = Ports(self.kernel, self.specs, links, works, slow, per_bit(scenario.cluster))
             availability.check_slowdowns(scenario, self.ports.slows_links, asked_by_one(self.specs))
             check_calibration(self.specs, self.ports.modes)
-            self.recorder = Recorder(whole)
+            self.recorder = Recorder(whole, self._close_books)
+            self.books = Books(scenario, self.units, self.ports.spent)
             for instrument in (self.recorder, *instruments):
                 self.instruments.add(instrument)
             self._build_replicas()
@@ -212,6 +214,9 @@ class Simulation:
             for loop in self.loops:
                 loop.catch_up()
             self.wall_s = time.perf_counter() - start
+
+    def _close_books(self) -> None:
+        self.books.close(self.kernel.now_ps, self.loops, self.executors)
 
     def _build_replicas(self) -> None:
         self.replicas: list[Replica] = []

@@ -7,7 +7,7 @@ import shutil
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import click
 
@@ -21,8 +21,11 @@ from .complete import scenarios
 from .progress import progress_bar
 
 if TYPE_CHECKING:
+    from ..errors import MetronomeError
     from ..record.recording import Recording
     from ..report.result import Result
+
+Ended = Union["MetronomeError", KeyboardInterrupt, None]
 
 
 @click.command("run")
@@ -57,6 +60,21 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run it twice more, with every component quicker and slower by its error bar: intervals that know of queues.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes on this machine, each with some of the instances; the results are the same.",
+)
+@click.option("--cluster", metavar="ADDRESS", help="The workers of this Dask scheduler instead, in as many parts.")
+@click.option(
+    "--certs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("certs"),
+    show_default=True,
+    help="Certificates for a cluster at tls://, as `metronome certs` makes them.",
+)
 @click.option("--strict", is_flag=True, help="A request that cannot be served ends the run; so do lines out of order.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -70,6 +88,9 @@ def command(
     compare_fidelity: str | None,
     resume: Path | None,
     intervals: bool,
+    workers: int,
+    cluster: str | None,
+    certs: Path,
     strict: bool,
     as_json: bool,
     quiet: bool,
@@ -80,6 +101,7 @@ def command(
 
     \b
       metronome run my.yaml -o out/a --set router.policy=round-robin
+      metronome run my.yaml --workers 2
       metronome run my.yaml --compare-fidelity network=alpha-beta,fabric
       metronome run --resume out/my
     """
@@ -88,6 +110,12 @@ def command(
         raise InputError("run", "--json", None, "not with --compare-fidelity; its folders have a result.json each")
     if intervals and compare_fidelity:
         raise InputError("run", "--intervals", None, "not with --compare-fidelity")
+    apart = workers > 1 or cluster is not None
+    if apart and (record or trace or resume or compare_fidelity or intervals):
+        other = "--record, --trace, --resume, --compare-fidelity, --intervals"
+        raise InputError("run", "--workers, --cluster", None, f"not with any of {other}: these are of one process")
+    if cluster is not None and workers == 1:
+        raise InputError("run", "--cluster", cluster, "into how many parts the run is split is said by --workers")
     if quiet:
         warnings.simplefilter("ignore")
     recording = None
@@ -104,9 +132,23 @@ def command(
 
         climb(loaded, folder, output, compare_fidelity, quiet)
         return
+    if apart:
+        from ..sweep.places import Cluster
+        from .run_split import run_split
+
+        where = None if cluster is None else Cluster(cluster, certs)
+        what = scenario or DEFAULT, overrides, seed
+        result, failure = run_split(loaded, folder, *what, output, workers, where, strict, quiet or as_json)
+        _end(result, failure, output, quiet, as_json)
+        return
     with progress_bar(quiet or as_json, requests_of(loaded)) as progress:
         ways = record, trace, settle_memory, strict, recording, intervals
         result, failure = execute(loaded, folder, output, started, progress, *ways)
+    _end(result, failure, output, quiet, as_json)
+
+
+def _end(result: Result, failure: Ended, output: Path, quiet: bool, as_json: bool) -> None:
+    """Raises what ended it early."""
     _show(result, output, quiet, as_json)
     if failure:
         what = "interrupted" if isinstance(failure, KeyboardInterrupt) else "the run failed"

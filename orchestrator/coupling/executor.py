@@ -114,6 +114,7 @@ class Executor:
         self._steady_portions = _steady_portions(self._whole)
         self._upcoming: Batch | None = None
         self._queues: dict[str, deque[InFlight]] = {}  # stage -> who waits for it, while it is busy
+        self.began_ps: dict[int, int] = {}  # when steps in flight began, by number
 
     def run(
         self,
@@ -128,6 +129,7 @@ class Executor:
         if layer_done is not None and self._layered is None:
             self._layered = self._by_layer()
         steps = self._whole if layer_done is None or self._layered is None else self._layered
+        self.began_ps[number] = self._kernel.now_ps
         self._advance(InFlight(number, steps, batches, done, layer_done, self._kernel.now_ps))
 
     def ahead(self, first: Batch, count: int) -> StepCosts | None:
@@ -186,6 +188,7 @@ class Executor:
         self._spent.step(self._name, step.began_ps, self._kernel.now_ps, step.spent_pj.items())
         for component, energy_pj in step.spent_pj.items() if self._hooks.energy_spent.listeners else ():
             self._hooks.energy_spent(self._name, step.number, component, energy_pj)
+        del self.began_ps[step.number]
         step.done(step.energy_pj)
 
     def _leave(self, stage: str) -> None:

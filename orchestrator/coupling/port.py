@@ -27,7 +27,7 @@ from .oracle import OneByOne, answered, oracle
 from .spent import Spent
 from .uses import Counted, Values, uses_of
 
-CACHE_ENTRIES = 200_000  # answers the ports of a run keep; then their memory is emptied and filled anew
+CACHE_ENTRIES = 100_000  # answers the ports of a run keep; then their memory is emptied and filled anew
 
 
 def layers(works: Sequence[Work]) -> str:

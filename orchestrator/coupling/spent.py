@@ -22,12 +22,23 @@ MOST_PJ = 2**63 - 1  # of an entry: 9.2 MJ
 
 @dataclass(slots=True)
 class Entries:
-    """Columns: from when to when (ps), and how much (pJ) ``component`` has spent."""
+    """Columns: from when to when (ps), and how much (pJ) ``component`` has spent. So many first rows are
+    ``forgotten``."""
 
     component: str
     since_ps: array[int] = field(default_factory=lambda: array("q"))
     until_ps: array[int] = field(default_factory=lambda: array("q"))
     energy_pj: array[int] = field(default_factory=lambda: array("q"))
+    forgotten: int = 0
+
+    def forget(self, rows: int) -> None:
+        """All before that one, by its number among all that there were. Ctrl-C finds this done or not yet: it is told
+        of at calls and loops alone."""
+        count = rows - self.forgotten
+        del self.since_ps[:count]
+        del self.until_ps[:count]
+        del self.energy_pj[:count]
+        self.forgotten = rows
 
     @property
     def columns(self) -> tuple[array[int], array[int], array[int]]:
@@ -74,6 +85,16 @@ class Spent:
 
     def __init__(self) -> None:
         self.of: dict[tuple[str, str], Entries] = {}
+
+    @property
+    def rows(self) -> int:
+        """That are not forgotten."""
+        return sum(len(entries.until_ps) for entries in self.of.values())
+
+    @property
+    def ever(self) -> int:
+        """Rows that there were."""
+        return self.rows + sum(entries.forgotten for entries in self.of.values())
 
     def entries(self, component: str, instance: str = "") -> Entries:
         found = self.of.get((component, instance))

@@ -110,9 +110,13 @@ class EndedRequests(Sequence[EndedRequest]):
         return np.array(self._columns[_PLACE[name]][: self._count], dtype=np.int64)
 
     @property
+    def _names(self) -> list[str]:
+        return list(self._classes)
+
+    @property
     def slo_classes(self) -> NDArray[np.object_]:
         """The name of each one's class of traffic."""
-        names = np.array([*self._classes, ""], dtype=object)
+        names = np.array([*self._names, ""], dtype=object)
         return names[self.column("slo_class")]
 
     def __len__(self) -> int:
@@ -130,7 +134,7 @@ class EndedRequests(Sequence[EndedRequest]):
         if not -self._count <= place < self._count:
             raise IndexError(place)
         *numbers, name = (column[place % self._count] for column in self._columns)
-        return EndedRequest._make([*numbers, list(self._classes)[name]])
+        return EndedRequest._make([*numbers, self._names[name]])
 
     def __iter__(self) -> Iterator[EndedRequest]:
         return (self[place] for place in range(self._count))

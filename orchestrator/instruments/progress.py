@@ -19,14 +19,14 @@ class Progress:
     rewinds = True
 
     def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+        self.tell = tell
         self._steps = self._done = self._tokens = 0
 
     def engine_stepped(self, replica: Replica, step: Step, energy_pj: int, now_ps: int, delivered_ps: int) -> None:
         self._steps += 1
         self._tokens += step.tokens
         if self._steps % EVERY == 0:
-            self._tell(now_ps, self._done, self._tokens)
+            self.tell(now_ps, self._done, self._tokens)
 
     def engine_leapt(self, replica: Replica, steps: LeaptSteps) -> None:
         count = len(steps.ends_ps)
@@ -34,7 +34,7 @@ class Progress:
         self._steps += count
         self._tokens += count * steps.tokens
         if tell:
-            self._tell(steps.ends_ps[-1], self._done, self._tokens)
+            self.tell(steps.ends_ps[-1], self._done, self._tokens)
 
     def request_ended(self, state: RequestState) -> None:
         self._done += 1

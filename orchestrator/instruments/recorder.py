@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -183,6 +183,7 @@ class TierLog:
 
 class Recorder:
     """Keeps what the report needs; ``whole``: also requests and steps as they were, for whoever looks at them then.
+    Else ``taken`` is called when some have been taken into what is kept.
 
     ``logs`` has one step log a lane of each engine; ``lanes_of[engine number]`` says which are whose. Where they are
     not kept whole a log has only steps that are not yet taken into what is kept.
@@ -190,8 +191,8 @@ class Recorder:
 
     rewinds = True
 
-    def __init__(self, whole: bool = True) -> None:
-        self.whole = whole
+    def __init__(self, whole: bool = True, taken: Callable[[], None] = lambda: None) -> None:
+        self.whole, self._taken = whole, taken
         self.lanes_of: list[range] = []
         self.failed: list[Failure] = []
         self.changes: list[Change] = []
@@ -307,6 +308,7 @@ class Recorder:
         self._now = _Now.after(now.taken(self.lanes_of, before_ps), len(now.logs), len(now.idle))
         self._rows = 0
         self._most = max(TAKEN_STEPS, 2 * len(self._live))  # so that looking at those under way costs little
+        self._taken()
 
     def instance_changed(self, instance: str, state: str, now_ps: int) -> None:
         self.changes.append(Change(instance, state, now_ps))

@@ -69,7 +69,7 @@ class Seconds:
         """By name the sum over each of the first so many bins of so many seconds, or how it stood at its end."""
         which, found = self.seconds // width_s, {}
         for name, change in zip((*SUMS, *STANDS), self.changes, strict=True):
-            sums = np.bincount(which, change, minlength=bins).astype(np.float64)  # of nothing they are whole
+            sums = np.bincount(which, change, minlength=bins).astype(np.float64)
             found[name] = np.cumsum(sums) if name in STANDS else sums
         return found
 

@@ -12,12 +12,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..coupling.spent import Entries, Spent
+from ..coupling.spent import Spent
 from ..scenario.schema import Node, Scenario
 from ..units import PJ_PER_J, PS_PER_S, bin_ps
 from .account import Account, Times, merged, without
 from .devices import off_stretches, states
-from .groups import Group, shared_out
+from .groups import Group, Rows, shared_out
+from .past import NONE, Past
 
 Change = tuple[str, str, int]  # an instance, its state from then on, ps
 
@@ -26,11 +27,17 @@ class Ledger:
     """Of a run up to ``end_ps``, by the energies that components said; ``changes`` of instances, by time."""
 
     def __init__(
-        self, scenario: Scenario, groups: Sequence[Group], spent: Spent, changes: Iterable[Change], end_ps: int
+        self,
+        scenario: Scenario,
+        groups: Sequence[Group],
+        spent: Spent,
+        changes: Iterable[Change],
+        end_ps: int,
+        past: Past | None = None,
     ) -> None:
-        self._scenario, self._groups, self.end_ps = scenario, groups, end_ps
+        self._scenario, self._groups, self.end_ps, self._past = scenario, groups, end_ps, past or Past()
         self._off = off_stretches(changes, end_ps)
-        taken = {of: _taken(entries, end_ps, bool(of[1])) for of, entries in sorted(spent.of.items())}
+        taken = {of: _taken(self._past.left(of, one), end_ps, bool(of[1])) for of, one in sorted(spent.of.items())}
         self._entries = shared_out(taken, groups)
 
     @cached_property
@@ -43,7 +50,7 @@ class Ledger:
     @cached_property
     def _components(self) -> list[str]:
         """Those that said energies."""
-        return list(dict.fromkeys(component for component, _ in self._entries))
+        return list(dict.fromkeys(component for component, _ in (*self._entries, *self._past.energy)))
 
     @property
     def total_j(self) -> float:
@@ -89,7 +96,9 @@ class Ledger:
         here = [group for group in self._groups if group.devices(name)]
         busy = [(group, self._times(f"{name}.accelerators", group.name)) for group in here]
         accounts = [Account.steady(name, "base", power.base_w, all_along)]
-        working = merged(*_joined(times for _, times in busy))
+        since, until = _joined(times for _, times in busy)
+        before = zip(*(times.tolist() for times in self._past.working.get(name, NONE)), strict=True)
+        working = [*before, *merged(np.maximum(since, self._past.closed_ps), until)]
         for part, drawn in power.parts.items():
             idle = Account.steady(name, part, drawn.idle_w, all_along)
             busier = Account.steady(name, part, drawn.most_w - drawn.idle_w, working)
@@ -115,7 +124,8 @@ class Ledger:
             idle.append(Account.steady(node.name, "", devices * (node.power.off_w - idle_w), off))
             up = all_along
             if drawn.hold_ps is not None:
-                held = merged(*times, drawn.hold_ps)
+                before = self._past.held.get((f"{node.name}.accelerators", group.name), NONE)
+                held = merged(*_joined([before, times]), drawn.hold_ps)
                 up = [(since, min(until, self.end_ps)) for since, until in held if since < self.end_ps]
             more = devices * (drawn.standby_w - idle_w)
             awake.append(Account.steady(node.name, "", more, without(up, off)))
@@ -132,14 +142,14 @@ class Ledger:
     def _operations(self, node: str, component: str) -> Account:
         """What a component said of all its operations, whosever they were."""
         mine = [entries for (of, _), entries in self._entries.items() if of == component]
+        mine += self._past.rows(component)
         since, until, energies = (np.concatenate(columns) for columns in zip(*mine, strict=True))
         return Account(node, component.removeprefix(f"{node}."), since, until, energies / PJ_PER_J)
 
 
-def _taken(entries: Entries, end_ps: int, steps: bool) -> tuple[Times, Times, Times]:
-    """Steps that have ended, other operations that have begun; a last row may be torn by Ctrl-C."""
-    rows = min(map(len, entries.columns))
-    since, until, energy = (np.array(column[:rows], dtype=np.int64) for column in entries.columns)
+def _taken(rows: Rows, end_ps: int, steps: bool) -> Rows:
+    """Steps that have ended, other operations that have begun."""
+    since, until, energy = rows
     taken = until <= end_ps if steps else since < end_ps
     return since[taken], np.minimum(until[taken], end_ps), energy[taken]
 

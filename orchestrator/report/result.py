@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError
+from .columns import Cell as Cell
+from .columns import ColumnRows
 
-Cell = int | float | str | None
 Figure = int | float | None
 
 
@@ -76,7 +77,7 @@ class Table:
 
     def __getitem__(self, column: str) -> list[Cell]:
         place = self.columns.index(column)
-        return [row[place] for row in self.rows]
+        return self.rows.column(place) if isinstance(self.rows, ColumnRows) else [row[place] for row in self.rows]
 
     def __iter__(self) -> Iterator[dict[str, Cell]]:
         return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
@@ -98,13 +99,14 @@ class Table:
         """Of a CSV file; cells that are numbers become numbers. Raises InputError."""
         try:
             with path.open(newline="") as file:
-                header, *rows = list(csv.reader(file))
+                reader = csv.reader(file)
+                header = next(reader, None)
+                if header is None:
+                    raise ValueError("it is empty")
+                rows = ColumnRows(len(header), _alike(path, len(header), reader), _cell)
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(str(path), "table", None, f"cannot be read: {error}") from None
-        for number, row in enumerate(rows, 2):
-            if len(row) != len(header):
-                raise InputError(f"{path}:{number}", "row", None, f"has {len(row)} cells; the header has {len(header)}")
-        return cls(tuple(header), [tuple(_cell(text) for text in row) for row in rows])
+        return cls(tuple(header), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,14 @@ class Result:
         failed = folder / "failed.csv"
         failures = Table.read(failed) if failed.exists() else Table((), [])
         return cls(metrics, Table.read(folder / "requests.csv"), Table.read(folder / "timeseries.csv"), failures)
+
+
+def _alike(path: Path, cells: int, rows: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Raises InputError for a row that is not as long as the header."""
+    for number, row in enumerate(rows, 2):
+        if len(row) != cells:
+            raise InputError(f"{path}:{number}", "row", None, f"has {len(row)} cells; the header has {cells}")
+        yield row
 
 
 def _cell(text: str) -> Cell:

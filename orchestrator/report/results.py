@@ -21,7 +21,6 @@ from ..instruments.recorder import Kept
 from ..instruments.seconds import SUMS
 from ..power import devices
 from ..power.electricity import bill
-from ..power.groups import Group
 from ..power.ledger import Ledger
 from ..scenario.loading import digest
 from ..scenario.schema import Scenario
@@ -247,9 +246,9 @@ def ledger_of(simulation: Simulation) -> Ledger | None:
 
 def booked(simulation: Simulation) -> Ledger:
     """What components said of the run so far, and what is drawn besides."""
-    groups = [Group(unit.name, unit.options.name, unit.layout.homes) for unit in simulation.units]
-    changes, now_ps = simulation.recorder.changes, simulation.kernel.now_ps
-    return Ledger(simulation.scenario, groups, simulation.ports.spent, changes, now_ps)
+    books, changes, now_ps = simulation.books, simulation.recorder.changes, simulation.kernel.now_ps
+    past = books.settled(now_ps, simulation.loops, simulation.executors)
+    return Ledger(simulation.scenario, books.groups, simulation.ports.spent, changes, now_ps, past)
 
 
 def _electricity(scenario: Scenario, ledger: Ledger | None) -> dict[str, Any]:

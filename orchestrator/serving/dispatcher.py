@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -83,6 +83,10 @@ class Dispatcher:
 
     def start(self) -> None:
         self._pull()
+
+    def only(self, kind: Callable[[Iterator[Request]], Iterator[Request]]) -> None:
+        """Take requests through ``kind``, which refuses others."""
+        self._workload = kind(self._workload)
 
     def decode_replica(self, state: RequestState) -> Replica:
         """Where a request goes on whose prompt is, or will be, computed elsewhere."""

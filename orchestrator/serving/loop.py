@@ -205,6 +205,11 @@ class StepLoop:
         self._free.sort()
         self._step()
 
+    @property
+    def leapt_ps(self) -> int | None:
+        """While it leaps, up to when its steps are told of; else None."""
+        return None if self._leap is None else self._last_end_ps
+
     # Leaps (`leap.py`) -----------------------------------------------------------------------------
 
     def _begin_leap(self, lane: int, flights: list[tuple[Replica, Step]], first: Batch) -> bool:

@@ -67,8 +67,8 @@ class DaskPool(Generic[Answer]):
         _silence(self._log_levels)
 
     def map(self, tasks: Iterable[tuple[int, Task]], done: Callable[[int, Answer], None]) -> None:
-        """``done`` is told of each task's answer as soon as it is there, by the task's number; tasks are taken when there
-        is a worker for them, and one more.
+        """``done`` is told of each task's answer as soon as it is there, by the task's number; tasks are taken when
+        there is a worker for them, and one more.
 
         Raises InputError for a worker that has other code or files than we, ClusterFailure for a cluster that is gone.
         """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import InputError, MetronomeError
@@ -69,12 +69,16 @@ def _loopback(host: str) -> bool:
 
 
 def opened(
-    workers: int, cluster: Cluster | None, work: Work[Answer], lost: Answer
+    workers: int,
+    cluster: Cluster | None,
+    work: Work[Answer],
+    lost: Answer,
+    told: Callable[[int, Any], None] = lambda number, text: None,
 ) -> AbstractContextManager[Places[Answer]]:
     """At most so many processes here, or the workers of a cluster, however many, that do a ``work``, a function of a
-    module; ``lost`` is the answer to a task that costs its workers their lives. Raises InputError."""
+    module; ``lost`` and ``told`` as of a `Pool`, which is told by processes here alone. Raises InputError."""
     if cluster is None:
-        return Pool(workers, work, lost)
+        return Pool(workers, work, lost, told)
     over_tls = cluster.check()
     if find_spec("distributed") is None:
         what = "needs Dask, which is not installed: pip install 'metronome-cosim[cluster]'"

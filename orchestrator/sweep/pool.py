@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Generic
+from typing import Any, Generic
 
-from .worker import Answer, Task, Work, serve
+from .worker import Answer, Said, Task, Work, serve
 
 ATTEMPTS = 3  # of a task whose worker is killed
 LOST = f"the process that computed it was killed {ATTEMPTS} times; out of memory?"
@@ -37,6 +38,10 @@ class Worker:
         with suppress(OSError):
             self.answers.send(task)
 
+    def end(self) -> None:
+        """Ask it to end what it does; a task may answer with what it has so far."""
+        self._process.terminate()
+
     def stop(self) -> None:
         """Ask it to end; `gone` waits for that."""
         self.answers.close()
@@ -51,11 +56,14 @@ class Worker:
 
 
 class Pool(Generic[Answer]):
-    """At most ``most`` processes, started when there is ``work``, a function of a module. Leaving the context ends them,
-    and what they do. ``lost`` is the answer to a task whose worker was killed ATTEMPTS times."""
+    """At most ``most`` processes, started when there is ``work``, a function of a module. Leaving the context ends
+    them, and what they do. ``lost`` is the answer to a task whose worker was killed ATTEMPTS times; ``told`` is called
+    with a task's number and what it says of itself while it is in work (`tell`)."""
 
-    def __init__(self, most: int, work: Work[Answer], lost: Answer) -> None:
-        self._most, self._work, self._lost = most, work, lost
+    def __init__(
+        self, most: int, work: Work[Answer], lost: Answer, told: Callable[[int, Any], None] = lambda number, text: None
+    ) -> None:
+        self._most, self._work, self._lost, self._told = most, work, lost, told
         self._idle: list[Worker] = []
 
     def __enter__(self) -> Pool[Answer]:
@@ -69,7 +77,8 @@ class Pool(Generic[Answer]):
         """``done`` is told of each task's answer as soon as it is there, by the task's number; tasks are taken when
         there is a process for them.
 
-        A worker that is killed is replaced, and its task done again.
+        A worker that is killed is replaced, and its task done again. Ctrl-C is raised when tasks in work have had a
+        while to answer with what they have.
         """
         coming, again, killed = iter(tasks), deque[tuple[int, Task]](), Counter[int]()
         busy: dict[int, tuple[Worker, Task]] = {}
@@ -83,27 +92,47 @@ class Pool(Generic[Answer]):
                     return
                 ready = wait([worker.answers for worker, _ in busy.values()])
                 for number in sorted(number for number, (worker, _) in busy.items() if worker.answers in ready):
-                    worker, task = busy.pop(number)
+                    worker, task = busy[number]
                     found = self._answer(worker)
+                    if isinstance(found, Said):
+                        self._told(number, found.text)
+                        continue
+                    del busy[number]
                     if not found:
                         killed[number] += 1
                         if killed[number] < ATTEMPTS:
                             again.append((number, task))
                             continue
                     done(number, found[0] if found else self._lost)
+        except KeyboardInterrupt:
+            self._end_early(busy, done)
+            raise
         finally:
             _end([worker for worker, _ in busy.values()])
+
+    def _end_early(self, busy: dict[int, tuple[Worker, Task]], done: Callable[[int, Answer], None]) -> None:
+        for worker, _ in busy.values():
+            worker.end()
+        until = time.monotonic() + PATIENCE_S
+        for number, (worker, _) in sorted(busy.items()):
+            with suppress(EOFError, OSError):
+                while worker.answers.poll(max(0.0, until - time.monotonic())):
+                    if not isinstance(found := worker.answers.recv(), Said):
+                        done(number, found)
+                        break
 
     def _worker(self) -> Worker:
         return self._idle.pop() if self._idle else Worker(self._work)
 
-    def _answer(self, worker: Worker) -> list[Answer]:
-        """Nothing if it was killed."""
+    def _answer(self, worker: Worker) -> list[Answer] | Said:
+        """Or what it says meanwhile; nothing if it was killed."""
         try:
-            answer: Answer = worker.answers.recv()
+            answer: Answer | Said = worker.answers.recv()
         except (EOFError, OSError):
             _end([worker])
             return []
+        if isinstance(answer, Said):
+            return answer
         self._idle.append(worker)
         return [answer]
 

@@ -8,10 +8,11 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..api import run
 from ..errors import ExtensionFailure, InputError, MetronomeError, let_interrupts_through
@@ -29,6 +30,22 @@ Answer = TypeVar("Answer")
 Work = Callable[..., Answer]
 
 
+class Said(NamedTuple):
+    """Of a task that is in work."""
+
+    text: Any
+
+
+_ASKED: list[Connection] = []  # who waits for what this process does
+
+
+def tell(text: Any) -> None:
+    """Tell whoever waits for this process's task how far it is; nobody where it is a cluster's."""
+    for asked in _ASKED:
+        with suppress(OSError):
+            asked.send(Said(text))
+
+
 def serve(tasks: Connection, work: Work[Any]) -> None:
     """Do tasks until the other end is closed, or whoever holds it is gone.
 
@@ -39,6 +56,7 @@ def serve(tasks: Connection, work: Work[Any]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the parent has it blocked while we start
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     Thread(target=_end_with_parent, daemon=True).start()
+    _ASKED[:] = [tasks]
     while True:
         try:
             task: Task = tasks.recv()

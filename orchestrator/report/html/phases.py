@@ -104,8 +104,9 @@ def slowest(run: Run, name: str) -> list[Waterfall]:
     if not len(latency):
         return []
     order = np.argsort(-latency, kind="stable")[:SLOWEST].tolist()
-    phases, rows = run.phases[:count], list(run.result.requests)
+    phases, requests = run.phases[:count], run.result.requests
     longest = float(latency[order[0]]) or 1
+    rows = {place: dict(zip(requests.columns, requests.rows[place], strict=True)) for place in order}
     return [_waterfall(rows[place], [float(phase[place]) for phase in phases], longest) for place in order]
 
 
