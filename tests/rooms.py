@@ -413,6 +413,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "orchestrator.instruments",
         "orchestrator.report",
         "orchestrator.scenario",
+        "orchestrator.serving.fleet.reports",
         "orchestrator.serving.interface",
         "orchestrator.simulation",
         "orchestrator.sweep",

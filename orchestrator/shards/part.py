@@ -20,7 +20,7 @@ class Part:
     Attributes:
         counts: of their engines, by replica.
         needed: of each component, by name: how often, and of what.
-        arrived: requests that came, of everybody; ``events`` without these arrivals.
+        arrived, reports: requests that came, of everybody, and how often loads were reported; ``events`` without these.
         notes, prioritised: of how the workload was read (`Reading`).
     """
 
@@ -30,6 +30,7 @@ class Part:
     needed: dict[str, tuple[Usage, Counted | None]]
     spent: dict[tuple[str, str], Entries]
     arrived: int
+    reports: int
     outstanding: int
     events: int
     now_ps: int
@@ -39,7 +40,8 @@ class Part:
     @classmethod
     def of(cls, simulation: Simulation) -> Part:
         """Of a run that is over."""
-        dispatcher, ports = simulation.dispatcher, simulation.ports
+        dispatcher, ports, router = simulation.dispatcher, simulation.ports, simulation.availability.reports
+        reports = router.count if router else 0
         return cls(
             simulation.recorder.so_far(),
             simulation.recorder.failed,
@@ -51,8 +53,9 @@ class Part:
             {spec.name: ports.counted(spec.name) for spec in simulation.specs},
             ports.spent.of,
             dispatcher.arrived,
+            reports,
             dispatcher.outstanding,
-            simulation.kernel.events - dispatcher.arrived,
+            simulation.kernel.events - dispatcher.arrived - reports,
             simulation.kernel.now_ps,
             simulation.reading.notes,
             simulation.reading.prioritised,
@@ -67,7 +70,7 @@ def put_together(simulation: Simulation, parts: Sequence[Part]) -> None:
         Kept.together([part.kept for part in parts]), [one for part in parts for one in part.failed]
     )
     kernel.now_ps = max(part.now_ps for part in parts)
-    kernel.events = arrived + sum(part.events for part in parts)
+    kernel.events = arrived + max(part.reports for part in parts) + sum(part.events for part in parts)
     simulation.dispatcher.arrived = arrived
     simulation.dispatcher.outstanding = sum(part.outstanding for part in parts)
     simulation.reading.notes, simulation.reading.prioritised = first.notes, first.prioritised

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..report.results import collect
 from ..scenario.schema import Scenario
 from ..simulation import Simulation
 from ..sweep.places import Cluster, opened
+from .exchange import Meeting
 from .part import put_together
 from .splitting import why_not
 from .work import LOST, CannotSplitError, Outcome, compute
@@ -44,15 +45,22 @@ class PartFailure(MetronomeError):
 
 @dataclass(slots=True)
 class Told:
-    """How far all parts are together."""
+    """What parts say while they run: how far they are, told on of all together, and reports for one another."""
 
     tell: Tell
+    meeting: Meeting
     parts: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
-    def __call__(self, shard: int, far: tuple[int, int, int]) -> None:
-        self.parts[shard] = far
-        now, done, tokens = zip(*self.parts.values(), strict=True)
-        self.tell(min(now), sum(done), sum(tokens))
+    def __call__(self, shard: int, said: tuple[Any, ...], answer: Callable[[Any], None]) -> None:
+        what, *more = said
+        if what == "report":
+            time_ps, row = more
+            self.meeting.reported(shard, time_ps, row, answer)
+            return
+        now_ps, done, tokens = more
+        self.parts[shard] = now_ps, done, tokens
+        now, of, out = zip(*self.parts.values(), strict=True)
+        self.tell(min(now), sum(of), sum(out))
 
 
 def run(scenario: Scenario, folder: Path, task: Task, tell: Tell = lambda *far: None) -> tuple[Result, Ended]:
@@ -64,6 +72,8 @@ def run(scenario: Scenario, folder: Path, task: Task, tell: Tell = lambda *far: 
     with Simulation(scenario, folder, strict=task.strict, whole=False) as simulation:
         if reason := why_not(simulation):
             raise CannotSplitError(reason)
+        if simulation.availability.reports and (task.cluster or task.shards > task.workers):
+            raise CannotSplitError("parts tell one another their loads: that takes a process here for each")
         startup_s, count = time.perf_counter() - started, min(task.shards or task.workers, len(simulation.units))
         found: dict[int, Outcome] = {}
         interrupted = _simulated(task, count, found, tell)
@@ -82,9 +92,15 @@ def run(scenario: Scenario, folder: Path, task: Task, tell: Tell = lambda *far: 
 def _simulated(task: Task, count: int, found: dict[int, Outcome], tell: Tell) -> KeyboardInterrupt | None:
     """All shards, into ``found``; what interrupted it."""
     tasks = ((shard, (task.source, dict(task.overrides), shard, count, task.strict)) for shard in range(count))
+    meeting = Meeting(count)
+
+    def done(shard: int, outcome: Outcome) -> None:
+        found[shard] = outcome
+        meeting.ended(shard)
+
     try:
-        with opened(task.workers, task.cluster, compute, LOST, Told(tell)) as places:
-            places.map(tasks, found.__setitem__)
+        with opened(task.workers, task.cluster, compute, LOST, Told(tell, meeting)) as places:
+            places.map(tasks, done)
     except KeyboardInterrupt as error:
         return error
     return None

@@ -1,18 +1,19 @@
 """Which runs can be split: those in which nobody has to know what goes on at another instance.
 
 Every worker sees every request come and asks the router, so that all routers are in the same state; what goes to an
-instance of another worker is let go. That needs routers that look at no replica, and hardware that is only asked.
+instance of another worker is let go. That needs routers that look at no replica, or at what was reported last
+(`exchange`), and hardware that is only asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 from ..scenario.schema import Scenario
 from ..simulation import Simulation
 
 BLIND = ("round-robin", "random")  # policies that look at no replica
+BY_REPORT = (*BLIND, "least-loaded", "session")  # and those that look at what replicas report alone
 
 
 def why_not(simulation: Simulation) -> str:
@@ -25,10 +26,12 @@ def _of_requests(scenario: Scenario) -> str:
     router = scenario.router
     if len(scenario.instances) < 2:
         return "it has one instance"
-    if router.policy not in BLIND:
-        return (
-            f"router.policy {router.policy} looks at all instances as each request comes; {' and '.join(BLIND)} do not"
-        )
+    if router.report_period_s is None and router.policy not in BLIND:
+        others, then = " and ".join(BLIND), " and ".join(BY_REPORT[len(BLIND) :])
+        what = f"router.policy {router.policy} looks at all instances as each request comes"
+        return f"{what}; {others} do not, and with router.report_period_s {then} do not"
+    if router.policy not in BY_REPORT:
+        return f"router.policy {router.policy} looks at more than is reported; {', '.join(BY_REPORT)} do not"
     if router.max_waiting is not None:
         return "router.max_waiting looks at all instances as each request comes"
     if scenario.failures or scenario.autoscaling:
@@ -55,7 +58,10 @@ def _of_parts(simulation: Simulation) -> str:
     return ""
 
 
-def elsewhere(simulation: Simulation, shard: int, of: int) -> Collection[int]:
-    """Replicas, by number, that other workers simulate: units take turns."""
-    mine = {name for unit in simulation.units if unit.rank % of == shard for name in unit.names}
-    return frozenset(replica.number for replica in simulation.replicas if replica.name not in mine)
+def replicas(simulation: Simulation, of: int) -> list[list[int]]:
+    """Of each part its replicas, by number: units take turns."""
+    part_of = {name: unit.rank % of for unit in simulation.units for name in unit.names}
+    found: list[list[int]] = [[] for _ in range(of)]
+    for replica in simulation.replicas:
+        found[part_of[replica.name]].append(replica.number)
+    return found

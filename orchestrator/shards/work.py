@@ -15,8 +15,9 @@ from ..scenario.loading import load
 from ..simulation import Simulation
 from ..sweep.worker import tell
 from ..workload.request import Request
+from .exchange import Member
 from .part import Part
-from .splitting import elsewhere
+from .splitting import replicas
 
 EVERY_S = 0.2  # how often it is told how far it is
 
@@ -47,9 +48,7 @@ def compute(source: str, overrides: Mapping[str, Any], shard: int, of: int, stri
         try:
             scenario, folder = load(source, overrides)
             with Simulation(scenario, folder, None, [Progress(Teller())], strict=strict, whole=False) as simulation:
-                dispatcher = simulation.dispatcher
-                dispatcher.elsewhere = elsewhere(simulation, shard, of)
-                dispatcher.only(_without_sessions)
+                _have(simulation, shard, of)
                 simulation.books.open = True  # a node's are closed where all its instances are known
                 ending, code = _run(simulation)
                 return Outcome(Part.of(simulation), ending, code)
@@ -58,6 +57,15 @@ def compute(source: str, overrides: Mapping[str, Any], shard: int, of: int, stri
         except BaseException as error:
             let_interrupts_through(error)
             return Outcome(None, Ending("failed", str(ExtensionFailure(error))), ExtensionFailure.exit_code)
+
+
+def _have(simulation: Simulation, shard: int, of: int) -> None:
+    """From now on that part's instances alone."""
+    by_part, dispatcher = replicas(simulation, of), simulation.dispatcher
+    dispatcher.elsewhere = frozenset(number for part, mine in enumerate(by_part) if part != shard for number in mine)
+    dispatcher.only(_without_sessions)
+    if router := simulation.availability.reports:
+        router.elsewhere, router.exchange = dispatcher.elsewhere, Member(shard, by_part).exchange
 
 
 def _run(simulation: Simulation) -> tuple[Ending, int]:
@@ -91,4 +99,4 @@ class Teller:
         now = time.monotonic()
         if now >= self._next_s:
             self._next_s = now + EVERY_S
-            tell((now_ps, done, tokens))
+            tell(("far", now_ps, done, tokens))

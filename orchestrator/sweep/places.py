@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import InputError, MetronomeError
 from .points import PointRow
-from .pool import LOST, Pool
+from .pool import LOST, Pool, Told
 from .worker import Answer, Task, Work, evaluate, new_row
 
 FORM = "tls://HOST:PORT, or tcp://127.0.0.1:PORT"
@@ -73,7 +73,7 @@ def opened(
     cluster: Cluster | None,
     work: Work[Answer],
     lost: Answer,
-    told: Callable[[int, Any], None] = lambda number, text: None,
+    told: Told = lambda number, text, answer: None,
 ) -> AbstractContextManager[Places[Answer]]:
     """At most so many processes here, or the workers of a cluster, however many, that do a ``work``, a function of a
     module; ``lost`` and ``told`` as of a `Pool`, which is told by processes here alone. Raises InputError."""

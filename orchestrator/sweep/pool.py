@@ -20,6 +20,9 @@ PATIENCE_S = 10  # for a worker that was asked to end: it ends the components of
 SPAWN = get_context("spawn")  # nothing is inherited: a task is done as in a program of its own
 
 
+Told = Callable[[int, Any, Callable[[Any], None]], None]
+
+
 class Worker:
     """A process that does one task at a time."""
 
@@ -37,6 +40,11 @@ class Worker:
         """Its answer comes through ``answers``; the end of the file says that it was killed."""
         with suppress(OSError):
             self.answers.send(task)
+
+    def tell(self, text: Any) -> None:
+        """The answer to what its task has asked."""
+        with suppress(OSError):
+            self.answers.send(text)
 
     def end(self) -> None:
         """Ask it to end what it does; a task may answer with what it has so far."""
@@ -58,10 +66,10 @@ class Worker:
 class Pool(Generic[Answer]):
     """At most ``most`` processes, started when there is ``work``, a function of a module. Leaving the context ends
     them, and what they do. ``lost`` is the answer to a task whose worker was killed ATTEMPTS times; ``told`` is called
-    with a task's number and what it says of itself while it is in work (`tell`)."""
+    with a task's number, what it says while it is in work (`tell`, `ask`), and what answers it."""
 
     def __init__(
-        self, most: int, work: Work[Answer], lost: Answer, told: Callable[[int, Any], None] = lambda number, text: None
+        self, most: int, work: Work[Answer], lost: Answer, told: Told = lambda number, text, answer: None
     ) -> None:
         self._most, self._work, self._lost, self._told = most, work, lost, told
         self._idle: list[Worker] = []
@@ -95,7 +103,7 @@ class Pool(Generic[Answer]):
                     worker, task = busy[number]
                     found = self._answer(worker)
                     if isinstance(found, Said):
-                        self._told(number, found.text)
+                        self._told(number, found.text, worker.tell)
                         continue
                     del busy[number]
                     if not found:

@@ -46,6 +46,13 @@ def tell(text: Any) -> None:
             asked.send(Said(text))
 
 
+def ask(text: Any) -> Any:
+    """As `tell`; waits for the answer."""
+    (asked,) = _ASKED
+    asked.send(Said(text))
+    return asked.recv()
+
+
 def serve(tasks: Connection, work: Work[Any]) -> None:
     """Do tasks until the other end is closed, or whoever holds it is gone.
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from metronome.orchestrator.power import past
 from metronome.orchestrator.scenario.loading import load
 from metronome.orchestrator.shards import run as shards
 from metronome.orchestrator.shards import work
+from metronome.orchestrator.shards.exchange import Meeting
 from metronome.orchestrator.shards.run import Task
 from metronome.orchestrator.shards.work import CannotSplitError, compute
 
@@ -106,11 +108,11 @@ def tables(result):
     return [list(map(tuple, table.rows)) for table in (result.requests, result.series, result.failures)]
 
 
-def same(path: Path, parts: int, **task) -> dict:
+def same(path: Path, parts: int, workers: int = 1) -> dict:
     """Runs it in one process and in parts; the figures, which are equal."""
     scenario, folder = load(str(path))
     alone = api.run(scenario, folder=folder)
-    split, ended = shards.run(scenario, folder, Task(str(path), {}, 1, shards=parts, **task))
+    split, ended = shards.run(scenario, folder, Task(str(path), {}, workers, shards=parts))
     assert ended is None
     assert steady(split.metrics) == steady(alone.metrics)
     assert tables(split) == tables(alone)
@@ -155,10 +157,52 @@ def test_books_that_were_closed_on_the_way_are_the_same(here, tmp_path, monkeypa
     same(path, 3)
 
 
+REPORTED = {"router": {"policy": "least-loaded", "report_period_s": 0.05}}
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_routers_that_see_reports_see_those_of_all_parts(tmp_path, parts):
+    """Parts go ahead until the next reports, and tell one another theirs."""
+    path = written(tmp_path, fleet(**REPORTED))
+    assert same(path, parts, parts)["completed"] > 100
+    loaded, folder = load(str(path))
+    blind = api.run(load(str(path), {"router.report_period_s": 1000})[0], folder=folder)
+    assert blind.metrics["mean_ttft_ms"] != api.run(loaded, folder=folder).metrics["mean_ttft_ms"]
+
+
+def test_reports_need_a_process_for_each_part(tmp_path):
+    path = written(tmp_path, fleet(**REPORTED))
+    scenario, folder = load(str(path))
+    with pytest.raises(CannotSplitError, match="a process here for each"):
+        shards.run(scenario, folder, Task(str(path), {}, 1, shards=2))
+
+
+def test_a_meeting_waits_for_those_who_run_and_tells_again_who_begins_again():
+    meeting, told = Meeting(3), []
+
+    def reported(part, time_ps):
+        row = array("d", [part])
+        meeting.reported(part, time_ps, row, lambda rows: told.append((part, time_ps, sorted(rows))))
+
+    reported(0, 10)
+    reported(1, 10)
+    assert not told
+    reported(1, 10)  # its worker was killed, and its part begun again
+    reported(2, 10)
+    assert sorted(told) == [(part, 10, [0, 1, 2]) for part in range(3)]
+    reported(0, 20)
+    reported(2, 10)
+    assert told[3:] == [(2, 10, [0, 1, 2])]
+    meeting.ended(1)
+    reported(2, 20)
+    assert sorted(told[4:]) == [(0, 20, [0, 2]), (2, 20, [0, 2])]
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         ({"router": {"policy": "least-loaded"}}, "router.policy least-loaded looks at all instances"),
+        ({"router": {"policy": "prefix-aware", "report_period_s": 1}}, "looks at more than is reported"),
         ({"router": {"policy": "round-robin", "max_waiting": 3}}, "router.max_waiting"),
         ({"instances": fleet()["instances"][:1]}, "one instance"),
         ({"components": {"n0.accelerators": {"run": "process"}}}, "n0.accelerators has one process"),
@@ -245,8 +289,9 @@ def long(**changes):
     return content
 
 
-def test_a_worker_that_is_killed_is_replaced(tmp_path, cli):
-    path = written(tmp_path, long())
+@pytest.mark.parametrize("change", [{}, REPORTED])
+def test_a_worker_that_is_killed_is_replaced(tmp_path, cli, change):
+    path = written(tmp_path, long(**change))
     assert cli("run", path, "-o", tmp_path / "one", "--quiet").exit_code == 0
     process, workers = started(path, tmp_path / "two")
     os.kill(workers[0], signal.SIGKILL)
