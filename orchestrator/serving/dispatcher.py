@@ -41,6 +41,7 @@ class Dispatcher:
         max_waiting: a request that finds at least as many waiting everywhere is not let in.
         watchers: told of each request that ends: they decide by that.
         held: requests that came while no replica served, by number; see `resume`.
+        all_serve: no replica ever fails, starts or is drained.
         next_arrival_ps: of the request that comes next from the workload, or came last.
         elsewhere: replicas, by number, that another part of the run has: requests for them are counted and let go.
 
@@ -72,6 +73,7 @@ class Dispatcher:
         self._tries: Counter[int] = Counter()
         self._resent: set[int] = set()  # requests that are sent again soon
         self.held: dict[int, Request] = {}
+        self.all_serve = True
         self.next_arrival_ps = 0
         self.elsewhere: Collection[int] = ()
         self._left_out: set[int] = set()  # requests that are not sent when they are due
@@ -165,7 +167,7 @@ class Dispatcher:
     def _send_on(self, request: Request, again: bool = False) -> None:
         """To a replica; ``again``: the one it was sent to has failed."""
         mine, now = self.prefillers(request), self._kernel.now_ps
-        able = [one for one in mine if one.standing is Standing.SERVES]
+        able = mine if self.all_serve else [one for one in mine if one.standing is Standing.SERVES]
         full = self.max_waiting is not None and not again and self._full(able)
         replica = choose(self.router, request, able) if able else mine[0]
         if replica.number in self.elsewhere:

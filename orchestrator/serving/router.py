@@ -30,7 +30,7 @@ class Router(Protocol):
 def choose(router: Router, request: Request, replicas: Sequence[Replica]) -> Replica:
     """What a router chooses. Raises BadAnswer for anything but one of these."""
     chosen = router.choose(request, replicas)
-    if not any(chosen is one for one in replicas):
+    if not isinstance(chosen, Replica) or chosen not in replicas:
         raise BadAnswer(router, "choose", chosen, f"one of the {len(replicas)} replicas it was given")
     return chosen
 

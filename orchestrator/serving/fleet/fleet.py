@@ -91,6 +91,7 @@ class Fleet:
     ) -> None:
         self.members, self.weights = members, weights
         self._kernel, self._dispatcher, self._hooks = kernel, dispatcher, hooks
+        dispatcher.all_serve = False
 
     def fail(self, member: Member) -> None:
         """It is gone, with all K and V; what it had is sent again, or fails."""
