@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from queue import SimpleQueue
 from typing import Any
 
 import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+from metronome.component.v1.conversation import Conversation, Framed, Stream
 from metronome.hwmodels.interface import (
     Advanced,
     Attribute,
@@ -70,12 +70,14 @@ _NUMBERS = count()
 
 
 class WireSession:
-    """The same over the wire contract, with nothing of the orchestrator in between."""
+    """The same over the wire contract, with nothing of the orchestrator in between; its messages over frames where an
+    address, ``unix:PATH``, is given."""
 
-    def __init__(self, channel: grpc.Channel, config: Mapping[str, Any], templates: Sequence[Template]) -> None:
+    def __init__(
+        self, channel: grpc.Channel, config: Mapping[str, Any], templates: Sequence[Template], framed: str = ""
+    ) -> None:
         self._stub = pb_grpc.ComponentServiceStub(channel)
         self._id = f"conformance-{next(_NUMBERS)}"
-        self._outbox: SimpleQueue[pb.SimulateRequest | None] = SimpleQueue()
         self._seq = 0
         configured = self._stub.Configure(
             pb.ConfigureRequest(
@@ -85,7 +87,7 @@ class WireSession:
             )
         )
         self._ports = tuple(codec.from_port(port) for port in configured.ports)
-        self._answers: Iterator[pb.SimulateResponse] = self._stub.Simulate(iter(self._outbox.get, None))
+        self._talk: Conversation = Framed(framed) if framed else Stream(self._stub)
 
     def ports(self) -> Sequence[Port]:
         return self._ports
@@ -94,7 +96,7 @@ class WireSession:
         self, grant_ps: int, operations: Sequence[Operation], stop: bool = False, answered: Sequence[Completion] = ()
     ) -> Advanced:
         self._seq += 1
-        self._outbox.put(
+        self._talk.send(
             pb.SimulateRequest(
                 seq=self._seq,
                 session_id=self._id,
@@ -104,7 +106,7 @@ class WireSession:
                 answered=codec.to_completions(answered) if answered else None,
             )
         )
-        answer = next(self._answers)
+        answer = self._talk.receive()
         if answer.HasField("fault"):
             raise Refused(answer.fault.message)
         advanced: Advanced = codec.from_advanced(answer.advanced, self._ports)
@@ -122,7 +124,7 @@ class WireSession:
 
     def close(self) -> None:
         self._stub.Close(pb.CloseRequest(session_id=self._id))
-        self._outbox.put(None)
+        self._talk.close()
 
 
 def _taken(templates: Sequence[Template], takes: Callable[[list[Template]], bool]) -> tuple[Template, ...]:
@@ -160,8 +162,14 @@ def local(model: Any, config: Mapping[str, Any], attributes: Mapping[str, Attrib
     return Subject(configured.description, templates, open_session)
 
 
-def over_wire(channel: grpc.Channel, config: Mapping[str, Any]) -> Subject:
-    """Whatever serves the contract at the other end of a channel."""
+def takes_frames(channel: grpc.Channel, address: str) -> bool:
+    """Whether the server there takes messages beside its Unix socket, too."""
+    answer = pb_grpc.ComponentServiceStub(channel).Describe(pb.DescribeRequest())
+    return bool(answer.frames) and address.startswith("unix:")
+
+
+def over_wire(channel: grpc.Channel, config: Mapping[str, Any], framed: str = "") -> Subject:
+    """Whatever serves the contract at the other end of a channel; ``framed`` as of a `WireSession`."""
     stub = pb_grpc.ComponentServiceStub(channel)
     description = codec.described(stub.Describe(pb.DescribeRequest()))
 
@@ -190,7 +198,7 @@ def over_wire(channel: grpc.Channel, config: Mapping[str, Any]) -> Subject:
         description = replace(description, features=description.features - {Feature.SNAPSHOT})
 
     def open_session(latency_ps: int = QUICK_PS) -> SessionUnderTest:
-        session = WireSession(channel, config, templates)
+        session = WireSession(channel, config, templates, framed)
         if Feature.PORTS in description.features:
             return PortedSession(session, description, templates, latency_ps)
         return session

@@ -90,7 +90,7 @@ def _subjects(
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Ways to reach the component, each with what makes a subject of it."""
     import grpc
-    from metronome.adapters.conformance.sessions import local, over_wire
+    from metronome.adapters.conformance.sessions import local, over_wire, takes_frames
     from metronome.component.v1 import codec
     from metronome.hwmodels.interface import ConfigError
 
@@ -106,7 +106,7 @@ def _subjects(
             raise InputError("conformance", f"--config: {error.field}", error.value, error.allowed) from None
         yield f"{name} in process", lambda: local(model, config)
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        server, _, address = start(model, f"unix:{folder}/c.sock", own=config)
+        server, _, address = start(model, f"unix:{folder}/c.sock", own=config, framed=True)
         stack.callback(server.stop, None)
         way = f"{name} over gRPC"
     elif cmd:
@@ -119,6 +119,10 @@ def _subjects(
     except grpc.FutureTimeoutError:
         raise ComponentFailure(way, f"cannot be reached within {START_S:g} s", "connecting") from None
     yield way, lambda: over_wire(channel, config)
+    where = str(address)
+    if takes_frames(channel, where):
+        framed = f"{name} over frames" if name else f"{way}, over frames"
+        yield framed, lambda: over_wire(channel, config, where)
 
 
 @contextmanager

@@ -15,12 +15,12 @@ import grpc
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
+from metronome.component.v1.conversation import Conversation, Framed, Stream
 from metronome.hwmodels.interface import Advanced, Completion, Description, Feature, Operation, Template, Use
 from metronome.hwmodels.ports import Port
 
 from ..errors import ComponentFailure, InputError, plain
 from .components import ComponentSpec, warn_of_unread
-from .conversation import Conversation, Framed, Stream
 from .interrupts import DOOR
 from .launch.endpoint import Endpoint
 from .link import advancing

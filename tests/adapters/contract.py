@@ -1,4 +1,4 @@
-"""The conformance suite on an adapter, in process and over gRPC."""
+"""The conformance suite on an adapter, in process, over gRPC and over frames."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from metronome.component.v1.codec import CHANNEL_OPTIONS
 
 
 def keeps_the_contract(model, config, tmp_path):
-    """Every check, both ways."""
+    """Every check, in all three ways."""
     in_process = local(model, config)
-    server, _, address = start(model, f"unix:{tmp_path}/c", own=config)
+    server, _, address = start(model, f"unix:{tmp_path}/c", own=config, framed=True)
     try:
         with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             apart = over_wire(channel, config)
-            for subject in (in_process, apart):
+            framed = over_wire(channel, config, address)
+            for subject in (in_process, apart, framed):
                 for check in CHECKS:
                     check(subject)
     finally:

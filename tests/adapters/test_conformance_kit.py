@@ -46,12 +46,13 @@ def test_without_a_fault_nothing_is_found(model):
     assert failed(model, "") == {}
 
 
-def test_the_command_reports_in_process_and_over_grpc(cli, tmp_path):
+def test_the_command_reports_in_process_and_over_grpc_and_frames(cli, tmp_path):
     (tmp_path / "c.yaml").write_text("{bandwidth_gb_s: 100, latency_ns: 50}")
     done = cli("conformance", "bandwidth-latency", "--config", tmp_path / "c.yaml", "--junit", tmp_path / "r.xml")
-    assert done.exit_code == 0 and "28 of 28 checks passed" in done.output
+    assert done.exit_code == 0 and "42 of 42 checks passed" in done.output
     suites = ET.parse(tmp_path / "r.xml").getroot()
-    assert [s.get("name") for s in suites] == ["bandwidth-latency in process", "bandwidth-latency over gRPC"]
+    ways = ("in process", "over gRPC", "over frames")
+    assert [s.get("name") for s in suites] == [f"bandwidth-latency {way}" for way in ways]
     assert all(s.get("failures") == "0" and len(s) == 14 for s in suites)
 
 
@@ -74,7 +75,7 @@ def test_a_command_that_serves_is_checked(cli, tmp_path):
     serve = f"{sys.executable} -m metronome serve-component alpha-beta --listen unix:{tmp_path}/c.sock"
     (tmp_path / "c.yaml").write_text("{bandwidth_gb_s: 100, latency_ns: 500}")
     done = cli("conformance", "--cmd", serve, "--config", tmp_path / "c.yaml")
-    assert done.exit_code == 0 and "14 of 14 checks passed" in done.output
+    assert done.exit_code == 0 and "28 of 28 checks passed" in done.output
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def page(rounds: int, folder: Path) -> Iterator[str]:
         "One run, in its ways": runs.ways(rounds, folder),
         "By batch": curves.batches(rounds, folder),
         "By instances": curves.instances(rounds, folder),
+        "Over workers": curves.workers(rounds, folder),
         "By requests": curves.requests(max(1, rounds // 2), folder),
         "Recorded, replayed, gone back in": runs.recordings(rounds, folder),
         "A sweep": curves.sweep(folder),

@@ -41,16 +41,20 @@ def batches(rounds: int, folder: Path) -> Iterator[str]:
 
 def instances(rounds: int, folder: Path) -> Iterator[str]:
     """One device and the same load each."""
-    runs = {}
-    for count in INSTANCES:
-        content = _quickstart()
-        content["cluster"] = {"nodes": [{"name": "n0", "accelerators": {"type": "h100-sxm", "count": count}}]}
-        content["instances"] = [
-            {"name": "chat", "model": "meta-llama/Llama-3.1-8B", "accelerators": f"n0[0:{count}]", "replicas": count}
-        ]
-        content["workload"] |= {"num_requests": EACH * count, "request_rate": 5 * count}
-        runs[str(count)] = (_written(content, folder / f"instances{count}.yaml"),)
+    runs = {str(count): (_written(_fleet(count), folder / f"instances{count}.yaml"),) for count in INSTANCES}
     yield from _by_request("instances", alternating(runs, rounds, folder), {str(n): EACH * n for n in INSTANCES})
+
+
+def workers(rounds: int, folder: Path) -> Iterator[str]:
+    """One run of most instances, whose router looks at none, in as many parts as workers."""
+    content = {**_fleet(INSTANCES[-1]), "router": {"policy": "round-robin"}}
+    scenario = _written(content, folder / "split.yaml")
+    found = alternating({str(count): (scenario, "--workers", str(count)) for count in WORKERS}, rounds, folder)
+    base = found[str(WORKERS[0])].command_s
+    yield from table(
+        ("workers", "command, s", "times faster"),
+        [(name, f"{run.command_s:.2f}", f"{base / run.command_s:.2f}") for name, run in found.items()],
+    )
 
 
 def requests(rounds: int, folder: Path) -> Iterator[str]:
@@ -84,6 +88,16 @@ def _by_request(what: str, found: dict[str, Run], counts: dict[str, int]) -> Ite
             for name, run in found.items()
         ],
     )
+
+
+def _fleet(count: int) -> dict:
+    content = _quickstart()
+    content["cluster"] = {"nodes": [{"name": "n0", "accelerators": {"type": "h100-sxm", "count": count}}]}
+    content["instances"] = [
+        {"name": "chat", "model": "meta-llama/Llama-3.1-8B", "accelerators": f"n0[0:{count}]", "replicas": count}
+    ]
+    content["workload"] |= {"num_requests": EACH * count, "request_rate": 5 * count}
+    return content
 
 
 def _quickstart() -> dict:

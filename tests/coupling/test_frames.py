@@ -15,11 +15,11 @@ from metronome.adapters.host import frames as host
 from metronome.adapters.host.service import ComponentService
 from metronome.component.v1 import codec
 from metronome.component.v1 import component_pb2 as pb
+from metronome.component.v1.conversation import Framed, Stream
 from metronome.component.v1.frames import Frames, beside
 from metronome.hwmodels.interface import MAX_PS, Operation, Template
 from metronome.hwmodels.network.fabric.model import Fabric
 from metronome.orchestrator.coupling.components import ComponentOptions, ComponentSpec
-from metronome.orchestrator.coupling.conversation import Framed, Stream
 from metronome.orchestrator.coupling.launch.process import open_processes
 from metronome.orchestrator.coupling.remote import RemoteLink
 from metronome.orchestrator.errors import ComponentFailure

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from metronome.orchestrator.coupling.conversation import Stream
+from metronome.component.v1.conversation import Stream
 from metronome.orchestrator.coupling.interrupts import DOOR
 from metronome.orchestrator.coupling.remote import RemoteLink
 from metronome.orchestrator.scenario.loading import validate

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from metronome.component.v1 import codec
-from metronome.component.v1 import component_pb2 as pb
-from metronome.component.v1.frames import Frames, beside
+from . import codec
+from . import component_pb2 as pb
+from .frames import Frames, beside
 
 
 class Conversation(Protocol):
