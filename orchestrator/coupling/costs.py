@@ -13,7 +13,7 @@ from metronome.hwmodels.interface import Completion, Provenance
 from ..lowering.work import Work
 from .uses import Uses, Values
 
-RECENT = 256  # different numbers of a set of operations that an instance has not yet added up
+RECENT = 4_096  # different numbers of a set of operations that an instance has not yet added up
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import tracemalloc
 
 import metronome
 import yaml
-from metronome.orchestrator.coupling import port
+from metronome.orchestrator.coupling import costs, port
 from metronome.orchestrator.instruments import gaps, recorder
 from metronome.orchestrator.power import past
 
@@ -41,6 +41,7 @@ def test_a_request_that_is_over_takes_few_bytes(monkeypatch):
     monkeypatch.setattr(gaps, "MOST_SINGLE", 1_000)
     monkeypatch.setattr(past, "MOST_ROWS", 1_000)
     monkeypatch.setattr(port, "CACHE_ENTRIES", 500)
+    monkeypatch.setattr(costs, "RECENT", 64)
     peak(100)  # modules and tables that are made once
     few, many = (peak(requests) for requests in (FEW, MANY))
     assert (many - few) / (MANY - FEW) <= MOST
