@@ -273,13 +273,15 @@ class Dispatcher:
     def _drop(self, request: Request) -> None:
         """Whoever has it drops it."""
         for replica in self._replicas:
-            for held in [one for one in replica.requests() if one.request.id == request.id]:
+            theirs = [one for one in replica.requests() if one.request.id == request.id]
+            for held in theirs:
                 if held in replica.coming:
                     replica.coming.remove(held)
                 else:
                     replica.engine.abort(held)
                 held.aborted = True
-            replica.wake()
+            if theirs:  # nothing has changed for others
+                replica.wake()
         if self.connector is not None:
             self.connector.aborted(request.id)
 

@@ -218,6 +218,8 @@ class StepLoop:
         if engine is None or others or self._kernel.told.listeners or not self._hooks.in_columns():
             return False
         upcoming = self._next[0][0] if self._next else None
+        if upcoming is None and self.asynchronous:  # all of it were given up while it was scheduled
+            return False
         if upcoming is not None and upcoming.batch != flight.batch.later(1):  # somebody joins
             return False
         more = engine.certain_steps(flight, self._likely())

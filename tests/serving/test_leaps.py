@@ -112,6 +112,7 @@ WORLD = st.fixed_dictionaries(
                 [{"at_s": 0.4, "component": "n0.accelerators", "slowdown": 2.5, "repair_s": 0.6}],
             ]
         ),
+        "abort_after_s": st.sampled_from([None, 0.2, 1.5]),
         "split": st.booleans(),
         "seed": st.integers(0, 1000),
     }
@@ -127,6 +128,8 @@ def test_whatever_happens_on_the_way(engine, world):
     data["workload"]["num_requests"] = 24
     if world["report_period_s"]:
         data["router"]["report_period_s"] = world["report_period_s"]
+    if world["abort_after_s"]:
+        data["workload"]["abort_after_s"] = world["abort_after_s"]
     if world["max_concurrency"]:
         data["workload"]["max_concurrency"] = world["max_concurrency"]
     for instance in data["instances"]:
@@ -136,6 +139,15 @@ def test_whatever_happens_on_the_way(engine, world):
         for instance, role in zip(data["instances"], ("prefill", "decode"), strict=True):
             instance["role"] = role
     assert_same(of(data))
+
+
+def test_nobody_is_computed_for_once_all_are_given_up(leapt):
+    """The step that is scheduled already is the last one, however many would be certain."""
+    data = small(workload__abort_after_s=0.2, workload__num_requests=20, workload__request_rate=4)
+    data["instances"][0]["model"] = "meta-llama/Llama-3.1-8B"
+    scenario = of({**data, "instances": data["instances"][:1]})
+    assert_same(scenario)
+    assert leapt[0] > 100
 
 
 @pytest.mark.parametrize("blocks", [1200, 6000])

@@ -138,6 +138,13 @@ def test_requests_that_are_refused_are_in_the_parts_that_refuse_them(here, tmp_p
     assert metrics["failed"] > 0
 
 
+def test_requests_that_are_given_up_are_nothing_to_other_instances(here, tmp_path):
+    content = fleet()
+    content["workload"]["abort_after_s"] = 0.4
+    metrics = same(written(tmp_path, content), 3)
+    assert 0 < metrics["failed"] < 120
+
+
 def test_gaps_that_were_put_together_on_the_way_are_the_same(here, tmp_path, monkeypatch):
     """A long run makes equal gaps one when it has many, a part of it later or never."""
     monkeypatch.setattr(gaps, "MOST_SINGLE", 1500)
