@@ -25,7 +25,7 @@ def why_not(simulation: Simulation) -> str:
 def _of_requests(scenario: Scenario) -> str:
     router = scenario.router
     if len(scenario.instances) < 2:
-        return "it has one instance"
+        return "it has one instance, whose ranks step together"
     if router.report_period_s is None and router.policy not in BLIND:
         others, then = " and ".join(BLIND), " and ".join(BY_REPORT[len(BLIND) :])
         what = f"router.policy {router.policy} looks at all instances as each request comes"
