@@ -72,7 +72,7 @@ def _run(simulation: Simulation) -> tuple[Ending, int]:
     """Raises CannotSplitError."""
     try:
         simulation.run()
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         return Ending("interrupted"), 0
     except CannotSplitError:
         raise

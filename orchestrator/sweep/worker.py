@@ -12,6 +12,7 @@ from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from threading import Thread
+from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 from ..api import run
@@ -28,6 +29,10 @@ UNSTEADY = ("startup_s", "wall_s")  # figures of the machine, not of the scenari
 Task = tuple[Any, ...]
 Answer = TypeVar("Answer")
 Work = Callable[..., Answer]
+
+
+class Stopped(KeyboardInterrupt):
+    """Whoever waits for this process's task wants it no more, or what it has so far."""
 
 
 class Said(NamedTuple):
@@ -61,7 +66,7 @@ def serve(tasks: Connection, work: Work[Any]) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the parent has it blocked while we start
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _stop)
     Thread(target=_end_with_parent, daemon=True).start()
     _ASKED[:] = [tasks]
     while True:
@@ -70,6 +75,13 @@ def serve(tasks: Connection, work: Work[Any]) -> None:
             tasks.send(work(*task))
         except (EOFError, OSError):
             return
+        except Stopped:
+            sys.exit(128 + signal.SIGTERM)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: what follows is ending components
+    raise Stopped
 
 
 def _end_with_parent() -> None:

@@ -36,7 +36,7 @@ def test_it_passes_its_own_tests_and_runs_in_a_scenario(kind, cli, tmp_path, sma
         capture_output=True,
         text=True,
     )
-    assert checked.returncode == 0 and "28 of 28" in checked.stdout, checked.stdout + checked.stderr
+    assert checked.returncode == 0 and "42 of 42" in checked.stdout, checked.stdout + checked.stderr
     if kind in HARDWARE:
         small["components"] = {HARDWARE[kind]: {"model": "my_device:MyDevice", "ns_per_unit": 3}}
         (tmp_path / "s.yaml").write_text(yaml.safe_dump(small))
