@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -27,6 +26,7 @@ from .service import MOST_SESSIONS, ComponentService
 COOKIE = "METRONOME_COMPONENT_COOKIE"  # set by an orchestrator that started this process
 SERVICE = "metronome.component.v1.ComponentService"
 GRACE_S = 5.0
+ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 def start(
@@ -104,9 +104,23 @@ def handshake(address: str) -> str:
     return f"1|{codec.PROTOCOL_MINOR}|{network}|{path}|grpc"
 
 
-def _await_orphaned(ending: SimpleQueue[None]) -> None:
+def _ending() -> tuple[int, int]:
+    """A pipe: what comes out of its first end is a reason to end.
+
+    A signal is written by the interpreter's own handler, in whichever thread it comes. A handler in Python would run
+    only when the main thread does, and one that waits for a lock may have gone to sleep an instant before.
+    """
+    ended, ending = os.pipe()
+    os.set_blocking(ending, False)
+    signal.set_wakeup_fd(ending, warn_on_full_buffer=False)
+    for number in ENDS:
+        signal.signal(number, lambda *_: None)
+    return ended, ending
+
+
+def _await_orphaned(ending: int) -> None:
     sys.stdin.buffer.read()
-    ending.put(None)
+    os.write(ending, bytes([signal.SIGTERM]))
 
 
 def serve(
@@ -119,10 +133,7 @@ def serve(
     """Until SIGTERM or SIGINT or, when an orchestrator started this process, until that is gone."""
     server, checks, address = start(model, address, security, health_address, own, framed=True)
     os.environ.setdefault(LIFE, "0")
-    # An event would not do: a signal that comes as its `wait` begins finds the lock taken that `set` needs, for ever.
-    ending: SimpleQueue[None] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.put(None))
+    ended, ending = _ending()
     if COOKIE in os.environ:
         print(handshake(address), flush=True)
         # What models print later is noise: it goes where stderr goes.
@@ -131,7 +142,8 @@ def serve(
         threading.Thread(target=_await_orphaned, args=(ending,), daemon=True).start()
     else:
         print(f"{model.description.name} serves on {address}; Ctrl-C ends it", flush=True)
-    ending.get()
+    while os.read(ended, 1)[0] not in ENDS:  # a model may handle signals of its own
+        pass
     checks.enter_graceful_shutdown()
     server.stop(GRACE_S).wait()
     if address.startswith("unix:"):

@@ -50,3 +50,25 @@ def test_a_signal_in_any_line_ends_it(line, tmp_path):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_ends_it(tmp_path):
+    """As one that comes an instant before that falls asleep: its handler in Python would never run."""
+    elsewhere = """
+import threading, time
+
+def signalled():
+    while not out.said:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+threading.Thread(target=signalled, daemon=True).start()
+"""
+    program = PROGRAM.replace("serve(Band", elsewhere + "sys.settrace(None)\nserve(Band")
+    process = subprocess.Popen([sys.executable, "-c", program, "0", str(tmp_path / "socket")], stdout=subprocess.PIPE)
+    try:
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
