@@ -28,7 +28,13 @@ SEAM = ("hwmodels.interface", "hwmodels.catalog")
 MODEL = ("hwmodels", "hwmodels.catalog")
 ADAPTER = ("hwmodels", "adapters.tools")
 #: May be imported from everywhere in `orchestrator`: they know nobody themselves.
-LEAVES = ("orchestrator.errors", "orchestrator.plugins", "orchestrator.strict", "orchestrator.units")
+LEAVES = (
+    "orchestrator.errors",
+    "orchestrator.plugins",
+    "orchestrator.rows",
+    "orchestrator.strict",
+    "orchestrator.units",
+)
 
 RULES: dict[str, tuple[str, ...]] = {
     # hardware: nothing of the project
@@ -87,6 +93,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator": ("metronome",),
     "orchestrator.errors": (),
     "orchestrator.plugins": (),
+    "orchestrator.rows": (),
     "orchestrator.strict": (),
     "orchestrator.units": (),
     "orchestrator.kernel": LEAVES,

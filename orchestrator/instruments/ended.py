@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, overload
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rows import Rows
 from ..serving.request_state import RequestState
 
 
@@ -61,7 +62,7 @@ CODES = "qiiiiqqqqqqiii"
 _PLACE = {name: place for place, name in enumerate(EndedRequest._fields)}
 
 
-class EndedRequests(Sequence[EndedRequest]):
+class EndedRequests(Rows[EndedRequest]):
     """The first so many rows of columns that grow. The columns are shared with what this was extended from: rows
     beyond its own are not looked at, and a row that was cut short in the middle is none."""
 
@@ -122,19 +123,6 @@ class EndedRequests(Sequence[EndedRequest]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, place: int) -> EndedRequest: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[EndedRequest]: ...
-
-    def __getitem__(self, place: int | slice) -> EndedRequest | list[EndedRequest]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(self._count))]
-        if not -self._count <= place < self._count:
-            raise IndexError(place)
-        *numbers, name = (column[place % self._count] for column in self._columns)
+    def row(self, place: int) -> EndedRequest:
+        *numbers, name = (column[place] for column in self._columns)
         return EndedRequest._make([*numbers, self._names[name]])
-
-    def __iter__(self) -> Iterator[EndedRequest]:
-        return (self[place] for place in range(self._count))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Callable, Iterable, Sequence
+
+from ..rows import Rows
 
 Cell = int | float | str | None
 _NOTHING = -(2**63)  # in a column of numbers that are whole
@@ -33,7 +34,7 @@ class _Column:
         return None if number == _NOTHING else number
 
 
-class ColumnRows(Sequence[tuple[Cell, ...]]):
+class ColumnRows(Rows[tuple[Cell, ...]]):
     """So many rows of these cells; equal texts are one object."""
 
     def __init__(self, columns: int, rows: Iterable[Sequence[str]], cell: Callable[[str], Cell]) -> None:
@@ -50,26 +51,8 @@ class ColumnRows(Sequence[tuple[Cell, ...]]):
         column = self._columns[place]
         return [column[row] for row in range(self._count)]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, place: int) -> tuple[Cell, ...]: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[tuple[Cell, ...]]: ...
-
-    def __getitem__(self, place: int | slice) -> tuple[Cell, ...] | list[tuple[Cell, ...]]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(self._count))]
-        if not -self._count <= place < self._count:
-            raise IndexError(place)
-        return tuple(column[place % self._count] for column in self._columns)
-
-    def __iter__(self) -> Iterator[tuple[Cell, ...]]:
-        return (self[place] for place in range(self._count))
+    def row(self, place: int) -> tuple[Cell, ...]:
+        return tuple(column[place] for column in self._columns)

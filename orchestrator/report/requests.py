@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from ..instruments.ended import EndedRequest, EndedRequests
+from ..rows import Rows
 from ..serving.request_state import RequestState
 from ..units import PS_PER_NS
 from .result import Cell
@@ -45,30 +45,17 @@ def row(ended: EndedRequest, names: Sequence[str]) -> tuple[Cell, ...]:
     return (*sizes, *(time // PS_PER_NS for time in times), ttft, tpot, e2el, ended.preemptions, ended.cached_tokens)
 
 
-class Rows(Sequence[tuple[Cell, ...]]):
-    """A row of each, by id; made when it is looked at."""
+class RequestRows(Rows[tuple[Cell, ...]]):
+    """A row of each, by id."""
 
     def __init__(self, ended: EndedRequests, names: Sequence[str]) -> None:
         self._ended, self._names = ended, names
         self._order = np.argsort(ended.column("id"), kind="stable")
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __len__(self) -> int:
         return len(self._order)
 
-    @overload
-    def __getitem__(self, place: int) -> tuple[Cell, ...]: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[tuple[Cell, ...]]: ...
-
-    def __getitem__(self, place: int | slice) -> tuple[Cell, ...] | list[tuple[Cell, ...]]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
+    def row(self, place: int) -> tuple[Cell, ...]:
         return row(self._ended[int(self._order[place])], self._names)
 
 

@@ -42,7 +42,7 @@ def collect(simulation: Simulation, startup_s: float, ending: Ending) -> Result:
     ledger, kept = ledger_of(simulation), simulation.recorder.so_far()
     metrics = _metrics(simulation, kept, startup_s, ending, ledger)
     names = [replica.name for replica in simulation.replicas]
-    rows = Table(requests.COLUMNS, requests.Rows(kept.requests, names))
+    rows = Table(requests.COLUMNS, requests.RequestRows(kept.requests, names))
     return Result(metrics, rows, _series(simulation, kept, ledger), _failures(simulation))
 
 
