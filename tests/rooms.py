@@ -33,6 +33,7 @@ LEAVES = (
     "orchestrator.plugins",
     "orchestrator.rows",
     "orchestrator.strict",
+    "orchestrator.sums",
     "orchestrator.units",
 )
 
@@ -95,6 +96,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "orchestrator.plugins": (),
     "orchestrator.rows": (),
     "orchestrator.strict": (),
+    "orchestrator.sums": (),
     "orchestrator.units": (),
     "orchestrator.kernel": LEAVES,
     "orchestrator.workload": (*LEAVES, "orchestrator.workload.formats"),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..serving.request_state import RequestState
+from ..sums import by_key
 
 Ints = NDArray[np.int64]
 
@@ -153,8 +154,4 @@ class Gaps:
         return replace(self, logs=tuple(logs), jumps=0, jumps_ps=array("q"), merged=self._distinct(), melted=now)
 
     def _distinct(self) -> tuple[Ints, Ints]:
-        values, weights = self._all()
-        order = np.argsort(values, kind="stable")
-        values, weights = values[order], weights[order]
-        first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-        return values[first], np.add.reduceat(weights, first)
+        return by_key(*self._all())

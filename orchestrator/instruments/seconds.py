@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..sums import by_key
 from ..units import PS_PER_S
 
 Ints = NDArray[np.int64]
@@ -76,13 +77,7 @@ class Seconds:
 
 def _by_second(seconds: Sequence[Ints], changes: Sequence[Ints]) -> tuple[Ints, Ints]:
     """Each second once, and what changed in it."""
-    second, change = np.concatenate(seconds), np.concatenate(changes, axis=1)
-    if not len(second):
-        return second, change
-    order = np.argsort(second, kind="stable")
-    second, change = second[order], change[:, order]
-    first = np.flatnonzero(np.r_[True, second[1:] != second[:-1]])
-    return second[first], np.add.reduceat(change, first, axis=1)
+    return by_key(np.concatenate(seconds), np.concatenate(changes, axis=1))
 
 
 def _changes(rows: EngineRows, last: _Last) -> tuple[_Last, tuple[Ints, Ints]]:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..coupling.spent import WORKING, Entries, Spent
 from ..scenario.schema import Scenario
+from ..sums import by_key
 from ..units import PS_PER_S
 from .account import Times, merged
 from .devices import states
@@ -51,7 +51,7 @@ class Past:
 
     def rows(self, component: str) -> list[Rows]:
         """A row a second, of each group."""
-        mine = [_sums(*self.energy[key]) for key in sorted(self.energy) if key[0] == component]
+        mine = [by_key(*self.energy[key]) for key in sorted(self.energy) if key[0] == component]
         return [(second * PS_PER_S, (second + 1) * PS_PER_S, energy) for second, energy in mine]
 
     def closed(self, scenario: Scenario, groups: Sequence[Group], spent: Spent, until_ps: int) -> Past:
@@ -109,7 +109,7 @@ def _by_second(rows: Rows) -> tuple[Times, Times]:
         upto = [whole * (min((place + 1) * PS_PER_S, end) - begin) // (end - begin) for place in places]
         seconds.append(np.array(places, dtype=np.int64))
         energies.append(np.diff(np.array(upto, dtype=np.int64), prepend=0))
-    return _sums(np.concatenate(seconds), np.concatenate(energies))
+    return by_key(np.concatenate(seconds), np.concatenate(energies))
 
 
 def _working(stretches: Sequence[tuple[int, int]]) -> Stretches:
@@ -117,12 +117,3 @@ def _working(stretches: Sequence[tuple[int, int]]) -> Stretches:
     since, until = _stretches(stretches)
     seconds, lasts = _by_second((since, until, until - since))
     return seconds * PS_PER_S, seconds * PS_PER_S + lasts
-
-
-def _sums(places: NDArray[np.int64], amounts: NDArray[np.int64]) -> tuple[Times, Times]:
-    if not len(places):
-        return NONE
-    order = np.argsort(places, kind="stable")
-    places, amounts = places[order], amounts[order]
-    first = np.flatnonzero(np.r_[True, places[1:] != places[:-1]])
-    return places[first], np.add.reduceat(amounts, first)
