@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,13 +17,14 @@ from .interface import (
     Description,
     LateOperation,
     Operation,
-    Provenance,
     Template,
     UnsupportedOperation,
     Use,
     check_operation,
     in_order,
+    in_progression,
 )
+from .interface import Estimate as Estimate
 
 #: Attributes that change what an operation does or moves; a model that does not heed one refuses the template.
 #:
@@ -72,14 +73,6 @@ C = TypeVar("C", bound=Config)
 def _of_another_form(error: Mapping[str, Any]) -> bool:
     """Of what may be a name or figures: that figures are no name."""
     return error["type"] == "string_type" and isinstance(error["input"], Mapping)
-
-
-class Estimate(NamedTuple):
-    """How long an operation alone takes (ps), the energy it adds above idle (pJ), and from where."""
-
-    duration_ps: int
-    provenance: Provenance
-    energy_pj: int | None = None
 
 
 class Model(Generic[C]):
@@ -174,3 +167,8 @@ class OracleModel(Model[C]):
             start_ps = operation.at_ps
             done.append(Completion(operation.op_id, start_ps, start_ps + duration_ps, provenance, energy_pj))
         return Advanced(grant_ps, tuple(done))
+
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
+        """As `Progressions.progression`: without a completion for each."""
+        template = check_operation(operation, self.templates)
+        return [self.estimate(template, values) for values in in_progression(operation.values, more, count)]

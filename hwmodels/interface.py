@@ -9,20 +9,18 @@ Units everywhere: time in integer picoseconds, data in bytes, work in FLOPs, ene
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from .ports import Port, Request
 from .traffic import Moved as Moved
 from .traffic import Overlap as Overlap
 from .traffic import Pattern as Pattern
 from .traffic import Traffic as Traffic
-
-if TYPE_CHECKING:
-    from .base import Estimate
 
 PS_PER_NS = 10**3
 PS_PER_US = 10**6
@@ -208,6 +206,14 @@ class Completion(NamedTuple):
     energy_pj: int | None = None
 
 
+class Estimate(NamedTuple):
+    """How long an operation alone takes (ps), from where that is known, and the energy it adds above idle (pJ)."""
+
+    duration_ps: int
+    provenance: Provenance
+    energy_pj: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Advanced:
     """The answer to one advance.
@@ -349,6 +355,16 @@ class BesideMemory(Protocol):
 
 
 @runtime_checkable
+class Progressions(Protocol):
+    """Of an oracle that knows a quicker way than `advance` to answer one operation at numbers that grow evenly."""
+
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
+        """The costs of ``operation``, and of ``count`` - 1 after it, of which each has so many ``more`` of every number
+        than the one before: exactly those that `advance` gives. None where it knows no quicker way."""
+        ...
+
+
+@runtime_checkable
 class Asking(Protocol):
     """Feature PORTS: ``answered`` hands over completions of its requests, before the `advance` that they belong to."""
 
@@ -380,6 +396,15 @@ class Inspectable(Protocol):
     """Feature INSPECT: the state as a JSON-ready tree; never changes it."""
 
     def inspect(self) -> dict[str, Any]: ...
+
+
+def in_progression(first: Sequence[int], more: Sequence[int], count: int) -> list[tuple[int, ...]]:
+    """So many sets of numbers, of which each is larger by ``more`` than the one before."""
+    return list(zip(*map(_column, first, more, repeat(count)), strict=True))
+
+
+def _column(first: int, more: int, count: int) -> Iterable[int]:
+    return range(first, first + more * count, more) if more else repeat(first, count)
 
 
 def check_operation(operation: Operation, templates: Mapping[int, Template]) -> Template:

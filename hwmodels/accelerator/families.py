@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..catalog.families import Kernels
@@ -22,7 +22,7 @@ class ByFamily:
 
     on: Processor
     kernels: Kernels
-    decodes: dict[int, _Decodes] = field(default_factory=dict, compare=False, repr=False)  # by template
+    decodes: dict[int, DecodeSeconds] = field(default_factory=dict, compare=False, repr=False)  # by template
 
     def seconds(self, template: Template, values: tuple[int, ...], dtype: str) -> float:
         """Time of an operation whose products are computed in ``dtype``; of one with nothing to do, none."""
@@ -93,10 +93,10 @@ class ByFamily:
             spent += self.decodes_of(template, dtype)(decodes, context) - start
         return spent
 
-    def decodes_of(self, template: Template, dtype: str) -> _Decodes:
+    def decodes_of(self, template: Template, dtype: str) -> DecodeSeconds:
         """Seconds by the number of decodes and the sum of keys they see, themselves included."""
         if template.id not in self.decodes:
-            self.decodes[template.id] = _Decodes(self, template, dtype)
+            self.decodes[template.id] = DecodeSeconds(self, template, dtype)
         return self.decodes[template.id]
 
     def _prompts(self, template: Template, prompts: list[tuple[int, int]], dtype: str) -> float:
@@ -118,7 +118,7 @@ class ByFamily:
         return attention.prefill(self.on, self.kernels.prefill_attention, shape, seen, moved, written)
 
 
-class _Decodes:
+class DecodeSeconds:
     """One template's attention of decodes: seconds by their number and the sum of the keys they see."""
 
     def __init__(self, by: ByFamily, template: Template, dtype: str) -> None:
@@ -132,6 +132,10 @@ class _Decodes:
 
     def __call__(self, decodes: int, keys: int) -> float:
         return self._kernel.seconds(decodes, keys / decodes, decodes * self._query + keys * self._key)
+
+    def progression(self, decodes: int, keys: Sequence[int]) -> list[float]:
+        """The same at each of these sums."""
+        return self._kernel.progression(decodes, keys, self._query, self._key)
 
 
 def _family(kind: str, values: tuple[int, ...]) -> str:

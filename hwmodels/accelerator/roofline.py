@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ from ..interface import (
 )
 from .counting import DecodeLine, converted, work, written
 from .draw import CLOCKS, Draw
-from .families import ByFamily
+from .families import ByFamily, DecodeSeconds
 from .kernels.processor import Processor
 
 #: Who states one of these has all kernels alike, whatever is known of the device's.
@@ -82,14 +82,23 @@ class RooflineConfig(Config):
 class DecodesAlone(NamedTuple):
     """Attention of decodes at the full clock: their number and the tokens they see say all of it."""
 
-    seconds: Callable[[int, int], float]
+    decodes: DecodeSeconds
     line: DecodeLine
     draw: Draw
     starts_ps: float
     width: float  # bytes of an operand of the products
 
     def __call__(self, decodes: int, context: int) -> Estimate:
-        duration = max(1, round(self.seconds(decodes, context + decodes) * PS_PER_S))
+        return self._costing(decodes, context, self.decodes(decodes, context + decodes))
+
+    def progression(self, decodes: int, contexts: range) -> list[Estimate]:
+        """The same at each of these sums of contexts."""
+        keys = range(contexts.start + decodes, contexts.stop + decodes, contexts.step)
+        seconds = self.decodes.progression(decodes, keys)
+        return [self._costing(decodes, *one) for one in zip(contexts, seconds, strict=True)]
+
+    def _costing(self, decodes: int, context: int, seconds: float) -> Estimate:
+        duration = max(1, round(seconds * PS_PER_S))
         flops, size = self.line.work(decodes, context)
         energy = self.draw.full_pj(max(0.0, duration - self.starts_ps), flops, size, self.width)
         return Estimate(duration, Provenance.MODELLED, energy)
@@ -193,16 +202,23 @@ class Roofline(OracleModel[RooflineConfig]):
         return {"mean_clock": sum(clocks) / sum(use.times for use in uses)}
 
     def estimate(self, template: Template, values: tuple[int, ...]) -> Estimate:
-        if len(values) == ONLY_DECODES and values[0] and self.config.power_cap_w is None:
-            alone = self._alone.get(template.id) or self._decodes_alone(template)
-            if alone is not None:
-                return alone(values[0], values[1])
+        if len(values) == ONLY_DECODES and values[0] and (alone := self._decodes_alone(template)):
+            return alone(values[0], values[1])
         return self._estimate(template, values, OWN)
 
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
+        template, values = check_operation(operation, self.templates), operation.values
+        grows = len(values) == ONLY_DECODES and values[0] and not more[0] and more[1]
+        if grows and (alone := self._decodes_alone(template)):
+            return alone.progression(values[0], range(values[1], values[1] + count * more[1], more[1]))
+        return super().progression(operation, more, count)
+
     def _decodes_alone(self, template: Template) -> DecodesAlone | None:
-        """What most questions are about has a short way; None of kernels that are all alike."""
+        """What most questions are about has a short way; None of kernels that are all alike, or held to a cap."""
+        if found := self._alone.get(template.id):
+            return found
         families = self._families(1)
-        if families is None or template.kind != "attention":
+        if families is None or template.kind != "attention" or self.config.power_cap_w is not None:
             return None
         dtype, line = self._computes_in(template), self._line(template)
         starts_ps = self._starts_ps(template, (1, 0, 0, 0), 1)

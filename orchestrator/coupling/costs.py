@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from metronome.hwmodels.interface import Completion, Provenance
+from metronome.hwmodels.interface import Completion, Estimate, Provenance
 
 from ..lowering.work import Work
 from .uses import Uses, Values
@@ -69,6 +69,15 @@ def cost_of(done: Completion, work: Work, repeat: int) -> Cost:
     spent = energy * repeat * work.copies if energy is not None else 0
     parts = (took,)
     return Cost(took, spent, energy is not None, _ONE[how], parts, parts)
+
+
+def costs_of(estimates: Iterable[Estimate], work: Work, repeat: int) -> list[Cost]:
+    """`cost_of` of several, all of whose energies are known or none."""
+    found, copies = [], repeat * work.copies
+    for duration, how, energy in estimates:
+        parts = (duration * repeat,)
+        found.append(Cost(parts[0], (energy or 0) * copies, energy is not None, _ONE[how], parts, parts))
+    return found
 
 
 def in_turn(costs: Sequence[Cost]) -> Cost:

@@ -142,16 +142,30 @@ class Executor:
         if not all(portion.port.link.asked_freely for portion in segment.members[0]):
             return None
         wanted: list[tuple[Portion, list[Values]]] = []
+        known: dict[int, list[tuple[Values, Cost]]] = {}  # by place in `wanted`
         for portion, steady in zip(segment.members[0], self._steady_portions, strict=True):
-            values = [portion.operands.of(first)] if steady else portion.operands.later(first, count)
-            if any(values[0]):
-                wanted.append((portion, values))
+            numbers = portion.operands.of(first)
+            if not any(numbers):
+                continue
+            growth = None if steady else portion.operands.growth(first)
+            found = growth and portion.port.progression(portion.operations, numbers, growth, count)
+            if found:
+                known[len(wanted)] = found
+            later = [numbers] if steady or found else portion.operands.later(first, count)
+            wanted.append((portion, later))
         missing = [
-            (portion, one) for portion, values in wanted for one in values if one not in portion.operations.known
+            (portion, one)
+            for place, (portion, values) in enumerate(wanted)
+            if place not in known
+            for one in values
+            if one not in portion.operations.known
         ]
         if missing:
             self._ask(missing, None)
-        costs = [(portion, [(one, _now(portion, one)) for one in values]) for portion, values in wanted]
+        costs = [
+            (portion, known.get(place) or [(one, _now(portion, one)) for one in values])
+            for place, (portion, values) in enumerate(wanted)
+        ]
         for portion, _ in missing:
             portion.port.memory.trim()
         return StepCosts(costs, count, self._name, self._spent)

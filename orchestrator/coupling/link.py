@@ -15,9 +15,11 @@ from metronome.hwmodels.interface import (
     ComponentError,
     ConfigError,
     Description,
+    Estimate,
     Inspectable,
     LateOperation,
     Operation,
+    Progressions,
     Resources,
     Snapshots,
     Template,
@@ -126,6 +128,7 @@ class LocalLink:
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0
         self.component = make()
+        self._progressions = progressions_of(self.component)
 
     @property
     def description(self) -> Description:
@@ -195,8 +198,32 @@ class LocalLink:
         self.wall_s += time.perf_counter() - start
         return answer
 
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
+        """As `Progressions.progression`; None where each is to be asked for."""
+        if self._progressions is None:
+            return None
+        start = time.perf_counter()
+        try:
+            answer = self._progressions.progression(operation, more, count)
+        except ComponentError as error:
+            raise ComponentFailure(self.name, str(error), "answering") from error
+        except BaseException as error:
+            raise raised(self.name, error, "answering") from error
+        self.wall_s += time.perf_counter() - start
+        return answer
+
     def close(self) -> None:
         pass
+
+
+def progressions_of(component: Component) -> Progressions | None:
+    """The same component, if it answers progressions; not by a method that is older than its own `advance`."""
+    for kind in type(component).__mro__ if isinstance(component, Progressions) else ():
+        if "progression" in vars(kind):
+            return cast(Progressions, component)
+        if "advance" in vars(kind):
+            return None
+    return None
 
 
 def doing(grant_ps: int, operations: Sequence[Operation]) -> str:

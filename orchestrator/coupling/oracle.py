@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from metronome.hwmodels.interface import Advanced, Completion, Operation, TimePolicy
+from metronome.hwmodels.interface import Advanced, Completion, Estimate, Operation, Provenance, TimePolicy
 
 from ..errors import ComponentFailure
 from ..units import MAX_PS
+from .figures import MOST_ENERGY_PJ
 from .link import Link, checked, split
 
 
@@ -72,3 +73,16 @@ def answered(
         given = f"answered {len(answer.completions)} of {len(operations)} operations"
         raise ComponentFailure(link.name, given, "being asked")
     return answer.completions
+
+
+def answers_of(estimates: Sequence[Estimate] | None, count: int) -> Sequence[Estimate] | None:
+    """A progression's answers, if they are as many and such as can be; what is wrong with others is said when each is
+    asked for."""
+    if estimates is None or len(estimates) != count:
+        return None
+    durations, hows, energies = zip(*estimates, strict=True)
+    known = set(map(type, energies)) != {type(None)}
+    sound = set(map(type, durations)) == {int} and min(durations) >= 0 and set(hows) <= set(Provenance)
+    if known:
+        sound = sound and set(map(type, energies)) == {int} and min(energies) >= 0 and max(energies) <= MOST_ENERGY_PJ
+    return estimates if sound else None

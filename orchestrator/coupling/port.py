@@ -13,7 +13,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Any
 
-from metronome.hwmodels.interface import Completion, Operation, Provenance, Use
+from metronome.hwmodels.interface import Completion, Operation, Provenance, Use, in_progression
 
 from ..errors import ComponentFailure
 from ..kernel.loop import Kernel
@@ -21,9 +21,9 @@ from ..kernel.queue import Priority
 from ..lowering.work import Work
 from ..units import MAX_PS
 from .conduct import Conduct
-from .costs import Cost, OperationSet, Tally, Usage, cost_of, in_turn
-from .link import Link, SplitLink, split
-from .oracle import OneByOne, answered, oracle
+from .costs import Cost, OperationSet, Tally, Usage, cost_of, costs_of, in_turn
+from .link import Link, LocalLink, SplitLink, split
+from .oracle import OneByOne, answered, answers_of, oracle
 from .spent import Spent
 from .uses import Counted, Values, uses_of
 
@@ -90,6 +90,22 @@ class AskedPort:
         """Ask what memory lacks, and remember the answers. Raises ComponentFailure."""
         operations = _operations(wanted)
         self._remember(wanted, answered(self.link, operations, self._oracle.advance(MAX_PS, operations, False)))
+
+    def progression(
+        self, operations: OperationSet, first: Values, more: Values, count: int
+    ) -> list[tuple[Values, Cost]] | None:
+        """What they cost at so many sets of numbers, of which each has ``more`` than the one before; memory does not
+        keep it. None where each is to be asked for. Raises ComponentFailure."""
+        if len(operations.works) > 1 or not isinstance(self.link, LocalLink):
+            return None
+        (work,), (repeat,) = operations.works, operations.repeats
+        found = answers_of(self.link.progression(Operation(work.template.id, first), more, count), count)
+        if found is None:
+            return None
+        costs = costs_of(found, work, repeat)
+        if self.slowdown != 1:
+            costs = [cost.slower(self.slowdown) for cost in costs]
+        return list(zip(in_progression(first, more, count), costs, strict=True))
 
     def send(self, wanted: Sequence[Asked]) -> None:
         """An `ask` whose answers `receive` remembers; only of a component that answers elsewhere."""

@@ -51,6 +51,9 @@ class WatchedLink(LocalLink):
         finally:
             self._since = None
 
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> None:
+        """Each is asked for, and watched."""
+
     def _look_on(self) -> None:
         """In a thread of its own, until the link is closed."""
         told, heard = "", 0.0

@@ -6,11 +6,12 @@ the batch. A new one is one line: ``Quantity("tokens", per=4096, split=8)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import repeat
 from operator import attrgetter
 from typing import Any, Literal, Protocol
+
+from metronome.hwmodels.interface import in_progression
 
 from ..serving.batch import Batch
 from .routing import Routing
@@ -93,10 +94,15 @@ class Operands:
         numbers = of_all(batch) if of_all else tuple([quantity.of(batch) for quantity in self.quantities])
         return numbers + batch.prompts if self.prompts else numbers
 
+    def growth(self, batch: Batch) -> tuple[int, ...] | None:
+        """By how much each number grows from a step to the next while all of ``batch`` decode; None where it is not
+        always by as much."""
+        return tuple([_growth(quantity, batch) for quantity in self.quantities]) if self._fields else None
+
     def later(self, batch: Batch, count: int) -> list[tuple[int, ...]]:
         """The same of ``batch``, which has no prompts, and of steps after it, ``count`` in all."""
-        if self._fields:
-            return list(zip(*(_column(quantity, batch, count) for quantity in self.quantities), strict=True))
+        if (growth := self.growth(batch)) is not None:
+            return in_progression(self.of(batch), growth, count)
         return [self.of(batch), *(self.of(batch.later(step)) for step in range(1, count))]
 
     @property
@@ -125,11 +131,9 @@ def _is_field(number: Number) -> bool:
     return isinstance(number, Quantity) and number == Quantity(number.counted)
 
 
-def _column(number: Number, batch: Batch, count: int) -> Iterable[int]:
-    """A field of so many steps, in each of which every decode's context is one longer."""
-    first = number.of(batch)
-    more = {"context_sum": batch.decodes, "context_max": 1, "context_min": 1}.get(str(number), 0)
-    return range(first, first + more * count, more) if more else repeat(first, count)
+def _growth(number: Number, batch: Batch) -> int:
+    """Of a field, with every step in which each decode's context is one longer."""
+    return {"context_sum": batch.decodes, "context_max": 1, "context_min": 1}.get(str(number), 0)
 
 
 def _plain(number: float) -> str:

@@ -11,6 +11,7 @@ combine parts even where there is one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -101,19 +102,39 @@ class Decodes:
             moved: bytes to and from memory. cached: share of them that is in the L2 cache, as where a measurement
                 repeats itself.
         """
-        on, by, key = self._on, self._by, (sequences, math.ceil(context / self._columns))
-        if (found := self._of_passes.get(key)) is None:
-            if len(self._of_passes) == MOST_REMEMBERED:
-                self._of_passes.clear()
-            found = self._of_passes[key] = self._in_passes(*key)
-        busy, active, besides = found
+        on, by = self._on, self._by
+        busy, active, besides = self._in_passes(sequences, math.ceil(context / self._columns))
         rest = cached / on.cached(by.cache_bytes, active) if cached else 0.0
         read = moved * ((1 - cached) / on.memory(by.memory_efficiency, active) + rest)
         return self._start_s + together(by.sharpness, busy, read) + besides
 
+    def progression(self, sequences: int, keys: Sequence[int], query: float, key: float) -> list[float]:
+        """`seconds` for each of these sums of keys, of ``key`` bytes each, and ``query`` bytes a sequence beside them;
+        written out, since there is one for every step."""
+        on, by, columns, start_s = self._on, self._by, self._columns, self._start_s
+        sharpness, root, queries = by.sharpness, 1 / by.sharpness, sequences * query
+        passes, found = -1, []
+        for total in keys:
+            if (needed := math.ceil(total / sequences / columns)) != passes:
+                passes = needed
+                busy, active, besides = self._in_passes(sequences, passes)
+                byte_s = 1 / on.memory(by.memory_efficiency, active)
+            read = (queries + total * key) * byte_s
+            longest, other = (busy, read) if busy > read else (read, busy)
+            spent = longest * (1.0 + (other / longest) ** sharpness) ** root  # as `together` of the two
+            found.append(start_s + spent + besides)
+        return found
+
     def _in_passes(self, sequences: int, passes: int) -> tuple[float, int, float]:
         """Of so many passes over keys, however full the last: their time, the multiprocessors at work, and the time of
-        kernels beside."""
+        kernels beside. Remembered."""
+        if (found := self._of_passes.get((sequences, passes))) is None:
+            if len(self._of_passes) == MOST_REMEMBERED:
+                self._of_passes.clear()
+            found = self._of_passes[sequences, passes] = self._of(sequences, passes)
+        return found
+
+    def _of(self, sequences: int, passes: int) -> tuple[float, int, float]:
         on, by, shape, blocks = self._on, self._by, self._shape, sequences * self._blocks
         chain, split = _split(on, by, passes, blocks) if self._shares else (passes, 1)
         turns = math.ceil(blocks * split / self._slots)
