@@ -157,10 +157,10 @@ class Tally:
             self.settle()
             self._used[values] = times, cost
 
-    def add_each(self, steps: Sequence[tuple[Values, Cost]]) -> None:
+    def add_each(self, numbers: Sequence[Values], costs: Sequence[Cost]) -> None:
         """As `add`, of steps one after another."""
         used = self._used
-        for values, cost in steps:
+        for values, cost in zip(numbers, costs, strict=True):
             if values in used or len(used) == RECENT:
                 self.add(values, cost)
             else:

@@ -34,7 +34,7 @@ from .program import (
     Stretch,
     program,
 )
-from .step_costs import StepCosts
+from .step_costs import Row, StepCosts, now, row_of
 from .sub_batches import halves, interleaved_ps, needs, spans_of_turns
 from .uses import Values
 
@@ -111,7 +111,8 @@ class Executor:
         self._whole = program(plan, ports, "step" if fold else "operation")
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
         self._layered: list[Segment] | None = None  # made when first needed
-        self._steady_portions = _steady_portions(self._whole)
+        plain = all(isinstance(segment, Stretch) and not segment.instead for segment in self._whole)
+        self._stretches = [segment for segment in self._whole if isinstance(segment, Stretch)] if plain else []
         self._upcoming: Batch | None = None
         self._queues: dict[str, deque[InFlight]] = {}  # stage -> who waits for it, while it is busy
         self.began_ps: dict[int, int] = {}  # when steps in flight began, by number
@@ -132,43 +133,25 @@ class Executor:
         self.began_ps[number] = self._kernel.now_ps
         self._advance(InFlight(number, steps, batches, done, layer_done, self._kernel.now_ps))
 
-    def ahead(self, first: Batch, count: int) -> StepCosts | None:
-        """What a step like ``first`` and those after it take, where a step is one stretch of one member."""
-        segment, hooks = self._whole[0], self._hooks
-        if not self._steady_portions or not isinstance(segment, Stretch):
+    def ahead(self, first: Sequence[Batch], growing: Sequence[bool], count: int) -> StepCosts | None:
+        """What a step like ``first`` and those after it take, where a step is nothing but stretches."""
+        if not self._stretches or self._hooks.operations.listeners or self._hooks.operation_parts.listeners:
             return None
-        if hooks.operations.listeners or hooks.operation_parts.listeners:
+        every = [(stretch.joint, stretch.members) for stretch in self._stretches]
+        if not all(one.port.link.asked_freely for _, members in every for portions in members for one in portions):
             return None
-        if not all(portion.port.link.asked_freely for portion in segment.members[0]):
-            return None
-        wanted: list[tuple[Portion, list[Values]]] = []
-        known: dict[int, list[tuple[Values, Cost]]] = {}  # by place in `wanted`
-        for portion, steady in zip(segment.members[0], self._steady_portions, strict=True):
-            numbers = portion.operands.of(first)
-            if not any(numbers):
-                continue
-            growth = None if steady else portion.operands.growth(first)
-            found = growth and portion.port.progression(portion.operations, numbers, growth, count)
-            if found:
-                known[len(wanted)] = found
-            later = [numbers] if steady or found else portion.operands.later(first, count)
-            wanted.append((portion, later))
-        missing = [
-            (portion, one)
-            for place, (portion, values) in enumerate(wanted)
-            if place not in known
-            for one in values
-            if one not in portion.operations.known
-        ]
+        rows: list[list[list[Row]]] = []
+        for joint, members in every:
+            of, grow = ((joined(first),), (False,)) if joint else (first, growing)
+            pairs = zip(members, of, grow, strict=True)
+            rows.append([[row_of(one, batch, count if more else 1) for one in each] for each, batch, more in pairs])
+        missing = [missed for members in rows for each in members for row in each for missed in row.missing()]
         if missing:
             self._ask(missing, None)
-        costs = [
-            (portion, known.get(place) or [(one, _now(portion, one)) for one in values])
-            for place, (portion, values) in enumerate(wanted)
-        ]
+        costs = StepCosts(rows, count, self._name, self._spent)
         for portion, _ in missing:
             portion.port.memory.trim()
-        return StepCosts(costs, count, self._name, self._spent)
+        return costs
 
     def _advance(self, step: InFlight) -> None:
         """Go on until something takes time."""
@@ -335,7 +318,7 @@ class Executor:
             wanted.append(mine)
         if missing:
             self._ask(missing, batches[0] if len(batches) == 1 and not joint else None)
-        costs: list[Costs] = [[(portion, values, _now(portion, values)) for portion, values in mine] for mine in wanted]
+        costs: list[Costs] = [[(portion, values, now(portion, values)) for portion, values in mine] for mine in wanted]
         for portion, _ in missing:
             portion.port.memory.trim()
         return costs
@@ -375,18 +358,3 @@ def _quicker(step: InFlight, first: Sequence[Costs], other: Sequence[Costs]) -> 
     both = list(zip(first, other, strict=True))
     step.ways = tuple(int(took_ps(other) < took_ps(first)) for first, other in both)
     return [costs[way] for costs, way in zip(both, step.ways, strict=True)]
-
-
-def _now(portion: Portion, values: tuple[int, ...]) -> Cost:
-    cost, slowdown = portion.operations.known[values], portion.port.slowdown
-    return cost if slowdown == 1 else cost.slower(slowdown)
-
-
-def _steady_portions(steps: Sequence[Segment]) -> list[bool]:
-    """Which portions stay the same while the same sequences decode; none where a step is more than one stretch of one
-    member."""
-    if len(steps) > 1 or not isinstance(steps[0], Stretch) or steps[0].joint or len(steps[0].members) > 1:
-        return []
-    if steps[0].instead:
-        return []
-    return [portion.operands.steady for portion in steps[0].members[0]]

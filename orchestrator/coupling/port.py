@@ -13,7 +13,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Any
 
-from metronome.hwmodels.interface import Completion, Operation, Provenance, Use, in_progression
+from metronome.hwmodels.interface import Completion, Operation, Provenance, Use
 
 from ..errors import ComponentFailure
 from ..kernel.loop import Kernel
@@ -91,9 +91,7 @@ class AskedPort:
         operations = _operations(wanted)
         self._remember(wanted, answered(self.link, operations, self._oracle.advance(MAX_PS, operations, False)))
 
-    def progression(
-        self, operations: OperationSet, first: Values, more: Values, count: int
-    ) -> list[tuple[Values, Cost]] | None:
+    def progression(self, operations: OperationSet, first: Values, more: Values, count: int) -> list[Cost] | None:
         """What they cost at so many sets of numbers, of which each has ``more`` than the one before; memory does not
         keep it. None where each is to be asked for. Raises ComponentFailure."""
         if len(operations.works) > 1 or not isinstance(self.link, LocalLink):
@@ -103,9 +101,7 @@ class AskedPort:
         if found is None:
             return None
         costs = costs_of(found, work, repeat)
-        if self.slowdown != 1:
-            costs = [cost.slower(self.slowdown) for cost in costs]
-        return list(zip(in_progression(first, more, count), costs, strict=True))
+        return costs if self.slowdown == 1 else [cost.slower(self.slowdown) for cost in costs]
 
     def send(self, wanted: Sequence[Asked]) -> None:
         """An `ask` whose answers `receive` remembers; only of a component that answers elsewhere."""

@@ -144,7 +144,7 @@ class StreamedRunner:
         rate = {"expert_hit_rate": self.stream.hit_rate(self.tokens)} if isinstance(self.stream, ExpertStream) else {}
         return {"bytes": self.bytes, **rate}
 
-    def ahead(self, first: Batch, count: int) -> None:
+    def ahead(self, first: Sequence[Batch], growing: Sequence[bool], count: int) -> None:
         """What steps take hangs on who else moves bytes."""
 
     def run(

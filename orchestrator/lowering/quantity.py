@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal, Protocol
 
-from metronome.hwmodels.interface import in_progression
-
 from ..serving.batch import Batch
 from .routing import Routing
 
@@ -79,13 +77,18 @@ class Number(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """The numbers of an operation, in the order of `OPERATION_VALUES`; ``prompts`` adds a pair for each prompt."""
+    """The numbers of an operation, in the order of `OPERATION_VALUES`; ``prompts`` adds a pair for each prompt.
+
+    ``steady``: they stay the same while the same sequences decode, when only contexts grow.
+    """
 
     quantities: tuple[Number, ...]
     prompts: bool = False
+    steady: bool = field(init=False, repr=False, compare=False, default=False)
     _fields: Callable[[Batch], tuple[int, ...]] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "steady", not self.prompts and all(map(_is_steady, self.quantities)))
         if len(self.quantities) > 1 and all(_is_field(quantity) for quantity in self.quantities):
             object.__setattr__(self, "_fields", attrgetter(*map(str, self.quantities)))
 
@@ -99,20 +102,6 @@ class Operands:
         always by as much."""
         return tuple([_growth(quantity, batch) for quantity in self.quantities]) if self._fields else None
 
-    def later(self, batch: Batch, count: int) -> list[tuple[int, ...]]:
-        """The same of ``batch``, which has no prompts, and of steps after it, ``count`` in all."""
-        if (growth := self.growth(batch)) is not None:
-            return in_progression(self.of(batch), growth, count)
-        return [self.of(batch), *(self.of(batch.later(step)) for step in range(1, count))]
-
-    @property
-    def steady(self) -> bool:
-        """Whether they stay the same while the same sequences decode: only contexts grow."""
-        return not self.prompts and all(
-            isinstance(one, ExpertsHit) or (isinstance(one, Quantity) and not one.counted.startswith("context"))
-            for one in self.quantities
-        )
-
     @property
     def pairs(self) -> str:
         """What the pairs behind its numbers are; empty if there are none."""
@@ -124,6 +113,10 @@ class Operands:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Operands:
         return self
+
+
+def _is_steady(number: Number) -> bool:
+    return isinstance(number, ExpertsHit) or (isinstance(number, Quantity) and not number.counted.startswith("context"))
 
 
 def _is_field(number: Number) -> bool:

@@ -37,13 +37,14 @@ class StepRunner(Protocol):
     ``layer_done(n)`` is called when n of the model's layers are through, if it is given. ``upcoming`` is
     the step after it, where that is known: it may be asked about in the same message.
 
-    ``ahead`` says what a step of an only member and those after it take, the same requests decoding; None where that
-    hangs on more than their shapes. ``rank`` is that of the event at a step's end.
+    ``ahead`` says what such a step and those after it take, ``count`` in all: the same requests decode, of members that
+    are ``growing``; others compute the same again for nobody. None where it hangs on more than their shapes.
+    ``rank`` is that of the event at a step's end.
     """
 
     rank: int
 
-    def ahead(self, first: Batch, count: int) -> StepCosts | None: ...
+    def ahead(self, first: Sequence[Batch], growing: Sequence[bool], count: int) -> StepCosts | None: ...
 
     def run(
         self,
@@ -84,6 +85,7 @@ class StepLoop:
         self._free = list(range(lanes))
         self._next: Scheduled | None = None  # while another step is in flight
         self._waiting = [0] * len(members)  # of each, when a step was scheduled last
+        self._counted: list[tuple[int, int]] = []  # of each, when a step had ended last
         self._last_end_ps = 0
         self._woken = False
         self._stopped = False
@@ -91,10 +93,10 @@ class StepLoop:
         self.leaps = False  # whether steps in which nothing can change are done at once
         self._leap: Leap | None = None
         self._reach, self._pace_ps = LEAST, 0
-        engine = members[0].engine
-        self._leaping = engine if len(members) == lanes == 1 and isinstance(engine, Leaping) else None
-        if self._leaping is not None:
-            self._leaping.looked_at, self._leaping.changing = self.catch_up, self.cut
+        engines = [member.engine for member in members if lanes == 1 and isinstance(member.engine, Leaping)]
+        self._leaping = engines if len(engines) == len(members) else []
+        for engine in self._leaping:
+            engine.looked_at, engine.changing = self.catch_up, self.cut
         for member in members:
             member.wake, member.catch_up = self.wake, self.catch_up
 
@@ -140,7 +142,7 @@ class StepLoop:
         return steps, self._model.together([step.batch if step else DUMMY for step in steps])
 
     def _launch(self, lane: int, steps: list[Step | None], full: list[Batch]) -> None:
-        flights = [(member, step) for member, step in zip(self.members, steps, strict=True) if step]
+        flights = self._flights(steps)
         hook = None
         connector = self._dispatcher.connector
         if len(self.members) == 1 and connector is not None:
@@ -159,7 +161,7 @@ class StepLoop:
         starts = self._kernel.now_ps + self._model.inputs_ps(full, first=self.launched == 1)
         if told.listeners:
             told(self.name, self.launched, self._kernel.now_ps, starts, members)
-        if self.leaps and hook is None and starts == self._kernel.now_ps and self._begin_leap(lane, flights, full[0]):
+        if self.leaps and hook is None and starts == self._kernel.now_ps and self._begin_leap(lane, steps, full):
             return
         done: Callable[[int], None] = partial(self._step_ended, lane, self.launched, flights)
         moves = [step.moves for _, step in flights if step.moves is not None and step.moves.waits]
@@ -172,6 +174,10 @@ class StepLoop:
             self._kernel.at(starts, Priority.DECISION, self._rank, "inputs", lane, run)
         else:
             run()
+
+    def _flights(self, steps: Sequence[Step | None]) -> list[tuple[Replica, Step]]:
+        """Those members that have a step."""
+        return [(member, step) for member, step in zip(self.members, steps, strict=True) if step]
 
     def _step_ended(self, lane: int, number: int, flights: list[tuple[Replica, Step]], energy_pj: int) -> None:
         self._end(lane, number, flights, energy_pj, self._kernel.now_ps)
@@ -190,8 +196,9 @@ class StepLoop:
             for state in step.handed:
                 self._dispatcher.prompt_computed(state)
         if len(self.members) > 1:  # of ranks that do not step together vLLM 0.19 tells nothing (`v1/engine/core.py`)
-            for member, waiting in zip(self.members, self._waiting, strict=True):
-                self._dispatcher.counted(member, number, (waiting, member.engine.load[1]))
+            self._counted = self._counts()
+            for member, counts in zip(self.members, self._counted, strict=True):
+                self._dispatcher.counted(member, number, counts)
         if self._hooks.step_landed.listeners:
             self._hooks.step_landed(self.name, number, now, spent_pj)
         sequences = max(step.batch.sequences for _, step in flights)
@@ -212,21 +219,23 @@ class StepLoop:
 
     # Leaps (`leap.py`) -----------------------------------------------------------------------------
 
-    def _begin_leap(self, lane: int, flights: list[tuple[Replica, Step]], first: Batch) -> bool:
+    def _begin_leap(self, lane: int, steps: list[Step | None], first: list[Batch]) -> bool:
         """Do the step that is launched now and all that are certain after it at once, if there are any."""
-        engine, ((_, flight), *others) = self._leaping, flights
-        if engine is None or others or self._kernel.told.listeners or not self._hooks.in_columns():
+        if not self._leaping or self._kernel.told.listeners or not self._hooks.in_columns():
             return False
-        upcoming = self._next[0][0] if self._next else None
-        if upcoming is None and self.asynchronous:  # all of it were given up while it was scheduled
+        upcoming: list[Step | None] = [None] * len(steps)
+        if self._next:
+            upcoming = self._next[0]
+        if not self._goes_on(steps, upcoming):
             return False
-        if upcoming is not None and upcoming.batch != flight.batch.later(1):  # somebody joins
-            return False
-        more = engine.certain_steps(flight, self._likely())
-        costs = self.runner.ahead(first, more + 1) if more else None
+        more = self._likely()
+        for engine, step in zip(self._leaping, steps, strict=True):
+            if step is not None:
+                more = engine.certain_steps(step, more)
+        costs = self.runner.ahead(first, [step is not None for step in steps], more + 1) if more else None
         if costs is None or not all(costs.durations_ps):
             return False
-        kernel, sequences = self._kernel, flight.batch.sequences
+        kernel, sequences = self._kernel, max(step.batch.sequences for step in steps if step)
         start, before, ends, starts = kernel.now_ps, self._last_end_ps, list[int](), list[int]()
         for duration in costs.durations_ps:
             end = start + duration
@@ -236,15 +245,32 @@ class StepLoop:
             before = end
         event = kernel.queue.inserted
         kernel.at(ends[-1], Priority.COMPLETION, self.runner.rank, "compute", self.launched + more, self._leap_ended)
-        self._leap = Leap(lane, flight, upcoming, costs, ends, starts, event)
+        self._leap = Leap(lane, steps, upcoming, costs, ends, starts, event)
         return True
+
+    def _goes_on(self, steps: list[Step | None], upcoming: list[Step | None]) -> bool:
+        """Whether every member does again what it does, one token on, and has nothing new to tell of itself."""
+        if self.asynchronous and not self._next:  # all of it were given up while it was scheduled
+            return False
+        for member, step, then in zip(self.members, steps, upcoming, strict=True):
+            if step is None:
+                if then is not None or member.engine.load != (0, 0):
+                    return False
+            elif self.asynchronous and (then is None or then.batch != step.batch.later(1)):  # somebody joins
+                return False
+        return len(self.members) == 1 or self._counted == self._counts()
+
+    def _counts(self) -> list[tuple[int, int]]:
+        """Of each member, who waited when a step was scheduled last, and who runs."""
+        both = zip(self.members, self._waiting, strict=True)
+        return [(waiting, member.engine.load[1]) for member, waiting in both]
 
     def _likely(self) -> int:
         """How many steps may be certain before somebody interferes: answers to what then never happens are wasted."""
         coming, pace = self._dispatcher.next_arrival_ps - self._kernel.now_ps, self._pace_ps
         if coming <= 0 or not pace:
             return self._reach
-        return min(self._reach, 1 + coming * self._dispatcher.replica_count // pace)
+        return min(self._reach, 1 + coming * self._dispatcher.replica_count // (pace * len(self.members)))
 
     def catch_up(self) -> None:
         """Do what steps of a leap have done up to now."""
@@ -257,8 +283,8 @@ class StepLoop:
         self._take(leap, done)
         if done < last and kernel.passed(leap.ends_ps[done], Priority.COMPLETION, self.runner.rank):
             self._leave(leap)  # between two steps
-            kernel.events += 1
-            flights, energy = [(self.members[0], leap.flight)], leap.costs.energies_pj[done]
+            kernel.events += leap.costs.events
+            flights, energy = self._flights(leap.flight), leap.costs.energies_pj[done]
             self._end(leap.lane, self.launched, flights, energy, leap.ends_ps[done])
 
     def cut(self) -> None:
@@ -268,7 +294,8 @@ class StepLoop:
             return
         self._leave(leap)
         energy = leap.costs.energies_pj[leap.done]
-        ended = partial(self._step_ended, leap.lane, self.launched, [(self.members[0], leap.flight)], energy)
+        ended = partial(self._step_ended, leap.lane, self.launched, self._flights(leap.flight), energy)
+        self._kernel.events += leap.costs.events - 1
         self._kernel.at(leap.ends_ps[leap.done], Priority.COMPLETION, self.runner.rank, "compute", self.launched, ended)
 
     def _leap_ended(self) -> None:
@@ -278,25 +305,32 @@ class StepLoop:
         self._take(leap, last)
         self._leap, self._reach = None, min(2 * self._reach, MOST)
         self._come_back(leap)
-        self._step_ended(leap.lane, self.launched, [(self.members[0], leap.flight)], leap.costs.energies_pj[last])
+        self._kernel.events += leap.costs.events - 1
+        self._step_ended(leap.lane, self.launched, self._flights(leap.flight), leap.costs.energies_pj[last])
 
     def _take(self, leap: Leap, done: int) -> None:
         """Steps up to that one have ended, and the next has started."""
         first, count = leap.done, done - leap.done
-        if self._leaping is None or count <= 0:
+        if count <= 0:
             return
-        member = self.members[0]
-        slot, tokens = leap.flight.slot, leap.flight.batch.sequences
-        leap.flight, leap.upcoming, used, cached = self._leaping.leap(leap.flight, leap.upcoming, count)
-        leap.done = done
-        ends = leap.ends_ps[first:done]
-        delivered = [member.servers.deliver(tokens, end) for end in ends]
+        leap.done, ends, energies = done, leap.ends_ps[first:done], leap.costs.energies_pj[first:done]
+        both = enumerate(zip(self.members, leap.flight, strict=True))
+        told = [(place, member, step) for place, (member, step) in both if step]
+        delivered: list[list[int]] = [[] for _ in self.members]
+        for end in ends:
+            for place, member, step in told:
+                delivered[place].append(member.servers.deliver(step.batch.sequences, end))
         leap.costs.use(first, ends)
-        energies = leap.costs.energies_pj[first:done]
-        self._hooks.engine_leapt(member, LeaptSteps(slot, tokens, ends, delivered, used, energies, cached))
+        for place, member, step in told:
+            slot, tokens = step.slot, step.batch.sequences
+            found = self._leaping[place].leap(step, leap.upcoming[place], count)
+            leap.flight[place], leap.upcoming[place], used, cached = found
+            columns = LeaptSteps(slot, tokens, ends, delivered[place], used, energies, cached)
+            self._hooks.engine_leapt(member, columns)
+            energies = [0] * count  # of the whole group: booked once
         self.launched += count
         self._last_end_ps = ends[-1]
-        self._kernel.events += 2 * count
+        self._kernel.events += (leap.costs.events + 1) * count
 
     def _leave(self, leap: Leap) -> None:
         """It ends before its event."""
@@ -305,7 +339,8 @@ class StepLoop:
         self._come_back(leap)
 
     def _come_back(self, leap: Leap) -> None:
-        """The step in flight is one like any other."""
+        """What is in flight is a step like any other."""
         leap.costs.use(leap.done, leap.ends_ps[leap.done : leap.done + 1])
-        if leap.upcoming is not None:
-            self._next = [leap.upcoming], self._model.together([leap.upcoming.batch])
+        if any(leap.upcoming):
+            batches = [step.batch if step else DUMMY for step in leap.upcoming]
+            self._next = leap.upcoming, self._model.together(batches)

@@ -81,7 +81,7 @@ def of(data: dict[str, Any]) -> Scenario:
     return Scenario.model_validate(data)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "slow-link", "failover", "heterogeneous", "tensor-parallel"])
+@pytest.mark.parametrize("name", ["quickstart", "slow-link", "failover", "heterogeneous", "tensor-parallel", "expert-parallel"])
 def test_bundled_scenarios(name, leapt):
     scenario, folder = load(name, {"workload.num_requests": 60})
     assert_same(scenario, folder)
@@ -139,6 +139,44 @@ def test_whatever_happens_on_the_way(engine, world):
         for instance, role in zip(data["instances"], ("prefill", "decode"), strict=True):
             instance["role"] = role
     assert_same(of(data))
+
+
+GROUP = st.fixed_dictionaries(
+    {
+        "version": st.sampled_from(["vllm-0.19", "vllm-0.11", "ideal"]),
+        "max_num_seqs": st.sampled_from([2, 8, 64]),
+        "num_gpu_blocks_override": st.sampled_from([150, 1000]),
+        "max_model_len": st.just(2048),
+        "api_server_count": st.sampled_from([0, 1, 2]),
+    }
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    engine=GROUP,
+    rate=st.sampled_from([1, 6, 40]),
+    policy=st.sampled_from(["internal-lb", "least-loaded", "round-robin", "random"]),
+    abort_after_s=st.sampled_from([None, 0.5]),
+    failures=st.sampled_from([[], [{"at_s": 0.7, "instance": "chat", "repair_s": 0.3}]]),
+    seed=st.integers(0, 1000),
+)
+def test_ranks_that_step_together(engine, rate, policy, abort_after_s, failures, seed):
+    """Some of which have nothing to do at times; their loads are told after every step."""
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "failures": failures,
+        "start_up": {"base_s": 0.2, "weights_gb_s": 1000},
+        "router": {"policy": policy},
+        "instances.0.engine": engine,
+        "workload.num_requests": 24,
+        "workload.request_rate": rate,
+        "workload.input_tokens": {"mean": 100, "max": 400},
+        "workload.output_tokens": {"mean": 100, "max": 400},
+    }
+    if abort_after_s:
+        changes["workload.abort_after_s"] = abort_after_s
+    assert_same(*load("expert-parallel", changes))
 
 
 def test_nobody_is_computed_for_once_all_are_given_up(leapt):
