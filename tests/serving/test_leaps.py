@@ -81,7 +81,9 @@ def of(data: dict[str, Any]) -> Scenario:
     return Scenario.model_validate(data)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "slow-link", "failover", "heterogeneous", "tensor-parallel", "expert-parallel"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "slow-link", "failover", "heterogeneous", "tensor-parallel", "expert-parallel"]
+)
 def test_bundled_scenarios(name, leapt):
     scenario, folder = load(name, {"workload.num_requests": 60})
     assert_same(scenario, folder)

@@ -171,12 +171,22 @@ class RecoveringLink:
 
     def _recovering(self, ask: Callable[[], T], resend: bool = False) -> T:
         """What ``ask`` gives, of a component that is brought back as often as need be. Raises ComponentFailure."""
+        try:
+            return ask()
+        except ComponentFailure as failure:
+            if not _hopeful(failure):
+                raise
+            return self._brought_back(ask, resend, failure)
+
+    def _brought_back(self, ask: Callable[[], T], resend: bool, met: ComponentFailure) -> T:
+        """The same, having met a failure."""
         first: ComponentFailure | None = None
         noticed_s = 0.0
 
         def once() -> T:
-            if retrying.statistics["attempt_number"] > 1:
-                self._rebuild(resend)
+            if retrying.statistics["attempt_number"] == 1:
+                raise met
+            self._rebuild(resend)
             return ask()
 
         def before_sleep(state: RetryCallState) -> None:
