@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from .offers import Asking as Asking
 from .offers import BesideMemory as BesideMemory
 from .offers import DeclaresTraffic as DeclaresTraffic
+from .offers import Foretelling as Foretelling
 from .offers import Inspectable as Inspectable
 from .offers import Progressions as Progressions
 from .offers import Resources as Resources

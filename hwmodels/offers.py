@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from .traffic import Traffic
 
 if TYPE_CHECKING:
-    from .interface import Completion, Estimate, Operation
+    from .interface import Advanced, Completion, Component, Estimate, Operation
 
 
 @runtime_checkable
@@ -38,6 +38,16 @@ class Progressions(Protocol):
     def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
         """The costs of ``operation``, and of ``count`` - 1 after it, of which each has so many ``more`` of every number
         than the one before: exactly those that `advance` gives. None where it knows no quicker way."""
+        ...
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """Of a component with a clock that can tell its next answer: over the wire that spares a message."""
+
+    def foretold(self) -> Advanced | None:
+        """What `advance` to its next event, without operations and stopping at the first completion, would answer now.
+        Nothing of it has happened yet. None where it is not known, or there is no next event."""
         ...
 
 
@@ -73,3 +83,14 @@ class Inspectable(Protocol):
     """Feature INSPECT: the state as a JSON-ready tree; never changes it."""
 
     def inspect(self) -> dict[str, Any]: ...
+
+
+def keeps_up(component: Component, method: str) -> bool:
+    """Whether a quicker way of a component is as new as its `advance`: not where a class derived from the one with that
+    method has an `advance` of its own."""
+    for kind in type(component).__mro__:
+        if method in vars(kind):
+            return True
+        if "advance" in vars(kind):
+            return False
+    return False

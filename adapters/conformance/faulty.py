@@ -53,6 +53,7 @@ FAULTS: Mapping[str, Fault] = {
     "ignores-restore": Fault("Faulty", "snapshots_restore", "goes on as if nothing had been restored"),
     "moves-when-looked-at": Fault("Faulty", "looking_changes_nothing", "loses an operation when inspected"),
     "counts-looks": Fault("Faulty", "looking_changes_nothing", "shows how often it was inspected"),
+    "foretells-wrong": Fault("Faulty", "split_grants_change_nothing", "does otherwise than it foretold"),
     "shares": Fault("Faulty", "sessions_are_isolated", "all its sessions wait for one another"),
     "chokes": Fault("Faulty", "large_batches_are_taken", "drops what goes beyond a thousand operations"),
     "asks-in-the-past": Fault("Asker", "ports_are_kept", "asks at its port for something earlier than it is"),
@@ -153,6 +154,9 @@ class Faulty(BandwidthLatency):
             case "promises-nothing":
                 promise = None
         return Advanced(reached, tuple(done), promise)
+
+    def foretold(self) -> Advanced | None:
+        return Advanced(0, ()) if self.fault == "foretells-wrong" else None
 
     def transfer_ps(self, operation: Operation) -> int:
         tired = 1000 if self.fault == "tires" and operation.at_ps > 100_000_000 else 0

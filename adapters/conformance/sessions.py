@@ -19,6 +19,7 @@ from metronome.hwmodels.interface import (
     Completion,
     Component,
     Feature,
+    Foretelling,
     LateOperation,
     Operation,
     Template,
@@ -26,15 +27,33 @@ from metronome.hwmodels.interface import (
 )
 from metronome.hwmodels.ports import Port
 
-from .checks import Refused, SessionUnderTest, Subject, templates_for
+from .checks import Refused, SessionUnderTest, Subject, Violation, templates_for
 from .ported import QUICK_PS, PortedSession
+
+
+class Foretold:
+    """What a component says its next answer will be must be that, if nothing new comes."""
+
+    def __init__(self) -> None:
+        self._said: Advanced | None = None
+
+    def check(self, asked: tuple[int, Sequence[Operation], bool, Sequence[Completion]], answer: Advanced) -> None:
+        """The answer to (grant, operations, whether to stop at the first completion, what was answered)."""
+        said, self._said = self._said, None
+        grant_ps, operations, stop, answered = asked
+        if said and stop and not operations and not answered and grant_ps >= said.reached_ps and answer != said:
+            raise Violation(f"foretold {said}, and answered {answer}")
+
+    def hear(self, said: Advanced | None) -> None:
+        """What it says now of the next."""
+        self._said = said
 
 
 class LocalSession:
     """The component, called."""
 
     def __init__(self, component: Any) -> None:
-        self._component = component
+        self._component, self._foretold = component, Foretold()
 
     def ports(self) -> Sequence[Port]:
         found: Sequence[Port] = self._component.description.ports
@@ -49,6 +68,9 @@ class LocalSession:
             answer: Advanced = self._component.advance(grant_ps, operations, stop)
         except (LateOperation, BadOperation) as error:
             raise Refused(str(error)) from None
+        self._foretold.check((grant_ps, operations, stop, answered), answer)
+        if isinstance(self._component, Foretelling):
+            self._foretold.hear(self._component.foretold())
         return answer
 
     def snapshot(self) -> dict[str, Any]:
@@ -57,6 +79,7 @@ class LocalSession:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._component.restore(state)
+        self._foretold.hear(None)
 
     def inspect(self) -> dict[str, Any]:
         tree: dict[str, Any] = self._component.inspect()
@@ -78,7 +101,7 @@ class WireSession:
     ) -> None:
         self._stub = pb_grpc.ComponentServiceStub(channel)
         self._id = f"conformance-{next(_NUMBERS)}"
-        self._seq = 0
+        self._seq, self._foretold = 0, Foretold()
         configured = self._stub.Configure(
             pb.ConfigureRequest(
                 session_id=self._id,
@@ -104,12 +127,15 @@ class WireSession:
                 stop_at_first_completion=stop,
                 operations=codec.to_operations(operations),
                 answered=codec.to_completions(answered) if answered else None,
+                foretell=True,
             )
         )
         answer = self._talk.receive()
         if answer.HasField("fault"):
             raise Refused(answer.fault.message)
         advanced: Advanced = codec.from_advanced(answer.advanced, self._ports)
+        self._foretold.check((grant_ps, operations, stop, answered), advanced)
+        self._foretold.hear(codec.foretold(answer.advanced))
         return advanced
 
     def snapshot(self) -> dict[str, Any]:
@@ -117,6 +143,7 @@ class WireSession:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._stub.Restore(pb.RestoreRequest(session_id=self._id, state=state["state"]))
+        self._foretold.hear(None)
 
     def inspect(self) -> dict[str, Any]:
         tree: dict[str, Any] = codec.from_struct(self._stub.Inspect(pb.InspectRequest(session_id=self._id)).value)

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from metronome.component.v1 import codec
@@ -17,18 +17,21 @@ from metronome.component.v1 import component_pb2 as pb
 from metronome.component.v1 import component_pb2_grpc as pb_grpc
 from metronome.component.v1.server_side import merged
 from metronome.hwmodels.interface import (
+    Advanced,
     Asking,
     BadOperation,
     Component,
     ComponentError,
     ConfigError,
     Feature,
+    Foretelling,
     Inspectable,
     LateOperation,
     Resources,
     Snapshots,
     UnsupportedOperation,
 )
+from metronome.hwmodels.offers import keeps_up
 from metronome.hwmodels.process import Progressing
 
 MOST_SESSIONS = 256  # at a time
@@ -38,12 +41,14 @@ MOST_TEXT = 1500  # characters of what a model says of its failure
 
 @dataclass(slots=True)
 class Session:
-    """One configured component. ``last`` is the latest reply, given again for a repeated message."""
+    """One configured component. ``last`` is the latest reply, given again for a repeated message; ``foretold`` is what
+    came along with it."""
 
     component: Component
     features: frozenset[Feature]
     heartbeat_s: float
     last: pb.SimulateResponse | None = None
+    foretold: Advanced | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -143,13 +148,17 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
                 )
             operations = codec.from_operations(request.operations)
             done = codec.from_completions(request.answered)
+            component = session.component
             with session.lock:
+                if request.taken and session.foretold is not None:
+                    component.advance(session.foretold.reached_ps, (), True)
                 if done:
-                    _asking(session.component).answered(done)
-                answer = session.component.advance(request.grant_ps, operations, request.stop_at_first_completion)
-            return pb.SimulateResponse(
-                seq=request.seq, advanced=codec.to_advanced(answer, session.component.description.ports)
-            )
+                    _asking(component).answered(done)
+                answer = component.advance(request.grant_ps, operations, request.stop_at_first_completion)
+                foretells = request.foretell and isinstance(component, Foretelling) and keeps_up(component, "foretold")
+                session.foretold = cast(Foretelling, component).foretold() if foretells else None
+            advanced = codec.to_advanced(answer, component.description.ports, session.foretold)
+            return pb.SimulateResponse(seq=request.seq, advanced=advanced)
         except codec.MalformedMessage as error:
             return _fault(request.seq, pb.FAULT_CODE_BAD_OPERATION, str(error))
         except LateOperation as error:
@@ -172,7 +181,7 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
         session = self._session(request.session_id, context)
         component = self._able(session, Snapshots, "takes no snapshots", context)
         component.restore(codec.from_struct(request.state))
-        session.last = None
+        session.last = session.foretold = None
         return pb.RestoreResponse(digest=_digest(codec.to_struct(component.snapshot())))
 
     def Inspect(self, request: pb.InspectRequest, context: grpc.ServicerContext) -> pb.InspectResponse:

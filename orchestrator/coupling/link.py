@@ -26,6 +26,7 @@ from metronome.hwmodels.interface import (
     UnsupportedOperation,
     Use,
 )
+from metronome.hwmodels.offers import keeps_up
 from metronome.hwmodels.ports import Port
 
 from ..errors import ComponentFailure, InputError, let_interrupts_through, raised_at, words
@@ -128,7 +129,8 @@ class LocalLink:
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0
         self.component = make()
-        self._progressions = progressions_of(self.component)
+        known = isinstance(self.component, Progressions) and keeps_up(self.component, "progression")
+        self._progressions = cast(Progressions, self.component) if known else None
 
     @property
     def description(self) -> Description:
@@ -214,16 +216,6 @@ class LocalLink:
 
     def close(self) -> None:
         pass
-
-
-def progressions_of(component: Component) -> Progressions | None:
-    """The same component, if it answers progressions; not by a method that is older than its own `advance`."""
-    for kind in type(component).__mro__ if isinstance(component, Progressions) else ():
-        if "progression" in vars(kind):
-            return cast(Progressions, component)
-        if "advance" in vars(kind):
-            return None
-    return None
 
 
 def doing(grant_ps: int, operations: Sequence[Operation]) -> str:

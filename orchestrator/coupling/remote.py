@@ -95,6 +95,8 @@ class RemoteLink:
         self._templates: dict[int, Template] = {}
         self._seq = 0
         self._sent: tuple[int, Sequence[Operation]] = (0, ())
+        self._foretold: Advanced | None = None  # came along with the last answer, and
+        self._taken: Advanced | None = None  # has been taken since
         self._silent_since: float | None = None
         self._asked_at = 0.0
         self._timed_out = 0.0  # after how long
@@ -152,8 +154,14 @@ class RemoteLink:
         self._others.append(other)
         return other
 
+    def _settle(self) -> None:
+        """The component does what was taken of what it foretold: somebody looks at it."""
+        if self._taken is not None:
+            self.advance(self._taken.reached_ps, (), False)
+
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         """Ends the session: the component's figures of it."""
+        self._settle()
         request = pb.CloseRequest(session_id=self._session, uses=codec.to_uses(uses))
         doing = "being asked for its statistics"
         try:
@@ -169,6 +177,7 @@ class RemoteLink:
             raise ComponentFailure(self.name, str(error), doing) from None
 
     def inspect(self) -> dict[str, Any]:
+        self._settle()
         request, doing = pb.InspectRequest(session_id=self._session), "being inspected"
         return self._read(self._call(self._stub.Inspect, request, doing).value, doing)
 
@@ -177,6 +186,7 @@ class RemoteLink:
 
     def digested(self) -> tuple[dict[str, Any], str]:
         """A snapshot, and the component's digest of it; empty where it makes none."""
+        self._settle()
         request, doing = pb.SnapshotRequest(session_id=self._session), "taking a snapshot"
         taken = self._call(self._stub.Snapshot, request, doing)
         return self._read(taken.state, doing), str(taken.digest)
@@ -186,6 +196,7 @@ class RemoteLink:
 
     def restored(self, state: dict[str, Any]) -> str:
         """As `restore`; the component's digest of the state it then has."""
+        self._foretold = self._taken = None
         request = pb.RestoreRequest(session_id=self._session, state=codec.to_struct(state))
         return str(self._call(self._stub.Restore, request, "being restored").digest)
 
@@ -267,6 +278,10 @@ class RemoteLink:
                 self.name,
                 f"takes at most {self._description.max_batch_ops} operations at once, not {len(operations)}",
             )
+        told, self._foretold = self._foretold, None
+        if told and stop_at_first and not operations and not answered and grant_ps >= told.reached_ps:
+            self._taken = told
+            return
         self._seq += 1
         self._sent = (grant_ps, operations)
         self._silent_since = self._asked_at = time.monotonic()
@@ -277,7 +292,10 @@ class RemoteLink:
             stop_at_first_completion=stop_at_first,
             operations=codec.to_operations(operations),
             answered=codec.to_completions(answered) if answered else None,
+            foretell=stop_at_first,
+            taken=self._taken is not None,
         )
+        self._taken = None
         with DOOR:
             self._configured().send(request)
 
@@ -287,6 +305,8 @@ class RemoteLink:
         return self._talk
 
     def receive(self) -> Advanced:
+        if self._taken is not None:
+            return self._taken
         talk = self._configured()
         start, said = time.perf_counter(), ""
         try:
@@ -295,6 +315,7 @@ class RemoteLink:
                     answer = talk.receive()
                 if answer.seq == self._seq and answer.HasField("advanced"):
                     advanced: Advanced = codec.from_advanced(answer.advanced, self.ports)
+                    self._foretold = codec.foretold(answer.advanced)
                     return advanced
                 if answer.HasField("fault"):
                     late = answer.fault.code == pb.FAULT_CODE_LATE_OPERATION

@@ -1,6 +1,7 @@
 """Messages beside a server's Unix socket: the same as over gRPC, whatever comes in their way."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -21,8 +22,9 @@ from metronome.hwmodels.interface import MAX_PS, Operation, Template
 from metronome.hwmodels.network.fabric.model import Fabric
 from metronome.orchestrator.coupling.components import ComponentOptions, ComponentSpec
 from metronome.orchestrator.coupling.launch.process import open_processes
+from metronome.orchestrator.coupling.link import LocalLink
 from metronome.orchestrator.coupling.remote import RemoteLink
-from metronome.orchestrator.errors import ComponentFailure
+from metronome.orchestrator.errors import ComponentFailure, RecoveryWarning
 
 CONFIG = {"type": "nvlink4", "groups": [{"name": "n0", "count": 2}]}
 SEND = Template(0, "send", "x", {"participants": 2, "ranks": "n0.0,n0.1"})
@@ -141,3 +143,73 @@ def test_one_that_is_gone_or_silent_is_noticed(number, code, message):
         with pytest.raises(ComponentFailure, match=message) as failure:
             link.advance(MAX_PS, [Operation(0, (1,))], True)
         assert failure.value.code == code and time.monotonic() - started < 10
+
+
+def to_the_end(link, look=lambda link: None):
+    """What a link says of sends that meet one another, stopping at every completion."""
+    asked = [Operation(0, (10**6 * (1 + size % 3),), op_id=size, at_ps=size * 10**6) for size in range(20)]
+    found = [link.advance(asked[-1].at_ps, asked, True)]
+    while found[-1].next_event_ps is not None:
+        found.append(link.advance(MAX_PS, (), True))
+        look(link)
+    return found
+
+
+def test_an_answer_that_came_along_spares_a_message(monkeypatch):
+    fabric = Fabric(CONFIG)
+    fabric.declare([SEND])
+    here = LocalLink("nvlink0", lambda: fabric)
+    expected = to_the_end(here)
+    sent = []
+    send = Framed.send
+    monkeypatch.setattr(Framed, "send", lambda talk, request: (sent.append(request.taken), send(talk, request)))
+    with opened() as link:
+        assert to_the_end(link) == expected
+        assert len(sent) <= len(expected) // 2 + 1 and sum(sent) >= len(expected) // 2 - 1
+        assert link.statistics(()) == here.statistics(())
+
+
+def test_who_looks_sees_what_was_taken():
+    fabric = Fabric(CONFIG)
+    fabric.declare([SEND])
+    seen, there = [], []
+    here = LocalLink("nvlink0", lambda: fabric)
+    expected = to_the_end(here, lambda link: seen.append((link.inspect(), link.snapshot())))
+    with opened() as link:
+        assert to_the_end(link, lambda link: there.append((link.inspect(), link.snapshot()))) == expected
+    assert there == seen
+
+
+def test_who_is_killed_with_an_answer_taken_comes_back_to_where_it_was():
+    fabric = Fabric(CONFIG)
+    fabric.declare([SEND])
+    expected, count = to_the_end(LocalLink("nvlink0", lambda: fabric)), itertools.count()
+
+    def kill(link):
+        if next(count) % 5 == 1:
+            os.kill(link.host.pid, signal.SIGKILL)
+
+    with opened() as link, pytest.warns(RecoveryWarning):
+        assert to_the_end(link, kill) == expected
+
+
+class Derived(Fabric):
+    """Does what the one it is derived from knows nothing of."""
+
+    def advance(self, grant_ps, operations, stop_at_first_completion=False):
+        return super().advance(grant_ps, operations, stop_at_first_completion)
+
+
+@pytest.mark.parametrize(("model", "tells"), [(Fabric, True), (Derived, False)])
+def test_only_one_that_knows_its_next_answer_is_asked_for_it(tmp_path, model, tells):
+    service = ComponentService(model)
+    host.listen(service, f"unix:{tmp_path}/c")
+    service.Configure(
+        pb.ConfigureRequest(session_id="s", config=codec.to_struct(CONFIG), templates=[codec.to_template(SEND)]),
+        host.Context(),
+    )
+    talk = Framed(f"unix:{tmp_path}/c")
+    operations = codec.to_operations([Operation(0, (10**6,)), Operation(0, (10**6,), 1)])
+    talk.send(pb.SimulateRequest(seq=1, session_id="s", grant_ps=0, operations=operations, foretell=True))
+    assert talk.receive().advanced.HasField("foretold") == tells
+    talk.close()

@@ -92,6 +92,7 @@ class Fabric(Model[FabricConfig]):
         self._cores = [core for core in self._network.cores.values() if core.rises]
         self._flows = Flows(self._capacity, self._cores)
         self._future: Future | None = None
+        self._after: Future | None = None  # what follows that
         self._open: dict[int, Open] = {}
         self._slowable: dict[int, frozenset[int]] = {}  # links of a slowdown
 
@@ -139,7 +140,7 @@ class Fabric(Model[FabricConfig]):
     ) -> Advanced:
         if operations:
             self._catch_up()
-            self._future = None
+            self._future = self._after = None
             if stop_at_first_completion and len(operations) == 1 and self._flows.idle:
                 alone = self._alone(operations[0], grant_ps)
                 if alone is not None:
@@ -163,35 +164,33 @@ class Fabric(Model[FabricConfig]):
     def _next_end(self) -> int | None:
         """When the next operation ends if nothing new comes: plain to see, or played out on a copy."""
         if self._future is None:
-            self._future = self._foresee()
+            self._future = _foresee(self._flows)
         return self._future.end_ps
 
-    def _foresee(self) -> Future:
-        end = self._flows.sure_end_ps()  # `NEVER`, as below, if all that is left has to wait for a link that is down
-        if end is not None or self._flows.idle:
-            return Future(self._flows, end, None)
-        twin = self._flows.clone()
-        while True:
-            when = twin.next_ps()
-            if when is None or when >= NEVER:
-                return Future(self._flows, when, None)
-            ended = twin.at(when)
-            if ended:
-                return Future(twin, when, ended)
+    def foretold(self) -> Advanced | None:
+        """As `Foretelling.foretold`."""
+        end = self._next_end()
+        if end is None or end > MAX_PS or self._future is None:
+            return None
+        if self._future.ended is None:
+            self._future = _played(self._flows.clone(), end)
+        if self._after is None:
+            self._after = _foresee(self._future.flows)
+        done = tuple(self._completion(op_id, end) for op_id in self._future.ended or ())
+        return Advanced(end, done, None if self._after.end_ps is None else min(self._after.end_ps, MAX_PS))
 
     def _play_to(self, end: int) -> list[Completion]:
         """What was foreseen comes true."""
-        future, self._future = self._future, None
+        future, self._future, self._after = self._future, self._after, None
         if future is None:
             raise AssertionError("played to an end nobody foresaw")
+        if future.ended is None:
+            future = _played(self._flows, end)
         self._flows = future.flows
-        ended = future.ended
-        while not ended:
-            when = self._flows.next_ps()
-            if when is None or when > end:
-                raise AssertionError("the foreseen end did not come")
-            ended = self._flows.at(when)
-        return [self._completion(op_id, end) for op_id in ended]
+        done = [self._completion(op_id, end) for op_id in future.ended or ()]
+        for completion in done:
+            del self._open[completion.op_id]
+        return done
 
     def _catch_up(self) -> None:
         """Play what happens up to now; nothing ends, as that would have been told."""
@@ -203,7 +202,7 @@ class Fabric(Model[FabricConfig]):
                 raise AssertionError("an end was missed")
 
     def _completion(self, op_id: int, when: int) -> Completion:
-        done = self._open.pop(op_id)
+        done = self._open[op_id]
         return Completion(op_id, done.operation.at_ps, when, Provenance.MODELLED, done.energy_pj)
 
     def _alone(self, operation: Operation, grant_ps: int) -> Completion | None:
@@ -311,8 +310,34 @@ class Fabric(Model[FabricConfig]):
                 legs[op_id] = tuple(self._meaning.leg(member, size, gap) for member, gap, size in pairs)
             else:
                 legs[op_id] = (self._meaning.leg(template, operation.values[0]),)
-        self._flows, self._future = Flows(self._capacity, self._cores), None
+        self._flows, self._future, self._after = Flows(self._capacity, self._cores), None, None
         self._flows.restore(state["flows"], legs, repeats, coming, self._slowable)
+
+
+def _foresee(flows: Flows) -> Future:
+    """The next end of these."""
+    end = flows.sure_end_ps()  # `NEVER`, as below, if all that is left has to wait for a link that is down
+    if end is not None or flows.idle:
+        return Future(flows, end, None)
+    twin = flows.clone()
+    while True:
+        when = twin.next_ps()
+        if when is None or when >= NEVER:
+            return Future(flows, when, None)
+        ended = twin.at(when)
+        if ended:
+            return Future(twin, when, ended)
+
+
+def _played(flows: Flows, end: int) -> Future:
+    """These, played to the end that is plain to see."""
+    while True:
+        when = flows.next_ps()
+        if when is None or when > end:
+            raise AssertionError("the foreseen end did not come")
+        ended = flows.at(when)
+        if ended:
+            return Future(flows, end, ended)
 
 
 def _who(template: Template) -> str:

@@ -241,8 +241,8 @@ def from_completions(columns: pb.Completions) -> tuple[Completion, ...]:
         raise MalformedMessage(f"provenance {error.args[0]} is not known") from None
 
 
-def to_advanced(answer: Advanced, ports: Sequence[Port] = ()) -> pb.Advanced:
-    """``ports``: the session's, whose numbers the requests of the answer carry."""
+def to_advanced(answer: Advanced, ports: Sequence[Port] = (), foretold: Advanced | None = None) -> pb.Advanced:
+    """``ports``: the session's, whose numbers the requests of the answer carry; ``foretold``: its next answer."""
     message = pb.Advanced(
         reached_ps=answer.reached_ps,
         completions=to_completions(answer.completions),
@@ -255,6 +255,8 @@ def to_advanced(answer: Advanced, ports: Sequence[Port] = ()) -> pb.Advanced:
         if unknown is not None:
             raise MalformedMessage(f"a request at a port {unknown!r}; its ports: {', '.join(numbers)}")
         message.request_port.extend(numbers[request.port] for request in answer.requests)
+    if foretold is not None:
+        message.foretold.CopyFrom(to_advanced(foretold))
     return message
 
 
@@ -263,6 +265,11 @@ def from_advanced(message: pb.Advanced, ports: Sequence[Port] = ()) -> Advanced:
     next_event = message.next_event_ps if message.HasField("next_event_ps") else None
     requests = _requests(message, ports) if message.request_port else ()
     return Advanced(message.reached_ps, from_completions(message.completions), next_event, requests)
+
+
+def foretold(message: pb.Advanced) -> Advanced | None:
+    """The answer that came along with this one. Raises MalformedMessage."""
+    return from_advanced(message.foretold) if message.HasField("foretold") else None
 
 
 def _requests(message: pb.Advanced, ports: Sequence[Port]) -> tuple[Request, ...]:

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&metronome/component/v1/component.proto\x12\x16metronome.component.v1\x1a\x1cgoogle/protobuf/struct.proto\"?\n\x0f\x44\x65scribeRequest\x12\x16\n\x0eprotocol_minor\x18\x01 \x01(\r\x12\x14\n\x0corchestrator\x18\x02 \x01(\t\"\x90\x03\n\x10\x44\x65scribeResponse\x12\x16\n\x0eprotocol_minor\x18\x01 \x01(\r\x12\x1a\n\x12min_protocol_minor\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x37\n\x0btime_policy\x18\x06 \x01(\x0e\x32\".metronome.component.v1.TimePolicy\x12\x10\n\x08op_kinds\x18\x07 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x08 \x03(\t\x12\x12\n\nmemoryless\x18\t \x01(\x08\x12\x15\n\rdeterministic\x18\n \x01(\x08\x12\x15\n\rmax_batch_ops\x18\x0b \x01(\x04\x12.\n\rconfig_schema\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07summary\x18\r \x01(\t\x12+\n\x05ports\x18\x0e \x03(\x0b\x32\x1c.metronome.component.v1.Port\x12\x0e\n\x06\x66rames\x18\x0f \x01(\x08\"`\n\x08Template\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12+\n\nattributes\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"|\n\x04Port\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x33\n\ttemplates\x18\x03 \x03(\x0b\x32 .metronome.component.v1.Template\x12\x12\n\nlatency_ps\x18\x04 \x01(\x12\x12\x0f\n\x07\x63redits\x18\x05 \x01(\r\"\xe3\x01\n\x10\x43onfigureRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\'\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\t\x12\x33\n\ttemplates\x18\x06 \x03(\x0b\x32 .metronome.component.v1.Template\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x14\n\x0cheartbeat_ms\x18\x08 \x01(\r\":\n\x11TemplateResources\x12\x13\n\x0btemplate_id\x18\x01 \x01(\r\x12\x10\n\x08resource\x18\x02 \x03(\r\"\xa7\x01\n\x11\x43onfigureResponse\x12\x15\n\rconfig_digest\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12<\n\tresources\x18\x03 \x03(\x0b\x32).metronome.component.v1.TemplateResources\x12+\n\x05ports\x18\x04 \x03(\x0b\x32\x1c.metronome.component.v1.Port\"\x9c\x01\n\nOperations\x12\x13\n\x0btemplate_id\x18\x01 \x03(\r\x12\x13\n\x0bvalue_count\x18\x02 \x03(\r\x12\r\n\x05value\x18\x03 \x03(\x12\x12\r\n\x05op_id\x18\x04 \x03(\x04\x12\r\n\x05\x61t_ps\x18\x05 \x03(\x12\x12\x11\n\tmicrostep\x18\x06 \x03(\r\x12\x11\n\tdep_count\x18\x07 \x03(\r\x12\x11\n\tdep_op_id\x18\x08 \x03(\x04\"\xd5\x01\n\x0fSimulateRequest\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08grant_ps\x18\x03 \x01(\x12\x12 \n\x18stop_at_first_completion\x18\x04 \x01(\x08\x12\x36\n\noperations\x18\x05 \x01(\x0b\x32\".metronome.component.v1.Operations\x12\x35\n\x08\x61nswered\x18\x06 \x01(\x0b\x32#.metronome.component.v1.Completions\"\x8c\x01\n\x0b\x43ompletions\x12\r\n\x05op_id\x18\x01 \x03(\x04\x12\x10\n\x08start_ps\x18\x02 \x03(\x12\x12\x11\n\tfinish_ps\x18\x03 \x03(\x12\x12\x36\n\nprovenance\x18\x04 \x03(\x0e\x32\".metronome.component.v1.Provenance\x12\x11\n\tenergy_pj\x18\x05 \x03(\x12\"\xd2\x01\n\x08\x41\x64vanced\x12\x12\n\nreached_ps\x18\x01 \x01(\x12\x12\x38\n\x0b\x63ompletions\x18\x02 \x01(\x0b\x32#.metronome.component.v1.Completions\x12\x1a\n\rnext_event_ps\x18\x03 \x01(\x12H\x00\x88\x01\x01\x12\x34\n\x08requests\x18\x04 \x01(\x0b\x32\".metronome.component.v1.Operations\x12\x14\n\x0crequest_port\x18\x05 \x03(\rB\x10\n\x0e_next_event_ps\"\x1c\n\x08Progress\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\"p\n\x05\x46\x61ult\x12/\n\x04\x63ode\x18\x01 \x01(\x0e\x32!.metronome.component.v1.FaultCode\x12\r\n\x05op_id\x18\x02 \x03(\x04\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0esession_usable\x18\x04 \x01(\x08\"\xc5\x01\n\x10SimulateResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x34\n\x08\x61\x64vanced\x18\x02 \x01(\x0b\x32 .metronome.component.v1.AdvancedH\x00\x12\x34\n\x08progress\x18\x03 \x01(\x0b\x32 .metronome.component.v1.ProgressH\x00\x12.\n\x05\x66\x61ult\x18\x04 \x01(\x0b\x32\x1d.metronome.component.v1.FaultH\x00\x42\x08\n\x06\x61nswer\"%\n\x0fSnapshotRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"J\n\x10SnapshotResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"L\n\x0eRestoreRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"!\n\x0fRestoreResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"$\n\x0eInspectRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"9\n\x0fInspectResponse\x12&\n\x05value\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"N\n\x04Uses\x12\x13\n\x0btemplate_id\x18\x01 \x03(\r\x12\x13\n\x0bvalue_count\x18\x02 \x03(\r\x12\r\n\x05value\x18\x03 \x03(\x12\x12\r\n\x05times\x18\x04 \x03(\x04\"N\n\x0c\x43loseRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x04uses\x18\x02 \x01(\x0b\x32\x1c.metronome.component.v1.Uses\"<\n\rCloseResponse\x12+\n\nstatistics\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct*\x94\x01\n\nTimePolicy\x12\x1b\n\x17TIME_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12TIME_POLICY_ORACLE\x10\x01\x12\x1c\n\x18TIME_POLICY_CONSERVATIVE\x10\x02\x12\x1c\n\x18TIME_POLICY_FORWARD_ONLY\x10\x03\x12\x15\n\x11TIME_POLICY_BATCH\x10\x04*\xac\x01\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x17\n\x13PROVENANCE_MEASURED\x10\x01\x12\x1b\n\x17PROVENANCE_INTERPOLATED\x10\x02\x12\x16\n\x12PROVENANCE_CLAMPED\x10\x03\x12\x1b\n\x17PROVENANCE_EXTRAPOLATED\x10\x04\x12\x17\n\x13PROVENANCE_MODELLED\x10\x05*\x93\x01\n\tFaultCode\x12\x1a\n\x16\x46\x41ULT_CODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x46\x41ULT_CODE_LATE_OPERATION\x10\x01\x12\x1c\n\x18\x46\x41ULT_CODE_BAD_OPERATION\x10\x02\x12\x17\n\x13\x46\x41ULT_CODE_OVERLOAD\x10\x03\x12\x14\n\x10\x46\x41ULT_CODE_MODEL\x10\x04\x32\xa3\x05\n\x10\x43omponentService\x12]\n\x08\x44\x65scribe\x12\'.metronome.component.v1.DescribeRequest\x1a(.metronome.component.v1.DescribeResponse\x12`\n\tConfigure\x12(.metronome.component.v1.ConfigureRequest\x1a).metronome.component.v1.ConfigureResponse\x12\x61\n\x08Simulate\x12\'.metronome.component.v1.SimulateRequest\x1a(.metronome.component.v1.SimulateResponse(\x01\x30\x01\x12]\n\x08Snapshot\x12\'.metronome.component.v1.SnapshotRequest\x1a(.metronome.component.v1.SnapshotResponse\x12Z\n\x07Restore\x12&.metronome.component.v1.RestoreRequest\x1a\'.metronome.component.v1.RestoreResponse\x12Z\n\x07Inspect\x12&.metronome.component.v1.InspectRequest\x1a\'.metronome.component.v1.InspectResponse\x12T\n\x05\x43lose\x12$.metronome.component.v1.CloseRequest\x1a%.metronome.component.v1.CloseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&metronome/component/v1/component.proto\x12\x16metronome.component.v1\x1a\x1cgoogle/protobuf/struct.proto\"?\n\x0f\x44\x65scribeRequest\x12\x16\n\x0eprotocol_minor\x18\x01 \x01(\r\x12\x14\n\x0corchestrator\x18\x02 \x01(\t\"\x90\x03\n\x10\x44\x65scribeResponse\x12\x16\n\x0eprotocol_minor\x18\x01 \x01(\r\x12\x1a\n\x12min_protocol_minor\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x37\n\x0btime_policy\x18\x06 \x01(\x0e\x32\".metronome.component.v1.TimePolicy\x12\x10\n\x08op_kinds\x18\x07 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x08 \x03(\t\x12\x12\n\nmemoryless\x18\t \x01(\x08\x12\x15\n\rdeterministic\x18\n \x01(\x08\x12\x15\n\rmax_batch_ops\x18\x0b \x01(\x04\x12.\n\rconfig_schema\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07summary\x18\r \x01(\t\x12+\n\x05ports\x18\x0e \x03(\x0b\x32\x1c.metronome.component.v1.Port\x12\x0e\n\x06\x66rames\x18\x0f \x01(\x08\"`\n\x08Template\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12+\n\nattributes\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"|\n\x04Port\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x33\n\ttemplates\x18\x03 \x03(\x0b\x32 .metronome.component.v1.Template\x12\x12\n\nlatency_ps\x18\x04 \x01(\x12\x12\x0f\n\x07\x63redits\x18\x05 \x01(\r\"\xe3\x01\n\x10\x43onfigureRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\'\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\t\x12\x33\n\ttemplates\x18\x06 \x03(\x0b\x32 .metronome.component.v1.Template\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x14\n\x0cheartbeat_ms\x18\x08 \x01(\r\":\n\x11TemplateResources\x12\x13\n\x0btemplate_id\x18\x01 \x01(\r\x12\x10\n\x08resource\x18\x02 \x03(\r\"\xa7\x01\n\x11\x43onfigureResponse\x12\x15\n\rconfig_digest\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12<\n\tresources\x18\x03 \x03(\x0b\x32).metronome.component.v1.TemplateResources\x12+\n\x05ports\x18\x04 \x03(\x0b\x32\x1c.metronome.component.v1.Port\"\x9c\x01\n\nOperations\x12\x13\n\x0btemplate_id\x18\x01 \x03(\r\x12\x13\n\x0bvalue_count\x18\x02 \x03(\r\x12\r\n\x05value\x18\x03 \x03(\x12\x12\r\n\x05op_id\x18\x04 \x03(\x04\x12\r\n\x05\x61t_ps\x18\x05 \x03(\x12\x12\x11\n\tmicrostep\x18\x06 \x03(\r\x12\x11\n\tdep_count\x18\x07 \x03(\r\x12\x11\n\tdep_op_id\x18\x08 \x03(\x04\"\xf6\x01\n\x0fSimulateRequest\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08grant_ps\x18\x03 \x01(\x12\x12 \n\x18stop_at_first_completion\x18\x04 \x01(\x08\x12\x36\n\noperations\x18\x05 \x01(\x0b\x32\".metronome.component.v1.Operations\x12\x35\n\x08\x61nswered\x18\x06 \x01(\x0b\x32#.metronome.component.v1.Completions\x12\x10\n\x08\x66oretell\x18\x07 \x01(\x08\x12\r\n\x05taken\x18\x08 \x01(\x08\"\x8c\x01\n\x0b\x43ompletions\x12\r\n\x05op_id\x18\x01 \x03(\x04\x12\x10\n\x08start_ps\x18\x02 \x03(\x12\x12\x11\n\tfinish_ps\x18\x03 \x03(\x12\x12\x36\n\nprovenance\x18\x04 \x03(\x0e\x32\".metronome.component.v1.Provenance\x12\x11\n\tenergy_pj\x18\x05 \x03(\x12\"\x86\x02\n\x08\x41\x64vanced\x12\x12\n\nreached_ps\x18\x01 \x01(\x12\x12\x38\n\x0b\x63ompletions\x18\x02 \x01(\x0b\x32#.metronome.component.v1.Completions\x12\x1a\n\rnext_event_ps\x18\x03 \x01(\x12H\x00\x88\x01\x01\x12\x34\n\x08requests\x18\x04 \x01(\x0b\x32\".metronome.component.v1.Operations\x12\x14\n\x0crequest_port\x18\x05 \x03(\r\x12\x32\n\x08\x66oretold\x18\x06 \x01(\x0b\x32 .metronome.component.v1.AdvancedB\x10\n\x0e_next_event_ps\"\x1c\n\x08Progress\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\"p\n\x05\x46\x61ult\x12/\n\x04\x63ode\x18\x01 \x01(\x0e\x32!.metronome.component.v1.FaultCode\x12\r\n\x05op_id\x18\x02 \x03(\x04\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0esession_usable\x18\x04 \x01(\x08\"\xc5\x01\n\x10SimulateResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x34\n\x08\x61\x64vanced\x18\x02 \x01(\x0b\x32 .metronome.component.v1.AdvancedH\x00\x12\x34\n\x08progress\x18\x03 \x01(\x0b\x32 .metronome.component.v1.ProgressH\x00\x12.\n\x05\x66\x61ult\x18\x04 \x01(\x0b\x32\x1d.metronome.component.v1.FaultH\x00\x42\x08\n\x06\x61nswer\"%\n\x0fSnapshotRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"J\n\x10SnapshotResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"L\n\x0eRestoreRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"!\n\x0fRestoreResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"$\n\x0eInspectRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"9\n\x0fInspectResponse\x12&\n\x05value\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"N\n\x04Uses\x12\x13\n\x0btemplate_id\x18\x01 \x03(\r\x12\x13\n\x0bvalue_count\x18\x02 \x03(\r\x12\r\n\x05value\x18\x03 \x03(\x12\x12\r\n\x05times\x18\x04 \x03(\x04\"N\n\x0c\x43loseRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12*\n\x04uses\x18\x02 \x01(\x0b\x32\x1c.metronome.component.v1.Uses\"<\n\rCloseResponse\x12+\n\nstatistics\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct*\x94\x01\n\nTimePolicy\x12\x1b\n\x17TIME_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12TIME_POLICY_ORACLE\x10\x01\x12\x1c\n\x18TIME_POLICY_CONSERVATIVE\x10\x02\x12\x1c\n\x18TIME_POLICY_FORWARD_ONLY\x10\x03\x12\x15\n\x11TIME_POLICY_BATCH\x10\x04*\xac\x01\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x17\n\x13PROVENANCE_MEASURED\x10\x01\x12\x1b\n\x17PROVENANCE_INTERPOLATED\x10\x02\x12\x16\n\x12PROVENANCE_CLAMPED\x10\x03\x12\x1b\n\x17PROVENANCE_EXTRAPOLATED\x10\x04\x12\x17\n\x13PROVENANCE_MODELLED\x10\x05*\x93\x01\n\tFaultCode\x12\x1a\n\x16\x46\x41ULT_CODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x46\x41ULT_CODE_LATE_OPERATION\x10\x01\x12\x1c\n\x18\x46\x41ULT_CODE_BAD_OPERATION\x10\x02\x12\x17\n\x13\x46\x41ULT_CODE_OVERLOAD\x10\x03\x12\x14\n\x10\x46\x41ULT_CODE_MODEL\x10\x04\x32\xa3\x05\n\x10\x43omponentService\x12]\n\x08\x44\x65scribe\x12\'.metronome.component.v1.DescribeRequest\x1a(.metronome.component.v1.DescribeResponse\x12`\n\tConfigure\x12(.metronome.component.v1.ConfigureRequest\x1a).metronome.component.v1.ConfigureResponse\x12\x61\n\x08Simulate\x12\'.metronome.component.v1.SimulateRequest\x1a(.metronome.component.v1.SimulateResponse(\x01\x30\x01\x12]\n\x08Snapshot\x12\'.metronome.component.v1.SnapshotRequest\x1a(.metronome.component.v1.SnapshotResponse\x12Z\n\x07Restore\x12&.metronome.component.v1.RestoreRequest\x1a\'.metronome.component.v1.RestoreResponse\x12Z\n\x07Inspect\x12&.metronome.component.v1.InspectRequest\x1a\'.metronome.component.v1.InspectResponse\x12T\n\x05\x43lose\x12$.metronome.component.v1.CloseRequest\x1a%.metronome.component.v1.CloseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'metronome.component.v1.component_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TIMEPOLICY']._serialized_start=2871
-  _globals['_TIMEPOLICY']._serialized_end=3019
-  _globals['_PROVENANCE']._serialized_start=3022
-  _globals['_PROVENANCE']._serialized_end=3194
-  _globals['_FAULTCODE']._serialized_start=3197
-  _globals['_FAULTCODE']._serialized_end=3344
+  _globals['_TIMEPOLICY']._serialized_start=2956
+  _globals['_TIMEPOLICY']._serialized_end=3104
+  _globals['_PROVENANCE']._serialized_start=3107
+  _globals['_PROVENANCE']._serialized_end=3279
+  _globals['_FAULTCODE']._serialized_start=3282
+  _globals['_FAULTCODE']._serialized_end=3429
   _globals['_DESCRIBEREQUEST']._serialized_start=96
   _globals['_DESCRIBEREQUEST']._serialized_end=159
   _globals['_DESCRIBERESPONSE']._serialized_start=162
@@ -55,35 +55,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATIONS']._serialized_start=1249
   _globals['_OPERATIONS']._serialized_end=1405
   _globals['_SIMULATEREQUEST']._serialized_start=1408
-  _globals['_SIMULATEREQUEST']._serialized_end=1621
-  _globals['_COMPLETIONS']._serialized_start=1624
-  _globals['_COMPLETIONS']._serialized_end=1764
-  _globals['_ADVANCED']._serialized_start=1767
-  _globals['_ADVANCED']._serialized_end=1977
-  _globals['_PROGRESS']._serialized_start=1979
-  _globals['_PROGRESS']._serialized_end=2007
-  _globals['_FAULT']._serialized_start=2009
-  _globals['_FAULT']._serialized_end=2121
-  _globals['_SIMULATERESPONSE']._serialized_start=2124
-  _globals['_SIMULATERESPONSE']._serialized_end=2321
-  _globals['_SNAPSHOTREQUEST']._serialized_start=2323
-  _globals['_SNAPSHOTREQUEST']._serialized_end=2360
-  _globals['_SNAPSHOTRESPONSE']._serialized_start=2362
-  _globals['_SNAPSHOTRESPONSE']._serialized_end=2436
-  _globals['_RESTOREREQUEST']._serialized_start=2438
-  _globals['_RESTOREREQUEST']._serialized_end=2514
-  _globals['_RESTORERESPONSE']._serialized_start=2516
-  _globals['_RESTORERESPONSE']._serialized_end=2549
-  _globals['_INSPECTREQUEST']._serialized_start=2551
-  _globals['_INSPECTREQUEST']._serialized_end=2587
-  _globals['_INSPECTRESPONSE']._serialized_start=2589
-  _globals['_INSPECTRESPONSE']._serialized_end=2646
-  _globals['_USES']._serialized_start=2648
-  _globals['_USES']._serialized_end=2726
-  _globals['_CLOSEREQUEST']._serialized_start=2728
-  _globals['_CLOSEREQUEST']._serialized_end=2806
-  _globals['_CLOSERESPONSE']._serialized_start=2808
-  _globals['_CLOSERESPONSE']._serialized_end=2868
-  _globals['_COMPONENTSERVICE']._serialized_start=3347
-  _globals['_COMPONENTSERVICE']._serialized_end=4022
+  _globals['_SIMULATEREQUEST']._serialized_end=1654
+  _globals['_COMPLETIONS']._serialized_start=1657
+  _globals['_COMPLETIONS']._serialized_end=1797
+  _globals['_ADVANCED']._serialized_start=1800
+  _globals['_ADVANCED']._serialized_end=2062
+  _globals['_PROGRESS']._serialized_start=2064
+  _globals['_PROGRESS']._serialized_end=2092
+  _globals['_FAULT']._serialized_start=2094
+  _globals['_FAULT']._serialized_end=2206
+  _globals['_SIMULATERESPONSE']._serialized_start=2209
+  _globals['_SIMULATERESPONSE']._serialized_end=2406
+  _globals['_SNAPSHOTREQUEST']._serialized_start=2408
+  _globals['_SNAPSHOTREQUEST']._serialized_end=2445
+  _globals['_SNAPSHOTRESPONSE']._serialized_start=2447
+  _globals['_SNAPSHOTRESPONSE']._serialized_end=2521
+  _globals['_RESTOREREQUEST']._serialized_start=2523
+  _globals['_RESTOREREQUEST']._serialized_end=2599
+  _globals['_RESTORERESPONSE']._serialized_start=2601
+  _globals['_RESTORERESPONSE']._serialized_end=2634
+  _globals['_INSPECTREQUEST']._serialized_start=2636
+  _globals['_INSPECTREQUEST']._serialized_end=2672
+  _globals['_INSPECTRESPONSE']._serialized_start=2674
+  _globals['_INSPECTRESPONSE']._serialized_end=2731
+  _globals['_USES']._serialized_start=2733
+  _globals['_USES']._serialized_end=2811
+  _globals['_CLOSEREQUEST']._serialized_start=2813
+  _globals['_CLOSEREQUEST']._serialized_end=2891
+  _globals['_CLOSERESPONSE']._serialized_start=2893
+  _globals['_CLOSERESPONSE']._serialized_end=2953
+  _globals['_COMPONENTSERVICE']._serialized_start=3432
+  _globals['_COMPONENTSERVICE']._serialized_end=4107
 # @@protoc_insertion_point(module_scope)

@@ -178,20 +178,24 @@ class Operations(_message.Message):
     def __init__(self, template_id: _Optional[_Iterable[int]] = ..., value_count: _Optional[_Iterable[int]] = ..., value: _Optional[_Iterable[int]] = ..., op_id: _Optional[_Iterable[int]] = ..., at_ps: _Optional[_Iterable[int]] = ..., microstep: _Optional[_Iterable[int]] = ..., dep_count: _Optional[_Iterable[int]] = ..., dep_op_id: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SimulateRequest(_message.Message):
-    __slots__ = ("seq", "session_id", "grant_ps", "stop_at_first_completion", "operations", "answered")
+    __slots__ = ("seq", "session_id", "grant_ps", "stop_at_first_completion", "operations", "answered", "foretell", "taken")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     GRANT_PS_FIELD_NUMBER: _ClassVar[int]
     STOP_AT_FIRST_COMPLETION_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    FORETELL_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
     seq: int
     session_id: str
     grant_ps: int
     stop_at_first_completion: bool
     operations: Operations
     answered: Completions
-    def __init__(self, seq: _Optional[int] = ..., session_id: _Optional[str] = ..., grant_ps: _Optional[int] = ..., stop_at_first_completion: _Optional[bool] = ..., operations: _Optional[_Union[Operations, _Mapping]] = ..., answered: _Optional[_Union[Completions, _Mapping]] = ...) -> None: ...
+    foretell: bool
+    taken: bool
+    def __init__(self, seq: _Optional[int] = ..., session_id: _Optional[str] = ..., grant_ps: _Optional[int] = ..., stop_at_first_completion: _Optional[bool] = ..., operations: _Optional[_Union[Operations, _Mapping]] = ..., answered: _Optional[_Union[Completions, _Mapping]] = ..., foretell: _Optional[bool] = ..., taken: _Optional[bool] = ...) -> None: ...
 
 class Completions(_message.Message):
     __slots__ = ("op_id", "start_ps", "finish_ps", "provenance", "energy_pj")
@@ -208,18 +212,20 @@ class Completions(_message.Message):
     def __init__(self, op_id: _Optional[_Iterable[int]] = ..., start_ps: _Optional[_Iterable[int]] = ..., finish_ps: _Optional[_Iterable[int]] = ..., provenance: _Optional[_Iterable[_Union[Provenance, str]]] = ..., energy_pj: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Advanced(_message.Message):
-    __slots__ = ("reached_ps", "completions", "next_event_ps", "requests", "request_port")
+    __slots__ = ("reached_ps", "completions", "next_event_ps", "requests", "request_port", "foretold")
     REACHED_PS_FIELD_NUMBER: _ClassVar[int]
     COMPLETIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_EVENT_PS_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_PORT_FIELD_NUMBER: _ClassVar[int]
+    FORETOLD_FIELD_NUMBER: _ClassVar[int]
     reached_ps: int
     completions: Completions
     next_event_ps: int
     requests: Operations
     request_port: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, reached_ps: _Optional[int] = ..., completions: _Optional[_Union[Completions, _Mapping]] = ..., next_event_ps: _Optional[int] = ..., requests: _Optional[_Union[Operations, _Mapping]] = ..., request_port: _Optional[_Iterable[int]] = ...) -> None: ...
+    foretold: Advanced
+    def __init__(self, reached_ps: _Optional[int] = ..., completions: _Optional[_Union[Completions, _Mapping]] = ..., next_event_ps: _Optional[int] = ..., requests: _Optional[_Union[Operations, _Mapping]] = ..., request_port: _Optional[_Iterable[int]] = ..., foretold: _Optional[_Union[Advanced, _Mapping]] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("activity",)
