@@ -6,8 +6,11 @@ order. All else follows from the number of the step (`Decoders`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..interface import Leapt
 from ..kv.cache import KvCache
+from .decoders import Decoders
 from .lanes import Lane, VllmStep
 from .request_state import VllmRequestState
 from .scheduler import Scheduler
@@ -52,13 +55,15 @@ def leap(scheduler: Scheduler, flight: VllmStep, upcoming: VllmStep | None, step
     ended, scheduled = flight.filled, upcoming.filled if upcoming else []
     used: list[int] = []
     cached: list[int] = []
+    edges: dict[int, Edge] = {}
     for _ in range(steps):
         for sequence, computed, _ in ended:
             cache.cache_blocks(sequence, computed)
         used.append(scheduler.pool.used)
         cached.append(scheduler.pool.idle_cached)
         lane.decoders.step += 1
-        ended, scheduled = (scheduled, _grow(scheduler, lane)) if upcoming else ([], _grow(scheduler, lane))
+        grown = _grow(scheduler, lane, edges)
+        ended, scheduled = (scheduled, grown) if upcoming else ([], grown)
     batch = lane.batch()
     last = VllmStep(batch, flight.slot, lane=lane, filled=scheduled, life=flight.life)
     if upcoming is None:
@@ -67,22 +72,56 @@ def leap(scheduler: Scheduler, flight: VllmStep, upcoming: VllmStep | None, step
     return Leapt(before, last, used, cached)
 
 
-def _grow(scheduler: Scheduler, lane: Lane) -> Filled:
+class Edge:
+    """Those who begin a block in the same steps of a leap, in the order of the running list.
+
+    Attributes:
+        lacks: whether each has no block for it; none has been looked at before the leap's first such step, and from
+            then on each takes one at a time.
+        named: those whose blocks can be found by their hashes.
+    """
+
+    __slots__ = ("lacks", "named", "sequences", "tables")
+
+    def __init__(self, sequences: list[VllmRequestState]) -> None:
+        self.sequences, self.lacks = sequences, False
+        self.tables = [sequence.block_ids for sequence in sequences]
+        self.named = [sequence for sequence in sequences if sequence.block_hashes]
+
+    @classmethod
+    def of(cls, decoders: Decoders, ahead: int, edges: dict[int, Edge]) -> Edge:
+        """Of so many steps from this one."""
+        place = (decoders.step + ahead) % decoders.block_size
+        if place not in edges:
+            edges[place] = cls(decoders.due(ahead))
+        return edges[place]
+
+    def lacking(self, context_of: Callable[[VllmRequestState], int], size: int) -> list[list[int]]:
+        """The tables that need one more block now."""
+        if self.lacks:
+            return self.tables
+        found = [one.block_ids for one in self.sequences if len(one.block_ids) * size <= context_of(one)]
+        self.lacks = len(found) == len(self.tables)
+        return found
+
+
+def _grow(scheduler: Scheduler, lane: Lane, edges: dict[int, Edge]) -> Filled:
     """Phase A where there are blocks for all and every one decodes (`Scheduler._grow_decoder`)."""
-    if lane.decoders.count < MANY:
+    decoders, pool = lane.decoders, scheduler.pool
+    if decoders.count < MANY:
         return _grow_one_by_one(scheduler, lane)
-    begin, step, size = lane.decoders.due(0), lane.decoders.step, scheduler.cache.block_size
-    lacking = [sequence for sequence in begin if len(sequence.block_ids) * size <= sequence.offset + step]
-    if not scheduler.pool.forgets_nothing(len(lacking)):  # one may take the block whose name another gives
+    begin, end, step = Edge.of(decoders, 0, edges), Edge.of(decoders, 1, edges), decoders.step
+    lacking = begin.lacking(decoders.context, scheduler.cache.block_size)
+    if not pool.forgets_nothing(len(lacking)):  # one may take the block whose name another gives
+        edges.clear()
         return _grow_one_by_one(scheduler, lane)
-    for sequence, block in zip(lacking, scheduler.pool.get_new_blocks(len(lacking)), strict=True):
-        sequence.block_ids.append(block)
-    end, late = lane.decoders.due(1), scheduler.config.async_scheduling
-    for sequence in begin if late else end:
-        if sequence.block_hashes:
-            scheduler.cache.cache_blocks(sequence, sequence.offset + step + (not late))
+    for table, block in zip(lacking, pool.get_new_blocks(len(lacking)), strict=True):
+        table.append(block)
+    late = scheduler.config.async_scheduling
+    for sequence in begin.named if late else end.named:
+        scheduler.cache.cache_blocks(sequence, sequence.offset + step + (not late))
     context = step + 1
-    return [(one, one.offset + context, one.num_preemptions) for one in end if one.block_hashes] if late else []
+    return [(one, one.offset + context, one.num_preemptions) for one in end.named] if late else []
 
 
 def _grow_one_by_one(scheduler: Scheduler, lane: Lane) -> Filled:
