@@ -13,6 +13,7 @@ limit: what the board holds to it is the mean of some tenths of a second.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..catalog import Device
@@ -56,3 +57,11 @@ class Draw:
     def full_pj(self, busy_ps: float, flops: float, moved: float, width: float) -> int:
         """The same at the full clock, of operands of so many bytes."""
         return round(self.busy_w * busy_ps + self.flop_pj * flops * width / 2 + self.byte_pj * moved)
+
+    def full_pj_each(self, busy_ps: Sequence[float], work: Sequence[tuple[float, float]], width: float) -> list[int]:
+        """The same of several, each of so many FLOPs and bytes; who is busy for less than nothing is not."""
+        busy_w, flop_pj, byte_pj = self.busy_w, self.flop_pj, self.byte_pj
+        return [
+            round(busy_w * (busy if busy > 0 else 0.0) + flop_pj * flops * width / 2 + byte_pj * moved)
+            for busy, (flops, moved) in zip(busy_ps, work, strict=True)
+        ]

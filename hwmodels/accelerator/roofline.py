@@ -89,19 +89,19 @@ class DecodesAlone(NamedTuple):
     width: float  # bytes of an operand of the products
 
     def __call__(self, decodes: int, context: int) -> Estimate:
-        return self._costing(decodes, context, self.decodes(decodes, context + decodes))
+        duration = max(1, round(self.decodes(decodes, context + decodes) * PS_PER_S))
+        flops, size = self.line.work(decodes, context)
+        energy = self.draw.full_pj(max(0.0, duration - self.starts_ps), flops, size, self.width)
+        return Estimate(duration, Provenance.MODELLED, energy)
 
     def progression(self, decodes: int, contexts: range) -> list[Estimate]:
         """The same at each of these sums of contexts."""
         keys = range(contexts.start + decodes, contexts.stop + decodes, contexts.step)
-        seconds = self.decodes.progression(decodes, keys)
-        return [self._costing(decodes, *one) for one in zip(contexts, seconds, strict=True)]
-
-    def _costing(self, decodes: int, context: int, seconds: float) -> Estimate:
-        duration = max(1, round(seconds * PS_PER_S))
-        flops, size = self.line.work(decodes, context)
-        energy = self.draw.full_pj(max(0.0, duration - self.starts_ps), flops, size, self.width)
-        return Estimate(duration, Provenance.MODELLED, energy)
+        durations = [max(1, round(each * PS_PER_S)) for each in self.decodes.progression(decodes, keys)]
+        flops, size, key_flops, key_size = self.line
+        work = [(decodes * flops + context * key_flops, decodes * size + context * key_size) for context in contexts]
+        energies = self.draw.full_pj_each([each - self.starts_ps for each in durations], work, self.width)
+        return [Estimate(took, Provenance.MODELLED, pj) for took, pj in zip(durations, energies, strict=True)]
 
 
 class Slower(NamedTuple):

@@ -7,6 +7,7 @@ does not wait for it. Derivation of the figures: docs/engines.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 
@@ -66,3 +67,15 @@ class ApiServers:
         share = -(-tokens // len(self.free_ps)) * self._model.output_ps
         self.free_ps = [max(free, now_ps) + share for free in self.free_ps]
         return max(self.free_ps) + self._model.output_latency_ps
+
+    def deliver_each(self, tokens: Mapping[int, int], ends_ps: Sequence[int]) -> dict[int, list[int]]:
+        """`deliver` of steps that end then, one after another: in each so many tokens of each member, in order."""
+        if not self.free_ps:
+            return {member: list(ends_ps) for member in tokens}
+        found: dict[int, list[int]] = {member: [] for member in tokens}
+        busy = [(found[member], -(-count // self.count) * self._model.output_ps) for member, count in tokens.items()]
+        for now in ends_ps:
+            for delivered, share in busy:
+                self.free_ps = [max(free, now) + share for free in self.free_ps]
+                delivered.append(max(self.free_ps) + self._model.output_latency_ps)
+        return found

@@ -236,13 +236,7 @@ class StepLoop:
         if costs is None or not all(costs.durations_ps):
             return False
         kernel, sequences = self._kernel, max(step.batch.sequences for step in steps if step)
-        start, before, ends, starts = kernel.now_ps, self._last_end_ps, list[int](), list[int]()
-        for duration in costs.durations_ps:
-            end = start + duration
-            start = self._model.next_start(end, before, sequences)
-            ends.append(end)
-            starts.append(start)
-            before = end
+        ends, starts = self._model.in_a_row(kernel.now_ps, self._last_end_ps, costs.durations_ps, sequences)
         event = kernel.queue.inserted
         kernel.at(ends[-1], Priority.COMPLETION, self.runner.rank, "compute", self.launched + more, self._leap_ended)
         self._leap = Leap(lane, steps, upcoming, costs, ends, starts, event)
@@ -316,16 +310,14 @@ class StepLoop:
         leap.done, ends, energies = done, leap.ends_ps[first:done], leap.costs.energies_pj[first:done]
         both = enumerate(zip(self.members, leap.flight, strict=True))
         told = [(place, member, step) for place, (member, step) in both if step]
-        delivered: list[list[int]] = [[] for _ in self.members]
-        for end in ends:
-            for place, member, step in told:
-                delivered[place].append(member.servers.deliver(step.batch.sequences, end))
+        tokens = {place: step.batch.sequences for place, _, step in told}
+        delivered = self.members[0].servers.deliver_each(tokens, ends)
         leap.costs.use(first, ends)
         for place, member, step in told:
-            slot, tokens = step.slot, step.batch.sequences
+            slot = step.slot
             found = self._leaping[place].leap(step, leap.upcoming[place], count)
             leap.flight[place], leap.upcoming[place], used, cached = found
-            columns = LeaptSteps(slot, tokens, ends, delivered[place], used, energies, cached)
+            columns = LeaptSteps(slot, tokens[place], ends, delivered[place], used, energies, cached)
             self._hooks.engine_leapt(member, columns)
             energies = [0] * count  # of the whole group: booked once
         self.launched += count

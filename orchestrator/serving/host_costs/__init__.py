@@ -86,6 +86,22 @@ class HostCosts:
         host = self.host_step_ps + sequences * self.host_sequence_ps
         return max(now_ps + self.step_gap_ps, last_end_ps + host if self.asynchronous else now_ps + host)
 
+    def in_a_row(
+        self, starts_ps: int, last_end_ps: int, durations_ps: Sequence[int], sequences: int
+    ) -> tuple[list[int], list[int]]:
+        """Of steps that follow one another, the first of which starts then, when each ends, and when one after it can
+        start: as `next_start`."""
+        host, gap, apart = self.host_step_ps + sequences * self.host_sequence_ps, self.step_gap_ps, self.asynchronous
+        ends, starts = list[int](), list[int]()
+        start, before = starts_ps, last_end_ps
+        for duration in durations_ps:
+            end = start + duration
+            start = max(end + gap, (before if apart else end) + host)
+            ends.append(end)
+            starts.append(start)
+            before = end
+        return ends, starts
+
     def inputs_ps(self, batches: Sequence[Batch], first: bool) -> int:
         """From the launch of a step of these members to its first operation."""
         inputs = self.prompt_step_ps if any(batch.prompts for batch in batches) else 0
