@@ -25,6 +25,7 @@ from .interface import (
     in_progression,
 )
 from .interface import Estimate as Estimate
+from .interface import Estimates as Estimates
 
 #: Attributes that change what an operation does or moves; a model that does not heed one refuses the template.
 #:
@@ -168,7 +169,11 @@ class OracleModel(Model[C]):
             done.append(Completion(operation.op_id, start_ps, start_ps + duration_ps, provenance, energy_pj))
         return Advanced(grant_ps, tuple(done))
 
-    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
-        """As `Progressions.progression`: without a completion for each."""
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Estimates | None:
+        """As `Progressions.progression`: without a completion for each. None where some energies are known only."""
         template = check_operation(operation, self.templates)
-        return [self.estimate(template, values) for values in in_progression(operation.values, more, count)]
+        each = [self.estimate(template, values) for values in in_progression(operation.values, more, count)]
+        durations, provenances, energies = zip(*each, strict=True)
+        if None not in energies:
+            return Estimates(durations, provenances, energies)
+        return None if any(energies) else Estimates(durations, provenances)

@@ -222,6 +222,14 @@ class Estimate(NamedTuple):
     energy_pj: int | None = None
 
 
+class Estimates(NamedTuple):
+    """Several in columns; ``energies_pj`` is None where none is known."""
+
+    durations_ps: Sequence[int]
+    provenances: Sequence[Provenance]
+    energies_pj: Sequence[int] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Advanced:
     """The answer to one advance.

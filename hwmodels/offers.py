@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from .traffic import Traffic
 
 if TYPE_CHECKING:
-    from .interface import Advanced, Completion, Component, Estimate, Operation
+    from .interface import Advanced, Completion, Component, Estimate, Estimates, Operation
 
 
 @runtime_checkable
@@ -35,7 +35,7 @@ class BesideMemory(Protocol):
 class Progressions(Protocol):
     """Of an oracle that knows a quicker way than `advance` to answer one operation at numbers that grow evenly."""
 
-    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Estimates | None:
         """The costs of ``operation``, and of ``count`` - 1 after it, of which each has so many ``more`` of every number
         than the one before: exactly those that `advance` gives. None where it knows no quicker way."""
         ...

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from ..base import ALTERATIONS, Config, Estimate, OracleModel
+from ..base import ALTERATIONS, Config, Estimate, Estimates, OracleModel
 from ..catalog import Device, DeviceFacts, device, kernels
 from ..interface import (
     DTYPE_BYTES,
@@ -94,14 +94,14 @@ class DecodesAlone(NamedTuple):
         energy = self.draw.full_pj(max(0.0, duration - self.starts_ps), flops, size, self.width)
         return Estimate(duration, Provenance.MODELLED, energy)
 
-    def progression(self, decodes: int, contexts: range) -> list[Estimate]:
+    def progression(self, decodes: int, contexts: range) -> Estimates:
         """The same at each of these sums of contexts."""
         keys = range(contexts.start + decodes, contexts.stop + decodes, contexts.step)
         durations = [max(1, round(each * PS_PER_S)) for each in self.decodes.progression(decodes, keys)]
         flops, size, key_flops, key_size = self.line
         work = [(decodes * flops + context * key_flops, decodes * size + context * key_size) for context in contexts]
         energies = self.draw.full_pj_each([each - self.starts_ps for each in durations], work, self.width)
-        return [Estimate(took, Provenance.MODELLED, pj) for took, pj in zip(durations, energies, strict=True)]
+        return Estimates(durations, [Provenance.MODELLED] * len(durations), energies)
 
 
 class Slower(NamedTuple):
@@ -206,7 +206,7 @@ class Roofline(OracleModel[RooflineConfig]):
             return alone(values[0], values[1])
         return self._estimate(template, values, OWN)
 
-    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Estimates | None:
         template, values = check_operation(operation, self.templates), operation.values
         grows = len(values) == ONLY_DECODES and values[0] and not more[0] and more[1]
         if grows and (alone := self._decodes_alone(template)):

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from metronome.hwmodels.interface import Completion, Estimate, Provenance
+from metronome.hwmodels.interface import Completion, Estimates, Provenance
 
 from ..lowering.work import Work
 from .uses import Uses, Values
@@ -71,13 +71,15 @@ def cost_of(done: Completion, work: Work, repeat: int) -> Cost:
     return Cost(took, spent, energy is not None, _ONE[how], parts, parts)
 
 
-def costs_of(estimates: Iterable[Estimate], work: Work, repeat: int) -> list[Cost]:
-    """`cost_of` of several, all of whose energies are known or none."""
-    found, copies = [], repeat * work.copies
-    for duration, how, energy in estimates:
-        parts = (duration * repeat,)
-        found.append(Cost(parts[0], (energy or 0) * copies, energy is not None, _ONE[how], parts, parts))
-    return found
+def costs_of(estimates: Estimates, work: Work, repeat: int) -> list[Cost]:
+    """`cost_of` of several."""
+    durations, provenances, energies = estimates
+    hows, parts = map(_ONE.__getitem__, provenances), [(duration * repeat,) for duration in durations]
+    if energies is None:
+        return [Cost(part[0], 0, False, how, part, part) for part, how in zip(parts, hows, strict=True)]
+    copies = repeat * work.copies
+    each = zip(parts, energies, hows, strict=True)
+    return [Cost(part[0], energy * copies, True, how, part, part) for part, energy, how in each]
 
 
 def in_turn(costs: Sequence[Cost]) -> Cost:

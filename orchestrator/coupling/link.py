@@ -15,7 +15,7 @@ from metronome.hwmodels.interface import (
     ComponentError,
     ConfigError,
     Description,
-    Estimate,
+    Estimates,
     Inspectable,
     LateOperation,
     Operation,
@@ -200,7 +200,7 @@ class LocalLink:
         self.wall_s += time.perf_counter() - start
         return answer
 
-    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Sequence[Estimate] | None:
+    def progression(self, operation: Operation, more: Sequence[int], count: int) -> Estimates | None:
         """As `Progressions.progression`; None where each is to be asked for."""
         if self._progressions is None:
             return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from metronome.hwmodels.interface import Advanced, Completion, Estimate, Operation, Provenance, TimePolicy
+from metronome.hwmodels.interface import Advanced, Completion, Estimates, Operation, Provenance, TimePolicy
 
 from ..errors import ComponentFailure
 from ..units import MAX_PS
 from .figures import MOST_ENERGY_PJ
 from .link import Link, checked, split
+
+KNOWN, WHOLE = frozenset(Provenance), {int}
 
 
 class Oracle(Protocol):
@@ -75,14 +77,17 @@ def answered(
     return answer.completions
 
 
-def answers_of(estimates: Sequence[Estimate] | None, count: int) -> Sequence[Estimate] | None:
+def answers_of(found: Estimates | None, count: int) -> Estimates | None:
     """A progression's answers, if they are as many and such as can be; what is wrong with others is said when each is
     asked for."""
-    if estimates is None or len(estimates) != count:
+    if found is None:
         return None
-    durations, hows, energies = zip(*estimates, strict=True)
-    known = set(map(type, energies)) != {type(None)}
-    sound = set(map(type, durations)) == {int} and min(durations) >= 0 and set(hows) <= set(Provenance)
-    if known:
-        sound = sound and set(map(type, energies)) == {int} and min(energies) >= 0 and max(energies) <= MOST_ENERGY_PJ
-    return estimates if sound else None
+    durations, hows, energies = found
+    sound = len(durations) == len(hows) == count and set(hows) <= KNOWN
+    if not sound or set(map(type, durations)) != WHOLE or min(durations) < 0:
+        return None
+    if energies is not None and (len(energies) != count or set(map(type, energies)) != WHOLE):
+        return None
+    if energies is not None and (min(energies) < 0 or max(energies) > MOST_ENERGY_PJ):
+        return None
+    return found

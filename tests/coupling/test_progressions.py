@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from metronome.hwmodels.accelerator.roofline import Roofline
-from metronome.hwmodels.interface import Estimate, Provenance, Template, in_progression
+from metronome.hwmodels.interface import Estimates, Provenance, Template, in_progression
 from metronome.orchestrator.coupling.link import LocalLink
 from metronome.orchestrator.coupling.port import AskedPort
 from metronome.orchestrator.coupling.watch import WatchedLink
@@ -15,6 +15,7 @@ from metronome.orchestrator.lowering.work import Work
 
 SHAPE = {"heads": 32, "kv_heads": 8, "head_size": 128, "dtype": "bf16", "kv_dtype": "bf16"}
 ATTENTION = Template(0, "attention", "attention", SHAPE)
+HOW = Provenance.MODELLED
 FIRST, MORE = (8, 800, 120, 90), (0, 8, 1, 1)
 
 
@@ -63,14 +64,16 @@ def test_not_of_one_with_an_advance_of_its_own_and_not_of_one_that_is_watched():
 @pytest.mark.parametrize(
     "answer",
     [
-        [Estimate(1, Provenance.MODELLED)] * 3,
-        [Estimate(1, Provenance.MODELLED)] * 3 + [Estimate(-1, Provenance.MODELLED)],
-        [Estimate(1, Provenance.MODELLED)] * 3 + [Estimate(1.5, Provenance.MODELLED)],
-        [Estimate(1, Provenance.MODELLED, 7)] * 3 + [Estimate(1, Provenance.MODELLED, 10**19)],
-        [Estimate(1, Provenance.MODELLED, 7)] * 3 + [Estimate(1, Provenance.MODELLED, None)],
-        [Estimate(1, "guessed by eye")] * 4,
+        Estimates([1] * 3, [HOW] * 3),
+        Estimates([1] * 4, [HOW] * 3),
+        Estimates([1, 1, 1, -1], [HOW] * 4),
+        Estimates([1, 1, 1, 1.5], [HOW] * 4),
+        Estimates([1] * 4, [HOW] * 4, [7, 7, 7, 10**19]),
+        Estimates([1] * 4, [HOW] * 4, [7, 7, 7, -1]),
+        Estimates([1] * 4, [HOW] * 4, [7, 7, 7]),
+        Estimates([1] * 4, [HOW] * 4, [7, 7, 7, None]),
+        Estimates([1] * 4, ["guessed by eye"] * 4),
     ],
-    ids=["too few", "back in time", "no whole number", "more than a MJ", "energy of some", "from nowhere"],
 )
 def test_what_cannot_be_is_asked_for_one_by_one(answer):
     """Whoever says it there is told what is wrong."""

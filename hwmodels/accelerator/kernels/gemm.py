@@ -8,6 +8,7 @@ tiles compute more a byte. Where there are fewer tiles than multiprocessors the 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 from ...catalog.families import Gemm
@@ -84,19 +85,24 @@ def together(sharpness: float, *parts: float) -> float:
     return longest * float(total ** (1 / sharpness))
 
 
-@lru_cache(maxsize=1024)
-def _choices(multiprocessors: int, m: int, n: int, k: int) -> list[tuple[int, int, int, int, int, int]]:
+def _choices(multiprocessors: int, m: int, n: int, k: int) -> Iterator[tuple[int, int, int, int, int, int]]:
     """Rows, columns and inner elements of a tile, turns, multiprocessors at work, and parts of the inner dimension."""
-    found = []
-    for rows, columns in TILES:
-        if rows >= 2 * m and rows > TILES[0][0]:
+    smallest, most = TILES[0][0], MOST_TURNS * multiprocessors
+    for rows, columns, across, parts in _cut(n, k):
+        if rows >= 2 * m and rows > smallest:
             continue  # half of it would be empty, and there are smaller ones
-        whole = math.ceil(m / rows) * math.ceil(n / columns)
-        for split in SPLITS:
+        whole = -(-m // rows) * across
+        for split, inner in parts:
             tiles = whole * split
-            if split > 1 and (k < split * LEAST_PART or tiles > MOST_TURNS * multiprocessors):
+            if split > 1 and tiles > most:
                 break
-            inner = math.ceil(k / split / STEP) * STEP
-            turns = math.ceil(tiles / multiprocessors)
-            found.append((rows, columns, inner, turns, min(tiles, multiprocessors), split))
-    return found
+            busy = tiles if tiles < multiprocessors else multiprocessors
+            yield rows, columns, inner, -(-tiles // multiprocessors), busy, split
+
+
+@lru_cache(maxsize=1024)
+def _cut(n: int, k: int) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
+    """Rows and columns of every tile, how many of them lie side by side, and the splits there may be: parts, and the
+    inner elements of each."""
+    parts = [(split, math.ceil(k / split / STEP) * STEP) for split in SPLITS if split == 1 or k >= split * LEAST_PART]
+    return [(rows, columns, math.ceil(n / columns), parts) for rows, columns in TILES]
