@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ..interface import DTYPE_BYTES
 from .families import Chip, Kernels
+from .torus import Torus
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Interconnect:
         sources: where each figure comes from.
         host_bandwidth: bytes/s of copies between a device and its host's memory; None where they are as others.
         links: of a device, each to another one; None where all its bandwidth goes into a switch.
+        torus: of links to neighbours alone, how they are laid out; else None.
     """
 
     name: str
@@ -110,12 +112,13 @@ class Interconnect:
     sources: dict[str, str]
     host_bandwidth: float | None = None
     links: int | None = None
+    torus: Torus | None = None
 
 
 def node_links(kind: str) -> dict[str, str]:
     """A network of devices of one node over such links: what they are, and how they meet."""
     if interconnect(kind).links:
-        return {"type": kind, "topology": "fully-connected"}
+        return {"type": kind, "topology": "torus" if interconnect(kind).torus else "fully-connected"}
     return {"type": kind, "topology": "pcie" if kind.startswith("pcie") else "switch"}
 
 
@@ -152,6 +155,7 @@ def interconnect(name: str) -> Interconnect:
         sources=found["sources"],
         host_bandwidth=line * found["host_share"] if "host_share" in found else None,
         links=found.get("links"),
+        torus=Torus.of(found.get("torus")),
     )
 
 

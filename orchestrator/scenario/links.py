@@ -54,7 +54,7 @@ class ScaleOut(Links):
     def _of_its_topology(self) -> ScaleOut:
         if self.topology != "fat-tree" and (self.radix != 32 or self.oversubscription != 1):
             raise ValueError(f"radix and oversubscription are of topology fat-tree, this is {self.topology}")
-        if usual_topology(self.type) == "fully-connected":
+        if usual_topology(self.type) != "switch":
             raise ValueError(f"{self.type} joins the devices of a node, not nodes")
         return self
 
@@ -75,9 +75,12 @@ class Network(Links):
 
     @model_validator(mode="after")
     def _of_its_topology(self) -> Network:
-        if self.dims and self.topology != "torus":
-            raise ValueError(f"dims are of topology torus, this is {self.topology or usual_topology(self.type)}")
-        if self.topology in ("switch", "pcie") and usual_topology(self.type) == "fully-connected":
+        usual = usual_topology(self.type)
+        if self.dims and (self.topology or usual) != "torus":
+            raise ValueError(f"dims are of topology torus, this is {self.topology or usual}")
+        if usual == "torus" and self.topology not in (None, "torus", "ring"):
+            raise ValueError(f"{self.type} joins neighbours: topology torus (the default) or ring")
+        if self.topology in ("switch", "pcie") and usual == "fully-connected":
             raise ValueError(
                 f"{self.type} joins two devices each: topology fully-connected (the default), ring or torus"
             )

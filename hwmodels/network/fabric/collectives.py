@@ -28,7 +28,6 @@ two-shot           all_reduce        2 steps, m/p to everybody, twice
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -57,11 +56,11 @@ def patterns(kind: str, ranks: int, nodes: Sequence[int]) -> list[Pattern]:
     """Every algorithm for a kind among ``ranks`` ranks; ``nodes[i]`` is the node of rank i."""
     spread = len(set(nodes)) > 1
     if kind == "send":  # ranks come in pairs: source, target
-        return [_pattern("send", [(i, i + 1, 1.0) for i in range(0, ranks, 2)], 1)]
+        return [pattern("send", [(i, i + 1, 1.0) for i in range(0, ranks, 2)], 1)]
     if kind == "all_to_all":
         return [_all_to_all(ranks)]
     if kind == "broadcast":
-        return [_pattern("pipeline", [(i, i + 1, 1.0) for i in range(ranks - 1)], ranks - 1)]
+        return [pattern("pipeline", [(i, i + 1, 1.0) for i in range(ranks - 1)], ranks - 1)]
     found = [_ring(kind, ranks)]
     if spread:
         places = _places(nodes)
@@ -75,16 +74,16 @@ def patterns(kind: str, ranks: int, nodes: Sequence[int]) -> list[Pattern]:
 def by_name_only(kind: str, ranks: int, switches: Sequence[int]) -> list[Pattern]:
     """What collective libraries do not take within a node; ``switches[i]`` is what rank i shares with some others."""
     found = _trees(ranks) if kind == "all_reduce" else []
-    if places := _places(switches) if kind in _RING and len(set(switches)) > 1 else []:
+    if places := _places(switches) if kind in RINGS and len(set(switches)) > 1 else []:
         found.append(_hierarchical(kind, places))
     return found
 
 
 def peer_reads(ranks: int) -> list[Pattern]:
     """All-reduce by reading the memory of all peers: whole vectors at once, or each its part and then the sums."""
-    found = [_pattern("one-shot", _everybody(ranks, 1.0), 1)]
+    found = [pattern("one-shot", _everybody(ranks, 1.0), 1)]
     if ranks > 2:
-        found.append(_pattern("two-shot", _everybody(ranks, 2 / ranks), 2))
+        found.append(pattern("two-shot", _everybody(ranks, 2 / ranks), 2))
     return found
 
 
@@ -93,13 +92,13 @@ def _everybody(ranks: int, share: float) -> list[Flow]:
     return [(i, j, share) for i in range(ranks) for j in range(ranks) if i != j]
 
 
-def _pattern(algorithm: str, flows: Sequence[Flow], steps: float, copied: float = 0.0) -> Pattern:
+def pattern(algorithm: str, flows: Sequence[Flow], steps: float, copied: float = 0.0) -> Pattern:
     source, target, share = zip(*flows, strict=True)
     return Pattern(algorithm, np.array(source), np.array(target), np.array(share, dtype=float), steps, copied)
 
 
 #: kind -> (bytes each rank passes on, steps, share copied) per byte, for p ranks in a ring.
-_RING: dict[str, Callable[[int], tuple[float, int, float]]] = {
+RINGS: dict[str, Callable[[int], tuple[float, int, float]]] = {
     "all_reduce": lambda p: (2 * (p - 1) / p, 2 * (p - 1), 0.0),
     "all_gather": lambda p: (p - 1, p - 1, 1.0),
     "reduce_scatter": lambda p: ((p - 1) / p, p - 1, 1 / p),
@@ -107,44 +106,16 @@ _RING: dict[str, Callable[[int], tuple[float, int, float]]] = {
 
 
 def _ring(kind: str, ranks: int) -> Pattern:
-    share, steps, copied = _RING[kind](ranks)
-    return _pattern("ring", [(i, (i + 1) % ranks, share) for i in range(ranks)], steps, copied)
-
-
-def torus(kind: str, places: Sequence[tuple[int, ...]]) -> Pattern | None:
-    """Rings along each axis; None of a kind without rings, and unless the ranks' places fill a grid.
-
-    Each axis begins with a part of the bytes, as large as it has links, so that all links are busy; the part goes on
-    along the others, as much smaller as there were ranks before.
-    """
-    axes = [sorted(set(axis)) for axis in zip(*places, strict=True)]
-    wide = [axis for axis, along in enumerate(axes) if len(along) > 1]
-    if kind not in _RING or not wide or math.prod(map(len, axes)) != len(places):
-        return None
-    number = {place: rank for rank, place in enumerate(places)}
-    ways = {axis: (1, -1)[: len(axes[axis]) - 1] for axis in wide}  # two ranks have one link
-    passed: dict[int, float] = dict.fromkeys(wide, 0.0)  # along an axis, by each rank
-    for first, begun in enumerate(wide):
-        left = {"all_reduce": 2.0, "all_gather": len(places), "reduce_scatter": 1}[kind] * len(ways[begun])
-        for axis in wide[first:] + wide[:first]:
-            passed[axis] += left * (1 - 1 / len(axes[axis])) / sum(map(len, ways.values()))
-            left /= len(axes[axis])
-    flows: list[Flow] = []
-    for axis, way in ((one, way) for one in wide for way in ways[one]):
-        along, share = axes[axis], passed[axis] / len(ways[axis])
-        for place, rank in number.items():
-            beside = along[(along.index(place[axis]) + way) % len(along)]
-            flows.append((rank, number[(*place[:axis], beside, *place[axis + 1 :])], share))
-    steps = (2 if kind == "all_reduce" else 1) * sum(len(axes[axis]) - 1 for axis in wide)
-    return _pattern("torus", flows, steps, _RING[kind](len(places))[2])
+    share, steps, copied = RINGS[kind](ranks)
+    return pattern("ring", [(i, (i + 1) % ranks, share) for i in range(ranks)], steps, copied)
 
 
 def direct(kind: str, ranks: int) -> Pattern | None:
     """Everybody with everybody; None of a kind without rings."""
-    if kind not in _RING:
+    if kind not in RINGS:
         return None
     share, steps = {"all_reduce": (2 / ranks, 2), "all_gather": (1.0, 1), "reduce_scatter": (1 / ranks, 1)}[kind]
-    return _pattern("direct", _everybody(ranks, share), steps, _RING[kind](ranks)[2])
+    return pattern("direct", _everybody(ranks, share), steps, RINGS[kind](ranks)[2])
 
 
 def _trees(ranks: int) -> list[Pattern]:
@@ -159,7 +130,7 @@ def _tree(ranks: int) -> Pattern:
         for i in range(1, ranks):
             parent = (i - 1) // 2
             flows += [(order[i], order[parent], 0.5), (order[parent], order[i], 0.5)]
-    return _pattern("tree", flows, 2 * (ranks - 1).bit_length())
+    return pattern("tree", flows, 2 * (ranks - 1).bit_length())
 
 
 def _halving_doubling(ranks: int) -> Pattern:
@@ -167,7 +138,7 @@ def _halving_doubling(ranks: int) -> Pattern:
     levels = (ranks - 1).bit_length()
     for k in range(levels):
         flows += [(i, i ^ (1 << k), 2 / 2 ** (k + 1)) for i in range(ranks)]
-    return _pattern("halving-doubling", flows, 2 * levels)
+    return pattern("halving-doubling", flows, 2 * levels)
 
 
 def _places(nodes: Sequence[int]) -> list[list[int]]:
@@ -195,7 +166,7 @@ def _hierarchical(kind: str, nodes: list[list[int]]) -> Pattern:
         flows += [(rank, members[(i + 1) % local], within) for i, rank in enumerate(members)]
     for place in range(local):
         flows += [(nodes[n][place], nodes[(n + 1) % count][place], between) for n in range(count)]
-    return _pattern("hierarchical", flows, steps, _RING[kind](local * count)[2])
+    return pattern("hierarchical", flows, steps, RINGS[kind](local * count)[2])
 
 
 def _all_to_all(ranks: int) -> Pattern:

@@ -10,10 +10,11 @@ import numpy as np
 
 from ...catalog import PeerAccess
 from ...interface import PS_PER_NS
-from .collectives import Pattern, by_name_only, direct, patterns, peer_reads, torus
+from .collectives import Pattern, by_name_only, direct, patterns, peer_reads
 from .memories import attach
 from .sharing import alone
 from .topology import NEAR, Memory, Tier, build
+from .torus import torus
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Topology:
         memories: Sequence[Memory] = (),
     ) -> None:
         self.inner, self.outer = inner, outer
-        self._places = _places(groups, inner, outer is None)
+        self._places, self._sizes = _places(groups, inner, outer is None)
         self._peer_access = inner.link.peer_access if custom_all_reduce else None
         self.graph = build(groups, inner, outer, shared_lanes=bool(memories))
         self.cores = {core.name: core for core in attach(self.graph, groups, memories, inner, outer)}
@@ -69,7 +70,7 @@ class Topology:
             if kind != "send":
                 raise ValueError("memories send and receive, and take part in nothing else")
             return [self._through_cores(shape) for shape in found]
-        if not away and (rings := torus(kind, [self._places[rank] for rank in ranks])):
+        if not away and (rings := torus(kind, [self._places[rank] for rank in ranks], self._rings(ranks))):
             found.append(self._shape(rings, ranks, away))
         if not away and self.inner.topology == "fully-connected" and (all_links := direct(kind, len(ranks))):
             found.append(self._shape(all_links, ranks, away))
@@ -88,6 +89,15 @@ class Topology:
             can = ", ".join(dict.fromkeys(shape.algorithm for shape in found))
             raise ValueError(f"there is no algorithm '{wanted}' for {kind} among these devices; there are {can}")
         return insisted
+
+    def _rings(self, ranks: list[str]) -> list[bool] | None:
+        """Of each axis whether these devices are a ring of links to neighbours alone; None where links are others."""
+        if self.inner.link.torus is None:
+            return None
+        devices = self._sizes[ranks[0]]
+        axes = zip(*(self._places[rank] for rank in ranks), strict=True)
+        dims, rings = self.inner.along(devices), self.inner.rings(devices)
+        return [ring and len(set(axis)) == size for axis, size, ring in zip(axes, dims, rings, strict=True)]
 
     def _switches(self, ranks: list[str]) -> list[int]:
         """Of each device the switch that it shares with another of its pair: all the same, but on PCIe."""
@@ -150,9 +160,12 @@ class Topology:
         return Shape("in-network", dict.fromkeys(links, 1.0), 1.0, 2.0 * len(ranks), ps, ps, rate, 0.0, 0.0)
 
 
-def _places(groups: list[tuple[str, int]], inner: Tier, flat: bool) -> dict[str, tuple[int, ...]]:
-    """Device -> its place in its torus: one of all devices, or one a node."""
+def _places(
+    groups: list[tuple[str, int]], inner: Tier, flat: bool
+) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Device -> its place in its torus (one of all devices, or one a node), and how many devices that has."""
     devices = [[f"{name}.{i}" for i in range(count)] for name, count in groups]
     if flat:
         devices = [[device for group in devices for device in group]]
-    return {device: inner.place(i, len(group)) for group in devices for i, device in enumerate(group)}
+    places = {device: inner.place(i, len(group)) for group in devices for i, device in enumerate(group)}
+    return places, {device: len(group) for group in devices for device in group}

@@ -4,7 +4,8 @@ Within a node: ``switch`` (NVSwitch, or any non-blocking switch), ``ring``, ``fu
 ``torus``, ``pcie`` (pairs of devices behind a switch, which meet at the host bridge). Between nodes:
 ``switch``, ``fat-tree`` (leaves of ``radix`` adapters under enough spines), ``rail-optimised`` (adapter
 i of every node on switch i). A device's bandwidth is split evenly over its links: as many as there are
-others, or, of an interconnect that has more of them (`Interconnect.links`), as many as it has.
+others, or, of an interconnect that has more of them (`Interconnect.links`), as many as it has. Of links to neighbours
+alone (`Interconnect.torus`) an axis too short to be a ring is a line, and a torus has the shape of the slice there is.
 """
 
 from __future__ import annotations
@@ -31,11 +32,22 @@ class Tier:
     radix: int = 32  # fat tree: adapters a leaf
     oversubscription: float = 1  # fat tree: bandwidth below a leaf over that above
 
+    def along(self, devices: int) -> tuple[int, ...]:
+        """Devices along each axis of the torus of so many; a ring is a torus of one axis. No axes in other layouts."""
+        if self.topology == "ring":
+            return (devices,)
+        usual = self.link.torus.shape(devices) if self.link.torus else ()
+        return (self.dims or usual) if self.topology == "torus" else ()
+
+    def rings(self, devices: int) -> tuple[bool, ...]:
+        """Of each of these axes whether its ends are joined."""
+        dims = self.along(devices)
+        return self.link.torus.rings(dims) if self.link.torus else (True,) * len(dims)
+
     def place(self, number: int, devices: int) -> tuple[int, ...]:
-        """Of a device in the torus of so many; a ring is a torus of one axis. No place in other layouts."""
-        dims = {"torus": self.dims, "ring": (devices,)}.get(self.topology, ())
+        """Of a device in that torus."""
         found: list[int] = []
-        for size in reversed(dims):
+        for size in reversed(self.along(devices)):
             number, along = divmod(number, size)
             found.insert(0, along)
         return tuple(found)
@@ -90,22 +102,28 @@ def _lay_out(graph: Graph, name: str, devices: list[str], tier: Tier, shared_lan
             for other in devices[i + 1 :]:
                 graph.connect(device, other, rate / max(len(devices) - 1, tier.link.links or 0), hop)
     else:
-        dims = tier.dims if tier.topology == "torus" else (len(devices),)
+        dims = tier.along(len(devices))
         if not dims:
             raise ValueError("a torus needs dims, the devices along each of its dimensions")
         if prod(dims) != len(devices):
             raise ValueError(f"a torus of {' x '.join(map(str, dims))} has {prod(dims)} devices, not {len(devices)}")
-        _torus(graph, devices, dims, tier.link, hop)
+        used = sum(min(size - 1, 2) for size in dims)
+        if tier.link.torus and used > (tier.link.links or 0):
+            raise ValueError(f"a device has {tier.link.links} links of {tier.link.name}, and {used} neighbours")
+        rate = tier.link.bandwidth / max(used, tier.link.links or 0)
+        _torus(graph, devices, dims, tier.rings(len(devices)), rate, hop)
 
 
-def _torus(graph: Graph, devices: list[str], dims: tuple[int, ...], link: Interconnect, hop: int) -> None:
-    """Two neighbours a dimension; a ring is a torus of one."""
+def _torus(
+    graph: Graph, devices: list[str], dims: tuple[int, ...], rings: tuple[bool, ...], rate: float, hop: int
+) -> None:
+    """Two neighbours a dimension, but at the ends of one that is no ring; a ring is a torus of one."""
     places = list(product(*map(range, dims)))
     number = {place: i for i, place in enumerate(places)}
-    rate = link.bandwidth / max(sum(min(size - 1, 2) for size in dims), link.links or 0)
     for place in places:
         for axis, size in enumerate(dims):
-            if size == 1 or (size == 2 and place[axis] == 1):
+            last = place[axis] == size - 1
+            if size == 1 or (last and (size == 2 or not rings[axis])):
                 continue
             other = (*place[:axis], (place[axis] + 1) % size, *place[axis + 1 :])
             graph.connect(devices[number[place]], devices[number[other]], rate, hop)
