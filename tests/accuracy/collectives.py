@@ -12,6 +12,8 @@ from metronome.hwmodels.catalog import interconnect
 from metronome.hwmodels.interface import MAX_PS, Operation, Template
 from metronome.hwmodels.network.fabric import Fabric
 
+from .ici import V7, v7_cases
+
 PS_PER_US = 10**6
 KINDS = {
     "all_reduce": "all_reduce",
@@ -163,6 +165,7 @@ def compared(data: Path) -> list[tuple[str, np.ndarray, float]]:
         most = interconnect(config["type"]).peer_access.most_ranks
         tables.append((name, config, custom_cases(measured / path, most)))
     tables.append(("MI300X xGMI 3, RCCL 2.22.3", XGMI, rccl_cases()))
+    tables.append(("TPU7x ICI, XLA's all-gathers", V7, [Case(*row) for row in v7_cases()]))
     tables.append(("A100 DGX, one and two nodes (vidur)", VIDUR, vidur_cases(data / "vidur_network/a100_dgx")))
     return [(name, *errors(config, cases)) for name, config, cases in tables]
 

@@ -45,6 +45,9 @@ def without_links(data):
         ("mi300x", {}, ("xgmi3", "fully-connected")),
         ("mi325x", {"type": "xgmi3"}, ("xgmi3", "fully-connected")),
         ("mi300x", {"type": "xgmi3", "topology": "ring"}, ("xgmi3", "ring")),
+        ("tpu-v6e", {}, ("ici-v6e", "torus")),
+        ("Ironwood", {"topology": "ring"}, ("ici-v7", "ring")),
+        ("tpu-v5p", {"type": "ici-v5p", "dims": [4, 1]}, ("ici-v5p", "torus")),
         ("mi355x", {"bandwidth_gb_s": 448, "latency_ns": 900}, (None, "switch")),
     ],
 )
@@ -121,7 +124,7 @@ def test_half_a_figure_is_still_refused():
 
 def test_every_interconnect_of_a_device_is_in_the_catalog():
     named = {catalog.device(name).interconnect for name in catalog.device_names()} - {""}
-    assert named <= set(catalog.interconnect_names()) and len(named) == 6
+    assert named <= set(catalog.interconnect_names()) and len(named) == 10
 
 
 def test_what_a_scenario_does_not_say_leaves_its_digest_as_it_was():
@@ -136,7 +139,14 @@ def test_what_a_scenario_does_not_say_leaves_its_digest_as_it_was():
 
 @pytest.mark.parametrize(
     ("device", "network"),
-    [("l40s", {}), ("mi300x", {}), ("mi300x", {"type": "xgmi3"}), ("h100-sxm", {}), ("l40s", {"topology": "ring"})],
+    [
+        ("l40s", {}),
+        ("tpu-v6e", {}),
+        ("mi300x", {}),
+        ("mi300x", {"type": "xgmi3"}),
+        ("h100-sxm", {}),
+        ("l40s", {"topology": "ring"}),
+    ],
 )
 def test_what_a_run_leaves_is_joined_as_it_was(device, network):
     """Its scenario.yaml has every default written out."""
@@ -153,6 +163,10 @@ def test_what_a_run_leaves_is_joined_as_it_was(device, network):
         ({"type": "xgmi3", "topology": "switch"}, "xgmi3 joins two devices each: topology fully-connected"),
         ({"type": "xgmi3", "topology": "pcie"}, "xgmi3 joins two devices each"),
         ({"type": "nvlink4", "scale_out": {"type": "xgmi3"}}, "xgmi3 joins the devices of a node, not nodes"),
+        ({"type": "nvlink4", "scale_out": {"type": "ici-v6e"}}, "ici-v6e joins the devices of a node, not nodes"),
+        ({"type": "ici-v6e", "topology": "switch"}, "ici-v6e joins neighbours: topology torus"),
+        ({"type": "ici-v6e", "topology": "fully-connected"}, "ici-v6e joins neighbours: topology torus"),
+        ({"type": "xgmi3", "dims": [2, 2]}, "dims are of topology torus, this is fully-connected"),
     ],
 )
 def test_links_of_two_devices_are_no_switch(network, message):
