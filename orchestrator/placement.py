@@ -56,6 +56,12 @@ class UnitPlan:
     kv_groups: tuple[KvGroup, ...] = ()  # of layers, where some keep fewer tokens than others
     encoder_tokens: int = 0  # of images, in a step
     routing: Routing | None = None  # how tokens pick experts; None without any
+    tpu: str = ""  # the device, if it is one
+
+    @property
+    def compiles(self) -> bool:
+        """Whether its engine compiles every step, as vLLM does for TPUs."""
+        return bool(self.tpu) and self.options.engine.version.startswith("vllm")
 
     @property
     def name(self) -> str:
@@ -273,6 +279,7 @@ class _Placement:
             tuple(group for group, _ in self.kv.groups),
             self._encoder_tokens(),
             self._routing(),
+            self._device.name if self._device and self._device.platform == "tpu" else "",
         )
 
     def _encoder_tokens(self) -> int:

@@ -44,6 +44,7 @@ from .serving.dispatcher import Dispatcher
 from .serving.engines import costs_of, kind_of
 from .serving.hooks import ServingHooks
 from .serving.host_costs import HostCosts
+from .serving.host_costs.tpu import on_tpus, said
 from .serving.interface import Engine, Role
 from .serving.kv.connector import PrefillDecodeConnector
 from .serving.kv.connectors import RULES
@@ -149,6 +150,9 @@ class Simulation:
         for name, known in self.scenario.replaced_devices().items():
             found[f"devices.{name} stands for the catalog's {known}"] = None
         found |= dict.fromkeys(borrowed(self.scenario))
+        for unit in (unit for unit in self.units if unit.tpu):
+            engine = unit.options.engine
+            found |= dict.fromkeys(said(unit.options.name, engine.version, unit.tpu, unit.given.model_fields_set))
         served = dict.fromkeys(instance.model for instance in self.scenario.instances)
         if len(served) > 1 and "" in self.scenario.workload.models:
             found[f"instances serve {', '.join(served)}, and requests that name no model go to any of them"] = None
@@ -251,6 +255,8 @@ class Simulation:
         """Of the engine's version, calibrated."""
         options, calibration = unit.options.engine, self.scenario.calibration
         costs = costs_of(options.version, options.cold_start).sampling(options.sampled())
+        if unit.compiles:
+            costs = on_tpus(costs, options.max_num_batched_tokens or 0, options.max_num_seqs or 0)
         factors = {} if calibration is None else calibration.factors
         return costs.times(factors.get("host", 1), factors.get("api_server", 1))
 
@@ -268,7 +274,7 @@ class Simulation:
         for unit, members in zip(self.units, self._members, strict=True):
             options = unit.options.engine
             costs = self._host_costs(unit)
-            sizes = options.graph_sizes(costs.graph_sizes)
+            sizes = costs.graph_sizes if costs.sequence_sizes else options.graph_sizes(costs.graph_sizes)
             costs = replace(costs, asynchronous=_asynchronous(unit), graph_sizes=sizes)
             # Instances rank after components: at one instant hardware comes first.
             loop = StepLoop(

@@ -13,6 +13,7 @@ class Batch(NamedTuple):
     ``decodes`` sequences have one new token each; their contexts (tokens cached before this step)
     are given as sum, max and min. ``padding`` tokens are computed for nobody: members of a
     data-parallel group that step together are filled up to the largest. ``images``: tokens of each that is encoded.
+    ``rows``: sequences whose next token is computed, where some are of nobody.
     """
 
     prompts: tuple[int, ...]
@@ -22,6 +23,7 @@ class Batch(NamedTuple):
     context_min: int
     padding: int = 0
     images: tuple[int, ...] = ()
+    rows: int = 0
 
     @property
     def image_tokens(self) -> int:
@@ -33,6 +35,11 @@ class Batch(NamedTuple):
 
     @property
     def sequences(self) -> int:
+        return self.rows or self.asked
+
+    @property
+    def asked(self) -> int:
+        """Sequences that are somebody's."""
         return self.decodes + len(self.prompts) // 2
 
     def later(self, steps: int) -> Batch:
@@ -44,6 +51,7 @@ class Batch(NamedTuple):
             self.context_max + steps,
             self.context_min + steps,
             self.padding,
+            rows=self.rows,
         )
 
     def padded_to(self, tokens: int) -> Batch:

@@ -33,6 +33,8 @@ class HostCosts:
         prompt_alone_ps: of ``prompt_step_ps`` what the host was measured to take.
         server: its API server.
         reserved_blocks: KV blocks that no request gets (vLLM's null block).
+        sequence_sizes: of an engine that compiles every step, of prompts too: sequences for which there is a program,
+            ascending; graph_sizes are then those of tokens. Empty = no such engine.
         pads_in_graphs_only: data-parallel ranks that step together are padded to the largest only if all run a graph.
         profile_run: what it finds that it works in beside weights, K and V.
         seeks_from: of how many sequences on top-p is a kernel that seeks where to cut; None: the vocabulary is sorted.
@@ -48,6 +50,7 @@ class HostCosts:
     graph_sizes: tuple[int, ...]
     server: ServerModel
     reserved_blocks: int = 0
+    sequence_sizes: tuple[int, ...] = ()
     pads_in_graphs_only: bool = False
     profile_run: ProfileRun = field(default_factory=ProfileRun)
     host_alone_ps: int | None = None
@@ -108,8 +111,11 @@ class HostCosts:
         return inputs + (self.warm_up_ps if first else 0)
 
     def padded(self, batch: Batch) -> Batch:
-        """A step of decodes alone is one captured graph, of the next size there is."""
+        """A step of decodes alone is one captured graph, of the next size there is; or any step one program."""
         place = bisect_left(self.graph_sizes, batch.tokens)
+        if self.sequence_sizes:
+            rows = self.sequence_sizes[bisect_left(self.sequence_sizes, batch.asked)]
+            return batch.padded_to(self.graph_sizes[place])._replace(rows=rows)
         if batch.prompts or place == len(self.graph_sizes):
             return batch
         return batch.padded_to(self.graph_sizes[place])
@@ -161,6 +167,7 @@ def host_costs(name: str, cold: bool = False) -> HostCosts:
         facts["async_scheduling"],
         **times,
         graph_sizes=sizes,
+        sequence_sizes=(),
         server=ServerModel(**server),
         reserved_blocks=facts.get("reserved_blocks", 0),
         pads_in_graphs_only=facts.get("pads_in_graphs_only", False),
