@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
     @property
     def sequences(self) -> int:
-        return self.rows or self.asked
+        return self.rows or self.decodes + len(self.prompts) // 2
 
     @property
     def asked(self) -> int:

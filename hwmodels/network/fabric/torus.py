@@ -42,25 +42,26 @@ def torus(kind: str, places: Sequence[tuple[int, ...]], rings: Sequence[bool] | 
         _axis(sorted(set(along)), None if rings is None else rings[i])
         for i, along in enumerate(zip(*places, strict=True))
     ]
-    wide = [axis for axis in axes if len(axis.along) > 1]
+    wide = [i for i, axis in enumerate(axes) if len(axis.along) > 1]
     if kind not in RINGS or not wide or math.prod(len(axis.along) for axis in axes) != len(places):
         return None
     number = {place: rank for rank, place in enumerate(places)}
-    passed = dict.fromkeys(map(id, wide), 0.0)  # along an axis, by each rank
+    lanes = sum(axes[i].lanes for i in wide)
+    passed = dict.fromkeys(wide, 0.0)  # along an axis, by each rank
     for first, begun in enumerate(wide):
-        left = {"all_reduce": 2.0, "all_gather": len(places), "reduce_scatter": 1}[kind] * begun.lanes
-        for axis in wide[first:] + wide[:first]:
-            passed[id(axis)] += left * (1 - 1 / len(axis.along)) / sum(other.lanes for other in wide)
-            left /= len(axis.along)
+        left = {"all_reduce": 2.0, "all_gather": len(places), "reduce_scatter": 1}[kind] * axes[begun].lanes
+        for i in wide[first:] + wide[:first]:
+            passed[i] += left * (1 - 1 / len(axes[i].along)) / lanes
+            left /= len(axes[i].along)
     flows: list[Flow] = []
-    for i, axis in enumerate(axes):
-        for way, part in axis.ways if axis in wide else ():
-            for place, rank in number.items():
-                beside = axis.along.index(place[i]) + way
-                if axis.ring or 0 <= beside < len(axis.along):
-                    other = (*place[:i], axis.along[beside % len(axis.along)], *place[i + 1 :])
-                    flows.append((rank, number[other], passed[id(axis)] * part))
-    steps = (2 if kind == "all_reduce" else 1) * sum(axis.hops for axis in wide)
+    for i, way, part in [(axis, *way) for axis in wide for way in axes[axis].ways]:
+        axis = axes[i]
+        for place, rank in number.items():
+            beside = axis.along.index(place[i]) + way
+            if axis.ring or 0 <= beside < len(axis.along):
+                other = (*place[:i], axis.along[beside % len(axis.along)], *place[i + 1 :])
+                flows.append((rank, number[other], passed[i] * part))
+    steps = (2 if kind == "all_reduce" else 1) * sum(axes[i].hops for i in wide)
     return pattern("torus", flows, steps, RINGS[kind](len(places))[2])
 
 
