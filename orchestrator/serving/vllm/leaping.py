@@ -41,6 +41,8 @@ def certain_steps(scheduler: Scheduler, flight: VllmStep, most: int) -> int:
     ):
         return 0
     steady, free = decoders.steady(most), scheduler.pool.free
+    if free >= decoders.count * (1 + steady // decoders.block_size):  # as many as they can begin
+        return steady
     for step in range(steady):
         free -= decoders.beginning(step + 1)
         if free < 0:
