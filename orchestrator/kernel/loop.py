@@ -8,7 +8,7 @@ nothing can reach it in its past.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import StalledError, TimeError
@@ -145,18 +145,20 @@ class Kernel:
 
     def _next_stepped(self, head: int | None) -> tuple[Stepped | None, int]:
         """The component that must act before the queue's head, if any, and how far it may go."""
-        bounds: Sequence[int | None] = [s.bound_ps for s in self._stepped]
+        # Events of this instant run first: they may hand over more operations of the same time. A completion that falls
+        # on the head's instant must be known before the head runs, though.
+        if head == self.now_ps:
+            return None, 0
         mover, first, second = None, MAX_PS, MAX_PS
-        for stepped, bound in zip(self._stepped, bounds, strict=True):
+        for stepped in self._stepped:
+            bound = stepped.bound_ps
             if bound is None:
                 continue
             if bound < first:
                 mover, first, second = stepped, bound, first
             else:
                 second = min(second, bound)
-        # Events of this instant run first: they may hand it more operations of the same time. A
-        # completion that falls on the head's instant must be known before the head runs, though.
-        if mover is None or (head is not None and (first > head or head == self.now_ps)):
+        if mover is None or (head is not None and first > head):
             return None, 0
         return mover, min(second, MAX_PS if head is None else head)
 

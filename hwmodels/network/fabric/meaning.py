@@ -33,7 +33,7 @@ class Meaning:
     def links(self) -> dict[int, frozenset[int]]:
         """template -> numbers of the links it may cross."""
         found = {
-            template: frozenset(link for shape in shapes for link in shape.weights)
+            template: frozenset[int]().union(*(shape.links for shape in shapes))
             for template, shapes in self._shapes.items()
         }
         for train, members in self._members.items():

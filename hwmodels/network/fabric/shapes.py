@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
@@ -35,6 +35,10 @@ class Shape:
     low_rate: float
     copy_s: float  # seconds per byte
     most: float = inf  # bytes up to which it is used
+    links: frozenset[int] = field(init=False, repr=False, compare=False)  # those with a weight
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "links", frozenset(self.weights))
 
 
 class Topology:

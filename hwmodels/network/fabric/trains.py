@@ -47,9 +47,9 @@ class Train:
     def __init__(self, op_id: int, at_ps: int, legs: Sequence[Leg], repeat: int) -> None:
         self.op_id, self.at_ps, self.legs, self.total = op_id, at_ps, legs, repeat * len(legs)
         self.leg, self.since_ps = 0, at_ps
-        self.links = frozenset(link for leg in legs for link in leg.shape.weights)
+        self.links = frozenset[int]().union(*[leg.shape.links for leg in legs])
         self.finish_ps = -1  # while it is alone
-        self._lap_ps = sum(leg.alone_ps for leg in legs)
+        self._lap_ps = sum([leg.alone_ps for leg in legs])
 
     def twin(self) -> Train:
         """A copy in the same place."""
