@@ -8,7 +8,7 @@ nothing, for tests that folding changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import InputError
@@ -33,10 +33,10 @@ class Portion:
     tally: Tally
     operands: Operands
     pair: tuple[int, int] | None = None
+    operations: OperationSet = field(init=False)  # the tally's
 
-    @property
-    def operations(self) -> OperationSet:
-        return self.tally.operations
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operations", self.tally.operations)
 
 
 @dataclass(frozen=True, slots=True)
