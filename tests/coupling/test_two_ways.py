@@ -119,11 +119,11 @@ def test_every_member_takes_its_own_way():
 def test_known_steps_are_not_leapt_over():
     """A leap has one way for all of its steps."""
     world = World(PLAN)
-    assert world.executor(PLAN).ahead(decodes(3), 4) is None
+    assert world.executor(PLAN).ahead([decodes(3)], [True], 4) is None
     alone = Plan((block(matrix(2)),))
-    assert World(alone).executor(alone).ahead(decodes(3), 4) is None
+    assert World(alone).executor(alone).ahead([decodes(3)], [True], 4) is None
     bare = without(alone)
-    assert World(bare).executor(bare).ahead(decodes(3), 4) is not None
+    assert World(bare).executor(bare).ahead([decodes(3)], [True], 4) is not None
 
 
 def test_what_others_use_meanwhile_is_refused():
