@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,36 +79,6 @@ class BuiltTool:
         _run(*command, *include, *map(str, (*self.sources, *more)), *self.libraries)
 
 
-@dataclass(frozen=True, slots=True)
-class Vllm:
-    """vLLM's Python code without its kernels, and what importing its scheduler needs: no CUDA package.
-
-    From its source archive, built for no device (``VLLM_TARGET_DEVICE=empty``): a tenth of a wheel.
-    """
-
-    version: str
-    needs: str = (
-        "PyPI, and a CPU build of torch: where pip does not find one, "
-        "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
-    )
-
-    @property
-    def what(self) -> str:
-        return f"vLLM {self.version}'s own scheduler, on a CPU (1.3 GB)"
-
-    @property
-    def digest(self) -> str:
-        return " ".join((self.version, *VLLM_BUILDS_WITH, *VLLM_IMPORTS, *VLLM_IMPORTS_ALONE))
-
-    def make(self, folder: Path) -> None:
-        pip = _environment(folder)
-        _run(*pip, *VLLM_BUILDS_WITH)
-        device = {"VLLM_TARGET_DEVICE": "empty", "VLLM_VERSION_OVERRIDE": self.version}
-        _run(*pip, "--no-deps", "--no-build-isolation", "--no-binary", "vllm", f"vllm=={self.version}", **device)
-        _run(*pip, *VLLM_IMPORTS)
-        _run(*pip, "--no-deps", *VLLM_IMPORTS_ALONE)
-
-
 #: The local version keeps pip from taking the build that brings gigabytes of CUDA along.
 VLLM_BUILDS_WITH = ("torch==2.13.0+cpu", "numpy", "setuptools<81", "setuptools-scm", "wheel", "packaging", "jinja2")
 #: What `vllm.v1.core.sched` imports, found by importing it; those whose own requirements are not needed come alone.
@@ -136,6 +107,61 @@ VLLM_IMPORTS = (
     "uvloop",
 )
 VLLM_IMPORTS_ALONE = ("xgrammar", "apache-tvm-ffi")
+#: Of 0.33.
+VLLM_IMPORTS_OF_WHEEL = (
+    *(name for name in VLLM_IMPORTS if name not in ("diskcache", "gguf", "transformers<5")),
+    "fastapi",
+    "partial-json-parser",
+    "requests",
+    "transformers>=5.16.1,<5.21",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vllm:
+    """vLLM's Python code without its kernels, and what importing its scheduler needs: no CUDA package.
+
+    From its source archive, built for no device (``VLLM_TARGET_DEVICE=empty``): a tenth of a wheel. From 0.20 or so the
+    source needs a compiler of Rust (``setup.py``); of those the Python files come out of the wheel (``of_wheel``).
+    """
+
+    version: str
+    of_wheel: bool = False
+    imports: tuple[str, ...] = VLLM_IMPORTS
+    needs: str = (
+        "PyPI, and a CPU build of torch: where pip does not find one, "
+        "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
+    )
+
+    @property
+    def what(self) -> str:
+        return f"vLLM {self.version}'s own scheduler, on a CPU (1.3 GB)"
+
+    @property
+    def digest(self) -> str:
+        return " ".join((self.version, *VLLM_BUILDS_WITH, *self.imports, *VLLM_IMPORTS_ALONE))
+
+    def make(self, folder: Path) -> None:
+        pip = _environment(folder)
+        _run(*pip, *VLLM_BUILDS_WITH)
+        if self.of_wheel:
+            self._unpack(folder)
+        else:
+            device = {"VLLM_TARGET_DEVICE": "empty", "VLLM_VERSION_OVERRIDE": self.version}
+            _run(*pip, "--no-deps", "--no-build-isolation", "--no-binary", "vllm", f"vllm=={self.version}", **device)
+        _run(*pip, *self.imports)
+        _run(*pip, "--no-deps", *VLLM_IMPORTS_ALONE)
+
+    def _unpack(self, folder: Path) -> None:
+        """The Python files of the wheel; which machine it is for does not matter to them."""
+        python = str(folder / "bin" / "python")
+        with tempfile.TemporaryDirectory(prefix="metronome-wheel-") as scratch:
+            fetch = (python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
+            only = ("--only-binary", ":all:", "--platform", "manylinux_2_28_x86_64")
+            _run(*fetch, *only, "--dest", scratch, f"vllm=={self.version}")
+            with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
+                names = [name for name in wheel.namelist() if name.endswith(".py") or ".dist-info/" in name]
+                wheel.extractall(next(folder.glob("lib/python*/site-packages")), names)
 
 
 def _verilated(name: str, what: str, *sources: str) -> BuiltTool:
@@ -187,6 +213,7 @@ TOOLS: Mapping[str, PythonTool | BuiltTool | Vllm] = {
         "verilator-mem", "the same, which reads and writes a memory", "fetcher.sv", "tile.sv", "bus.cc"
     ),
     **{f"vllm@{version}": Vllm(version) for version in ("0.12.0", "0.19.0")},
+    "vllm@0.33.0": Vllm("0.33.0", of_wheel=True, imports=VLLM_IMPORTS_OF_WHEEL),
 }
 
 

@@ -33,6 +33,7 @@ from dataclasses import MISSING, fields
 from types import SimpleNamespace
 
 os.environ.update(VLLM_TARGET_DEVICE="cpu", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "1"  # the one that a device has by default, from 0.33 or so
 
 import torch
 from pydantic.fields import FieldInfo
@@ -40,7 +41,7 @@ from vllm.config import CacheConfig, ObservabilityConfig, ParallelConfig, Schedu
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
 from vllm.sampling_params import SamplingParams
 from vllm.v1.core.encoder_cache_manager import EncoderCacheManager
-from vllm.v1.core.kv_cache_utils import get_kv_cache_groups, get_request_block_hasher, init_none_hash
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.kv_cache_interface import (
@@ -53,6 +54,11 @@ from vllm.v1.kv_cache_interface import (
 )
 from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
+
+try:
+    from vllm.v1.core.kv_cache_planning import get_kv_cache_groups
+except ImportError:  # before 0.33 or so
+    from vllm.v1.core.kv_cache_utils import get_kv_cache_groups
 
 FLAGS = {
     "max_num_seqs": 256,
@@ -74,8 +80,8 @@ FLAGS = {
 }
 
 
-class Model(SimpleNamespace):
-    """What the scheduler reads of a model; what is not listed is absent, hence false."""
+class Absent(SimpleNamespace):
+    """What the scheduler reads of a model or a configuration; what is not listed is absent, hence false."""
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -186,7 +192,10 @@ class Driver:
             cache_config=_config(CacheConfig, **cache),
             parallel_config=_config(ParallelConfig, pipeline_parallel_size=f["pipeline_parallel_size"]),
             observability_config=_config(ObservabilityConfig),
-            model_config=Model(max_model_len=f["max_model_len"]),
+            model_config=Absent(max_model_len=f["max_model_len"]),
+            attention_config=Absent(),
+            aux_output_config=Absent(),
+            ec_manager_config=Absent(get_encoder_cache_manager_obj=lambda: None),
         )
         groups = [
             KVCacheGroupSpec([f"layer.{number}"], _spec(f["block_size"], f["max_model_len"], *kind))

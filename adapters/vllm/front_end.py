@@ -112,6 +112,8 @@ def balance(ranks, servers, told, requests):
         known = sum(1 for at, _ in published if at < when)
         if known > client.seen:
             client.seen, client.lb_engines = known, [list(counts) for counts in published[known - 1][1]]
-        request = SimpleNamespace(request_id=str(number), data_parallel_rank=None, pooling_params=None)
+        request = SimpleNamespace(
+            request_id=str(number), data_parallel_rank=None, pooling_params=None, resumable=False, session_id=None
+        )
         chosen.append(DPLBAsyncMPClient.get_core_engine_for_request(client, request))
     return [published, chosen]
