@@ -108,6 +108,9 @@ class Remote:
     def request_finished(self, request, block_ids):
         return self.prefill and request.status == RequestStatus.FINISHED_LENGTH_CAPPED and bool(block_ids), None
 
+    def get_loaded_kv_cache_group_ids(self, request):
+        return ()
+
     def __getattr__(self, name):
         if name.startswith("__") or name == "bind_gpu_block_pool":
             raise AttributeError(name)
@@ -205,7 +208,9 @@ class Driver:
         self.scheduler = kind(
             vllm_config=whole,
             kv_cache_config=KVCacheConfig(f["num_gpu_blocks"], [], groups),
-            structured_output_manager=SimpleNamespace(should_advance=lambda request: False),
+            structured_output_manager=SimpleNamespace(
+                should_advance=lambda request: False, accept_tokens=lambda request, tokens: True
+            ),
             block_size=f["block_size"],
         )
         self.scheduler.max_num_encoder_input_tokens = f["encoder_tokens"]
@@ -315,7 +320,8 @@ class Driver:
 
     def _waiting(self):
         scheduler = self.scheduler
-        return [int(r.request_id) for r in (*getattr(scheduler, "skipped_waiting", ()), *scheduler.waiting)]
+        first = getattr(scheduler, "kv_holding_waiting", None) or getattr(scheduler, "skipped_waiting", ())
+        return [int(r.request_id) for r in (*first, *scheduler.waiting)]
 
 
 def _spec(block_size, longest, window, chunk, states=0, ratio=1):

@@ -15,6 +15,7 @@ from metronome.orchestrator.serving.request_state import RequestState
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.lanes import VllmStep
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
+from metronome.orchestrator.serving.vllm.rules import V19, V33, Rules
 from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Image, Request
 
@@ -64,7 +65,7 @@ class Theirs:
 
 
 class Ours:
-    def __init__(self, workload: Workload, absent: list[str]) -> None:
+    def __init__(self, workload: Workload, absent: list[str], rules: Rules) -> None:
         flags = {**workload.flags, **dict.fromkeys(absent, False)}
         names = SchedulerConfig.__dataclass_fields__
         config = SchedulerConfig(**{name: value for name, value in flags.items() if name in names})
@@ -84,6 +85,7 @@ class Ours:
             victims=policy,
             groups=groups,
             encoder_tokens=flags.get("encoder_tokens", 0),
+            rules=rules,
         )
         self.scheduler.remote_kvs.connector = self._loads = Loads()
         self._states: dict[int, VllmRequestState] = {}
@@ -162,7 +164,7 @@ class Loads(KvConnector):
 def play(real: RealScheduler, workload: Workload) -> str:
     """Where the two differ first, in words; empty if they never do: till all is done, or neither can go on."""
     theirs = Theirs(real, workload)
-    ours = Ours(workload, theirs.absent)
+    ours = Ours(workload, theirs.absent, V33 if real.version == "0.33.0" else V19)
     flights: list[tuple[Any, Any]] = []
     left = max(max(job.comes, job.goes) for job in workload.jobs)
     takes = {job.id: job.moves for job in workload.jobs}

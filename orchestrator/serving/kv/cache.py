@@ -53,8 +53,10 @@ class KvCache:
 
     partial = False
 
-    def __init__(self, num_blocks: int, block_size: int, prefix_caching: bool) -> None:
-        self.pool = BlockPool(num_blocks)
+    def __init__(
+        self, num_blocks: int, block_size: int, prefix_caching: bool, pool: type[BlockPool] = BlockPool
+    ) -> None:
+        self.pool = pool(num_blocks)
         self.block_size, self._prefix_caching = block_size, prefix_caching
         self.edges: frozenset[int] = frozenset({0})
 
@@ -90,10 +92,10 @@ class KvCache:
         """How many tokens those blocks hold."""
         return len(hit[0]) * self.block_size
 
-    def fits(self, tokens: int, hit: Hit) -> bool:
-        """Whether there are blocks for that many tokens, of which ``hit`` are in the cache."""
+    def fits(self, tokens: int, hit: Hit, kept: int = 0) -> bool:
+        """Whether there are blocks for that many tokens, of which ``hit`` are in the cache, and ``kept`` more."""
         # Hits nobody holds leave the free queue, too.
-        return self.blocks_for(tokens) - len(hit[0]) + self.pool.idle(hit[0]) <= self.pool.free
+        return self.blocks_for(tokens) - len(hit[0]) + self.pool.idle(hit[0]) + kept <= self.pool.free
 
     def allocate_slots(self, state: PagedState, hit: Hit, tokens: int) -> None:
         """Give a sequence without blocks those it hit, and new ones up to ``tokens`` tokens."""

@@ -13,6 +13,7 @@ from math import lcm
 
 from .cache import Hit, KvCache, PagedState
 from .groups import KvGroup
+from .pool import BlockPool
 
 EMPTY = -1  # in a table, where the block is back in the pool
 
@@ -22,8 +23,15 @@ class HybridKvCache(KvCache):
 
     partial = True
 
-    def __init__(self, num_blocks: int, block_size: int, prefix_caching: bool, groups: Sequence[KvGroup]) -> None:
-        super().__init__(num_blocks, block_size, prefix_caching)
+    def __init__(
+        self,
+        num_blocks: int,
+        block_size: int,
+        prefix_caching: bool,
+        groups: Sequence[KvGroup],
+        pool: type[BlockPool] = BlockPool,
+    ) -> None:
+        super().__init__(num_blocks, block_size, prefix_caching, pool)
         self._groups = tuple(groups)
         kinds = dict.fromkeys(self._groups)
         self._kinds = sorted(kinds, key=lambda kind: not kind.keeps_all)  # these first: they bound the others' hits
@@ -126,11 +134,11 @@ class HybridKvCache(KvCache):
 
     # Blocks ---------------------------------------------------------------------------------------
 
-    def fits(self, tokens: int, hit: Hit) -> bool:
-        need = 0
+    def fits(self, tokens: int, hit: Hit, kept: int = 0) -> bool:
+        need = kept
         for group, blocks in zip(self._groups, hit, strict=True):
-            kept = [block for block in blocks[self._skipped(group, len(blocks)) :] if block != EMPTY]
-            need += self._blocks(group, tokens) - len(blocks) + self.pool.idle(kept)
+            hits = [block for block in blocks[self._skipped(group, len(blocks)) :] if block != EMPTY]
+            need += self._blocks(group, tokens) - len(blocks) + self.pool.idle(hits)
         return need <= self.pool.free
 
     def _skipped(self, group: KvGroup, blocks: int) -> int:
@@ -187,8 +195,14 @@ def _in_table(name: bytes, table: int) -> bytes:
     return name + table.to_bytes(2, "big")
 
 
-def kv_cache(num_blocks: int, block_size: int, prefix_caching: bool, groups: Sequence[KvGroup]) -> KvCache:
+def kv_cache(
+    num_blocks: int,
+    block_size: int,
+    prefix_caching: bool,
+    groups: Sequence[KvGroup],
+    pool: type[BlockPool] = BlockPool,
+) -> KvCache:
     """The cache for layers in such groups; without any, they keep all."""
     if all(group.keeps_all for group in groups):
-        return KvCache(num_blocks, block_size, prefix_caching)
-    return HybridKvCache(num_blocks, block_size, prefix_caching, groups)
+        return KvCache(num_blocks, block_size, prefix_caching, pool)
+    return HybridKvCache(num_blocks, block_size, prefix_caching, groups, pool)

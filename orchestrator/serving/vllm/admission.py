@@ -11,7 +11,8 @@ from .request_state import VllmRequestState
 def fitting(
     config: SchedulerConfig, cache: KvCache, encoder: EncoderCache, sequence: VllmRequestState, budget: int, hit: Hit
 ) -> int | None:
-    """Tokens after those computed; None if its blocks, its images, or an unbroken prompt do not fit.
+    """Tokens after those computed: 0 if an image comes next that does not fit, None if its blocks or an unbroken
+    prompt do not.
 
     ``hit``: blocks it has already. Images are then chosen to be encoded with the step.
     """
@@ -19,7 +20,7 @@ def fitting(
     if not config.enable_chunked_prefill and wanted > budget:
         return None
     if not (tokens := encoder.reach(sequence, min(wanted, budget))):
-        return None
+        return 0
     reserves = config.scheduler_reserve_full_isl
     if cache.fits(sequence.num_tokens if reserves else sequence.num_computed_tokens + tokens, hit):
         return tokens

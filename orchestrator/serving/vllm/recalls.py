@@ -126,7 +126,7 @@ class RecallingScheduler(Scheduler):
             self.connector.recall(sequence, local, more)
             return 0
         sequence.num_computed_tokens = min(local + more, sequence.num_tokens - 1)
-        tokens = fitting(self.config, self.cache, self.encoder, sequence, budget, hit)
+        tokens = fitting(self._now, self.cache, self.encoder, sequence, budget, hit) or None
         if tokens is not None:
             if (within := sequence.num_computed_tokens - local) > 0:
                 self.connector.recall(sequence, local, within)
@@ -141,8 +141,8 @@ class RecallingScheduler(Scheduler):
         sequence.num_computed_tokens = min(sequence.num_computed_tokens, sequence.num_tokens - 1)
         held: Hit = [sequence.block_ids]
         self.cache.free(sequence)
-        tokens = fitting(self.config, self.cache, self.encoder, sequence, budget, held)
-        if tokens is None:
+        tokens = fitting(self._now, self.cache, self.encoder, sequence, budget, held)
+        if not tokens:
             self.cache.allocate_slots(sequence, held, self.cache.hit_tokens(held))
             return None
         self.remote_kvs.let_go(sequence)

@@ -40,13 +40,14 @@ class WaitingForRemoteKvs:
         """Whether the engine that decodes also gives the first token; only a connector can say otherwise."""
         return self.connector is None or self.connector.decode_gives_first_token
 
-    def reserve(self, sequence: VllmRequestState) -> int | None:
+    def reserve(self, sequence: VllmRequestState, kept: int = 0) -> int | None:
         """Blocks for the prompt, and for the first token if that comes along: returns the tokens hit, None if there is
-        no room. A prompt is never hit whole (`v1/core/kv_cache_manager.py`, get_computed_blocks)."""
+        no room beside so many blocks that are ``kept`` for others. A prompt is never hit whole
+        (`v1/core/kv_cache_manager.py`, get_computed_blocks)."""
         inputs = sequence.request.input_tokens
         along = 0 if self.first_token_here else 1
         hit = self._cache.get_computed_blocks(sequence, inputs - 1 + along)
-        if not self._cache.fits(inputs + along, hit):
+        if not self._cache.fits(inputs + along, hit, kept):
             return None
         self._cache.allocate_slots(sequence, hit, inputs + along)
         sequence.num_computed_tokens = inputs
