@@ -57,8 +57,11 @@ from vllm.v1.request import Request, RequestStatus
 
 try:
     from vllm.v1.core.kv_cache_planning import get_kv_cache_groups
+    from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
 except ImportError:  # before 0.33 or so
     from vllm.v1.core.kv_cache_utils import get_kv_cache_groups
+
+    resolve_kv_cache_block_sizes = None
 
 FLAGS = {
     "max_num_seqs": 256,
@@ -204,14 +207,19 @@ class Driver:
             KVCacheGroupSpec([f"layer.{number}"], _spec(f["block_size"], f["max_model_len"], *kind))
             for number, kind in enumerate(f["kv_groups"])
         ]
+        kept = KVCacheConfig(f["num_gpu_blocks"], [], groups)
+        sizes, hashed = {"block_size": f["block_size"]}, f["block_size"]
+        if resolve_kv_cache_block_sizes is not None:
+            whole_size, hashed = resolve_kv_cache_block_sizes(kept, whole)
+            sizes = {"block_size": whole_size, "hash_block_size": hashed}
         kind = AsyncScheduler if f["async_scheduling"] else Scheduler
         self.scheduler = kind(
             vllm_config=whole,
-            kv_cache_config=KVCacheConfig(f["num_gpu_blocks"], [], groups),
+            kv_cache_config=kept,
             structured_output_manager=SimpleNamespace(
                 should_advance=lambda request: False, accept_tokens=lambda request, tokens: True
             ),
-            block_size=f["block_size"],
+            **sizes,
         )
         self.scheduler.max_num_encoder_input_tokens = f["encoder_tokens"]
         self.scheduler.encoder_cache_manager = EncoderCacheManager(f["encoder_tokens"])
@@ -219,9 +227,9 @@ class Driver:
         if f["role"] != "both":
             self.scheduler.connector = self.remote
         if f["offload"]:
-            kept = f["block_size"], f["enable_prefix_caching"]
-            self.remote = self.scheduler.connector = Offloading(*f["offload"], *kept)
-        self.hasher = get_request_block_hasher(f["block_size"], _hash) if f["enable_prefix_caching"] else None
+            kind = f["block_size"], f["enable_prefix_caching"]
+            self.remote = self.scheduler.connector = Offloading(*f["offload"], *kind)
+        self.hasher = get_request_block_hasher(hashed, _hash) if f["enable_prefix_caching"] else None
         self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
         return sorted(set(scheduling) - set(known))
 
