@@ -226,6 +226,8 @@ class Driver:
         self.remote = Remote(f["role"] == "prefill")
         if f["role"] != "both":
             self.scheduler.connector = self.remote
+            # NIXL's side is kv_both, hence a consumer: as the constructor says.
+            self.scheduler.defer_block_free = getattr(whole, "max_concurrent_batches", 1) > 1
         if f["offload"]:
             kind = f["block_size"], f["enable_prefix_caching"]
             self.remote = self.scheduler.connector = Offloading(*f["offload"], *kind)

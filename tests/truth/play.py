@@ -87,7 +87,9 @@ class Ours:
             encoder_tokens=flags.get("encoder_tokens", 0),
             rules=rules,
         )
-        self.scheduler.remote_kvs.connector = self._loads = Loads()
+        self._loads = Loads()
+        if self._role != "both":
+            self.scheduler.remote_kvs.connector = self._loads
         self._states: dict[int, VllmRequestState] = {}
         self._last: VllmStep | None = None
         self._time = 0

@@ -127,6 +127,11 @@ class KvCache:
             self.pool.cache_block(blocks[block], chain[block])
             state.num_cached_blocks += 1
 
+    def take_away(self, state: PagedState) -> list[int]:
+        """All its blocks, which it has no more and nobody has yet."""
+        blocks, state.block_ids, state.num_cached_blocks = state.block_ids, [], 0
+        return blocks
+
     def free(self, state: PagedState) -> None:
         """Give back all its blocks."""
         self.pool.free_blocks(state.block_ids)

@@ -183,6 +183,11 @@ class HybridKvCache(KvCache):
                     self.pool.cache_block(table[block], _in_table(chain[(block + 1) * group.ratio - 1], number))
         state.num_cached_blocks = max(first, full)
 
+    def take_away(self, state: PagedState) -> list[int]:
+        blocks = [block for table in state.tables for block in table if block != EMPTY]
+        state.tables, state.num_cached_blocks = [], 0
+        return blocks
+
     def free(self, state: PagedState) -> None:
         for table in state.tables:
             self.pool.free_blocks([block for block in table if block != EMPTY])

@@ -28,13 +28,15 @@ class Chunk(NamedTuple):
 class Lane:
     """One step in flight at a time: who decodes in it, and which prompts have a chunk in it.
 
-    ``landing``: preempted while their token was on its way; it still counts when it lands.
+    ``landing``: preempted while their token was on its way; it still counts when it lands. ``number``: of its last step
+    among all, where `Fences` count them.
     """
 
     decoders: Decoders
     chunks: list[Chunk] = field(default_factory=list)
     in_flight: bool = False
     landing: list[VllmRequestState] = field(default_factory=list)
+    number: int = 0
 
     @property
     def chunk_tokens(self) -> int:

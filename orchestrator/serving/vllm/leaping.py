@@ -40,6 +40,8 @@ def certain_steps(scheduler: Scheduler, flight: VllmStep, most: int) -> int:
         places and (scheduler.waiting or scheduler.remote_kvs.any_here)
     ):
         return 0
+    if scheduler.fences:  # blocks are about to be free
+        return 0
     steady, free = decoders.steady(most), scheduler.pool.free
     if free >= decoders.count * (1 + steady // decoders.block_size):  # as many as they can begin
         return steady
@@ -66,6 +68,8 @@ def leap(scheduler: Scheduler, flight: VllmStep, upcoming: VllmStep | None, step
         lane.decoders.step += 1
         grown = _grow(scheduler, lane, edges)
         ended, scheduled = (scheduled, grown) if upcoming else ([], grown)
+    if scheduler.fences is not None:
+        scheduler.fences.pass_by(steps)
     batch = lane.batch()
     last = VllmStep(batch, flight.slot, lane=lane, filled=scheduled, life=flight.life)
     if upcoming is None:

@@ -21,6 +21,7 @@ class Rules:
             with priorities (``kv_holding_waiting``).
         reserves: K and V come from elsewhere only if blocks remain for the rest of all prompts that have begun
             (``_inflight_prefill_reserved_blocks``).
+        fences: where K and V come from elsewhere, blocks are free when no step in flight writes them (`Fences`).
     """
 
     lone_prompts_whole: bool = False
@@ -29,6 +30,7 @@ class Rules:
     passes_by: bool = False
     holders_first: bool = False
     reserves: bool = False
+    fences: bool = False
 
 
 V19 = Rules()
@@ -39,4 +41,5 @@ V33 = Rules(
     passes_by=True,
     holders_first=True,
     reserves=True,
+    fences=True,
 )

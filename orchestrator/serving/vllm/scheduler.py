@@ -50,6 +50,8 @@ class Scheduler(Sequences):
         if not self._lane.chunks and not self._lane.decoders.count:
             return None
         self._lane.in_flight = True
+        if self._fences is not None:
+            self._fences.begun(self._lane)
         batch = self.encoder.end(self._lane.batch(), [chunk.state for chunk in self._lane.chunks])
         return VllmStep(batch, self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
 
@@ -95,7 +97,11 @@ class Scheduler(Sequences):
         return budget - decoders.count - self._lane.chunk_tokens
 
     def _ends_with(self, order: int) -> bool:
-        """That one has preempted itself: whether nobody behind it gets a token in this step."""
+        """That one has preempted itself, or nobody can be for it: whether nobody behind it gets a token in this
+        step."""
+        if order in self.running:
+            self._stop_at(order)
+            return True
         if self.rules.carries_on and self._victims:
             return False
         self._pass_over(order)
@@ -106,8 +112,20 @@ class Scheduler(Sequences):
         for behind in islice([one for one in self.running if one > order] if self._victims else [], most):
             self._passed.add(behind)
             if (sequence := self.running[behind]) in self._lane.decoders:
-                self._lane.decoders.leave(sequence)
-                self.skipped.append(sequence)
+                self._skip(sequence)
+
+    def _stop_at(self, order: int) -> None:
+        """From that one on nobody gets a token in this step."""
+        for one, sequence in self.running.items():
+            if one >= order and sequence in self._lane.decoders:
+                self._skip(sequence)
+
+    def _skip(self, sequence: VllmRequestState) -> None:
+        """A decoder gets no token in this step."""
+        if self._fences is not None:
+            self._fences.left(sequence)
+        self._lane.decoders.leave(sequence)
+        self.skipped.append(sequence)
 
     def _grow_in_order(self, budget: int) -> int:
         """Phase A one sequence at a time, for when the budget does not reach every decoder."""
@@ -119,8 +137,7 @@ class Scheduler(Sequences):
             preempted = self.counts.preemptions
             if sequence in decoders:
                 if not left:
-                    decoders.leave(sequence)
-                    self.skipped.append(sequence)
+                    self._skip(sequence)
                     continue
                 if not self._grow_decoder(sequence):
                     if self._ends_with(sequence.order):
@@ -184,7 +201,7 @@ class Scheduler(Sequences):
         return True
 
     def _make_room(self, sequence: VllmRequestState, need: int) -> bool:
-        """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went.
+        """Preempt from the tail until ``need`` blocks are free; False if ``sequence`` itself went, or nobody may.
 
         vLLM counts places in its list: where one goes that is before it and has no token in this step, as many behind
         it are passed over (`v1/core/sched/scheduler.py`, schedule: ``req_index``).
@@ -192,6 +209,8 @@ class Scheduler(Sequences):
         moved = 0
         while self.pool.free < need:
             victim = choose_victim(self.running, self._leaving, self._victims)
+            if self.fences is not None and self.fences.holds(victim):
+                return False
             computed = victim in self._lane.decoders or any(chunk.state is victim for chunk in self._lane.chunks)
             moved += victim.order < sequence.order and not computed
             self._preempt(victim)

@@ -12,6 +12,7 @@ from ..kv.pool import BlockPool
 from .config import SchedulerConfig
 from .decoders import Decoders
 from .encoder_cache import EncoderCache
+from .fences import Fences
 from .lanes import Lane, VllmStep
 from .request_state import VllmRequestState
 from .rules import V19, Rules
@@ -52,6 +53,9 @@ class Sequences:
         self._victims = victims
         self.running: dict[int, VllmRequestState] = {}  # by order, hence in order
         self.lanes = [Lane(Decoders(self.cache, first_log + i)) for i in range(lanes)]
+        self._fences = (
+            Fences(self.cache, self.lanes) if rules.fences and (lanes > 1 or config.async_scheduling) else None
+        )
         self.remote_kvs = WaitingForRemoteKvs(self.cache)
         self.handed: dict[int, VllmRequestState] = {}  # by order: prompt computed, blocks still held
         self._hand_over = hand_over
@@ -67,6 +71,11 @@ class Sequences:
     def load(self) -> tuple[int, int]:
         """(waiting, running) sequences."""
         return len(self.waiting) + len(self.remote_kvs), len(self.running)
+
+    @property
+    def fences(self) -> Fences | None:
+        """None where every block that is given back is free at once: no K and V come from elsewhere."""
+        return self._fences if self.remote_kvs.connector is not None else None
 
     @property
     def unfinished_tokens(self) -> int:
@@ -89,6 +98,8 @@ class Sequences:
         decoders.step += 1
         handed: list[VllmRequestState] = []
         for sequence in ended:
+            if self._fences is not None:
+                self._fences.left(sequence)
             decoders.leave(sequence)
         for sequence in whole:
             del self.prefilling[sequence.order]
@@ -111,6 +122,8 @@ class Sequences:
 
     def finish(self, done: VllmStep) -> None:
         """A settled step's tokens are out: who ended gives its blocks back, whose prompt is whole is handed over."""
+        if self._fences is not None:
+            self._fences.ended()
         for sequence, computed, life in done.filled:
             if sequence.num_preemptions == life and not sequence.aborted:
                 self.cache.cache_blocks(sequence, computed)
@@ -149,6 +162,9 @@ class Sequences:
     def _stop_running(self, sequence: VllmRequestState) -> Lane | None:
         """Take it from the running, its blocks back; returns the lane it was decoding in, if it was."""
         decoding = None
+        fences = self.fences if self._fences is not None else None
+        if fences is not None:
+            fences.left(sequence)
         self.encoder.release(sequence)
         if sequence.order in self.prefilling:
             del self.prefilling[sequence.order]
@@ -161,7 +177,10 @@ class Sequences:
             if decoding is not None:
                 decoding.decoders.leave(sequence)
         del self.running[sequence.order]
-        self.cache.free(sequence)
+        if fences is not None:
+            fences.free(sequence)
+        else:
+            self.cache.free(sequence)
         return decoding
 
     def release(self, sequence: VllmRequestState) -> None:
