@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from ..kv.cache import KvCache
 from .lanes import Lane
 from .request_state import VllmRequestState
+from .waiting_for_remote_kvs import WaitingForRemoteKvs
 
 
 class Fences:
     """Steps of one engine by number, and the blocks that wait for them."""
 
-    def __init__(self, cache: KvCache, lanes: Sequence[Lane]) -> None:
-        self._cache, self._lanes = cache, lanes
+    def __init__(self, cache: KvCache, lanes: Sequence[Lane], remote_kvs: WaitingForRemoteKvs) -> None:
+        self._cache, self._lanes, self._remote_kvs = cache, lanes, remote_kvs
         self._begun = self._ended = 0
         self._waiting: deque[tuple[int, list[int]]] = deque()
 
@@ -52,8 +53,8 @@ class Fences:
             lane.number += steps
 
     def holds(self, sequence: VllmRequestState) -> bool:
-        """Whether a step in flight has it."""
-        return self._last(sequence) > self._ended
+        """Whether a step in flight has it, and its blocks could be written from elsewhere."""
+        return self._remote_kvs.connector is not None and self._last(sequence) > self._ended
 
     def free(self, sequence: VllmRequestState) -> None:
         """Its blocks are free, now or when the step that has it has ended."""

@@ -50,8 +50,8 @@ class Scheduler(Sequences):
         if not self._lane.chunks and not self._lane.decoders.count:
             return None
         self._lane.in_flight = True
-        if self._fences is not None:
-            self._fences.begun(self._lane)
+        if self.fences is not None:
+            self.fences.begun(self._lane)
         batch = self.encoder.end(self._lane.batch(), [chunk.state for chunk in self._lane.chunks])
         return VllmStep(batch, self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
 
@@ -122,8 +122,8 @@ class Scheduler(Sequences):
 
     def _skip(self, sequence: VllmRequestState) -> None:
         """A decoder gets no token in this step."""
-        if self._fences is not None:
-            self._fences.left(sequence)
+        if self.fences is not None:
+            self.fences.left(sequence)
         self._lane.decoders.leave(sequence)
         self.skipped.append(sequence)
 

@@ -53,10 +53,9 @@ class Sequences:
         self._victims = victims
         self.running: dict[int, VllmRequestState] = {}  # by order, hence in order
         self.lanes = [Lane(Decoders(self.cache, first_log + i)) for i in range(lanes)]
-        self._fences = (
-            Fences(self.cache, self.lanes) if rules.fences and (lanes > 1 or config.async_scheduling) else None
-        )
         self.remote_kvs = WaitingForRemoteKvs(self.cache)
+        several = lanes > 1 or config.async_scheduling  # steps in flight
+        self.fences = Fences(self.cache, self.lanes, self.remote_kvs) if rules.fences and several else None
         self.handed: dict[int, VllmRequestState] = {}  # by order: prompt computed, blocks still held
         self._hand_over = hand_over
         self.prefilling: dict[int, VllmRequestState] = {}  # running, prompt not yet whole
@@ -71,11 +70,6 @@ class Sequences:
     def load(self) -> tuple[int, int]:
         """(waiting, running) sequences."""
         return len(self.waiting) + len(self.remote_kvs), len(self.running)
-
-    @property
-    def fences(self) -> Fences | None:
-        """None where every block that is given back is free at once: no K and V come from elsewhere."""
-        return self._fences if self.remote_kvs.connector is not None else None
 
     @property
     def unfinished_tokens(self) -> int:
@@ -98,8 +92,8 @@ class Sequences:
         decoders.step += 1
         handed: list[VllmRequestState] = []
         for sequence in ended:
-            if self._fences is not None:
-                self._fences.left(sequence)
+            if self.fences is not None:
+                self.fences.left(sequence)
             decoders.leave(sequence)
         for sequence in whole:
             del self.prefilling[sequence.order]
@@ -122,8 +116,8 @@ class Sequences:
 
     def finish(self, done: VllmStep) -> None:
         """A settled step's tokens are out: who ended gives its blocks back, whose prompt is whole is handed over."""
-        if self._fences is not None:
-            self._fences.ended()
+        if self.fences is not None:
+            self.fences.ended()
         for sequence, computed, life in done.filled:
             if sequence.num_preemptions == life and not sequence.aborted:
                 self.cache.cache_blocks(sequence, computed)
@@ -162,9 +156,8 @@ class Sequences:
     def _stop_running(self, sequence: VllmRequestState) -> Lane | None:
         """Take it from the running, its blocks back; returns the lane it was decoding in, if it was."""
         decoding = None
-        fences = self.fences if self._fences is not None else None
-        if fences is not None:
-            fences.left(sequence)
+        if self.fences is not None:
+            self.fences.left(sequence)
         self.encoder.release(sequence)
         if sequence.order in self.prefilling:
             del self.prefilling[sequence.order]
@@ -177,8 +170,8 @@ class Sequences:
             if decoding is not None:
                 decoding.decoders.leave(sequence)
         del self.running[sequence.order]
-        if fences is not None:
-            fences.free(sequence)
+        if self.fences is not None:
+            self.fences.free(sequence)
         else:
             self.cache.free(sequence)
         return decoding
