@@ -18,7 +18,7 @@ the number of a scheduler, a verb and its arguments.
 - ``["groups", block size, [[KV heads, head size, window] of each layer]]``: tokens of a block and layers of each of its
   KV cache groups, in bf16.
 - ``["close"]``: it is not asked any more.
-- ``["balance", ranks, servers, told, requests]``: data-parallel ranks, see `front_end.balance`.
+- ``["balance", ranks, servers, lockstep, told, requests]``: data-parallel ranks, see `front_end.balance`.
 
 The scheduler, the KV cache manager and their configuration are vLLM's; made up are only the model's facts that they
 read (its length, how many tokens of images fit into a step) and the tokens.

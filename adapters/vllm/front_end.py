@@ -4,7 +4,8 @@ Both are vLLM's code (`DPCoordinatorProc.process_input_socket`, `DPLBAsyncMPClie
 up are the sockets between processes, and time.
 """
 
-from contextlib import nullcontext
+from collections import Counter
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 
 import msgspec.msgpack
@@ -73,12 +74,18 @@ class Network:
         self.published.append([self.now_ms - self._origin_ms, counts])
 
 
-def publications(ranks, told, until_ms):
-    """``[ms, counts by rank]`` of all that is published, given ``[ms, rank, step, waiting, running]`` in order of time.
-    Times count from the first publication, which is that of an idle server."""
+def publications(ranks, lockstep, told, until_ms):
+    """``[ms, counts by rank]`` of all that is published, given ``[ms, rank, step, waiting, running, share of KV blocks
+    held]`` in order of time. Times count from the first publication, which is that of an idle server."""
     messages = []
-    for when, rank, step, waiting, running in told:
-        stats = SchedulerStats(num_running_reqs=running, num_waiting_reqs=waiting, step_counter=step, current_wave=0)
+    for when, rank, step, waiting, running, usage in told:
+        stats = SchedulerStats(
+            num_running_reqs=running,
+            num_waiting_reqs=waiting,
+            step_counter=step,
+            current_wave=0,
+            kv_cache_usage=usage,
+        )
         messages.append((when, EngineCoreOutputs(engine_index=rank, scheduler_stats=stats)))
     network = Network(messages, until_ms)
     coordinator.zmq = network
@@ -87,28 +94,34 @@ def publications(ranks, told, until_ms):
     coordinator.MsgpackDecoder = lambda _: SimpleNamespace(decode=lambda message: message)
     coordinator.set_process_title = lambda _: None
     try:
-        coordinator.DPCoordinatorProc(ranks).process_input_socket("front", "outputs", "engines")
+        how = {} if lockstep else {"enable_wave_coordination": False}
+        coordinator.DPCoordinatorProc(ranks, **how).process_input_socket("front", "outputs", "engines")
     except OverError:
         return network.published
 
 
-def balance(ranks, servers, told, requests):
-    """What is published, and the rank of each of the requests, ``[ms, server]`` in order of time."""
-    published = publications(ranks, told, max([0, *(when for when, _ in requests)]))
+def balance(ranks, servers, lockstep, told, requests):
+    """What is published, and the rank of each of the requests, ``[ms, server, ms at which it ends]`` in order of
+    time; ``lockstep``: ranks step together."""
+    published = publications(ranks, lockstep, told, max([0, *(when for when, _, _ in requests)]))
     clients = [
         SimpleNamespace(
-            lb_engines=[[0, 0] for _ in range(ranks)],
+            lb_engines=[list(published[0][1][0]) for _ in range(ranks)],
             core_engines=list(range(ranks)),
             eng_start_index=ranks * index // servers,
             client_count=servers,
             reqs_in_flight={},
+            engine_inflight=Counter(),
+            streaming_reqs=set(),
             seen=0,
         )
         for index in range(servers)
     ]
     chosen = []
-    for number, (when, server) in enumerate(requests):
+    for number, (when, server, _) in enumerate(requests):
         client = clients[server]
+        over = {str(i) for i, (_, sent, ends) in enumerate(requests[:number]) if sent == server and ends < when}
+        _finish(client, over)
         known = sum(1 for at, _ in published if at < when)
         if known > client.seen:
             client.seen, client.lb_engines = known, [list(counts) for counts in published[known - 1][1]]
@@ -117,3 +130,10 @@ def balance(ranks, servers, told, requests):
         )
         chosen.append(DPLBAsyncMPClient.get_core_engine_for_request(client, request))
     return [published, chosen]
+
+
+def _finish(client, names):
+    """The client hears that these are over."""
+    heard = DPLBAsyncMPClient.process_engine_outputs(client, SimpleNamespace(finished_requests=names))
+    with suppress(StopIteration):
+        heard.send(None)

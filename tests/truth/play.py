@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from metronome.adapters.vllm import RealScheduler
-from metronome.orchestrator.serving.coordinator import Coordinator, FrontEnd
+from metronome.orchestrator.serving.coordinator import Coordinator, FlightCounting, FrontEnd
 from metronome.orchestrator.serving.interface import KvConnector
 from metronome.orchestrator.serving.kv.groups import KvGroup
 from metronome.orchestrator.serving.policies import Priority
@@ -163,10 +163,14 @@ class Loads(KvConnector):
         return loading
 
 
+def rules_of(real: RealScheduler) -> Rules:
+    return V33 if real.version == "0.33.0" else V19
+
+
 def play(real: RealScheduler, workload: Workload) -> str:
     """Where the two differ first, in words; empty if they never do: till all is done, or neither can go on."""
     theirs = Theirs(real, workload)
-    ours = Ours(workload, theirs.absent, V33 if real.version == "0.33.0" else V19)
+    ours = Ours(workload, theirs.absent, rules_of(real))
     flights: list[tuple[Any, Any]] = []
     left = max(max(job.comes, job.goes) for job in workload.jobs)
     takes = {job.id: job.moves for job in workload.jobs}
@@ -208,15 +212,23 @@ def play(real: RealScheduler, workload: Workload) -> str:
 
 def play_balance(real: RealScheduler, balance: Balance) -> str:
     """Where publications or choices differ first, in words; empty if they never do."""
-    published, chosen = real.ask("balance", balance.ranks, balance.servers, balance.told, balance.requests)
-    coordinator = Coordinator(balance.ranks)
-    servers = [FrontEnd(coordinator, index, balance.servers) for index in range(balance.servers)]
-    told = deque(balance.told)
-    for number, (when, server) in enumerate(balance.requests):
+    counting = rules_of(real) is V33
+    lockstep = balance.lockstep or not counting
+    asked = balance.ranks, balance.servers, lockstep, balance.told, balance.requests
+    published, chosen = real.ask("balance", *asked)
+    coordinator = Coordinator(balance.ranks, 0, lockstep, (0, 0, 0) if counting else (0, 0))
+    kind = FlightCounting if counting else FrontEnd
+    servers = [kind(coordinator, index, balance.servers) for index in range(balance.servers)]
+    told, flying = deque(balance.told), []
+    for number, (when, server, ends) in enumerate(balance.requests):
         while told and told[0][0] < when:
-            at, rank, step, waiting, running = told.popleft()
-            coordinator.tell(at, rank, step, (waiting, running))
+            at, rank, step, *counts = told.popleft()
+            coordinator.tell(at, rank, step, tuple(counts if counting else counts[:2]))
+        for end, where, rank in [one for one in flying if one[0] < when]:
+            flying.remove((end, where, rank))
+            servers[where].ended(rank)
         rank = servers[server].choose(when)
+        flying.append((ends, server, rank))
         ours, theirs = [list(counts) for counts in coordinator.published], [row for row in published if row[0] < when]
         if theirs and (ours != theirs[-1][1] or coordinator.publications != len(theirs) - 1):
             return f"at {when} ms: published: vLLM {theirs[-1]}, the {len(theirs)}th, ours {ours}"

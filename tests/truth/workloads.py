@@ -43,13 +43,16 @@ RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, 
 class Balance:
     """Data-parallel ranks behind a coordinator, and API servers that choose among them.
 
-    ``told``: (ms, rank, step, waiting, running), what ranks say after their steps; ``requests``: (ms, server).
+    ``told``: (ms, rank, step, waiting, running, share of KV blocks held), what ranks say after their steps; ``requests``:
+    (ms, server, ms at which it ends); ``lockstep``: ranks step together. Shares, ends and steps apart mean nothing
+    before 0.33.
     """
 
     ranks: int
     servers: int
-    told: list[tuple[int, int, int, int, int]]
-    requests: list[tuple[int, int]]
+    told: list[tuple[int, int, int, int, int, float]]
+    requests: list[tuple[int, int, int]]
+    lockstep: bool
 
 
 def draw_balance(seed: int) -> Balance:
@@ -65,7 +68,11 @@ def draw_balance(seed: int) -> Balance:
         now += spread + 1 + random.randint(0, took) + (random.randint(0, 12_000) if random.random() < 0.05 else 0)
     told.sort(key=lambda message: (message[0], message[2]))
     requests = [(random.randint(1, now + 500), random.randrange(servers)) for _ in range(random.randint(1, 80))]
-    return Balance(ranks, servers, told, sorted(requests))
+    full, lasts = random.random(), random.choice((20, 300, 5000))
+    shares = [min(1.0, full + random.random() / 2) for _ in told]
+    ends = [(when, server, when + random.randint(0, lasts)) for when, server in sorted(requests)]
+    lockstep = random.random() < 0.5
+    return Balance(ranks, servers, [(*row, share) for row, share in zip(told, shares, strict=True)], ends, lockstep)
 
 
 @dataclass(frozen=True)
