@@ -70,8 +70,7 @@ class Ours:
         names = SchedulerConfig.__dataclass_fields__
         config = SchedulerConfig(**{name: value for name, value in flags.items() if name in names})
         policy = Priority() if flags["policy"] == "priority" else None
-        self._asynchronous = flags["async_scheduling"]
-        lanes = 1 if self._asynchronous else workload.steps
+        lanes = 1 if flags["async_scheduling"] and not staggered(workload, rules) else workload.steps
         self._role, hand_over = workload.role, workload.role == "prefill"
         groups = [KvGroup(*kind) for kind in flags["kv_groups"]]
         blocks = flags["num_gpu_blocks"] - 1
@@ -91,7 +90,9 @@ class Ours:
         if self._role != "both":
             self.scheduler.remote_kvs.connector = self._loads
         self._states: dict[int, VllmRequestState] = {}
-        self._last: VllmStep | None = None
+        self._lanes, self._calls = lanes, 0
+        self._unsettled: list[tuple[int, VllmStep]] = []
+        self._asynchronous = flags["async_scheduling"]
         self._time = 0
 
     def add(self, job: Job) -> None:
@@ -105,14 +106,15 @@ class Ours:
         self.scheduler.waiting.append(state)
 
     def schedule(self) -> tuple[Any, Any]:
-        if self._last is not None and self._asynchronous:
-            self.scheduler.settle(self._last)
-            self._last = None
+        while self._asynchronous and self._unsettled and self._calls - self._unsettled[0][0] >= self._lanes:
+            self.scheduler.settle(self._unsettled.pop(0)[1])
+        self._calls += 1
         before = {id: state.num_preemptions for id, state in self._states.items()}
         step = self.scheduler.schedule(self._time)
         batch, images = [], []
         if step is not None:
-            self._last, images = step, list(step.batch.images)
+            self._unsettled.append((self._calls - 1, step))
+            images = list(step.batch.images)
             decoders = step.lane.decoders
             batch = [[s.request.id, 1, decoders.context(s)] for s in decoders.members()]
             batch += [[chunk.state.request.id, chunk.tokens, chunk.end - chunk.tokens] for chunk in step.lane.chunks]
@@ -126,9 +128,8 @@ class Ours:
             done(self._states[id])
 
     def update(self, step: VllmStep, moved: list[int]) -> Any:
-        if self._last is step or not self._asynchronous:
-            self.scheduler.settle(step)
-            self._last = None
+        if self._unsettled and self._unsettled[0][1] is step:
+            self.scheduler.settle(self._unsettled.pop(0)[1])
         self.scheduler.finish(step)
         ended = [state.request.id for state in (*step.ended, *step.handed) if not state.aborted]
         self.moved(moved)
@@ -163,6 +164,12 @@ class Loads(KvConnector):
         return loading
 
 
+def staggered(workload: Workload, rules: Rules) -> bool:
+    """Whether a request is in every so many-th step alone."""
+    flags = workload.flags
+    return rules.staggers and flags["async_scheduling"] and flags["pipeline_parallel_size"] > 1
+
+
 def rules_of(real: RealScheduler) -> Rules:
     return V33 if real.version == "0.33.0" else V19
 
@@ -170,7 +177,9 @@ def rules_of(real: RealScheduler) -> Rules:
 def play(real: RealScheduler, workload: Workload) -> str:
     """Where the two differ first, in words; empty if they never do: till all is done, or neither can go on."""
     theirs = Theirs(real, workload)
-    ours = Ours(workload, theirs.absent, rules_of(real))
+    rules = rules_of(real)
+    ours = Ours(workload, theirs.absent, rules)
+    steps = workload.steps + staggered(workload, rules)
     flights: list[tuple[Any, Any]] = []
     left = max(max(job.comes, job.goes) for job in workload.jobs)
     takes = {job.id: job.moves for job in workload.jobs}
@@ -195,7 +204,7 @@ def play(real: RealScheduler, workload: Workload) -> str:
         else:
             ours.moved(due)
             due = []
-        if flights and (their_step is None or len(flights) == workload.steps):
+        if flights and (their_step is None or len(flights) == steps):
             their_step, our_step = flights.pop(0)
             (_, *expected), got = theirs.update(their_step, due), ours.update(our_step, due)
             due = []

@@ -29,7 +29,8 @@ class Lane:
     """One step in flight at a time: who decodes in it, and which prompts have a chunk in it.
 
     ``landing``: preempted while their token was on its way; it still counts when it lands. ``number``: of its last step
-    among all, where `Fences` count them.
+    among all, where `Fences` count them. ``latest``: its last step, which may have been
+    counted on, and its tokens not be out.
     """
 
     decoders: Decoders
@@ -37,6 +38,7 @@ class Lane:
     in_flight: bool = False
     landing: list[VllmRequestState] = field(default_factory=list)
     number: int = 0
+    latest: VllmStep | None = None
 
     @property
     def chunk_tokens(self) -> int:
@@ -75,18 +77,22 @@ class Lane:
         """Requests computed in the step; before it is settled."""
         return [*self.decoders.members(), *(chunk.state for chunk in self.chunks)]
 
-    def first_tokens(self) -> list[VllmRequestState]:
-        """Requests whose prompt is whole with the step that ends; those preempted since go to ``landing``."""
+    def first_tokens(self, stale: list[VllmRequestState], counted_on: bool) -> list[VllmRequestState]:
+        """Requests whose prompt is whole with the step that ends; those preempted since are ``stale``, and go to
+        ``landing`` if theirs is. ``counted_on``: none of its tokens is out before `Sequences.finish`."""
         whole = []
         for chunk in self.chunks:
             state = chunk.state
             if state.aborted:
                 continue
-            if chunk.last and chunk.life != state.num_preemptions:
-                self.landing.append(state)
-                continue
-            state.num_in_flight -= 1
-            if chunk.last:
+            if counted_on or chunk.life != state.num_preemptions:
+                stale.append(state)
+            else:
+                state.num_in_flight -= 1
+            if chunk.life != state.num_preemptions:
+                if chunk.last:
+                    self.landing.append(state)
+            elif chunk.last:
                 whole.append(state)
         return whole
 
@@ -96,13 +102,16 @@ class VllmStep(Step):
     """The step of a lane. ``life`` tells whether the engine has failed since.
 
     ``filled``: who fills a block in it with a token that is not known when it is scheduled; with how many tokens
-    computed, and in which life.
+    computed, and in which life. ``stale``: whose part in it is in flight until it
+    has ended, though others count on it or their life was cut short. ``out``: it has ended.
     """
 
     lane: Lane = field(kw_only=True)
     filled: list[tuple[VllmRequestState, int, int]] = field(default_factory=list)
     life: int = 0
     first: list[VllmRequestState] = field(default_factory=list)
+    stale: list[VllmRequestState] = field(default_factory=list)
+    out: bool = False
     ended: list[VllmRequestState] = field(default_factory=list)
     handed: list[VllmRequestState] = field(default_factory=list)
 

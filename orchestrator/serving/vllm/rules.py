@@ -21,6 +21,9 @@ class Rules:
             with priorities (``kv_holding_waiting``).
         reserves: K and V come from elsewhere only if blocks remain for the rest of all prompts that have begun
             (``_inflight_prefill_reserved_blocks``).
+        staggers: with asynchronous scheduling and pipeline stages a request is in every so many-th step alone, and one
+            more step is in flight than there are stages (`v1/core/sched/async_scheduler.py`, _update_after_schedule;
+            `config/vllm.py`, max_concurrent_batches).
         fences: where K and V come from elsewhere, blocks are free when no step in flight writes them (`Fences`).
     """
 
@@ -31,6 +34,7 @@ class Rules:
     holders_first: bool = False
     reserves: bool = False
     fences: bool = False
+    staggers: bool = False
 
 
 V19 = Rules()
@@ -42,4 +46,5 @@ V33 = Rules(
     holders_first=True,
     reserves=True,
     fences=True,
+    staggers=True,
 )

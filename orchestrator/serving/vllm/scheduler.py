@@ -32,12 +32,14 @@ class Scheduler(Sequences):
 
     def schedule(self, now_ps: int) -> VllmStep | None:
         """Decide the next step, in an idle lane; None when there is nothing to do, or no lane is idle."""
+        self._before = self._steps_before() if self.staggered else {}
         if (lane := gather(self.lanes)) is None:
             return None
         self._lane = lane
         self._now = self._config_now() if self.rules.lone_prompts_whole else self.config
         self._passed: set[int] = set()  # by order, who gets no token in this step
         self._filled, self._known = [], {sequence.order for sequence in self.skipped}
+        self._known.update(order for order, step in self._before.items() if step.out)
         self.encoder.begin()
         for sequence in self.skipped:
             self._lane.decoders.join(sequence)
@@ -53,7 +55,17 @@ class Scheduler(Sequences):
         if self.fences is not None:
             self.fences.begun(self._lane)
         batch = self.encoder.end(self._lane.batch(), [chunk.state for chunk in self._lane.chunks])
-        return VllmStep(batch, self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
+        step = VllmStep(batch, self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
+        self._lane.latest = step
+        return step
+
+    def _steps_before(self) -> dict[int, VllmStep]:
+        """By order, whose last step it was in which the decoders of idle lanes were; empty where that is plain: it was
+        that of the only one, and its tokens are not out."""
+        idle = [lane for lane in self.lanes if not lane.in_flight and lane.latest is not None]
+        if len(idle) == 1 and not idle[0].latest.out:
+            return {}
+        return {sequence.order: lane.latest for lane in idle for sequence in lane.decoders.members()}
 
     def _config_now(self) -> SchedulerConfig:
         """Without the threshold where nobody else is held up."""
@@ -225,6 +237,11 @@ class Scheduler(Sequences):
         if lane is not None and lane.in_flight:
             lane.landing.append(sequence)
             sequence.num_in_flight += 1
+        elif lane is not None and self.staggered:
+            before = self._before.get(sequence.order, lane.latest)
+            if before is not None and not before.out:
+                before.stale.append(sequence)
+                sequence.num_in_flight += 1
         sequence.num_computed_tokens = 0
         sequence.num_preemptions += 1
         self.counts.preemptions += 1

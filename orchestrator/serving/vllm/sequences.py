@@ -54,6 +54,7 @@ class Sequences:
         self.running: dict[int, VllmRequestState] = {}  # by order, hence in order
         self.lanes = [Lane(Decoders(self.cache, first_log + i)) for i in range(lanes)]
         self.remote_kvs = WaitingForRemoteKvs(self.cache)
+        self.staggered = rules.staggers and config.async_scheduling and lanes > 1
         several = lanes > 1 or config.async_scheduling  # steps in flight
         self.fences = Fences(self.cache, self.lanes, self.remote_kvs) if rules.fences and several else None
         self.handed: dict[int, VllmRequestState] = {}  # by order: prompt computed, blocks still held
@@ -86,7 +87,8 @@ class Sequences:
         decoders = current.decoders
         step, ended = decoders.step, decoders.ending()
         current.in_flight = False
-        whole = current.first_tokens()
+        done.stale += current.landing
+        whole = current.first_tokens(done.stale, self.staggered)
         done.tokens = decoders.count + len(whole) + len(current.landing)
         done.first = [*whole, *current.landing] if current.landing else whole
         decoders.step += 1
@@ -105,7 +107,6 @@ class Sequences:
             else:
                 decoders.join(sequence)
         for sequence in current.landing:
-            sequence.num_in_flight -= 1
             self._produce(sequence, step)
             if not sequence.remaining:
                 ended.append(sequence)
@@ -118,6 +119,9 @@ class Sequences:
         """A settled step's tokens are out: who ended gives its blocks back, whose prompt is whole is handed over."""
         if self.fences is not None:
             self.fences.ended()
+        done.out = True
+        for sequence in done.stale:
+            sequence.num_in_flight -= 1
         for sequence, computed, life in done.filled:
             if sequence.num_preemptions == life and not sequence.aborted:
                 self.cache.cache_blocks(sequence, computed)
