@@ -53,7 +53,7 @@ class EncoderCache:
         for image in state.request.images:
             if image.start >= computed + tokens:
                 break
-            if image.end <= computed or any(image.picture == one.picture for one in self._chosen):
+            if image.end <= computed or self._again(image):
                 continue
             if self._has(state, image):
                 continue
@@ -80,6 +80,10 @@ class EncoderCache:
         self._budget += sum(image.tokens for image in self._taken.pop(state.request.id, ()))
         for image in state.request.images:
             self._leave(state, image)
+
+    def _again(self, image: Image) -> bool:
+        """Whether one with that picture is chosen already."""
+        return any(image.picture == one.picture for one in self._chosen)
 
     def _has(self, state: VllmRequestState, image: Image) -> bool:
         users = self._users.get(image.picture)

@@ -104,6 +104,7 @@ class VllmStep(Step):
     ``filled``: who fills a block in it with a token that is not known when it is scheduled; with how many tokens
     computed, and in which life. ``stale``: whose part in it is in flight until it
     has ended, though others count on it or their life was cut short. ``out``: it has ended.
+    ``pictured``: of whom images may be let go then, and how many tokens of its prompt count at most.
     """
 
     lane: Lane = field(kw_only=True)
@@ -112,6 +113,7 @@ class VllmStep(Step):
     first: list[VllmRequestState] = field(default_factory=list)
     stale: list[VllmRequestState] = field(default_factory=list)
     out: bool = False
+    pictured: list[tuple[VllmRequestState, int]] = field(default_factory=list)
     ended: list[VllmRequestState] = field(default_factory=list)
     handed: list[VllmRequestState] = field(default_factory=list)
 

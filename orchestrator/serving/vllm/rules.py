@@ -21,6 +21,7 @@ class Rules:
             with priorities (``kv_holding_waiting``).
         reserves: K and V come from elsewhere only if blocks remain for the rest of all prompts that have begun
             (``_inflight_prefill_reserved_blocks``).
+        keeps_images: an image is let go when a step has ended, not when one is put together (`KeptImages`).
         staggers: with asynchronous scheduling and pipeline stages a request is in every so many-th step alone, and one
             more step is in flight than there are stages (`v1/core/sched/async_scheduler.py`, _update_after_schedule;
             `config/vllm.py`, max_concurrent_batches).
@@ -34,6 +35,7 @@ class Rules:
     holders_first: bool = False
     reserves: bool = False
     fences: bool = False
+    keeps_images: bool = False
     staggers: bool = False
 
 
@@ -46,5 +48,6 @@ V33 = Rules(
     holders_first=True,
     reserves=True,
     fences=True,
+    keeps_images=True,
     staggers=True,
 )

@@ -20,6 +20,7 @@ from itertools import islice
 from ..kv.cache import Hit
 from .admission import fitting
 from .config import SchedulerConfig
+from .kept_images import KeptImages
 from .lanes import Chunk, VllmStep, gather
 from .request_state import VllmRequestState
 from .sequences import Sequences
@@ -57,7 +58,16 @@ class Scheduler(Sequences):
         batch = self.encoder.end(self._lane.batch(), [chunk.state for chunk in self._lane.chunks])
         step = VllmStep(batch, self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
         self._lane.latest = step
+        if isinstance(self.encoder, KeptImages):
+            step.pictured = self._pictured(self.encoder)
         return step
+
+    def _pictured(self, images: KeptImages) -> list[tuple[VllmRequestState, int]]:
+        """Counted on, the last token of a prompt counts when the token after it is out, and only then."""
+        later = int(self.config.async_scheduling)
+        chunks = [chunk.state for chunk in self._lane.chunks if chunk.state.request.images]
+        decoding = [sequence for sequence in images.holders() if sequence in self._lane.decoders]
+        return [(one, one.num_tokens - later) for one in chunks] + [(one, one.num_tokens) for one in decoding]
 
     def _steps_before(self) -> dict[int, VllmStep]:
         """By order, whose last step it was in which the decoders of idle lanes were; empty where that is plain: it was

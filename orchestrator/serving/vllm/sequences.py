@@ -13,6 +13,7 @@ from .config import SchedulerConfig
 from .decoders import Decoders
 from .encoder_cache import EncoderCache
 from .fences import Fences
+from .kept_images import KeptImages
 from .lanes import Lane, VllmStep
 from .request_state import VllmRequestState
 from .rules import V19, Rules
@@ -47,7 +48,8 @@ class Sequences:
         pool = NamelessFirstPool if rules.nameless_first else BlockPool
         self.cache = kv_cache(num_blocks, config.block_size, config.enable_prefix_caching, groups, pool)
         self.pool = self.cache.pool
-        self.encoder = EncoderCache(encoder_tokens)
+        keeps = rules.keeps_images and encoder_tokens
+        self.encoder = KeptImages(encoder_tokens) if keeps else EncoderCache(encoder_tokens)
         self.counts = EngineCounts()
         self.waiting: WaitingQueue = FirstCome() if admission is None else ByKey(admission)
         self._victims = victims
@@ -120,6 +122,8 @@ class Sequences:
         if self.fences is not None:
             self.fences.ended()
         done.out = True
+        if isinstance(self.encoder, KeptImages):
+            self._let_images_go(self.encoder, done)
         for sequence in done.stale:
             sequence.num_in_flight -= 1
         for sequence, computed, life in done.filled:
@@ -134,6 +138,12 @@ class Sequences:
                 self.waiting.remove(sequence)  # preempted with its last token on its way
             self._free_ended(sequence)
             sequence.block_hashes = []
+
+    def _let_images_go(self, images: KeptImages, done: VllmStep) -> None:
+        for sequence, most in done.pictured:
+            images.computed(sequence, min(sequence.num_computed_tokens, most))
+        for sequence in (*done.ended, *done.handed):
+            images.release(sequence)
 
     def _free_ended(self, sequence: VllmRequestState) -> None:
         self.cache.free(sequence)
