@@ -67,7 +67,8 @@ class Scheduler(Sequences):
         later = int(self.config.async_scheduling)
         chunks = [chunk.state for chunk in self._lane.chunks if chunk.state.request.images]
         decoding = [sequence for sequence in images.holders() if sequence in self._lane.decoders]
-        return [(one, one.num_tokens - later) for one in chunks] + [(one, one.num_tokens) for one in decoding]
+        rows = [(one, one.num_tokens - later) for one in chunks] + [(one, one.num_tokens) for one in decoding]
+        return sorted(rows, key=lambda row: row[0].order)
 
     def _steps_before(self) -> dict[int, VllmStep]:
         """By order, whose last step it was in which the decoders of idle lanes were; empty where that is plain: it was

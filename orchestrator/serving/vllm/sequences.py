@@ -142,8 +142,8 @@ class Sequences:
     def _let_images_go(self, images: KeptImages, done: VllmStep) -> None:
         for sequence, most in done.pictured:
             images.computed(sequence, min(sequence.num_computed_tokens, most))
-        for sequence in (*done.ended, *done.handed):
-            images.release(sequence)
+            if sequence in done.ended or sequence in done.handed:
+                images.release(sequence)
 
     def _free_ended(self, sequence: VllmRequestState) -> None:
         self.cache.free(sequence)
