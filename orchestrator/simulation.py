@@ -147,6 +147,7 @@ class Simulation:
     def warnings(self) -> list[str]:
         """What the user should know although nothing is wrong, each once, in the scenario's order."""
         found = dict.fromkeys(text for unit in self.units for text in unit.arch.warnings)
+        found |= dict.fromkeys(filter(None, (_costs(unit).unmeasured for unit in self.units)))
         for name, known in self.scenario.replaced_devices().items():
             found[f"devices.{name} stands for the catalog's {known}"] = None
         found |= dict.fromkeys(borrowed(self.scenario))
@@ -361,12 +362,18 @@ def read_workload(scenario: Scenario, reader: Reading) -> Iterator[Request]:
 
 def _asynchronous(unit: UnitPlan) -> bool:
     """Whether its engine schedules a step while one is in flight: as the scenario says, else as the version does."""
-    engine = unit.options.engine
-    return costs_of(engine.version, False).asynchronous if engine.async_scheduling is None else engine.async_scheduling
+    chosen = unit.options.engine.async_scheduling
+    return _costs(unit).asynchronous if chosen is None else chosen
+
+
+def _costs(unit: UnitPlan) -> HostCosts:
+    """Of the engine's version, warm."""
+    return costs_of(unit.options.engine.version, False)
 
 
 def _slots(unit: UnitPlan) -> int:
     """Steps an instance may have in flight. With asynchronous scheduling every running request is in every batch, so
     the first pipeline stage of a step waits for the tokens that the last gives in the step before: one after another
-    (`vllm/v1/worker/gpu_model_runner.py`, _pp_receive_prev_sampled_token_ids_to_input_batch)."""
-    return 1 if unit.options.pipeline_parallel_size > 1 and _asynchronous(unit) else unit.plan.lanes
+    (`vllm/v1/worker/gpu_model_runner.py`, _pp_receive_prev_sampled_token_ids_to_input_batch, 0.19)."""
+    follow = _asynchronous(unit) and not _costs(unit).stages_overlap
+    return 1 if unit.options.pipeline_parallel_size > 1 and follow else unit.plan.lanes

@@ -8,7 +8,7 @@ does not wait for it. Derivation of the figures: docs/engines.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class ServerModel:
         prompt_token_ps: what each token of its prompt adds to that.
         output_ps: for how long an output token occupies the server.
         output_latency_ps: from the end of a step to the client, beside that.
+        counts_in_flight: it chooses data-parallel ranks by its own requests in flight, too (`FlightCounting`).
     """
 
     request_latency_ps: int = 0
@@ -28,10 +29,12 @@ class ServerModel:
     prompt_token_ps: int = 0
     output_ps: int = 0
     output_latency_ps: int = 0
+    counts_in_flight: bool = False
 
     def times(self, factor: float) -> ServerModel:
         """The same, so many times as long."""
-        return ServerModel(*(round(getattr(self, field.name) * factor) for field in fields(self)))
+        names = [field.name for field in fields(self) if field.name.endswith("_ps")]
+        return replace(self, **{name: round(getattr(self, name) * factor) for name in names})
 
 
 class ApiServers:
@@ -43,6 +46,7 @@ class ApiServers:
 
     def __init__(self, model: ServerModel, count: int) -> None:
         self._model = model
+        self.counts_in_flight = model.counts_in_flight
         self.free_ps = [0] * count  # when each has done what it has been given
         self.requests = 0
 

@@ -15,7 +15,7 @@ from metronome.orchestrator.serving.request_state import RequestState
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.lanes import VllmStep
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
-from metronome.orchestrator.serving.vllm.rules import V19, V33, Rules
+from metronome.orchestrator.serving.vllm.rules import V33, Rules, rules_of
 from metronome.orchestrator.serving.vllm.scheduler import Scheduler
 from metronome.orchestrator.workload.request import Image, Request
 
@@ -170,14 +170,10 @@ def staggered(workload: Workload, rules: Rules) -> bool:
     return rules.staggers and flags["async_scheduling"] and flags["pipeline_parallel_size"] > 1
 
 
-def rules_of(real: RealScheduler) -> Rules:
-    return V33 if real.version == "0.33.0" else V19
-
-
 def play(real: RealScheduler, workload: Workload) -> str:
     """Where the two differ first, in words; empty if they never do: till all is done, or neither can go on."""
     theirs = Theirs(real, workload)
-    rules = rules_of(real)
+    rules = rules_of(f"vllm@{real.version}")
     ours = Ours(workload, theirs.absent, rules)
     steps = workload.steps + staggered(workload, rules)
     flights: list[tuple[Any, Any]] = []
@@ -221,7 +217,7 @@ def play(real: RealScheduler, workload: Workload) -> str:
 
 def play_balance(real: RealScheduler, balance: Balance) -> str:
     """Where publications or choices differ first, in words; empty if they never do."""
-    counting = rules_of(real) is V33
+    counting = rules_of(f"vllm@{real.version}") is V33
     lockstep = balance.lockstep or not counting
     asked = balance.ranks, balance.servers, lockstep, balance.told, balance.requests
     published, chosen = real.ask("balance", *asked)

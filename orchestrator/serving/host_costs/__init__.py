@@ -37,6 +37,9 @@ class HostCosts:
             ascending; graph_sizes are then those of tokens. Empty = no such engine.
         pads_in_graphs_only: data-parallel ranks that step together are padded to the largest only if all run a graph.
         profile_run: what it finds that it works in beside weights, K and V.
+        stages_overlap: with asynchronous scheduling and pipeline stages a request is in every so many-th step alone, so
+            that stages work side by side; else all are in every step, and steps follow one another.
+        unmeasured: what the user should know of figures that are not this version's own.
         seeks_from: of how many sequences on top-p is a kernel that seeks where to cut; None: the vocabulary is sorted.
     """
 
@@ -56,6 +59,8 @@ class HostCosts:
     host_alone_ps: int | None = None
     prompt_alone_ps: int | None = None
     seeks_from: int | None = None
+    stages_overlap: bool = False
+    unmeasured: str = ""
 
     def chooses(self, how: str) -> dict[str, str | int | float | bool]:
         """Attributes of a sampler of an engine that is said to choose tokens so; none but for top-p."""
@@ -153,7 +158,7 @@ def _facts(name: str) -> dict[str, Any]:
     if name not in names():
         raise KeyError(name)
     facts: dict[str, Any] = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text())
-    return facts
+    return {**_facts(facts["like"]), **facts} if "like" in facts else facts
 
 
 @cache
@@ -168,11 +173,13 @@ def host_costs(name: str, cold: bool = False) -> HostCosts:
         **times,
         graph_sizes=sizes,
         sequence_sizes=(),
-        server=ServerModel(**server),
+        server=ServerModel(**server, counts_in_flight=facts.get("counts_in_flight", False)),
         reserved_blocks=facts.get("reserved_blocks", 0),
         pads_in_graphs_only=facts.get("pads_in_graphs_only", False),
         profile_run=_profile_run(facts["profile_run"]) if "profile_run" in facts else ProfileRun(),
         seeks_from=facts.get("seeks_from"),
+        stages_overlap=facts.get("stages_overlap", False),
+        unmeasured=facts.get("unmeasured", ""),
     )
     return costs if cold else costs.warm()
 

@@ -17,6 +17,7 @@ from .config import SchedulerConfig
 from .lanes import VllmStep
 from .recalls import RecallingScheduler
 from .request_state import VllmRequestState
+from .rules import rules_of
 from .scheduler import Scheduler
 from .start import refuse_request
 
@@ -50,7 +51,8 @@ class VllmEngine:
         policies = spec.admission, spec.victims
         kind = Scheduler if self._recalls is None else RecallingScheduler
         sizes = spec.num_blocks, spec.slots, spec.first_log
-        made = kind(self._config, *sizes, hand_over, *policies, spec.kv_groups, spec.encoder_tokens)
+        rules = rules_of(spec.options.version)
+        made = kind(self._config, *sizes, hand_over, *policies, spec.kv_groups, spec.encoder_tokens, rules)
         if self._recalls is not None and isinstance(made, RecallingScheduler):
             made.attach(self._recalls)
         return made

@@ -39,6 +39,12 @@ class Rules:
     staggers: bool = False
 
 
+def rules_of(version: str) -> Rules:
+    """Of an engine's version, ``vllm-0.33``, or a release, ``vllm@0.33.0``."""
+    _, major, minor, *_ = [*version.replace("@", "-").replace("-", ".").split("."), "", ""]
+    return V33 if (major, minor) == ("0", "33") else V19
+
+
 V19 = Rules()
 V33 = Rules(
     lone_prompts_whole=True,
