@@ -26,11 +26,12 @@ class Coordinator:
     Attributes:
         published: what the last publication said, by rank.
         publications: how many there were.
+        lockstep: as it was made; ranks may say otherwise.
     """
 
     def __init__(self, ranks: int, now_ms: int = 0, lockstep: bool = True, idle: Counts = (0, 0)) -> None:
         self._counts: list[Counts] = [idle] * ranks
-        self._lockstep = lockstep
+        self.lockstep = lockstep
         self.published: list[Counts] = list(self._counts)
         self.publications = 0
         self._looked_ms = self._published_ms = now_ms
@@ -41,7 +42,7 @@ class Coordinator:
     def tell(self, now_ms: int, rank: int, step: int, counts: Counts) -> None:
         """A rank has changed counts after a step, by number."""
         self.look(now_ms)
-        if self._lockstep and step > self._step:
+        if self.lockstep and step > self._step:
             if self._changed:
                 self._step_counts = list(self._counts)
             self._step = step
@@ -63,7 +64,7 @@ class Coordinator:
     @property
     def _due_ms(self) -> int:
         every = CHANGED_MS if self._changed else IDLE_MS
-        settle = SETTLE_MS if self._lockstep and self._step_counts is None else 0
+        settle = SETTLE_MS if self.lockstep and self._step_counts is None else 0
         return self._looked_ms + max(settle, every - (self._looked_ms - self._published_ms))
 
 

@@ -232,14 +232,19 @@ class Dispatcher:
         else:
             replica.submit(state)
 
-    def counted(self, replica: Replica, step: int, counts: tuple[int, int]) -> None:
-        """A member of a group that steps together has that many requests, waiting and running, after a step."""
+    def counted(self, replica: Replica, step: int, counts: tuple[int, int], lockstep: bool) -> None:
+        """It has that many requests, waiting and running, after a step, which the whole group took (``lockstep``)."""
         if isinstance(self.router, InternalLb):
-            self.router.tell(replica, self._kernel.now_ps, step, counts)
+            self.router.tell(replica, self._kernel.now_ps, step, counts, lockstep)
+
+    def _over(self, request: int) -> None:
+        if isinstance(self.router, InternalLb):
+            self.router.over(request)
 
     def request_ended(self, state: RequestState) -> None:
         """Its last token is with the client at ``end_ps``: the session's next turn comes after the think time."""
         self._hooks.request_ended(state)
+        self._over(state.request.id)
         for watcher in self.watchers:
             watcher.request_ended(state)
         self.outstanding -= 1
@@ -253,6 +258,7 @@ class Dispatcher:
 
     def _fail(self, state: RequestState, reason: str, error: InputError) -> None:
         """It is not served, and what its session would have sent after it is not sent."""
+        self._over(state.request.id)
         self.outstanding -= 1
         self._impatient.discard(state.request.id)
         self._hooks.request_failed(state, reason, f"{error.field}: {error.allowed}", self._kernel.now_ps)

@@ -86,6 +86,8 @@ class StepLoop:
         self._next: Scheduled | None = None  # while another step is in flight
         self._waiting = [0] * len(members)  # of each, when a step was scheduled last
         self._counted: list[tuple[int, int]] = []  # of each, when a step had ended last
+        # Of ranks that do not step together vLLM 0.19 tells nothing, 0.33 does (`v1/engine/core.py`).
+        self._tells = len(members) > 1 or model.server.counts_in_flight
         self._last_end_ps = 0
         self._woken = False
         self._stopped = False
@@ -135,7 +137,7 @@ class StepLoop:
         steps = [member.engine.schedule(now) for member in self.members]
         if self._hooks.scheduled.listeners:
             self._hooks.scheduled(self.name, number, self.members, steps, now)
-        if len(self.members) > 1:
+        if self._tells:
             self._waiting = [member.engine.load[0] for member in self.members]
         if not any(steps):
             return None
@@ -195,10 +197,10 @@ class StepLoop:
                 self._dispatcher.request_ended(state)
             for state in step.handed:
                 self._dispatcher.prompt_computed(state)
-        if len(self.members) > 1:  # of ranks that do not step together vLLM 0.19 tells nothing (`v1/engine/core.py`)
-            self._counted = self._counts()
+        if self._tells:
+            self._counted, lockstep = self._counts(), len(self.members) > 1
             for member, counts in zip(self.members, self._counted, strict=True):
-                self._dispatcher.counted(member, number, counts)
+                self._dispatcher.counted(member, number, counts, lockstep)
         if self._hooks.step_landed.listeners:
             self._hooks.step_landed(self.name, number, now, spent_pj)
         sequences = max(step.batch.sequences for _, step in flights)
@@ -252,7 +254,7 @@ class StepLoop:
                     return False
             elif self.asynchronous and (then is None or then.batch != step.batch.later(1)):  # somebody joins
                 return False
-        return len(self.members) == 1 or self._counted == self._counts()
+        return not self._tells or self._counted == self._counts()
 
     def _counts(self) -> list[tuple[int, int]]:
         """Of each member, who waited when a step was scheduled last, and who runs."""

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import BadAnswer, InputError
 from ..units import PS_PER_MS
 from ..workload.request import Request
-from .coordinator import Coordinator, FrontEnd
+from .coordinator import Coordinator, FlightCounting, FrontEnd
 from .interface import Role
 from .looking_ahead import LOOKING_AHEAD
 from .own import make_own
@@ -115,29 +115,45 @@ class PrefillDecodeAware:
 
 class InternalLb:
     """vLLM's own balancing among the data-parallel ranks of one instance: as `LeastLoaded`, but of the counts that were
-    published last, and of what an API server has sent since (`coordinator.py`)."""
+    published last, and of what an API server has sent since (`coordinator.py`); in 0.33 also of what it knows to be on
+    its way, and of KV caches."""
 
     def __init__(self) -> None:
         self._servers: list[FrontEnd] = []
         self._coordinator = Coordinator(0)
         self._ranks: dict[int, int] = {}  # by the replica's number
         self._told: dict[int, tuple[int, int]] = {}  # by rank
+        self._sent: dict[int, tuple[FrontEnd, int]] = {}  # by request: by whom, to which rank
 
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
         now_ms, servers = request.arrival_ps // PS_PER_MS, replicas[0].servers
         count = max(1, servers.count)
         if not self._servers:
-            self._coordinator = Coordinator(len(replicas), now_ms)
-            self._servers = [FrontEnd(self._coordinator, index, count) for index in range(count)]
+            kind, idle = (FlightCounting, (0, 0, 0)) if servers.counts_in_flight else (FrontEnd, (0, 0))
+            self._coordinator = Coordinator(len(replicas), now_ms, idle=idle)
+            self._servers = [kind(self._coordinator, index, count) for index in range(count)]
             self._ranks = {replica.number: rank for rank, replica in enumerate(replicas)}
-        return replicas[self._servers[servers.requests % count].choose(now_ms)]
+        server = self._servers[servers.requests % count]
+        rank = server.choose(now_ms)
+        if servers.counts_in_flight:
+            self._sent[request.id] = server, rank
+        return replicas[rank]
 
-    def tell(self, replica: Replica, now_ps: int, step: int, counts: tuple[int, int]) -> None:
-        """A rank's requests, waiting and running, after a step; vLLM's tells what has changed."""
+    def tell(self, replica: Replica, now_ps: int, step: int, counts: tuple[int, int], lockstep: bool = True) -> None:
+        """A rank's requests, waiting and running, after a step; vLLM's tells what has changed. ``lockstep``: all ranks
+        took the step together."""
         rank = self._ranks.get(replica.number)
         if rank is not None and self._told.get(rank, (0, 0)) != counts:
             self._told[rank] = counts
-            self._coordinator.tell(now_ps // PS_PER_MS, rank, step, counts)
+            self._coordinator.lockstep = lockstep
+            said = (*counts, replica.kv_use) if replica.servers.counts_in_flight else counts
+            self._coordinator.tell(now_ps // PS_PER_MS, rank, step, said)
+
+    def over(self, request: int) -> None:
+        """Nobody serves that request any more."""
+        if sent := self._sent.pop(request, None):
+            server, rank = sent
+            server.ended(rank)
 
 
 POLICIES = (

@@ -57,7 +57,8 @@ class Scheduler(Sequences):
             self.fences.begun(self._lane)
         batch = self.encoder.end(self._lane.batch(), [chunk.state for chunk in self._lane.chunks])
         step = VllmStep(batch, self.lanes.index(self._lane), lane=self._lane, filled=self._filled)
-        self._lane.latest = step
+        if self.staggered:
+            self._lane.latest = step
         if isinstance(self.encoder, KeptImages):
             step.pictured = self._pictured(self.encoder)
         return step
@@ -73,10 +74,10 @@ class Scheduler(Sequences):
     def _steps_before(self) -> dict[int, VllmStep]:
         """By order, whose last step it was in which the decoders of idle lanes were; empty where that is plain: it was
         that of the only one, and its tokens are not out."""
-        idle = [lane for lane in self.lanes if not lane.in_flight and lane.latest is not None]
-        if len(idle) == 1 and not idle[0].latest.out:
+        idle = [(lane, lane.latest) for lane in self.lanes if not lane.in_flight and lane.latest is not None]
+        if len(idle) == 1 and not idle[0][1].out:
             return {}
-        return {sequence.order: lane.latest for lane in idle for sequence in lane.decoders.members()}
+        return {sequence.order: step for lane, step in idle for sequence in lane.decoders.members()}
 
     def _config_now(self) -> SchedulerConfig:
         """Without the threshold where nobody else is held up."""
