@@ -33,7 +33,6 @@ from dataclasses import MISSING, fields
 from types import SimpleNamespace
 
 os.environ.update(VLLM_TARGET_DEVICE="cpu", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
-os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "1"  # the one that a device has by default, from 0.33 or so
 
 import torch
 from connectors import Offloading, Remote  # beside this file
@@ -59,6 +58,8 @@ from vllm.v1.request import Request, RequestStatus
 try:
     from vllm.v1.core.kv_cache_planning import get_kv_cache_groups
     from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
+
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "1"  # the one that devices have by default
 except ImportError:  # before 0.33 or so
     from vllm.v1.core.kv_cache_utils import get_kv_cache_groups
 
