@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 from copy import deepcopy
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metronome.orchestrator.serving.kv.nameless_first import NamelessFirstPool
 from metronome.orchestrator.serving.kv.pool import BlockPool
 
 
 class Plain:
-    """Every block in one queue, each with its users and its hash."""
+    """Every block in one queue, each with its users and its hash; ``nameless_first``: those without one go to its
+    head."""
 
-    def __init__(self, size):
+    def __init__(self, size, nameless_first):
+        self.nameless_first = nameless_first
         self.queue, self.users, self.hash, self.named = list(range(size)), {}, {}, []
 
     def take(self):
@@ -32,23 +36,26 @@ class Plain:
         self.users[block] = self.users.get(block, 0) + 1
 
     def give_back(self, blocks):
+        first = []
         for block in reversed(blocks):
             self.users[block] -= 1
             if not self.users[block]:
                 del self.users[block]
-                self.queue.append(block)
+                (first if self.nameless_first and block not in self.hash else self.queue).append(block)
+        self.queue[:0] = first
 
     def name(self, block, name):
         self.hash[block] = name
         self.named.append((name, block))
 
 
+@pytest.mark.parametrize("kind", [BlockPool, NamelessFirstPool])
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**9))
-def test_the_pool_is_the_queue_written_plainly(seed):
+def test_the_pool_is_the_queue_written_plainly(kind, seed):
     rng = random.Random(seed)
     size = rng.randrange(1, 12)
-    pool, plain, held = BlockPool(size), Plain(size), []
+    pool, plain, held = kind(size), Plain(size, kind is NamelessFirstPool), []
     for _ in range(60):
         what = rng.randrange(5)
         if what == 0 and plain.queue:

@@ -7,6 +7,7 @@ from array import array
 import numpy as np
 import pytest
 from metronome.orchestrator.errors import InputError
+from metronome.orchestrator.serving.api_server import ApiServers, ServerModel
 from metronome.orchestrator.serving.interface import Role
 from metronome.orchestrator.serving.looking_ahead import LOOKING_AHEAD
 from metronome.orchestrator.serving.replica import Replica
@@ -111,6 +112,30 @@ def test_pd_aware_looks_at_prompts_before_and_at_free_kv_after():
 def test_a_policy_that_is_none_is_refused(policy, message):
     with pytest.raises(InputError, match=message):
         router(policy)
+
+
+def test_internal_lb_of_0_33_knows_what_is_on_its_way_and_whose_kv_cache_is_full():
+    """Of equals the next; its own requests count until they are over, and a queue before a full cache four times."""
+    ranks, balancer = [engine(0), engine(1), engine(2)], router("internal-lb")
+    for rank in ranks:
+        rank.servers = ApiServers(ServerModel(counts_in_flight=True), 1)
+
+    def chosen(number, ms):
+        return balancer.choose(Request(number, ms * PS_PER_MS, 12, 2), ranks).number
+
+    assert [chosen(i, 0) for i in range(4)] == [0, 1, 2, 0]
+    balancer.tell(ranks[0], 10 * PS_PER_MS, 1, (0, 1), False)
+    assert chosen(4, 200) == 1, "published that nobody waits; what was sent is on its way all the same"
+    for number in (0, 3):
+        balancer.over(number)
+    assert chosen(5, 201) == 2 and chosen(6, 201) == 0
+    ranks[1].engine.scheduler.pool.get_new_blocks(ranks[1].engine.num_blocks)
+    for number in range(7):
+        balancer.over(number)
+    balancer.tell(ranks[0], 300 * PS_PER_MS, 2, (0, 3), False)
+    balancer.tell(ranks[1], 300 * PS_PER_MS, 2, (1, 0), False)
+    balancer.tell(ranks[2], 300 * PS_PER_MS, 2, (1, 3), False)
+    assert [chosen(i, 600) for i in (7, 8)] == [0, 2], "1 + 1 x 6 x 0.5 is 4, as much as 1 + 3; then all are 4"
 
 
 def test_internal_lb_knows_what_was_published_and_what_it_has_sent():

@@ -65,26 +65,17 @@ def test_who_is_alone_is_not_held_to_the_threshold(rules, alone):
     assert run(scheduler) == {0: 3, 1: 3}
 
 
-@pytest.mark.parametrize(("rules", "goes_on"), [(V19, {}), (V33, {1: 1})])
+@pytest.mark.parametrize(("rules", "goes_on"), [(V19, None), (V33, {1: 1})])
 def test_those_behind_one_that_preempted_itself_go_on(rules, goes_on):
-    """Two hold all four blocks; the first needs a fifth and is the least of them."""
-    scheduler = Scheduler(CONFIG, 4, admission=Priority(), victims=Priority(), rules=rules)
+    """In the sixth step both need a block, none is free, and the first is the least of them."""
+    scheduler = Scheduler(CONFIG, 5, admission=Priority(), victims=Priority(), rules=rules)
     waiting(scheduler, 0, 8, 8, priority=5)
     run(scheduler)
     waiting(scheduler, 1, 5, 8, priority=1)
-    scheduler.pool.get_new_blocks(0)
-    scheduler.running[0].num_preemptions = 0
+    assert [run(scheduler) for _ in range(4)] == [{0: 1, 1: 5}, *[{0: 1, 1: 1}] * 3]
     step = scheduler.schedule(0)
-    assert planned(step) == {0: 1} or planned(step) == {0: 1, 1: 5}
-    scheduler.settle(step)
-    scheduler.finish(step)
-    while scheduler.counts.preemptions == 0:
-        found = scheduler.schedule(0)
-        rows = {} if found is None else planned(found)
-        if found is not None:
-            scheduler.settle(found)
-            scheduler.finish(found)
-    assert rows == goes_on
+    assert (step and planned(step)) == goes_on
+    assert [state.request.id for state in scheduler.waiting] == [0]
 
 
 @pytest.mark.parametrize(("rules", "rows"), [(V19, {0: 9}), (V33, {0: 9, 2: 5})])
@@ -111,20 +102,15 @@ def test_who_holds_blocks_for_k_and_v_is_first_with_priorities(rules, first):
 
 @pytest.mark.parametrize(("rules", "reserved"), [(V19, True), (V33, False)])
 def test_k_and_v_come_only_if_blocks_remain_for_prompts_that_have_begun(rules, reserved):
-    """Six of ten blocks are to be one prompt's, which has two; three more are free now and not later."""
-    config = SchedulerConfig(
-        max_num_seqs=8, max_num_batched_tokens=8, block_size=4, scheduler_reserve_full_isl=False, enable_prefix_caching=False
+    """Of eight blocks a prompt has four and takes two more; three are free while it has begun."""
+    flags = {"scheduler_reserve_full_isl": False, "enable_prefix_caching": False, "long_prefill_token_threshold": 8}
+    scheduler = Scheduler(
+        SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=9, block_size=4, **flags), 8, rules=rules
     )
-    scheduler = Scheduler(config, 8, rules=rules)
     scheduler.remote_kvs.connector = FromElsewhere()
     waiting(scheduler, 0, 24, 1)
-    run(scheduler)
     other = waiting(scheduler, 1, 12, 2, remote=True)
-    scheduler.config = scheduler.config.__class__(
-        max_num_seqs=8, max_num_batched_tokens=9, block_size=4, scheduler_reserve_full_isl=False, enable_prefix_caching=False,
-        long_prefill_token_threshold=4,
-    )  # fmt: skip
-    run(scheduler)
+    assert run(scheduler) == {0: 8}
     assert scheduler.remote_kvs.has(other) is reserved
 
 
@@ -200,17 +186,25 @@ def test_a_request_preempted_with_a_token_on_its_way_waits_for_it_and_holds_up_n
     assert preempted.num_in_flight == 0 and preempted.num_output_tokens == 2
 
 
-@pytest.mark.parametrize(("rules", "after_one", "after_both"), [(V19, [9], []), (V33, [], [9])])
-def test_a_repeated_image_is_kept_until_its_last_is_computed(rules, after_one, after_both):
-    """An image of 9 tokens comes when one of 8, which the first prompt has twice, has been computed once, or twice."""
-    config = SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=20, block_size=4, enable_prefix_caching=False)
-    scheduler = Scheduler(config, 100, encoder_tokens=10, rules=rules)
-    waiting(scheduler, 0, 30, 1, images=(Image(0, 8, 1), Image(9, 8, 1)))
+@pytest.mark.parametrize(("rules", "kept"), [(V19, [False, False]), (V33, [True, False])])
+def test_an_image_is_kept_until_the_step_that_needed_it_has_ended(rules, kept):
+    scheduler = Scheduler(CONFIG, 100, encoder_tokens=10, rules=rules)
+    waiting(scheduler, 0, 9, 2, images=(Image(0, 8, 1),))
     step = scheduler.schedule(0)
-    waiting(scheduler, 1, 9, 1, images=(Image(0, 9, 2),))
-    held = scheduler.encoder._users[1]
-    assert bool(held) is (rules is V33), "let go when the step is put together, or when it has ended"
+    users = scheduler.encoder._users[1]
+    found = [bool(users)]
     scheduler.settle(step)
     scheduler.finish(step)
-    assert not held
-    assert scheduler.schedule(0).batch.images == (9,) and (after_one or after_both)
+    assert [*found, bool(users)] == kept
+
+
+@pytest.mark.parametrize(("rules", "kept"), [(V19, [False, False]), (V33, [True, False])])
+def test_an_image_that_a_prompt_repeats_is_kept_until_its_last_is_computed(rules, kept):
+    config = SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=12, block_size=4)
+    scheduler = Scheduler(config, 100, encoder_tokens=10, rules=rules)
+    waiting(scheduler, 0, 30, 1, images=(Image(0, 8, 1), Image(9, 8, 1)))
+    found = []
+    for _ in range(2):
+        run(scheduler)
+        found.append(bool(scheduler.encoder._users[1]))
+    assert found == kept

@@ -17,13 +17,17 @@ from metronome.orchestrator.serving.spec import EngineSpec
 from metronome.orchestrator.workload.request import Request
 
 from ..engine_contract import play, workloads
-from .test_truth import VERSION
 
-RELEASE = f"vllm@{VERSION}"
+RELEASE = "vllm@0.19.0"
 REAL = {"version": RELEASE, "scheduler": "real"}
-needs_vllm = pytest.mark.skipif(
-    not environment.installed(RELEASE), reason=f"needs vLLM's scheduler: metronome tools install {RELEASE}"
-)
+
+
+def needs(release):
+    why = f"needs vLLM's scheduler: metronome tools install {release}"
+    return pytest.param(release, marks=pytest.mark.skipif(not environment.installed(release), reason=why))
+
+
+of_every_release = pytest.mark.parametrize("release", [needs(release) for release in (RELEASE, "vllm@0.33.0")])
 #: Of workloads whose tokens are known: where they are not, ours finds no prefix, and vLLM what a request left itself.
 TIGHT = {
     "instances.0.engine.num_gpu_blocks_override": 300,
@@ -35,19 +39,20 @@ TIGHT = {
 @pytest.fixture(scope="module", autouse=True)
 def process():
     """vLLM's takes seconds to start, and ends with its last scheduler: one for all tests."""
-    return RealScheduler(VERSION) if environment.installed(RELEASE) else None
+    versions = (release for release in (RELEASE, "vllm@0.33.0") if environment.installed(release))
+    return [RealScheduler(release.partition("@")[2]) for release in versions]
 
 
-def engine(scheduler, overlapped, blocks):
-    kind = kind_of(RELEASE)
+def engine(release, scheduler, overlapped, blocks):
+    kind = kind_of(release)
     flags = {"block_size": 4, "max_num_seqs": 6, "max_num_batched_tokens": 24}
-    options = kind.options(version=RELEASE, scheduler=scheduler, **flags)
+    options = kind.options(version=release, scheduler=scheduler, **flags)
     return kind.make(EngineSpec("e", options, blocks, 1000, async_scheduling=overlapped))
 
 
-@needs_vllm
+@of_every_release
 @pytest.mark.parametrize("overlapped", [False, True])
-def test_it_is_an_engine_like_ours_step_by_step(overlapped):
+def test_it_is_an_engine_like_ours_step_by_step(release, overlapped):
     def told(engine, step):
         view = engine.view()
         return view.waiting, view.running, view.prefilling, view.kv, engine.load, engine.queued_tokens
@@ -65,7 +70,7 @@ def test_it_is_an_engine_like_ours_step_by_step(overlapped):
         blocks = max(-(-(r.input_tokens + r.output_tokens) // 4) for _, r in known) + 1 + spare
         found = []
         for scheduler in ("model", "real"):
-            made, seen = engine(scheduler, overlapped, blocks), []
+            made, seen = engine(release, scheduler, overlapped, blocks), []
             steps, states, _ = play(made, known, overlapped, seen=lambda e, s, seen=seen: seen.append(told(e, s)))
             rows = [(s.num_cached_tokens, s.num_preemptions, s.token_steps, s.end_ps) for s in states.values()]
             found.append(([tuple(batch) for batch, _ in steps], seen, rows, made.counts))
@@ -80,9 +85,9 @@ def _ids(request):
     return range(10_000 * (request.id + 1), 10_000 * (request.id + 1) + request.input_tokens + request.output_tokens)
 
 
-@needs_vllm
-def test_it_is_copied_fails_and_drops_requests_like_any_other():
-    made = engine("real", False, 60)
+@of_every_release
+def test_it_is_copied_fails_and_drops_requests_like_any_other(release):
+    made = engine(release, "real", False, 60)
     workload = [(i, Request(i, 0, 20, 5)) for i in range(6)]
     play(made, workload, False, until=6)
     copied = deepcopy(made)
@@ -103,8 +108,8 @@ def test_it_is_copied_fails_and_drops_requests_like_any_other():
         made.check(Request(7, 0, 2000, 10))
 
 
-def results(cli, folder, scenario, changes):
-    changed = {**changes, "instances.0.engine.version": RELEASE}
+def results(cli, folder, release, scenario, changes):
+    changed = {**changes, "instances.0.engine.version": release}
     found = []
     for scheduler in ("model", "real"):
         flags = {**changed, "instances.0.engine.scheduler": scheduler}
@@ -115,7 +120,7 @@ def results(cli, folder, scenario, changes):
     return found
 
 
-@needs_vllm
+@of_every_release
 @pytest.mark.parametrize(
     ("scenario", "changes"),
     [
@@ -126,8 +131,8 @@ def results(cli, folder, scenario, changes):
         ("tensor-pipeline-parallel", {**TIGHT, "instances.0.engine.async_scheduling": "false"}),
     ],
 )
-def test_a_run_with_vllms_own_scheduler_is_the_same_run(cli, tmp_path, scenario, changes):
-    ours, theirs = results(cli, tmp_path, scenario, changes)
+def test_a_run_with_vllms_own_scheduler_is_the_same_run(cli, tmp_path, release, scenario, changes):
+    ours, theirs = results(cli, tmp_path, release, scenario, changes)
     assert ours == theirs and len(ours.splitlines()) == 61
 
 

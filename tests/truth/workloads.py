@@ -34,7 +34,8 @@ OTHERS = {
         "blocks of several sizes",
         "images, synchronous",
         "images, asynchronous",
-    )
+    ),
+    "0.33.0": ("windows, synchronous", "windows, asynchronous", "blocks of several sizes"),
 }
 RANKS = "data-parallel ranks"  # not one scheduler's: what is known of several, and who gets a request
 
