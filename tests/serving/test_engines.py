@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from metronome.orchestrator.kernel.loop import Kernel
 from metronome.orchestrator.kernel.queue import Priority
 from metronome.orchestrator.serving.batch import Batch
 from metronome.orchestrator.serving.hooks import ServingHooks
-from metronome.orchestrator.serving.host_costs import host_costs, names
+from metronome.orchestrator.serving.host_costs import host_costs, names, releases
 from metronome.orchestrator.serving.loop import StepLoop
 from metronome.orchestrator.serving.replica import Replica
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
@@ -153,3 +154,19 @@ def test_every_token_comes_once_whatever_the_scheduling():
 )
 def test_ranks_that_step_together_are_padded_only_where_all_run_a_graph(version, batches, tokens):
     assert [batch.tokens for batch in host_costs(version).together(batches)] == tokens
+
+
+def test_a_version_that_nobody_measured_says_so(cli, tmp_path):
+    """Its own are the rules; with pipeline stages these lie side by side, and 0.19's follow one another."""
+    costs = host_costs("vllm-0.33")
+    assert replace(
+        costs, name="vllm-0.19", unmeasured="", stages_overlap=False, server=host_costs("vllm-0.19").server
+    ) == (host_costs("vllm-0.19"))
+    assert releases()["vllm@0.33.0"] == "vllm-0.33" and host_costs("vllm-0.19").unmeasured == ""
+    spans = {}
+    for version in ("vllm-0.33", "vllm-0.19"):
+        flags = ("--set", f"instances.0.engine.version={version}", "--set", "workload.num_requests=20")
+        ran = cli("run", "tensor-pipeline-parallel", "-o", tmp_path / version, *flags)
+        assert ran.exit_code == 0 and ("were not measured" in ran.output) is (version == "vllm-0.33")
+        spans[version] = json.loads((tmp_path / version / "result.json").read_text())["duration"]
+    assert spans["vllm-0.33"] < spans["vllm-0.19"]
