@@ -92,7 +92,7 @@ def test_bundled_scenarios(name, leapt):
 
 ENGINE = st.fixed_dictionaries(
     {
-        "version": st.sampled_from(["vllm-0.19", "vllm-0.11", "ideal"]),
+        "version": st.sampled_from(["vllm-0.19", "vllm-0.33", "vllm-0.11", "ideal"]),
         "max_num_seqs": st.sampled_from([2, 8, 32]),
         "num_gpu_blocks_override": st.sampled_from([150, 200, 1000]),
         "block_size": st.sampled_from([16, 32]),
