@@ -164,11 +164,13 @@ def test_with_pipeline_stages_a_request_is_in_every_other_step():
     assert rows == [{0: 1}, {1: 1}] * 3
 
 
-def test_a_request_preempted_with_a_token_on_its_way_waits_for_it_and_holds_up_nobody():
+@pytest.mark.parametrize("outputs", [9, 2])
+def test_a_request_preempted_with_a_token_on_its_way_waits_for_it_and_holds_up_nobody(outputs):
+    """Also if it is its last."""
     config = SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=64, block_size=4, async_scheduling=True)
     scheduler = Scheduler(config, 4, lanes=2, rules=V33)
     waiting(scheduler, 0, 7, 9)
-    waiting(scheduler, 1, 7, 9)
+    waiting(scheduler, 1, 7, outputs)
     flights = [scheduler.schedule(0)]
     assert scheduler.schedule(0) is None
     scheduler.settle(flights[0])
@@ -184,6 +186,7 @@ def test_a_request_preempted_with_a_token_on_its_way_waits_for_it_and_holds_up_n
     assert planned(scheduler.schedule(0)) == {2: 3}
     scheduler.finish(flights[1])
     assert preempted.num_in_flight == 0 and preempted.num_output_tokens == 2
+    assert list(scheduler.waiting) == ([preempted] if outputs > 2 else [])
 
 
 @pytest.mark.parametrize(("rules", "kept"), [(V19, [False, False]), (V33, [True, False])])

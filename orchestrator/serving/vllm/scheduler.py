@@ -21,7 +21,7 @@ from ..kv.cache import Hit
 from .admission import fitting
 from .config import SchedulerConfig
 from .kept_images import KeptImages
-from .lanes import Chunk, VllmStep, gather
+from .lanes import Chunk, Lane, VllmStep, gather
 from .request_state import VllmRequestState
 from .sequences import Sequences
 from .victims import come_last
@@ -249,8 +249,8 @@ class Scheduler(Sequences):
         if lane is not None and lane.in_flight:
             lane.landing.append(sequence)
             sequence.num_in_flight += 1
-        elif lane is not None and self.staggered:
-            before = self._before.get(sequence.order, lane.latest)
+        elif self.staggered:
+            before = self._step_with(sequence, lane)
             if before is not None and not before.out:
                 before.stale.append(sequence)
                 sequence.num_in_flight += 1
@@ -258,6 +258,12 @@ class Scheduler(Sequences):
         sequence.num_preemptions += 1
         self.counts.preemptions += 1
         self.waiting.prepend(sequence)
+
+    def _step_with(self, sequence: VllmRequestState, lane: Lane | None) -> VllmStep | None:
+        """The last step that has its token: of a decoder of an idle ``lane``, or of one that has ended with it."""
+        if lane is not None:
+            return self._before.get(sequence.order, lane.latest)
+        return next((one.latest for one in self.lanes if one.latest and sequence in one.latest.ended), None)
 
     # Phase B ------------------------------------------------------------------------------------
 
