@@ -138,7 +138,10 @@ class Executor:
         if not self._stretches or self._hooks.operations.listeners or self._hooks.operation_parts.listeners:
             return None
         every = [(stretch.joint, stretch.members) for stretch in self._stretches]
-        if not all(one.port.link.asked_freely for _, members in every for portions in members for one in portions):
+        ports = [portion.port for _, members in every for portions in members for portion in portions]
+        if not all(port.link.asked_freely for port in ports):
+            return None
+        if len(every) > 1 and any(port.slows for port in ports):  # what begins in the midst of a step would be slower
             return None
         rows: list[list[list[Row]]] = []
         for joint, members in every:

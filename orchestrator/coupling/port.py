@@ -62,6 +62,7 @@ class AskedPort:
         self.memory.ports.append(self)
         self.link, self.name = link, link.name
         self.slowdown = 1.0  # times as long as the component says
+        self.slows = False  # whether that changes in the run
         self._tallies: list[Tally] = []
         self._known = 0  # answers in memory
         self._uses = uses_of(link.description.features)  # None: nobody asks for them

@@ -67,6 +67,8 @@ class Ports:
             self._open(spec, [w for w in mine if w.template.kind not in OPTIONAL or w.template.kind in kinds])
         for number, work in self._slowdowns.items():
             self._check_slowdown(number, work.component)
+            if not self.slows_links(number):
+                self._asked[work.component].slows = True
 
     def _open(self, spec: ComponentSpec, works: Sequence[Work]) -> None:
         link = self._links[spec.name]

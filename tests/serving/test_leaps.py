@@ -160,7 +160,13 @@ GROUP = st.fixed_dictionaries(
     rate=st.sampled_from([1, 6, 40]),
     policy=st.sampled_from(["internal-lb", "least-loaded", "round-robin", "random"]),
     abort_after_s=st.sampled_from([None, 0.5]),
-    failures=st.sampled_from([[], [{"at_s": 0.7, "instance": "chat", "repair_s": 0.3}]]),
+    failures=st.sampled_from(
+        [
+            [],
+            [{"at_s": 0.7, "instance": "chat", "repair_s": 0.3}],
+            [{"at_s": 0.4, "component": "n0.accelerators", "slowdown": 2.5, "repair_s": 0.6}],
+        ]
+    ),
     seed=st.integers(0, 1000),
 )
 def test_ranks_that_step_together(engine, rate, policy, abort_after_s, failures, seed):
@@ -179,6 +185,13 @@ def test_ranks_that_step_together(engine, rate, policy, abort_after_s, failures,
     if abort_after_s:
         changes["workload.abort_after_s"] = abort_after_s
     assert_same(*load("expert-parallel", changes))
+
+
+@pytest.mark.parametrize("at_s", [0.35, 0.5, 0.8, 1.3])
+def test_what_gets_slow_is_slow_from_the_next_stretch_on(at_s):
+    """Also in the midst of a step, which has several where ranks step together."""
+    slow = [{"at_s": at_s, "component": "n0.accelerators", "slowdown": 4, "repair_s": 0.2}]
+    assert_same(*load("expert-parallel", {"workload.num_requests": 6, "workload.request_rate": 4, "failures": slow}))
 
 
 def test_nobody_is_computed_for_once_all_are_given_up(leapt):
