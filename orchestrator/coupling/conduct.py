@@ -9,16 +9,20 @@ from metronome.hwmodels.interface import Advanced, Completion, Operation
 from ..errors import ComponentFailure
 from .link import Link, advancing, checked
 
+OWED = Operation(0, ())  # stands for one that nobody here has seen
+
 
 class Conduct:
     """One session's: operations it owes, the time it has reached, what it has promised.
 
     ``open`` are the operations it has not completed, by id; ``asked`` its own requests, not answered. While it waits
     for an answer it may owe and promise nothing. How it asks is for those to judge who answer (`hwmodels.wiring`).
+    ``restored``: it was put into another state, and what it owes from there only it knows.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, link: Link, restored: bool = False) -> None:
+        self._link, self._restored = link, restored
+        self._done: set[int] = set()  # since then
         self.open: dict[int, Operation] = {}
         self.asked: set[int] = set()
         self.reached_ps = 0
@@ -36,6 +40,9 @@ class Conduct:
 
     def check(self, answer: Advanced) -> None:
         """Take the answer to what was sent last. Raises ComponentFailure for one that cannot be."""
+        if self._restored:
+            ids = {completion.op_id for completion in answer.completions} - self._done
+            self.open, self._done = dict.fromkeys(ids, OWED) | self.open, self._done | ids
         checked(self._link, answer, self.open, self._grant_ps)
         if answer.reached_ps < self.reached_ps:
             raise self._lie(f"says it is at {answer.reached_ps} ps, and was at {self.reached_ps} ps before")

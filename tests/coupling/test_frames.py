@@ -213,3 +213,13 @@ def test_only_one_that_knows_its_next_answer_is_asked_for_it(tmp_path, model, te
     talk.send(pb.SimulateRequest(seq=1, session_id="s", grant_ps=0, operations=operations, foretell=True))
     assert talk.receive().advanced.HasField("foretold") == tells
     talk.close()
+
+
+def test_what_it_owes_in_a_state_that_it_is_put_back_to_is_no_lie():
+    with opened() as link:
+        link.advance(0, [Operation(0, (10**9,), 7)], True)
+        state = link.snapshot()
+        done = link.advance(MAX_PS, (), True)
+        assert [completion.op_id for completion in done.completions] == [7]
+        link.restore(state)
+        assert link.advance(MAX_PS, (), True) == done

@@ -160,7 +160,7 @@ class RecoveringLink:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._log.snapshot(state, self._recovering(lambda: self._live.restored(state)))
-        self._conduct = Conduct(self)  # what it owes in that state only it knows
+        self._conduct = Conduct(self, restored=True)
 
     def close(self) -> None:
         for other in self._others:
