@@ -41,8 +41,8 @@ class Conduct:
     def check(self, answer: Advanced) -> None:
         """Take the answer to what was sent last. Raises ComponentFailure for one that cannot be."""
         if self._restored:
-            ids = {completion.op_id for completion in answer.completions} - self._done
-            self.open, self._done = dict.fromkeys(ids, OWED) | self.open, self._done | ids
+            now_done = {completion.op_id for completion in answer.completions} - self._done
+            self.open, self._done = dict.fromkeys(now_done, OWED) | self.open, self._done | now_done
         checked(self._link, answer, self.open, self._grant_ps)
         if answer.reached_ps < self.reached_ps:
             raise self._lie(f"says it is at {answer.reached_ps} ps, and was at {self.reached_ps} ps before")

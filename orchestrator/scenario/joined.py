@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from metronome.hwmodels import catalog
 
 from ..errors import InputError
-from .links import Network, usual_topology
+from .links import Network, misfit, usual_topology
 from .schema import Scenario
 
 END = ".accelerators"
@@ -50,7 +50,10 @@ def joined(scenario: Scenario, index: int) -> Network:
     usual, *more = found.values()
     if any(links != usual for links in more):
         raise _refuse(index, f"{' and '.join(found)} are joined otherwise")
-    return network.model_copy(update=usual | ({"topology": network.topology} if network.topology else {}))
+    stated = {"topology": network.topology} if network.topology else {}
+    if usual["topology"] != network.topology and (wrong := misfit(usual["type"], network.topology, bool(network.dims))):
+        raise InputError("scenario", f"cluster.networks.{index}", network.topology, wrong)
+    return network.model_copy(update=usual | stated)
 
 
 def topology(scenario: Scenario, index: int) -> str:

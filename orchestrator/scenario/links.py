@@ -42,6 +42,18 @@ def usual_topology(kind: str | None) -> str:
     return "switch" if found == "pcie" else found
 
 
+def misfit(kind: str | None, topology: str | None, dims: bool) -> str:
+    """Why links of that type, or plain ones, cannot be laid out so; empty where they can. ``dims``: some are given."""
+    usual = usual_topology(kind)
+    if dims and (topology or usual) != "torus":
+        return f"dims are of topology torus, this is {topology or usual}"
+    if usual == "torus" and topology not in (None, "torus", "ring"):
+        return f"{kind} joins neighbours: topology torus (the default) or ring"
+    if topology in ("switch", "pcie") and usual == "fully-connected":
+        return f"{kind} joins two devices each: topology fully-connected (the default), ring or torus"
+    return ""
+
+
 class ScaleOut(Links):
     """The links between nodes; those of the network itself are then within nodes."""
 
@@ -75,13 +87,6 @@ class Network(Links):
 
     @model_validator(mode="after")
     def _of_its_topology(self) -> Network:
-        usual = usual_topology(self.type)
-        if self.dims and (self.topology or usual) != "torus":
-            raise ValueError(f"dims are of topology torus, this is {self.topology or usual}")
-        if usual == "torus" and self.topology not in (None, "torus", "ring"):
-            raise ValueError(f"{self.type} joins neighbours: topology torus (the default) or ring")
-        if self.topology in ("switch", "pcie") and usual == "fully-connected":
-            raise ValueError(
-                f"{self.type} joins two devices each: topology fully-connected (the default), ring or torus"
-            )
+        if self.says_links and (wrong := misfit(self.type, self.topology, bool(self.dims))):
+            raise ValueError(wrong)
         return self

@@ -172,3 +172,22 @@ def test_what_a_run_leaves_is_joined_as_it_was(device, network):
 def test_links_of_two_devices_are_no_switch(network, message):
     with pytest.raises(ValueError, match=message):
         scenario(network, ("mi300x",))
+
+
+@pytest.mark.parametrize(
+    ("device", "network", "message"),
+    [
+        ("tpu-v6e", {"topology": "switch"}, "ici-v6e joins neighbours: topology torus"),
+        ("tpu-v5e", {"topology": "pcie"}, "ici-v5e joins neighbours: topology torus"),
+        ("mi300x", {"topology": "switch"}, "xgmi3 joins two devices each"),
+        ("h100-sxm", {"dims": [2, 2]}, "dims are of topology torus, this is switch"),
+    ],
+)
+def test_the_usual_links_are_laid_out_no_other_way_than_those_that_are_named(device, network, message):
+    with pytest.raises(InputError, match=message):
+        joined(scenario(network, (device,)), 0)
+
+
+def test_dims_are_of_the_usual_torus():
+    found = joined(scenario({"dims": [1, 4]}, ("tpu-v6e",)), 0)
+    assert (found.type, found.topology, found.dims) == ("ici-v6e", "torus", [1, 4])
