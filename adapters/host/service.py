@@ -30,8 +30,8 @@ from metronome.hwmodels.interface import (
     Resources,
     Snapshots,
     UnsupportedOperation,
+    keeps_up,
 )
-from metronome.hwmodels.offers import keeps_up
 from metronome.hwmodels.process import Progressing
 
 MOST_SESSIONS = 256  # at a time

@@ -25,8 +25,8 @@ from metronome.hwmodels.interface import (
     Template,
     UnsupportedOperation,
     Use,
+    keeps_up,
 )
-from metronome.hwmodels.offers import keeps_up
 from metronome.hwmodels.ports import Port
 
 from ..errors import ComponentFailure, InputError, let_interrupts_through, raised_at, words

@@ -228,6 +228,6 @@ TOOL = Tool(
     },
     expand=_expand,
     finish=_finish,
-    versions=("vllm-0.11", "vllm-0.19"),
+    versions=("vllm-0.11", "vllm-0.19", "vllm-0.33"),
     variables={"VLLM_ALL2ALL_BACKEND": ("--all2all-backend", (0, 16))},  # vllm-project/vllm, pull request 33535
 )

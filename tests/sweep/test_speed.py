@@ -10,7 +10,7 @@ from metronome.orchestrator.sweep.places import for_points
 from metronome.orchestrator.sweep.schema import Sweep
 from metronome.orchestrator.sweep.study import Study
 
-POINTS = 8
+POINTS, FEW = 12, 2
 ASKED, OF_POINTS = 1.8, 200  # what two workers are to gain on a sweep of so many points
 
 
@@ -19,15 +19,16 @@ def sweep(points=POINTS):
     return Sweep.model_validate({"scenario": "quickstart", "axes": axes, "set": {"workload.num_requests": 120}})
 
 
-def cpu_s(workers, folder):
-    """CPU seconds of this process, and of its workers, in a sweep of POINTS."""
+def cpu_s(workers, folder, points=POINTS):
+    """CPU seconds of this process, and of its workers, in a sweep of so many points."""
 
     def now():
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         return sum(os.times()[:2]), ended.ru_utime + ended.ru_stime
 
     before = now()
-    assert len(Study(sweep(), folder, folder / str(workers), workers).run().rows) == POINTS
+    out = folder / f"{points} by {workers}"
+    assert len(Study(sweep(points), folder, out, workers).run().rows) == points
     return [after - start for start, after in zip(before, now(), strict=True)]
 
 
@@ -51,10 +52,10 @@ def test_no_worker_waits_while_there_are_points():
 
 
 def test_two_workers_gain_what_is_asked(tmp_path):
-    """From CPU seconds: a worker costs its start, a point what it costs, this process a little beside each."""
-    (own, one), (also, two) = cpu_s(1, tmp_path), cpu_s(2, tmp_path)
-    start = max(two - one, 0)
-    point, beside = (one - start) / POINTS, max(own, also) / POINTS
-    alone = start + OF_POINTS * (point + beside)
-    together = start + OF_POINTS * (point / 2 + beside)
-    assert alone / together >= ASKED, (own, one, also, two)
+    """From CPU seconds: a worker costs its start, this process its own, and a point what it costs and a little here."""
+    (few, _), (own, one), (_, two) = cpu_s(1, tmp_path, FEW), cpu_s(1, tmp_path), cpu_s(2, tmp_path)
+    start, beside = max(two - one, 0), max(own - few, 0) / (POINTS - FEW)
+    point, once = (one - start) / POINTS, own - POINTS * beside
+    alone = start + once + OF_POINTS * (point + beside)
+    together = start + once + OF_POINTS * (point / 2 + beside)
+    assert alone / together >= ASKED, (few, own, one, two)
