@@ -51,7 +51,7 @@ def joined(scenario: Scenario, index: int) -> Network:
     if any(links != usual for links in more):
         raise _refuse(index, f"{' and '.join(found)} are joined otherwise")
     stated = {"topology": network.topology} if network.topology else {}
-    if usual["topology"] != network.topology and (wrong := misfit(usual["type"], network.topology, bool(network.dims))):
+    if wrong := misfit(usual["type"], network.topology, bool(network.dims)):
         raise InputError("scenario", f"cluster.networks.{index}", network.topology, wrong)
     return network.model_copy(update=usual | stated)
 

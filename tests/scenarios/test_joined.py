@@ -180,6 +180,7 @@ def test_links_of_two_devices_are_no_switch(network, message):
         ("tpu-v6e", {"topology": "switch"}, "ici-v6e joins neighbours: topology torus"),
         ("tpu-v5e", {"topology": "pcie"}, "ici-v5e joins neighbours: topology torus"),
         ("mi300x", {"topology": "switch"}, "xgmi3 joins two devices each"),
+        ("mi300x", {"topology": "fully-connected", "dims": [2, 2]}, "dims are of topology torus, this is fully-conn"),
         ("h100-sxm", {"dims": [2, 2]}, "dims are of topology torus, this is switch"),
     ],
 )
