@@ -24,7 +24,8 @@ from .offers import Inspectable as Inspectable
 from .offers import Progressions as Progressions
 from .offers import Resources as Resources
 from .offers import Snapshots as Snapshots
-from .offers import keeps_up as keeps_up
+from .offers import foretelling as foretelling
+from .offers import progressions as progressions
 from .ports import Port, Request
 from .traffic import Moved as Moved
 from .traffic import Overlap as Overlap

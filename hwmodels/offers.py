@@ -85,9 +85,19 @@ class Inspectable(Protocol):
     def inspect(self) -> dict[str, Any]: ...
 
 
-def keeps_up(component: Component, method: str) -> bool:
-    """Whether a quicker way of a component is as new as its `advance`: not where a class derived from the one with that
-    method has an `advance` of its own."""
+def progressions(component: Component) -> Progressions | None:
+    """The component, if it answers progressions as it answers single operations."""
+    return component if isinstance(component, Progressions) and _keeps_up(component, "progression") else None
+
+
+def foretelling(component: Component) -> Foretelling | None:
+    """The component, if it tells its next answer as it then gives it."""
+    return component if isinstance(component, Foretelling) and _keeps_up(component, "foretold") else None
+
+
+def _keeps_up(component: object, method: str) -> bool:
+    """Whether that is as new as its `advance`: not where a class derived from the one with that method has an `advance`
+    of its own."""
     for kind in type(component).__mro__:
         if method in vars(kind):
             return True

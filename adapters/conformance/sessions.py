@@ -19,11 +19,11 @@ from metronome.hwmodels.interface import (
     Completion,
     Component,
     Feature,
-    Foretelling,
     LateOperation,
     Operation,
     Template,
     UnsupportedOperation,
+    foretelling,
 )
 from metronome.hwmodels.ports import Port
 
@@ -53,7 +53,7 @@ class LocalSession:
     """The component, called."""
 
     def __init__(self, component: Any) -> None:
-        self._component, self._foretold = component, Foretold()
+        self._component, self._foretelling, self._foretold = component, foretelling(component), Foretold()
 
     def ports(self) -> Sequence[Port]:
         found: Sequence[Port] = self._component.description.ports
@@ -69,8 +69,8 @@ class LocalSession:
         except (LateOperation, BadOperation) as error:
             raise Refused(str(error)) from None
         self._foretold.check((grant_ps, operations, stop, answered), answer)
-        if isinstance(self._component, Foretelling):
-            self._foretold.hear(self._component.foretold())
+        if self._foretelling:
+            self._foretold.hear(self._foretelling.foretold())
         return answer
 
     def snapshot(self) -> dict[str, Any]:

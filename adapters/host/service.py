@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import grpc
 from metronome.component.v1 import codec
@@ -30,7 +30,7 @@ from metronome.hwmodels.interface import (
     Resources,
     Snapshots,
     UnsupportedOperation,
-    keeps_up,
+    foretelling,
 )
 from metronome.hwmodels.process import Progressing
 
@@ -42,11 +42,12 @@ MOST_TEXT = 1500  # characters of what a model says of its failure
 @dataclass(slots=True)
 class Session:
     """One configured component. ``last`` is the latest reply, given again for a repeated message; ``foretold`` is what
-    came along with it."""
+    came along with it, of one that is ``foretelling``."""
 
     component: Component
     features: frozenset[Feature]
     heartbeat_s: float
+    foretelling: Foretelling | None = None
     last: pb.SimulateResponse | None = None
     foretold: Advanced | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -93,7 +94,9 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
         can = component.description.features  # of this configuration: of what its model can at most
         features = frozenset(feature for feature in can if str(feature) in request.features)
         if not request.validate_only:
-            self._sessions[request.session_id] = Session(component, features, request.heartbeat_ms / 1000)
+            self._sessions[request.session_id] = Session(
+                component, features, request.heartbeat_ms / 1000, foretelling(component)
+            )
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         touched = component.resources() if isinstance(component, Resources) else {}
         resources = [pb.TemplateResources(template_id=t, resource=sorted(parts)) for t, parts in touched.items()]
@@ -155,8 +158,8 @@ class ComponentService(pb_grpc.ComponentServiceServicer):  # generated code is u
                 if done:
                     _asking(component).answered(done)
                 answer = component.advance(request.grant_ps, operations, request.stop_at_first_completion)
-                foretells = request.foretell and isinstance(component, Foretelling) and keeps_up(component, "foretold")
-                session.foretold = cast(Foretelling, component).foretold() if foretells else None
+                asked = session.foretelling if request.foretell else None
+                session.foretold = asked.foretold() if asked else None
             advanced = codec.to_advanced(answer, component.description.ports, session.foretold)
             return pb.SimulateResponse(seq=request.seq, advanced=advanced)
         except codec.MalformedMessage as error:

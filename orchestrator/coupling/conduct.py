@@ -42,7 +42,8 @@ class Conduct:
         """Take the answer to what was sent last. Raises ComponentFailure for one that cannot be."""
         if self._restored:
             now_done = {completion.op_id for completion in answer.completions} - self._done
-            self.open, self._done = dict.fromkeys(now_done, OWED) | self.open, self._done | now_done
+            self.open = dict.fromkeys(now_done, OWED) | self.open
+            self._done |= now_done
         checked(self._link, answer, self.open, self._grant_ps)
         if answer.reached_ps < self.reached_ps:
             raise self._lie(f"says it is at {answer.reached_ps} ps, and was at {self.reached_ps} ps before")

@@ -111,8 +111,7 @@ class Executor:
         self._whole = program(plan, ports, "step" if fold else "operation")
         self._by_layer = partial(program, plan, ports, "layer" if fold else "operation")
         self._layered: list[Segment] | None = None  # made when first needed
-        plain = all(isinstance(segment, Stretch) and not segment.instead for segment in self._whole)
-        self._stretches = [segment for segment in self._whole if isinstance(segment, Stretch)] if plain else []
+        self._stretches, self._asked = _leapt(self._whole)
         self._upcoming: Batch | None = None
         self._queues: dict[str, deque[InFlight]] = {}  # stage -> who waits for it, while it is busy
         self.began_ps: dict[int, int] = {}  # when steps in flight began, by number
@@ -137,16 +136,12 @@ class Executor:
         """What a step like ``first`` and those after it take, where a step is nothing but stretches."""
         if not self._stretches or self._hooks.operations.listeners or self._hooks.operation_parts.listeners:
             return None
-        every = [(stretch.joint, stretch.members) for stretch in self._stretches]
-        ports = [portion.port for _, members in every for portions in members for portion in portions]
-        if not all(port.link.asked_freely for port in ports):
-            return None
-        if len(every) > 1 and any(port.slows for port in ports):  # what begins in the midst of a step would be slower
+        if not all(port.link.asked_freely for port in self._asked):
             return None
         rows: list[list[list[Row]]] = []
-        for joint, members in every:
-            of, grow = ((joined(first),), (False,)) if joint else (first, growing)
-            pairs = zip(members, of, grow, strict=True)
+        for stretch in self._stretches:
+            of, grow = ((joined(first),), (False,)) if stretch.joint else (first, growing)
+            pairs = zip(stretch.members, of, grow, strict=True)
             rows.append([[row_of(one, batch, count if more else 1) for one in each] for each, batch, more in pairs])
         missing = [missed for members in rows for each in members for row in each for missed in row.missing()]
         if missing:
@@ -361,3 +356,13 @@ def _quicker(step: InFlight, first: Sequence[Costs], other: Sequence[Costs]) -> 
     both = list(zip(first, other, strict=True))
     step.ways = tuple(int(took_ps(other) < took_ps(first)) for first, other in both)
     return [costs[way] for costs, way in zip(both, step.ways, strict=True)]
+
+
+def _leapt(steps: Sequence[Segment]) -> tuple[list[Stretch], list[AskedPort]]:
+    """A step's stretches, and whom they ask; none if it is anything else, or not known when it begins: a stretch in the
+    midst of it is slower where a component has been slowed down since."""
+    stretches = [segment for segment in steps if isinstance(segment, Stretch) and not segment.instead]
+    portions = [portion for stretch in stretches for member in stretch.members for portion in member]
+    ports = list(dict.fromkeys(portion.port for portion in portions))
+    changing = len(steps) > 1 and any(port.slows for port in ports)
+    return ([], []) if changing or len(stretches) < len(steps) else (stretches, ports)

@@ -19,13 +19,12 @@ from metronome.hwmodels.interface import (
     Inspectable,
     LateOperation,
     Operation,
-    Progressions,
     Resources,
     Snapshots,
     Template,
     UnsupportedOperation,
     Use,
-    keeps_up,
+    progressions,
 )
 from metronome.hwmodels.ports import Port
 
@@ -129,8 +128,7 @@ class LocalLink:
     def __init__(self, name: str, make: Callable[[], Component]) -> None:
         self.name, self._make, self.wall_s = name, make, 0.0
         self.component = make()
-        known = isinstance(self.component, Progressions) and keeps_up(self.component, "progression")
-        self._progressions = cast(Progressions, self.component) if known else None
+        self._progressions = progressions(self.component)
 
     @property
     def description(self) -> Description:
@@ -151,10 +149,8 @@ class LocalLink:
     def statistics(self, uses: Sequence[Use]) -> dict[str, Any]:
         try:
             return self.component.statistics(uses)
-        except ComponentError as error:
-            raise ComponentFailure(self.name, str(error), "being asked for its figures") from error
         except BaseException as error:
-            raise raised(self.name, error, "being asked for its figures") from error
+            raise failed(self.name, error, "being asked for its figures") from error
 
     def inspect(self) -> dict[str, Any]:
         if not isinstance(self.component, Inspectable):
@@ -192,11 +188,8 @@ class LocalLink:
         start = time.perf_counter()
         try:
             answer = self.component.advance(grant_ps, operations, stop_at_first)
-        except ComponentError as error:
-            code = "late" if isinstance(error, LateOperation) else "fault"
-            raise ComponentFailure(self.name, str(error), doing(grant_ps, operations), code=code) from error
         except BaseException as error:
-            raise raised(self.name, error, doing(grant_ps, operations)) from error
+            raise failed(self.name, error, doing(grant_ps, operations)) from error
         self.wall_s += time.perf_counter() - start
         return answer
 
@@ -207,10 +200,8 @@ class LocalLink:
         start = time.perf_counter()
         try:
             answer = self._progressions.progression(operation, more, count)
-        except ComponentError as error:
-            raise ComponentFailure(self.name, str(error), "answering") from error
         except BaseException as error:
-            raise raised(self.name, error, "answering") from error
+            raise failed(self.name, error, "answering") from error
         self.wall_s += time.perf_counter() - start
         return answer
 
@@ -226,6 +217,13 @@ def doing(grant_ps: int, operations: Sequence[Operation]) -> str:
 def advancing(grant_ps: int) -> str:
     """What a component does that is given no more than time; without a limit, nobody else has anything to do."""
     return "advancing to its next event" if grant_ps == MAX_PS else f"advancing to {grant_ps} ps"
+
+
+def failed(component: str, error: BaseException, doing: str) -> ComponentFailure:
+    """As `raised`; what the contract has an error for is said in the model's own words."""
+    if not isinstance(error, ComponentError):
+        return raised(component, error, doing)
+    return ComponentFailure(component, str(error), doing, code="late" if isinstance(error, LateOperation) else "fault")
 
 
 def raised(component: str, error: BaseException, doing: str) -> ComponentFailure:

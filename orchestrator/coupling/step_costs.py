@@ -67,7 +67,7 @@ class StepCosts:
         self.energies_pj = [sum(each) for each in zip(*self._spent_pj.values(), strict=True)] or [0] * count
 
     def _in_turn(self, rows: Sequence[Row], count: int) -> list[int]:
-        """How long one member is at its portions in each step."""
+        """How long one member is at its portions in each step; what these take of energy is counted."""
         took = [0] * count
         for portion, values, known in rows:
             if not values:
