@@ -6,7 +6,16 @@ from types import SimpleNamespace
 from vllm.v1.request import RequestStatus
 
 
-class Remote:
+class Silent:
+    """Whatever else a connector is told, or asked, has no answer."""
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "bind_gpu_block_pool":
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+class Remote(Silent):
     """A KV connector's scheduler side, as vLLM's for NIXL: prompts marked remote are loaded whole, asynchronously,
     once; on a ``prefill`` engine blocks stay until K and V have left (`NixlConnectorScheduler`)."""
 
@@ -28,13 +37,8 @@ class Remote:
     def get_loaded_kv_cache_group_ids(self, request):
         return ()
 
-    def __getattr__(self, name):
-        if name.startswith("__") or name == "bind_gpu_block_pool":
-            raise AttributeError(name)
-        return lambda *args, **kwargs: None
 
-
-class Offloading:
+class Offloading(Silent):
     """The scheduler side of vLLM's offloading connector, with its manager; there are no workers, so that who drives
     this says when copies are done."""
 
@@ -77,8 +81,3 @@ class Offloading:
 
     def used(self):
         return len(self._counted._policy.blocks)
-
-    def __getattr__(self, name):
-        if name.startswith("__") or name == "bind_gpu_block_pool":
-            raise AttributeError(name)
-        return lambda *args, **kwargs: None

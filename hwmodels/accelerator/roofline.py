@@ -98,8 +98,7 @@ class DecodesAlone(NamedTuple):
         """The same at each of these sums of contexts."""
         keys = range(contexts.start + decodes, contexts.stop + decodes, contexts.step)
         durations = [max(1, round(each * PS_PER_S)) for each in self.decodes.progression(decodes, keys)]
-        flops, size, key_flops, key_size = self.line
-        work = [(decodes * flops + context * key_flops, decodes * size + context * key_size) for context in contexts]
+        work = [self.line.work(decodes, context) for context in contexts]
         energies = self.draw.full_pj_each([each - self.starts_ps for each in durations], work, self.width)
         return Estimates(durations, [Provenance.MODELLED] * len(durations), energies)
 

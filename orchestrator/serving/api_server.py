@@ -66,14 +66,10 @@ class ApiServers:
 
     def deliver(self, tokens: int, now_ps: int) -> int:
         """When the tokens of a step that ends now are at their clients."""
-        if not self.free_ps or not tokens:
-            return now_ps
-        share = -(-tokens // len(self.free_ps)) * self._model.output_ps
-        self.free_ps = [max(free, now_ps) + share for free in self.free_ps]
-        return max(self.free_ps) + self._model.output_latency_ps
+        return self.deliver_each({0: tokens}, (now_ps,))[0][0] if tokens else now_ps
 
     def deliver_each(self, tokens: Mapping[int, int], ends_ps: Sequence[int]) -> dict[int, list[int]]:
-        """`deliver` of steps that end then, one after another: in each so many tokens of each member, in order."""
+        """The same of steps that end then, one after another: in each so many tokens of each member, in order."""
         if not self.free_ps:
             return {member: list(ends_ps) for member in tokens}
         found: dict[int, list[int]] = {member: [] for member in tokens}

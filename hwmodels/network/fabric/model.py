@@ -320,24 +320,26 @@ def _foresee(flows: Flows) -> Future:
     if end is not None or flows.idle:
         return Future(flows, end, None)
     twin = flows.clone()
-    while True:
-        when = twin.next_ps()
-        if when is None or when >= NEVER:
-            return Future(flows, when, None)
-        ended = twin.at(when)
-        if ended:
-            return Future(twin, when, ended)
+    when, ended = _play(twin, NEVER)
+    return Future(twin, when, ended) if ended else Future(flows, when, None)
 
 
 def _played(flows: Flows, end: int) -> Future:
     """These, played to the end that is plain to see."""
+    _, ended = _play(flows, end + 1)
+    if not ended:
+        raise AssertionError("the foreseen end did not come")
+    return Future(flows, end, ended)
+
+
+def _play(flows: Flows, before_ps: int) -> tuple[int | None, list[int]]:
+    """Up to the first end before that: when it was, or what comes next would be, and what ended."""
     while True:
         when = flows.next_ps()
-        if when is None or when > end:
-            raise AssertionError("the foreseen end did not come")
-        ended = flows.at(when)
-        if ended:
-            return Future(flows, end, ended)
+        if when is None or when >= before_ps:
+            return when, []
+        if ended := flows.at(when):
+            return when, ended
 
 
 def _who(template: Template) -> str:

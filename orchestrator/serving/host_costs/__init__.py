@@ -91,14 +91,13 @@ class HostCosts:
         Asynchronously the host has dealt with that one's tokens during this step, or is still at it;
         else the device waits for the host after every step.
         """
-        host = self.host_step_ps + sequences * self.host_sequence_ps
-        return max(now_ps + self.step_gap_ps, last_end_ps + host if self.asynchronous else now_ps + host)
+        return self.in_a_row(now_ps, last_end_ps, (0,), sequences)[1][0]
 
     def in_a_row(
         self, starts_ps: int, last_end_ps: int, durations_ps: Sequence[int], sequences: int
     ) -> tuple[list[int], list[int]]:
         """Of steps that follow one another, the first of which starts then, when each ends, and when one after it can
-        start: as `next_start`."""
+        start (`next_start`)."""
         host, gap, apart = self.host_step_ps + sequences * self.host_sequence_ps, self.step_gap_ps, self.asynchronous
         ends, starts = list[int](), list[int]()
         start, before = starts_ps, last_end_ps

@@ -134,6 +134,4 @@ class KvCache:
 
     def free(self, state: PagedState) -> None:
         """Give back all its blocks."""
-        self.pool.free_blocks(state.block_ids)
-        state.block_ids = []
-        state.num_cached_blocks = 0
+        self.pool.free_blocks(self.take_away(state))

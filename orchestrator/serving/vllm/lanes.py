@@ -29,8 +29,8 @@ class Lane:
     """One step in flight at a time: who decodes in it, and which prompts have a chunk in it.
 
     ``landing``: preempted while their token was on its way; it still counts when it lands. ``number``: of its last step
-    among all, where `Fences` count them. ``latest``: its last step, which may have been
-    counted on, and its tokens not be out.
+    among all, where `Fences` count them. ``latest``: its last step, which may have been counted on, and its tokens not
+    be out.
     """
 
     decoders: Decoders
@@ -102,9 +102,9 @@ class VllmStep(Step):
     """The step of a lane. ``life`` tells whether the engine has failed since.
 
     ``filled``: who fills a block in it with a token that is not known when it is scheduled; with how many tokens
-    computed, and in which life. ``stale``: whose part in it is in flight until it
-    has ended, though others count on it or their life was cut short. ``out``: it has ended.
-    ``pictured``: of whom images may be let go then, and how many tokens of its prompt count at most.
+    computed, and in which life. ``stale``: whose part in it is in flight until it has ended, though others count on it
+    or their life was cut short. ``out``: it has ended. ``pictured``: of whom images may be let go then, and how many
+    tokens of its prompt count at most.
     """
 
     lane: Lane = field(kw_only=True)

@@ -6,8 +6,6 @@ order. All else follows from the number of the step (`Decoders`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..interface import Leapt
 from ..kv.cache import KvCache
 from .decoders import Decoders
@@ -102,11 +100,11 @@ class Edge:
             edges[place] = cls(decoders.due(ahead))
         return edges[place]
 
-    def lacking(self, context_of: Callable[[VllmRequestState], int], size: int) -> list[list[int]]:
-        """The tables that need one more block now."""
+    def lacking(self, step: int, size: int) -> list[list[int]]:
+        """The tables that need one more block in that step."""
         if self.lacks:
             return self.tables
-        found = [one.block_ids for one in self.sequences if len(one.block_ids) * size <= context_of(one)]
+        found = [one.block_ids for one in self.sequences if len(one.block_ids) * size <= one.offset + step]
         self.lacks = len(found) == len(self.tables)
         return found
 
@@ -117,7 +115,7 @@ def _grow(scheduler: Scheduler, lane: Lane, edges: dict[int, Edge]) -> Filled:
     if decoders.count < MANY:
         return _grow_one_by_one(scheduler, lane)
     begin, end, step = Edge.of(decoders, 0, edges), Edge.of(decoders, 1, edges), decoders.step
-    lacking = begin.lacking(decoders.context, scheduler.cache.block_size)
+    lacking = begin.lacking(step, scheduler.cache.block_size)
     if not pool.forgets_nothing(len(lacking)):  # one may take the block whose name another gives
         edges.clear()
         return _grow_one_by_one(scheduler, lane)
