@@ -62,21 +62,22 @@ def serve(tasks: Connection, work: Work[Any]) -> None:
     """Do tasks until the other end is closed, or whoever holds it is gone.
 
     Ctrl-C is the parent's, who decides what is still wanted; SIGTERM ends the run in work as any run ends, so that its
-    components end too.
+    components end too. Where nothing is in work it ends the process at once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the parent has it blocked while we start
-    signal.signal(signal.SIGTERM, _stop)
     Thread(target=_end_with_parent, daemon=True).start()
     _ASKED[:] = [tasks]
-    while True:
-        try:
+    try:
+        while True:
             task: Task = tasks.recv()
+            signal.signal(signal.SIGTERM, _stop)
             tasks.send(work(*task))
-        except (EOFError, OSError):
-            return
-        except Stopped:
-            sys.exit(128 + signal.SIGTERM)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except (EOFError, OSError):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except Stopped:
+        sys.exit(128 + signal.SIGTERM)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -90,8 +90,18 @@ def test_flags_of_recipes_that_are_refused(cli, cases, flag, message):
     assert done.exit_code == 2 and message in done.output
 
 
-#: enough different questions: a process that signals itself goes on answering until the signal arrives
-LONG = "{format: synthetic, num_requests: 200, request_rate: 20, input_tokens: {mean: 300}, output_tokens: {mean: 20}}"
+#: `kill` of a process by itself returns before a thread that sleeps has got the signal: this one waits for that
+WAITING = """
+import time
+from badcomp import Bad as Dying
+
+class Bad(Dying):
+    def estimate(self, template, values):
+        answer = super().estimate(template, values)
+        if Dying.n > self.config.after:
+            time.sleep(3600)
+        return answer
+"""
 
 
 @pytest.fixture
@@ -100,9 +110,12 @@ def misbehaving(cli, cases, tmp_path, monkeypatch):
 
     def run(kind, *flags):
         (folder,) = cases.glob(f"44_{kind}_*")
-        monkeypatch.setenv("PYTHONPATH", str(folder))  # of the component's own process
-        monkeypatch.syspath_prepend(folder)
-        monkeypatch.delitem(__import__("sys").modules, "badcomp", raising=False)
+        (tmp_path / "waiting.py").write_text(WAITING)
+        monkeypatch.setenv("PYTHONPATH", f"{folder}:{tmp_path}")  # of the component's own process
+        for place in (folder, tmp_path):
+            monkeypatch.syspath_prepend(place)
+        for module in ("badcomp", "waiting"):
+            monkeypatch.delitem(__import__("sys").modules, module, raising=False)
         return cli("run", folder / "scenario.yaml", "-o", tmp_path / "out", "--quiet", *flags)
 
     return run
@@ -119,7 +132,10 @@ def misbehaving(cli, cases, tmp_path, monkeypatch):
     ],
 )
 def test_a_component_that_fails_is_named(misbehaving, tmp_path, kind, words):
-    flags = {"segv": ["--set", f"workload={LONG}"], "hang": ["--set", "components.net.timeout_s=1"]}
+    flags = {
+        "segv": ["--set", "components.net.model=waiting:Bad", "--set", "components.net.timeout_s=60"],
+        "hang": ["--set", "components.net.timeout_s=1"],
+    }
     done = misbehaving(kind, *flags.get(kind, ()))
     assert done.exit_code == 3, done.output
     assert "component net: " in done.output and words in done.output

@@ -3,8 +3,8 @@ what is in work at any moment, and by CPU seconds."""
 
 from __future__ import annotations
 
-import os
 import resource
+import time
 
 from metronome.orchestrator.sweep.places import for_points
 from metronome.orchestrator.sweep.schema import Sweep
@@ -20,11 +20,11 @@ def sweep(points=POINTS):
 
 
 def cpu_s(workers, folder, points=POINTS):
-    """CPU seconds of this process, and of its workers, in a sweep of so many points."""
+    """CPU seconds of this thread, which hands points out, and of its workers, in a sweep of so many points."""
 
     def now():
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return sum(os.times()[:2]), ended.ru_utime + ended.ru_stime
+        return time.thread_time(), ended.ru_utime + ended.ru_stime
 
     before = now()
     out = folder / f"{points} by {workers}"
@@ -53,9 +53,9 @@ def test_no_worker_waits_while_there_are_points():
 
 def test_two_workers_gain_what_is_asked(tmp_path):
     """From CPU seconds: a worker costs its start, this process its own, and a point what it costs and a little here."""
-    (few, _), (own, one), (_, two) = cpu_s(1, tmp_path, FEW), cpu_s(1, tmp_path), cpu_s(2, tmp_path)
-    start, beside = max(two - one, 0), max(own - few, 0) / (POINTS - FEW)
-    point, once = (one - start) / POINTS, own - POINTS * beside
-    alone = start + once + OF_POINTS * (point + beside)
-    together = start + once + OF_POINTS * (point / 2 + beside)
-    assert alone / together >= ASKED, (few, own, one, two)
+    (own_few, few), (own, one) = cpu_s(1, tmp_path, FEW), cpu_s(1, tmp_path)
+    point, beside = (one - few) / (POINTS - FEW), max(own - own_few, 0) / (POINTS - FEW)
+    start = max(few - FEW * point, 0) + max(own_few - FEW * beside, 0)
+    alone = start + OF_POINTS * (point + beside)
+    together = start + OF_POINTS * (point / 2 + beside)
+    assert alone / together >= ASKED, (own_few, few, own, one)
