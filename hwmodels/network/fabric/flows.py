@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from ...interface import PS_PER_NS, PS_PER_S
@@ -44,19 +46,22 @@ class Flows:
 
     def __init__(self, capacity: Sequence[float], cores: Sequence[Core] = ()) -> None:
         self._full, self._capacity, self._cores = capacity, capacity, cores
-        self._slowed: frozenset[int] = frozenset()  # links that are not at their full rate
+        self._slowed = 0  # bits of links that are not at their full rate
         self.slows: dict[int, Slow] = {}  # by key
         self.arriving: list[tuple[int, int, Leg | Train | Slow]] = []  # by (time, operation)
         self.joining: list[OperationFlows] = []  # by (join time, operation)
         self.moving: dict[int, OperationFlows] = {}
         self.alone: dict[int, Train] = {}
         self.trains: dict[int, Train] = {}
-        self._on: dict[int, set[int]] = {}  # link -> who moves over it
-        self._trains_on: dict[int, set[int]] = {}  # link -> which trains use it
 
     def add(self, op_id: int, at_ps: int, what: Leg | Train | Slow) -> None:
-        """An operation that begins at ``at_ps``."""
-        insort(self.arriving, (at_ps, op_id, what), key=lambda entry: entry[:2])
+        """An operation that begins at ``at_ps``, not before what was added already: now, if nothing changes up to
+        then."""
+        when = self.next_ps()
+        if isinstance(what, Slow) or (when is not None and when <= at_ps):
+            insort(self.arriving, (at_ps, op_id, what), key=lambda entry: entry[:2])
+        else:
+            self._begin(op_id, at_ps, what)
 
     def _begin(self, op_id: int, at_ps: int, what: Leg | Train) -> None:
         if isinstance(what, Leg):
@@ -64,8 +69,6 @@ class Flows:
             self._wait(OperationFlows(op_id, what.shape, what.cap, what.work, join_ps))
             return
         self.trains[op_id] = what
-        for link in what.links:
-            self._trains_on.setdefault(link, set()).add(op_id)
         self._proceed(what)
 
     def _loaded_ps(self, shape: Shape) -> int:
@@ -81,7 +84,7 @@ class Flows:
     def _rate(self, link: int) -> float:
         """Bytes/s that move over a link."""
         return math.fsum(
-            self.moving[op_id].rate * self.moving[op_id].shape.weights[link] for op_id in sorted(self._on.get(link, ()))
+            flows.rate * flows.shape.weights[link] for flows in self.moving.values() if link in flows.shape.weights
         )
 
     def clone(self) -> Flows:
@@ -100,8 +103,6 @@ class Flows:
 
         twin.joining = [twin_of(flows) for flows in self.joining]
         twin.moving = {op_id: twin_of(flows) for op_id, flows in self.moving.items()}
-        twin._on = {link: set(who) for link, who in self._on.items()}
-        twin._trains_on = {link: set(who) for link, who in self._trains_on.items()}
         return twin
 
     def sure_end_ps(self) -> int | None:
@@ -129,10 +130,16 @@ class Flows:
         return end if end is not None and (unsure is None or end < unsure) else None
 
     def _meets_nobody(self, flows: OperationFlows) -> bool:
-        links = flows.shape.weights.keys()
-        if not (links.isdisjoint(self._on) and links.isdisjoint(self._trains_on) and links.isdisjoint(self._slowed)):
+        bits = flows.shape.bits
+        if bits & self._slowed or self._meets(bits, self.moving.values()):
             return False
-        return all(links.isdisjoint(other.shape.weights) for other in self.joining if other is not flows)
+        if any(train.bits & bits for train in self.trains.values()):
+            return False
+        return not self._meets(bits, [other for other in self.joining if other is not flows])
+
+    @staticmethod
+    def _meets(bits: int, others: Iterable[OperationFlows]) -> bool:
+        return any(flows.shape.bits & bits for flows in others)
 
     @property
     def idle(self) -> bool:
@@ -141,7 +148,7 @@ class Flows:
 
     def at_full_rate(self, shape: Shape) -> bool:
         """Whether none of its links is slow."""
-        return self._slowed.isdisjoint(shape.weights)
+        return not self._slowed & shape.bits
 
     def next_ps(self) -> int | None:
         """The next change, None if nothing is in progress. Nothing ends before it."""
@@ -172,11 +179,9 @@ class Flows:
         touched &= self.moving.keys()
         while self.joining and self.joining[0].join_ps <= when:
             flows = self.joining.pop(0)
-            for link in flows.shape.weights:
-                near = self._trains_on.get(link)
-                if near and self.alone:
-                    for op_id in sorted(near & self.alone.keys()):
-                        touched |= self._play_out(self.alone.pop(op_id), when)
+            bits = flows.shape.bits
+            for op_id in sorted([op_id for op_id, train in self.alone.items() if train.bits & bits]):
+                touched |= self._play_out(self.alone.pop(op_id), when)
             touched |= self._start(flows, when)
         for train in going_on:
             if train.leg == train.total:
@@ -199,8 +204,8 @@ class Flows:
         """From now on; whoever moves over those links has another rate."""
         self.slows[slow.key] = slow
         self._hold()
-        touched = {op_id for link in slow.links for op_id in self._on.get(link, ())}
-        for op_id in [op_id for op_id, train in self.alone.items() if not train.links.isdisjoint(slow.links)]:
+        touched = self._over(slow.bits)
+        for op_id in [op_id for op_id, train in self.alone.items() if train.bits & slow.bits]:
             touched |= self._play_out(self.alone.pop(op_id), when)
         if touched:
             self._share(touched, when)
@@ -208,7 +213,7 @@ class Flows:
     def _hold(self) -> None:
         """What is slow is so; only what is not at its full rate is kept."""
         self.slows = {key: slow for key, slow in self.slows.items() if slow.millionths != MILLION}
-        self._slowed = frozenset[int]().union(*(slow.links for slow in self.slows.values()))
+        self._slowed = reduce(or_, [slow.bits for slow in self.slows.values()], 0)
         self._capacity = what_is_left(self._full, self.slows.values()) if self.slows else self._full
 
     def _wait(self, flows: OperationFlows) -> None:
@@ -218,25 +223,16 @@ class Flows:
         """It begins to move; returns it and whoever it meets."""
         flows.since_ps = when
         self.moving[flows.op_id] = flows
-        touched = {flows.op_id}
-        for link in flows.shape.weights:
-            others = self._on.setdefault(link, set())
-            touched |= others
-            others.add(flows.op_id)
-        return touched
+        return self._over(flows.shape.bits)
 
     def _stop(self, flows: OperationFlows) -> set[int]:
         """It has ended; returns whoever it leaves room to."""
         del self.moving[flows.op_id]
-        touched: set[int] = set()
-        for link in flows.shape.weights:
-            others = self._on[link]
-            others.discard(flows.op_id)
-            if others:
-                touched |= others
-            else:
-                del self._on[link]
-        return touched
+        return self._over(flows.shape.bits)
+
+    def _over(self, bits: int) -> set[int]:
+        """Who moves over one of these links."""
+        return {op_id for op_id, flows in self.moving.items() if flows.shape.bits & bits}
 
     # Trains -------------------------------------------------------------------------------------
 
@@ -253,13 +249,11 @@ class Flows:
         return OperationFlows(train.op_id, leg.shape, leg.cap, leg.work, leg.join_ps(train.since_ps), train)
 
     def _nobody_near(self, train: Train) -> bool:
-        on, trains_on = self._on, self._trains_on
-        if not train.links.isdisjoint(self._slowed):
-            return False
-        for link in train.links:
-            if on.get(link) or len(trains_on[link]) > 1:
+        bits = train.bits
+        for other in self.trains.values():
+            if other.bits & bits and other is not train:
                 return False
-        return all(train.links.isdisjoint(flows.shape.weights) for flows in self.joining)
+        return not (bits & self._slowed or self._meets(bits, self.moving.values()) or self._meets(bits, self.joining))
 
     def _play_out(self, train: Train, when: int) -> set[int]:
         """It is no longer alone: put it where it stands; returns whoever its flows touch."""
@@ -274,27 +268,16 @@ class Flows:
 
     def _end_train(self, train: Train) -> None:
         del self.trains[train.op_id]
-        for link in train.links:
-            self._trains_on[link].discard(train.op_id)
-            if not self._trains_on[link]:
-                del self._trains_on[link]
 
     # Sharing ------------------------------------------------------------------------------------
 
     def _share(self, touched: set[int], when: int) -> None:
         """New rates for whoever shares a link, directly or through others, with what changed."""
-        reach = list(touched)
-        seen = set(reach)
-        for op_id in reach:
-            for link in self.moving[op_id].shape.weights:
-                new = self._on[link] - seen
-                seen |= new
-                reach += new
-        group = [self.moving[op_id] for op_id in sorted(seen)]
+        group = self._reached(touched)
         for flows in group:
             flows.left -= flows.rate * (when - flows.since_ps) / PS_PER_S
             flows.since_ps = when
-        if len(group) == 1 and self._slowed.isdisjoint(group[0].shape.weights):
+        if len(group) == 1 and self.at_full_rate(group[0].shape):
             group[0].rate = group[0].cap
         else:
             rates = fair_rates([b.shape.weights for b in group], [b.cap for b in group], self._capacity)
@@ -302,6 +285,16 @@ class Flows:
                 flows.rate = rate
         for flows in group:
             flows.finish_ps = min(when + duration_ps(flows.left, flows.rate), NEVER)
+
+    def _reached(self, touched: set[int]) -> list[OperationFlows]:
+        """These, and all who share a link with them directly or through others, by operation."""
+        if len(self.moving) == len(touched):
+            return [self.moving[op_id] for op_id in sorted(touched)]
+        bits, more = 0, reduce(or_, [self.moving[op_id].shape.bits for op_id in touched])
+        while bits != more:
+            bits = more
+            more = reduce(or_, [flows.shape.bits for flows in self.moving.values() if flows.shape.bits & bits])
+        return [self.moving[op_id] for op_id in sorted(self._over(bits))]
 
     # Saving and restoring -------------------------------------------------------------------------
 
@@ -340,8 +333,6 @@ class Flows:
             train.leg, train.since_ps, train.finish_ps = leg, since_ps, finish_ps
             if alone:
                 self.alone[op_id] = train
-            for link in train.links:
-                self._trains_on.setdefault(link, set()).add(op_id)
 
         def read(row: list[Any]) -> OperationFlows:
             op_id, join_ps, left, rate, since_ps, finish_ps = row
@@ -354,5 +345,3 @@ class Flows:
         self.joining = [read(row) for row in state["joining"]]
         for flows in map(read, state["moving"]):
             self.moving[flows.op_id] = flows
-            for link in flows.shape.weights:
-                self._on.setdefault(link, set()).add(flows.op_id)

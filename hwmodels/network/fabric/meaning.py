@@ -33,7 +33,7 @@ class Meaning:
     def links(self) -> dict[int, frozenset[int]]:
         """template -> numbers of the links it may cross."""
         found = {
-            template: frozenset[int]().union(*(shape.links for shape in shapes))
+            template: frozenset[int]().union(*(shape.weights for shape in shapes))
             for template, shapes in self._shapes.items()
         }
         for train, members in self._members.items():
@@ -51,21 +51,23 @@ class Meaning:
         return leg
 
     def _new_leg(self, template: int, size: int, gap_ps: int) -> Leg:
-        shape, low = self._choose(template, size)
+        place, low = self._choose(template, size)
+        shape = self._shapes[template][place]
         latency = (shape.low_ps if low else shape.bulk_ps) + round(shape.copy_s * size * PS_PER_S)
-        return Leg.of(gap_ps, shape, latency, shape.low_rate if low else shape.rate, shape.largest * size)
+        return Leg.of(gap_ps, shape, latency, shape.low_rate if low else shape.rate, shape.largest * size, place)
 
-    def _choose(self, template: int, size: int) -> tuple[Shape, bool]:
-        """The algorithm and protocol that would be quickest alone, the first of equals."""
-        best: tuple[float, Shape, bool] | None = None
-        for shape in self._shapes[template]:
+    def _choose(self, template: int, size: int) -> tuple[int, bool]:
+        """The algorithm, by the place of its shape, and the protocol that would be quickest alone, the first of
+        equals."""
+        best: tuple[float, int, bool] | None = None
+        for place, shape in enumerate(self._shapes[template]):
             work = shape.largest * size * PS_PER_S
             for low, rate, latency in ((True, shape.low_rate, shape.low_ps), (False, shape.rate, shape.bulk_ps)):
                 if not rate or size > shape.most:
                     continue
                 time = latency + work / rate
                 if best is None or time < best[0]:
-                    best = (time, shape, low)
+                    best = (time, place, low)
         if best is None:
             raise AssertionError("every template has a shape with a rate")
         return best[1], best[2]
@@ -92,22 +94,24 @@ class Meaning:
         if per_bit is None:
             return None
         return sum(
-            times * round(self._choose(member, size)[0].moved * size * 8 * per_bit / self._participants[member])
+            times * round(self._moved(member, size) * 8 * per_bit / self._participants[member])
             for member, size, times in self._parts(template, values)
         )
 
-    def carry(self, template: int, shape: Shape, size: int) -> None:
-        """Count bytes: a figure a template and algorithm, however long the run."""
-        self._add(self.carried, template, shape, size)
+    def _moved(self, template: int, size: int) -> float:
+        place, _ = self._choose(template, size)
+        return self._shapes[template][place].moved * size
 
-    def _add(self, carried: dict[tuple[int, int], int], template: int, shape: Shape, size: int) -> None:
-        key = template, next(i for i, other in enumerate(self._shapes[template]) if other is shape)
-        carried[key] = carried.get(key, 0) + size
+    def carry(self, template: int, leg: Leg, size: int) -> None:
+        """Count bytes: a figure a template and algorithm, however long the run."""
+        key = template, leg.place
+        self.carried[key] = self.carried.get(key, 0) + size
 
     def carried_with(self, more: list[tuple[Template, tuple[int, ...], int]]) -> list[tuple[int, Shape, int]]:
         """(template, shape, bytes) of all that was carried and of ``more``: operations' (template, values, times)."""
         carried = dict(self.carried)
         for template, values, often in more:
             for member, size, times in self._parts(template, values):
-                self._add(carried, member, self._choose(member, size)[0], size * times * often)
+                key = member, self._choose(member, size)[0]
+                carried[key] = carried.get(key, 0) + size * times * often
         return [(template, self._shapes[template][place], size) for (template, place), size in sorted(carried.items())]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import Any
 
 from ...base import Model
@@ -146,20 +147,29 @@ class Fabric(Model[FabricConfig]):
                 if alone is not None:
                     self._now_ps = alone.finish_ps
                     return Advanced(self._now_ps, (alone,), None)
-            for operation in operations:
+            for operation in sorted(operations, key=_begins) if len(operations) > 1 else operations:
                 self._take(operation)
         done: list[Completion] = []
         reached = grant_ps
         while not (done and stop_at_first_completion):
-            end = self._next_end()
-            if end is None or end > grant_ps:
+            found = self._play_within(grant_ps) if self._future is None else self._play_on(grant_ps)
+            if not found:
                 break
-            done += self._play_to(end)
+            done += found
             if stop_at_first_completion:
-                reached = end
+                reached = found[0].finish_ps
         self._now_ps = max(self._now_ps, reached)
         end = self._next_end()
         return Advanced(self._now_ps, tuple(done), None if end is None else min(end, MAX_PS))
+
+    def _play_within(self, grant_ps: int) -> list[Completion]:
+        """What ends first up to the grant, where that was not foreseen: no one can come in between any more."""
+        when, ended = _play(self._flows, grant_ps + 1)
+        return self._ended(ended, when) if ended and when is not None else []
+
+    def _play_on(self, grant_ps: int) -> list[Completion]:
+        end = self._next_end()
+        return [] if end is None or end > grant_ps else self._play_to(end)
 
     def _next_end(self) -> int | None:
         """When the next operation ends if nothing new comes: plain to see, or played out on a copy."""
@@ -187,7 +197,10 @@ class Fabric(Model[FabricConfig]):
         if future.ended is None:
             future = _played(self._flows, end)
         self._flows = future.flows
-        done = [self._completion(op_id, end) for op_id in future.ended or ()]
+        return self._ended(future.ended or (), end)
+
+    def _ended(self, ops: Sequence[int], when: int) -> list[Completion]:
+        done = [self._completion(op_id, when) for op_id in ops]
         for completion in done:
             del self._open[completion.op_id]
         return done
@@ -215,7 +228,7 @@ class Fabric(Model[FabricConfig]):
         end = operation.at_ps + leg.alone_ps
         if end > grant_ps or not self._flows.at_full_rate(leg.shape):
             return None
-        self._meaning.carry(template.id, leg.shape, operation.values[0])
+        self._meaning.carry(template.id, leg, operation.values[0])
         energy = self._meaning.energy_pj(template, operation.values)
         return Completion(operation.op_id, operation.at_ps, end, Provenance.MODELLED, energy)
 
@@ -234,13 +247,13 @@ class Fabric(Model[FabricConfig]):
             repeat, pairs = self._meaning.laps(template, operation.values)
             legs = tuple(self._meaning.leg(member, size, gap) for member, gap, size in pairs)
             for leg, (member, _, size) in zip(legs, pairs, strict=True):
-                self._meaning.carry(member, leg.shape, size * repeat)
+                self._meaning.carry(member, leg, size * repeat)
             self._flows.add(operation.op_id, operation.at_ps, Train(operation.op_id, operation.at_ps, legs, repeat))
         elif template.kind == "slowdown":
             self._flows.add(operation.op_id, operation.at_ps, self._slow(operation))
         else:
             leg, size = self._meaning.leg(template.id, operation.values[0]), operation.values[0]
-            self._meaning.carry(template.id, leg.shape, size)
+            self._meaning.carry(template.id, leg, size)
             self._flows.add(operation.op_id, operation.at_ps, leg)
         self._open[operation.op_id] = Open(operation, self._meaning.energy_pj(template, operation.values))
 
@@ -340,6 +353,9 @@ def _play(flows: Flows, before_ps: int) -> tuple[int | None, list[int]]:
             return when, []
         if ended := flows.at(when):
             return when, ended
+
+
+_begins = attrgetter("at_ps", "op_id")
 
 
 def _who(template: Template) -> str:

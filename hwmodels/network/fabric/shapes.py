@@ -11,6 +11,7 @@ import numpy as np
 from ...catalog import PeerAccess
 from ...interface import PS_PER_NS
 from .collectives import Pattern, by_name_only, direct, patterns, peer_reads
+from .links import bits_of
 from .memories import attach
 from .sharing import alone
 from .topology import NEAR, Memory, Tier, build
@@ -35,10 +36,10 @@ class Shape:
     low_rate: float
     copy_s: float  # seconds per byte
     most: float = inf  # bytes up to which it is used
-    links: frozenset[int] = field(init=False, repr=False, compare=False)  # those with a weight
+    bits: int = field(init=False, repr=False, compare=False)  # links with a weight
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "links", frozenset(self.weights))
+        object.__setattr__(self, "bits", bits_of(self.weights))
 
 
 class Topology:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from .links import bits_of
+
 MILLION = 10**6
 NEVER = 2**63  # ps: beyond any grant
 
@@ -19,6 +21,11 @@ class Slow:
     key: int
     links: frozenset[int]
     millionths: int
+
+    @property
+    def bits(self) -> int:
+        """Of its links."""
+        return bits_of(self.links)
 
     @property
     def share(self) -> float:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import inf
+from operator import or_
 
 from ...interface import PS_PER_S
 from .shapes import Shape
@@ -22,11 +24,12 @@ class Leg:
     cap: float
     work: float
     alone_ps: int  # from the beginning of the gap to the end, if it shares with nobody
+    place: int  # of the shape among those of its template
 
     @classmethod
-    def of(cls, gap_ps: int, shape: Shape, latency_ps: int, cap: float, work: float) -> Leg:
+    def of(cls, gap_ps: int, shape: Shape, latency_ps: int, cap: float, work: float, place: int = 0) -> Leg:
         latency = max(latency_ps, 1)
-        return cls(gap_ps, shape, latency, cap, work, gap_ps + latency + duration_ps(work, cap))
+        return cls(gap_ps, shape, latency, cap, work, gap_ps + latency + duration_ps(work, cap), place)
 
     def join_ps(self, start_ps: int) -> int:
         """When its flows begin to move, if the gap begins at ``start_ps``."""
@@ -47,7 +50,7 @@ class Train:
     def __init__(self, op_id: int, at_ps: int, legs: Sequence[Leg], repeat: int) -> None:
         self.op_id, self.at_ps, self.legs, self.total = op_id, at_ps, legs, repeat * len(legs)
         self.leg, self.since_ps = 0, at_ps
-        self.links = frozenset[int]().union(*[leg.shape.links for leg in legs])
+        self.bits = reduce(or_, [leg.shape.bits for leg in legs])  # of its links
         self.finish_ps = -1  # while it is alone
         self._lap_ps = sum([leg.alone_ps for leg in legs])
 
