@@ -119,6 +119,13 @@ class Usage:
             self.calls += place * times
             self.cached += place * (times - 1)
 
+    def add_one(self, how: Provenance, took_ps: int, energy_known: bool) -> None:
+        """An operation that was simulated."""
+        self.energy_known &= energy_known
+        self.calls += 1
+        self.provenance[how] += 1
+        self.spent_ps[how] += took_ps
+
     def merge(self, other: Usage) -> None:
         self.energy_known &= other.energy_known
         self.calls += other.calls

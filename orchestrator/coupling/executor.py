@@ -49,10 +49,12 @@ class InFlight:
         "began_ps",
         "done",
         "energy_pj",
+        "known",
         "layer_done",
         "layers",
         "next",
         "number",
+        "numbers",
         "open",
         "program",
         "since_ps",
@@ -76,6 +78,8 @@ class InFlight:
         self.next = self.energy_pj = self.open = self.layers = self.since_ps = 0
         self.spent_pj: dict[str, int] = {}  # by components that are asked
         self.ways: tuple[int, ...] = ()  # which of two each member takes in the segment, where there are two
+        self.known: dict[Stretch, list[Costs]] = {}  # of each member, of those that come again in other layers
+        self.numbers: dict[SharedOperation, list[Values]] = {}  # of each member
 
     @property
     def segment(self) -> Segment:
@@ -153,10 +157,11 @@ class Executor:
 
     def _advance(self, step: InFlight) -> None:
         """Go on until something takes time."""
-        while step.next < len(step.program):
-            segment = step.program[step.next]
+        steps, now_ps = step.program, self._kernel.now_ps
+        step.since_ps = now_ps
+        while step.next < len(steps):
+            segment = steps[step.next]
             step.next += 1
-            step.since_ps = self._kernel.now_ps
             if isinstance(segment, Stretch):
                 self._stretch(step, segment)
                 return
@@ -180,7 +185,7 @@ class Executor:
             elif step.layer_done is not None:
                 step.layers += segment.count
                 step.layer_done(step.layers)
-        self._spent.step(self._name, step.began_ps, self._kernel.now_ps, step.spent_pj.items())
+        self._spent.step(self._name, step.began_ps, now_ps, step.spent_pj.items())
         for component, energy_pj in step.spent_pj.items() if self._hooks.energy_spent.listeners else ():
             self._hooks.energy_spent(self._name, step.number, component, energy_pj)
         del self.began_ps[step.number]
@@ -201,8 +206,10 @@ class Executor:
 
     def _shared(self, step: InFlight, segment: SharedOperation) -> bool:
         """Members whose numbers are all zero have nothing to do; whether any has."""
-        batches = (step.together,) if segment.joint else step.batches
-        values = [segment.operands.of(batch) for batch in batches]
+        values = step.numbers.get(segment)
+        if values is None:
+            batches = (step.together,) if segment.joint else step.batches
+            values = step.numbers[segment] = [segment.operands.of(batch) for batch in batches]
         busy = [member for member, numbers in enumerate(values) if any(numbers)]
         step.open = len(busy)
         for member in busy:
@@ -250,11 +257,15 @@ class Executor:
             self._hooks.operation_parts(works, [part * times for part in cost.parts_ps])
 
     def _stretch(self, step: InFlight, stretch: Stretch) -> None:
-        batches = (step.together,) if stretch.joint else step.batches
         longest = 0
-        found = self._costs(stretch.members, stretch.joint, batches)
-        if stretch.instead:
-            found = _quicker(step, found, self._costs(stretch.instead, stretch.joint, batches))
+        found = step.known.get(stretch)
+        if found is None or not _holds(found):
+            batches = (step.together,) if stretch.joint else step.batches
+            found = self._costs(stretch.members, stretch.joint, batches)
+            if stretch.instead:
+                found = _quicker(step, found, self._costs(stretch.instead, stretch.joint, batches))
+            else:
+                step.known[stretch] = found
         for member, costs in enumerate(found):
             self._spend(step, costs)
             if self._hooks.operations.listeners:
@@ -356,6 +367,15 @@ def _quicker(step: InFlight, first: Sequence[Costs], other: Sequence[Costs]) -> 
     both = list(zip(first, other, strict=True))
     step.ways = tuple(int(took_ps(other) < took_ps(first)) for first, other in both)
     return [costs[way] for costs, way in zip(both, step.ways, strict=True)]
+
+
+def _holds(found: Sequence[Costs]) -> bool:
+    """Whether what an equal layer has cost is what this one costs: nobody was slowed down or replaced since."""
+    for costs in found:
+        for portion, values, cost in costs:
+            if portion.operations.known.get(values) is not cost or portion.port.slowdown != 1:
+                return False
+    return True
 
 
 def _leapt(steps: Sequence[Segment]) -> tuple[list[Stretch], list[AskedPort]]:

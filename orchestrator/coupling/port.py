@@ -184,6 +184,7 @@ class AskedPort:
 
 
 _op_id = attrgetter("op_id")
+_finish = attrgetter("finish_ps", "op_id")
 
 
 def _operations(wanted: Sequence[Asked]) -> list[Operation]:
@@ -243,10 +244,11 @@ class SteppedPort:
         answer = self.link.advance(grant_ps, operations, True)
         self._conduct.check(answer)
         self._next_ps = answer.next_event_ps
-        for done in sorted(answer.completions, key=lambda c: (c.finish_ps, c.op_id)):
+        ended = answer.completions
+        for done in ended if len(ended) == 1 else sorted(ended, key=_finish):
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.work.copies
-            self._usage.add([(1, self._cost(done, energy))])
+            self._usage.add_one(done.provenance, done.finish_ps - done.start_ps, done.energy_pj is not None)
             self._spent.gather(done.start_ps, done.finish_ps, energy)
             self._kernel.at(
                 done.finish_ps,
@@ -258,11 +260,6 @@ class SteppedPort:
                 waiting.cause,
                 waiting.subject,
             )
-
-    @staticmethod
-    def _cost(done: Completion, energy_pj: int) -> Cost:
-        took = done.finish_ps - done.start_ps
-        return Cost(took, energy_pj, done.energy_pj is not None, (done.provenance,), (took,))
 
     def open_operations(self) -> list[dict[str, Any]]:
         return [

@@ -39,11 +39,11 @@ class Portion:
         object.__setattr__(self, "operations", self.tally.operations)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
     """Parts one after another, for each member; ``joint``: of all members together, once.
 
-    ``instead``: another way to the same end; each member takes the quicker one.
+    ``instead``: another way to the same end; each member takes the quicker one. Stretches of equal layers are one.
     """
 
     members: tuple[tuple[Portion, ...], ...]
@@ -57,9 +57,9 @@ class Stretch:
         return tuple((mine, other)[way] for mine, other, way in zip(self.members, self.instead, ways, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SharedOperation:
-    """An operation of each member (or one joint one) on stepped components."""
+    """An operation of each member (or one joint one) on stepped components. Those of equal layers are one."""
 
     works: tuple[tuple[SteppedPort, Work], ...]
     operands: Operands
@@ -163,6 +163,8 @@ class _Writer:
         self.segments: list[Segment] = []
         self._pending: list[tuple[PlannedOperation, int]] = []
         self._ways = False  # whether the section at hand may be done in two
+        self._stretches: dict[tuple[tuple[int, int], ...], Stretch] = {}  # written before, by what is in them
+        self._shared: dict[int, SharedOperation] = {}
 
     def close(self, segment: Segment) -> None:
         self.flush()
@@ -263,13 +265,9 @@ class _Writer:
 
     def _operation(self, operation: PlannedOperation, repeat: int) -> None:
         if self._is_shared(operation):
-            works = []
-            for work in operation.works:
-                port = self._ports.of(work)
-                if not isinstance(port, SteppedPort):
-                    raise TypeError("members of an operation are all shared, or none is")
-                works.append((port, work))
-            self.close(SharedOperation(tuple(works), operation.works[0].operands, operation.joint))
+            if id(operation) not in self._shared:
+                self._shared[id(operation)] = self._shared_operation(operation)
+            self.close(self._shared[id(operation)])
             return
         if self._pending and self._pending[-1][0].joint != operation.joint:
             self.flush()
@@ -277,19 +275,35 @@ class _Writer:
             self.flush()
         self._pending.append((operation, repeat))
 
+    def _shared_operation(self, operation: PlannedOperation) -> SharedOperation:
+        works = []
+        for work in operation.works:
+            port = self._ports.of(work)
+            if not isinstance(port, SteppedPort):
+                raise TypeError("members of an operation are all shared, or none is")
+            works.append((port, work))
+        return SharedOperation(tuple(works), operation.works[0].operands, operation.joint)
+
     def _is_shared(self, operation: PlannedOperation) -> bool:
         return any(map(self._ports.is_shared, operation.works))
 
     def flush(self) -> None:
         if not self._pending:
             return
+        key = tuple((id(operation), repeat) for operation, repeat in self._pending)
+        if key not in self._stretches:
+            self._stretches[key] = self._stretch()
+        self.segments.append(self._stretches[key])
+        self._pending = []
+
+    def _stretch(self) -> Stretch:
+        """Of what is pending."""
         joint, members = self._pending[0][0].joint, self._members()
         instead: tuple[tuple[Portion, ...], ...] = ()
         if any(operation.instead for operation, _ in self._pending):
             self._pending = [(operation.other_way, repeat) for operation, repeat in self._pending]
             instead = self._members()
-        self.segments.append(Stretch(members, joint, instead))
-        self._pending = []
+        return Stretch(members, joint, instead)
 
     def _members(self) -> tuple[tuple[Portion, ...], ...]:
         """What is pending, for each member."""

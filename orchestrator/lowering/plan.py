@@ -129,8 +129,8 @@ def _apart(build: Builder, micro_batches: int) -> list[Section]:
     sections = [Section("prologue", tuple(_prologue(build)), "attention")]
     for pattern, repeat in patterns(arch.blocks):
         if any(block.experts for block in pattern):
-            for block in tuple(pattern) * repeat:
-                sections += _there_and_back(build, block, micro_batches)
+            turns = [_there_and_back(build, block, micro_batches) for block in pattern]
+            sections += [section for turn in turns for section in turn] * repeat
             continue
         rows = tuple(row for block in pattern for row in _layer(build, block, all_to_all=False))
         sections.append(Section("block", rows, "attention", repeat, len(pattern)))
