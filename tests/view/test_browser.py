@@ -171,6 +171,12 @@ def test_an_empty_time_line_would_be_noticed(browser, served):
         assert page.do(f"() => {{ document.querySelector('#plot').width = 300; return ({INK})(); }}") == 0
 
 
+def test_looks_that_come_before_the_first_time_line_wait_for_it(browser, served):
+    with Page(browser, served) as page:
+        assert page.do("() => { line.parts = []; line.known = ''; follow(); follow(); return line.parts.length; }") == 0
+        page.page.wait_for_function("() => line.parts.length > 0")
+
+
 def test_it_goes_by_keyboard_alone(browser, served):
     there = served.move("seek", "2500ms")["position"]
     with Page(browser, served) as page:

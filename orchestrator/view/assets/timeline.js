@@ -61,8 +61,9 @@ async function load() {
 // With two futures side by side, the other one: its instances and requests are below those of this one.
 const beside = () => (view.tab === 'futures' && view.here?.sessions.some((one) => one.number === view.other) && view.other !== view.s ? view.other : null);
 
-// Where every track is, and its name as a button.
+// Where every track is, and its name as a button; nothing before the first answer.
 function arrange() {
+  if (!line.parts.length) return;
   let y = 4;
   const [mine, fellow] = line.parts;
   const all = mine.tracks.flatMap((track, place) => {
