@@ -31,7 +31,7 @@ def decides(scenario: Scenario, folder: Path, out: Path | None = None) -> dict[s
     """
     data = scenario.model_dump(mode="json")
     return {
-        "version": version("metronome-cosim"),
+        "version": _version(),
         "code": _code(),
         "packages": _packages(),
         "scenario": data,
@@ -87,6 +87,11 @@ def _of_folder(folder: Path, out: Path | None = None, suffixes: tuple[str, ...] 
             continue
         total.update(f"{file.relative_to(folder)}\0{_of_file(file)}".encode())
     return total.hexdigest()
+
+
+@cache
+def _version() -> str:
+    return version("metronome-cosim")
 
 
 @cache

@@ -10,13 +10,13 @@ from metronome.orchestrator.sweep.places import for_points
 from metronome.orchestrator.sweep.schema import Sweep
 from metronome.orchestrator.sweep.study import Study
 
-POINTS, FEW = 12, 2
+POINTS, FEW, REQUESTS = 10, 2, 300
 ASKED, OF_POINTS = 1.8, 200  # what two workers are to gain on a sweep of so many points
 
 
 def sweep(points=POINTS):
     axes = {"seed": {"low": 1, "high": points, "count": points, "whole": True}}
-    return Sweep.model_validate({"scenario": "quickstart", "axes": axes, "set": {"workload.num_requests": 120}})
+    return Sweep.model_validate({"scenario": "quickstart", "axes": axes, "set": {"workload.num_requests": REQUESTS}})
 
 
 def cpu_s(workers, folder, points=POINTS):
