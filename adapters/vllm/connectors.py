@@ -22,6 +22,10 @@ class Remote(Silent):
     def __init__(self, prefill):
         self.prefill, self.remote, self.loading = prefill, set(), []
 
+    def mark(self, name, remote):
+        if remote:
+            self.remote.add(name)
+
     def get_num_new_matched_tokens(self, request, computed):
         missing = request.num_prompt_tokens - computed if request.request_id in self.remote else 0
         return missing, missing > 0
@@ -33,6 +37,34 @@ class Remote(Silent):
 
     def request_finished(self, request, block_ids):
         return self.prefill and request.status == RequestStatus.FINISHED_LENGTH_CAPPED and bool(block_ids), None
+
+    def get_loaded_kv_cache_group_ids(self, request):
+        return ()
+
+
+class Kept(Silent):
+    """A scheduler side that has the first tokens of prompts, whole blocks of them, and loads what the prefix cache
+    lacks asynchronously, as often as it is asked; the first few times it asks to be asked again."""
+
+    def __init__(self):
+        self.kept, self.later, self.loading = {}, {}, []
+
+    def mark(self, name, remote):
+        self.kept[name], self.later[name] = remote
+
+    def get_num_new_matched_tokens(self, request, computed):
+        if self.later[request.request_id]:
+            self.later[request.request_id] -= 1
+            return None, False
+        more = max(0, self.kept[request.request_id] - computed)
+        return more, more > 0
+
+    def update_state_after_alloc(self, request, blocks, tokens):
+        if tokens:
+            self.loading.append([int(request.request_id), tokens])
+
+    def request_finished(self, request, block_ids):
+        return False, None
 
     def get_loaded_kv_cache_group_ids(self, request):
         return ()
@@ -59,6 +91,9 @@ class Offloading(Silent):
             )
         )
         self.loading, self.storing = [], []
+
+    def mark(self, name, remote):
+        """What it has it finds out for itself."""
 
     def get_num_new_matched_tokens(self, request, computed):
         return self._side.get_num_new_matched_tokens(request, computed)

@@ -5,7 +5,8 @@ the number of a scheduler, a verb and its arguments.
 
 - ``["open", {flags}]``: it is made anew. Flags: those of `FLAGS`, by vLLM's names.
 - ``["add", id, prompt ids, output tokens, priority, remote, images]``: a request comes. ``remote``: the K and V of its
-  prompt come from elsewhere, as with a KV connector that loads asynchronously; ``images``: (start, tokens, picture).
+  prompt come from elsewhere, as with a KV connector that loads asynchronously, or, where the role is ``recall``, of how
+  many tokens, and how often the connector asks to be asked again; ``images``: (start, tokens, picture).
 - ``["schedule"]``: the next step. Answers its number, ``[id, new tokens, computed tokens]`` of everybody in it, who
   was preempted, ``[id, tokens]`` of whose K and V are to be loaded now, tokens of each image encoded, then the state:
   free blocks, names that can be found, and the orders of the waiting and of the running.
@@ -35,7 +36,7 @@ from types import SimpleNamespace
 os.environ.update(VLLM_TARGET_DEVICE="cpu", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
 
 import torch
-from connectors import Offloading, Remote  # beside this file
+from connectors import Kept, Offloading, Remote  # beside this file
 from pydantic.fields import FieldInfo
 from vllm.config import CacheConfig, ObservabilityConfig, ParallelConfig, SchedulerConfig, VllmConfig
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
@@ -78,7 +79,7 @@ FLAGS = {
     "num_gpu_blocks": 1000,
     "enable_prefix_caching": True,
     "max_model_len": 1 << 20,
-    "role": "both",  # ours: prefill or decode, of K and V that move
+    "role": "both",  # ours: prefill or decode, of K and V that move; recall, of K and V kept beside the device
     "encoder_tokens": 0,  # of images, in a step and in the cache
     "offload": None,  # [chunks, blocks a chunk, threshold] beside the device, by vLLM's offloading connector
     "kv_groups": [[0, 0]],  # (window, chunk[, states[, ratio]]) of each group of layers; zeros keep all
@@ -147,7 +148,7 @@ class Driver:
         )
         self.scheduler.max_num_encoder_input_tokens = f["encoder_tokens"]
         self.scheduler.encoder_cache_manager = EncoderCacheManager(f["encoder_tokens"])
-        self.remote = Remote(f["role"] == "prefill")
+        self.remote = Kept() if f["role"] == "recall" else Remote(f["role"] == "prefill")
         if f["role"] != "both":
             self.scheduler.connector = self.remote
             # NIXL's side is kv_both, hence a consumer: as the constructor says.
@@ -163,8 +164,7 @@ class Driver:
         params = SamplingParams(max_tokens=outputs, ignore_eos=True)
         self.arrivals += 1
         request = _request(str(name), prompt, params, float(self.arrivals), priority, self.hasher, images)
-        if remote:
-            self.remote.remote.add(str(name))
+        self.remote.mark(str(name), remote)
         self.scheduler.add_request(request)
 
     def schedule(self):

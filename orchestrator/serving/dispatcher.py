@@ -331,10 +331,9 @@ class Dispatcher:
             handed = len(view.handed)
             if waiting or running or handed:
                 more = f", {handed} computed and not yet taken over" if handed else ""
-                stuck.append(
-                    f"{replica.name} has {waiting} waiting and {running} running requests{more}, "
-                    f"{view.kv.free} of {view.kv.size} KV blocks free"
-                )
+                free = f"{view.kv.free} of {view.kv.size} KV blocks free"
+                first = f"the first waits for {view.blocked}" if view.blocked else free
+                stuck.append(f"{replica.name} has {waiting} waiting and {running} running requests{more}, {first}")
         raise StalledError(
             f"nothing can happen any more, but {self.outstanding} requests are not done: " + "; ".join(stuck)
         )

@@ -82,7 +82,8 @@ class StepLoop:
         self._dispatcher, self._hooks = dispatcher, hooks
         self.asynchronous = model.asynchronous and lanes == 1
         self.graph_sizes = model.graph_sizes
-        self._free = list(range(lanes))
+        self._lanes, self._free = lanes, list(range(lanes))
+        self._preemptions = 0
         self._next: Scheduled | None = None  # while another step is in flight
         self._waiting = [0] * len(members)  # of each, when a step was scheduled last
         self._counted: list[tuple[int, int]] = []  # of each, when a step had ended last
@@ -126,10 +127,17 @@ class StepLoop:
             scheduled = self._next or self._schedule(self.launched + 1)
             self._next = None
             if scheduled is None:
+                if len(self._free) == self._lanes and self._preempted():
+                    continue  # in vLLM a step of nobody; now those who wait are looked at
                 for member in self.members:
                     self._hooks.engine_idle(member, self._kernel.now_ps)
                 return
             self._launch(self._free.pop(0), *scheduled)
+
+    def _preempted(self) -> bool:
+        """Whether anybody was since this was asked last."""
+        before, self._preemptions = self._preemptions, sum(one.engine.counts.preemptions for one in self.members)
+        return before != self._preemptions
 
     def _schedule(self, number: int) -> Scheduled | None:
         """What each member does next, which will be step ``number``; None if none has anything to do."""

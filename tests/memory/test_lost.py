@@ -66,20 +66,29 @@ def test_nothing_is_left_whoever_fails_when(tmp_path_factory, failing, tier, rec
     checked(run)
 
 
+def burst(tmp_path, version):
+    return ran(
+        tmp_path,
+        seed=1,
+        workload__request_rate=None,
+        workload__num_requests=150,
+        workload__rates=[{"rate": 20, "duration_s": 2}, {"rate": 1000, "duration_s": 1}],
+        kv_offloading__tiers=[{"name": "t", "memory": "nvme", "size_gib": 2, "shared_by": "node"}],
+        instances__0__engine__num_gpu_blocks_override=120,
+        instances__0__engine__version=version,
+    )
+
+
 def test_recalls_that_leave_no_room_stand_still(tmp_path):
     """As vLLM 0.19 (vllm-project/vllm, issue 45388): only what is recalled is reserved, so that several that have come
     leave none of them the room for the rest of its prompt."""
-    burst = [{"rate": 20, "duration_s": 2}, {"rate": 1000, "duration_s": 1}]
-    with pytest.raises(StalledError, match="29 requests are not done"):
-        ran(
-            tmp_path,
-            seed=1,
-            workload__request_rate=None,
-            workload__num_requests=150,
-            workload__rates=burst,
-            kv_offloading__tiers=[{"name": "t", "memory": "nvme", "size_gib": 2, "shared_by": "node"}],
-            instances__0__engine__num_gpu_blocks_override=120,
-        )
+    with pytest.raises(StalledError, match="29 requests are not done.* held by requests that wait for more"):
+        burst(tmp_path, "vllm-0.19")
+
+
+def test_recalls_of_later_vllm_leave_room(tmp_path):
+    """As vLLM 0.33: also if who runs alone has to give way to those who hold blocks."""
+    checked(burst(tmp_path, "vllm-0.33"))
 
 
 def found(simulation):

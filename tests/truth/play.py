@@ -8,12 +8,13 @@ from typing import Any
 
 from metronome.adapters.vllm import RealScheduler
 from metronome.orchestrator.serving.coordinator import Coordinator, FlightCounting, FrontEnd
-from metronome.orchestrator.serving.interface import KvConnector
 from metronome.orchestrator.serving.kv.groups import KvGroup
+from metronome.orchestrator.serving.offloading import RecallingConnector
 from metronome.orchestrator.serving.policies import Priority
 from metronome.orchestrator.serving.request_state import RequestState
 from metronome.orchestrator.serving.vllm.config import SchedulerConfig
 from metronome.orchestrator.serving.vllm.lanes import VllmStep
+from metronome.orchestrator.serving.vllm.recalls import RecallingScheduler
 from metronome.orchestrator.serving.vllm.request_state import VllmRequestState
 from metronome.orchestrator.serving.vllm.rules import V33, Rules, rules_of
 from metronome.orchestrator.serving.vllm.scheduler import Scheduler
@@ -29,12 +30,12 @@ class Theirs:
         self._real = real
         flags = {**workload.flags, "role": workload.role}
         self.absent: list[str] = real.ask("open", flags)  # flags that this version has not
-        self._decodes = workload.role == "decode"
+        self._decodes, self._recalls = workload.role in ("decode", "recall"), workload.role == "recall"
         self._jobs = {job.id: job for job in workload.jobs}
         self._given = dict.fromkeys(self._jobs, 0)
 
     def add(self, job: Job) -> None:
-        remote = self._decodes and job.moves > 0
+        remote = job.kept if self._recalls else self._decodes and job.moves > 0
         self._real.ask("add", job.id, job.ids[: job.inputs], job.outputs, job.priority, remote, job.images)
 
     def schedule(self, moved: list[int]) -> tuple[Any, Any]:
@@ -74,7 +75,8 @@ class Ours:
         self._role, hand_over = workload.role, workload.role == "prefill"
         groups = [KvGroup(*kind) for kind in flags["kv_groups"]]
         blocks = flags["num_gpu_blocks"] - 1
-        self.scheduler = Scheduler(
+        kind = RecallingScheduler if self._role == "recall" else Scheduler
+        self.scheduler = kind(
             config,
             blocks,
             lanes,
@@ -86,8 +88,10 @@ class Ours:
             encoder_tokens=flags.get("encoder_tokens", 0),
             rules=rules,
         )
-        self._loads = Loads()
-        if self._role != "both":
+        self._loads = Loads({job.id: list(job.kept) for job in workload.jobs})
+        if isinstance(self.scheduler, RecallingScheduler):
+            self.scheduler.attach(self._loads)
+        elif self._role != "both":
             self.scheduler.remote_kvs.connector = self._loads
         self._states: dict[int, VllmRequestState] = {}
         self._lanes, self._calls = lanes, 0
@@ -123,7 +127,7 @@ class Ours:
 
     def moved(self, ids: list[int]) -> None:
         """Their K and V have arrived here, or left."""
-        done = self.scheduler.remote_kvs.loaded if self._role == "decode" else self.scheduler.release
+        done = self.scheduler.release if self._role == "prefill" else self.scheduler.remote_kvs.loaded
         for id in ids:
             done(self._states[id])
 
@@ -148,16 +152,38 @@ class Ours:
         return [scheduler.pool.free, scheduler.pool.cached, [state.request.id for state in waiting], running]
 
 
-class Loads(KvConnector):
-    """Notes whose K and V are to be loaded."""
+class Loads(RecallingConnector):
+    """Notes whose K and V are to be loaded. ``kept``: by request, of how many tokens it has them, and how often it asks
+    to be asked again."""
 
-    decode_gives_first_token = True
+    decode_gives_first_token = asynchronous = True
+    watches_evictions = keeps_computed = False
 
-    def __init__(self) -> None:
+    def __init__(self, kept: dict[int, list[int]]) -> None:
+        self._kept = kept
         self._loading: list[list[int]] = []
 
     def reserved(self, state: RequestState, tokens: int) -> None:
         self._loading.append([state.request.id, tokens])
+
+    def matched(self, state: RequestState, tokens: int) -> int | None:
+        kept = self._kept[state.request.id]
+        if kept[1]:
+            kept[1] -= 1
+            return None
+        return max(0, kept[0] - tokens)
+
+    def recall(self, state: RequestState, tokens: int, more: int) -> None:
+        self.reserved(state, more)
+
+    def preempted(self, state: RequestState) -> None: ...
+
+    def ended(self, state: RequestState) -> bool:
+        return False
+
+    def step_ended(self) -> None: ...
+
+    def moves(self) -> None: ...
 
     def taken(self) -> list[list[int]]:
         loading, self._loading = self._loading, []
@@ -211,8 +237,11 @@ def play(real: RealScheduler, workload: Workload) -> str:
         moving += [(round + 1, id) for id in due]
         if not flights and not moving and round >= left and (their_step is None or not (expected[-1] or expected[-2])):
             return ""
-    starving = workload.role == "decode" and workload.flags["policy"] == "priority"  # vLLM, too: docs/truth.md
-    return "" if starving else f"not done after {ROUNDS} rounds"
+    starving = {  # vLLM, too: docs/truth.md
+        "decode": workload.flags["policy"] == "priority",
+        "recall": not rules.reserves,
+    }
+    return "" if starving.get(workload.role) else f"not done after {ROUNDS} rounds"
 
 
 def play_balance(real: RealScheduler, balance: Balance) -> str:

@@ -15,6 +15,8 @@ MODES: dict[str, dict[str, Any]] = {
     "remote K and V, decode, asynchronous": {"steps": 2, "async_scheduling": True, "role": "decode"},
     "remote K and V, prefill": {"steps": 1, "async_scheduling": False, "role": "prefill"},
     "remote K and V, prefill, asynchronous": {"steps": 2, "async_scheduling": True, "role": "prefill"},
+    "K and V recalled": {"steps": 1, "async_scheduling": False, "role": "recall"},
+    "K and V recalled, asynchronous": {"steps": 2, "async_scheduling": True, "role": "recall"},
     "windows, synchronous": {"steps": 1, "async_scheduling": False, "windows": True},
     "windows, asynchronous": {"steps": 2, "async_scheduling": True, "windows": True},
     "blocks of several sizes": {"steps": 1, "async_scheduling": False, "windows": True, "ratios": True},
@@ -29,6 +31,8 @@ OTHERS = {
     "0.12.0": (
         "remote K and V, decode",
         "remote K and V, decode, asynchronous",
+        "K and V recalled",
+        "K and V recalled, asynchronous",
         "windows, synchronous",
         "windows, asynchronous",
         "blocks of several sizes",
@@ -80,7 +84,9 @@ def draw_balance(seed: int) -> Balance:
 class Job:
     """A request: it comes before round ``comes`` and is aborted before round ``goes`` if that is not negative.
 
-    ``images``: (start, tokens, picture) in its prompt. ``moves``: rounds that its K and V take to another engine, or from one; 0 if it is served by this engine alone.
+    ``images``: (start, tokens, picture) in its prompt. ``moves``: rounds that its K and V take to another engine, or
+    from one, or from beside the device; 0 if it is served by this engine alone. ``kept``: tokens of its prompt that are
+    beside the device, and how often their connector asks to be asked again.
     """
 
     id: int
@@ -91,13 +97,15 @@ class Job:
     priority: int = 0
     goes: int = -1
     moves: int = 0
+    kept: tuple[int, int] = (0, 0)
     images: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Workload:
     """``steps`` may be in flight. ``flags``: vLLM's; ``num_gpu_blocks`` counts its null block. ``role``: ``both``, or
-    ``prefill`` or ``decode`` where K and V of some or all requests go to or come from another engine."""
+    ``prefill`` or ``decode`` where K and V of some or all requests go to or come from another engine, or ``recall``
+    where they come from beside the device."""
 
     mode: str
     seed: int
@@ -133,6 +141,8 @@ def draw(mode: str, seed: int) -> Workload:
     role = facts.get("role", "both")
     if role != "both":
         jobs = [replace(job, moves=random.randint(1, 12) if random.random() < 0.8 else 0) for job in jobs]
+    if role == "recall":
+        jobs = [replace(job, kept=_kept(random, job, block_size)) for job in jobs]
     if role == "prefill":  # no prompt is ever preempted: see docs/truth.md
         jobs = [replace(job, outputs=1, ids=job.ids[: job.inputs + 1], moves=job.moves or 1) for job in jobs]
         flags |= {"long_prefill_token_threshold": 0, "scheduler_reserve_full_isl": True, "policy": "fcfs"}
@@ -174,6 +184,12 @@ def _job(random: Random, number: int, longest: int, most: int, priorities: bool)
     if random.random() < 0.12:
         goes = comes + random.randint(1, 25)
     return Job(number, comes, inputs, outputs, ids, random.randint(0, 3) if priorities else 0, goes)
+
+
+def _kept(random: Random, job: Job, block_size: int) -> tuple[int, int]:
+    """Not of a prompt of one token: vLLM would recall that again and again."""
+    blocks = random.randint(0, job.inputs // block_size) if job.moves and job.inputs > 1 else 0
+    return blocks * block_size, random.choice((0, 0, 0, random.randint(1, 5)))
 
 
 def _with_images(random: Random, job: Job) -> Job:

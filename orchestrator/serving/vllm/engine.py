@@ -222,7 +222,7 @@ class VllmEngine:
             return "prefill" if state.order in scheduler.prefilling else "decode"
         if scheduler.handed.get(state.order) is state:
             return "handed"
-        return "moving" if scheduler.remote_kvs.has(state) else "waiting"
+        return "moving" if scheduler.remote_kvs.moves(state) else "waiting"
 
     def _blocked(self, state: VllmRequestState) -> str:
         """What it would wait for at the head of the queue."""
@@ -230,13 +230,16 @@ class VllmEngine:
         if len(scheduler.running) >= scheduler.config.max_num_seqs:
             return f"a place: max_num_seqs = {scheduler.config.max_num_seqs} are running"
         if pool.free < scheduler.cache.missing(state, state.num_tokens):
-            return f"KV blocks: {pool.free} of {pool.size} are free"
+            held = sum(len(one.block_ids) for one in scheduler.remote_kvs.still())
+            more = f", {held} held by requests that wait for more, as vLLM itself may (docs/memory.md)" if held else ""
+            return f"KV blocks: {pool.free} of {pool.size} are free{more}"
         return "its next step"
 
     def view(self) -> EngineView:
         self.looked_at()
         scheduler, pool = self.scheduler, self.scheduler.pool
-        waiting = [*scheduler.waiting, *self._arrived]
+        first = scheduler.waiting.ordered(scheduler.remote_kvs.still())
+        waiting = [*first, *scheduler.waiting, *self._arrived]
         return EngineView(
             waiting=tuple(state.request.id for state in waiting),
             running=tuple(state.request.id for state in scheduler.running.values()),

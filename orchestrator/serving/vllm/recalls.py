@@ -84,28 +84,42 @@ class RecallingScheduler(Scheduler):
     # Phase B --------------------------------------------------------------------------------------
 
     def _admit(self, budget: int, now_ps: int) -> None:
-        remote = self.remote_kvs
+        remote, rules = self.remote_kvs, self.rules
         skipped = deque(self.waiting.ordered(remote.sequences()) if len(remote) else ())
+        passed_by: list[VllmRequestState] = []
         while (self.waiting or skipped) and budget > 0 and len(self.running) < self.config.max_num_seqs:
-            if skipped and not self.waiting.precedes(skipped[0]):
+            if skipped and (rules.holders_first or not self.waiting.precedes(skipped[0])):
                 sequence = skipped[0]
                 if sequence.block_ids and not remote.is_here(sequence):
                     skipped.popleft()
                     continue
                 used = self._admit_one(sequence, budget, now_ps)
                 if used is None:
-                    return
+                    break
                 skipped.popleft()
             else:
                 sequence = self.waiting.peek()
-                used = None if sequence.num_in_flight else self._admit_one(sequence, budget, now_ps)
-                if used is None:
-                    return
+                in_pipeline = bool(sequence.num_in_flight)
+                used = None if in_pipeline else self._admit_one(sequence, budget, now_ps)
+                if used is None and not (in_pipeline and rules.passes_by):
+                    break
                 self.waiting.pop_first()
-            budget -= used
+                if not used and not remote.has(sequence):
+                    passed_by.append(sequence)
+            budget -= used or 0
+        for sequence in reversed(passed_by):
+            self.waiting.prepend(sequence)
+
+    def _reserved(self) -> int:
+        """To those, too, whose K and V are on their way, or there."""
+        if not self.rules.reserves:
+            return 0
+        held = [sequence for sequence in self.remote_kvs.sequences() if sequence.block_ids]
+        return super()._reserved() + sum(self.cache.missing(sequence, sequence.num_tokens) for sequence in held)
 
     def _admit_one(self, sequence: VllmRequestState, budget: int, now_ps: int) -> int | None:
-        """Start it, or have its K and V recalled: the tokens computed of it; None if there is no room."""
+        """Start it, or have its K and V recalled: the tokens computed of it; None if there is no room, 0 also if it is
+        to be looked at again."""
         remote = self.remote_kvs
         if remote.is_here(sequence):
             return self._resume(sequence, budget, now_ps)
@@ -113,11 +127,13 @@ class RecallingScheduler(Scheduler):
         local = self.cache.hit_tokens(hit)
         more = self.connector.matched(sequence, local)
         if more is None:
-            remote.hold(sequence)
+            if not self.rules.passes_by:
+                remote.hold(sequence)
             return 0
         if more and self.connector.asynchronous:
-            whole = sequence.num_tokens if self.config.scheduler_reserve_full_isl else local + more
-            if not self.cache.fits(whole, hit):
+            if self.config.scheduler_reserve_full_isl and not self.cache.fits(sequence.num_tokens, hit):
+                return None
+            if not self.cache.fits(local + more, hit, self._reserved()):
                 return None
             self.cache.allocate_slots(sequence, hit, local + more)
             sequence.num_computed_tokens = local + more
@@ -126,8 +142,10 @@ class RecallingScheduler(Scheduler):
             self.connector.recall(sequence, local, more)
             return 0
         sequence.num_computed_tokens = min(local + more, sequence.num_tokens - 1)
-        tokens = fitting(self._now, self.cache, self.encoder, sequence, budget, hit) or None
-        if tokens is not None:
+        tokens = fitting(self._now, self.cache, self.encoder, sequence, budget, hit)
+        if not tokens and not self.rules.passes_by:
+            return None
+        if tokens:
             if (within := sequence.num_computed_tokens - local) > 0:
                 self.connector.recall(sequence, local, within)
                 self.counts.prefix_hit_tokens -= within
@@ -140,14 +158,13 @@ class RecallingScheduler(Scheduler):
         self.cache.cache_blocks(sequence, sequence.num_computed_tokens)
         sequence.num_computed_tokens = min(sequence.num_computed_tokens, sequence.num_tokens - 1)
         held: Hit = [sequence.block_ids]
-        self.cache.free(sequence)
         tokens = fitting(self._now, self.cache, self.encoder, sequence, budget, held)
         if not tokens:
-            self.cache.allocate_slots(sequence, held, self.cache.hit_tokens(held))
-            return None
+            return tokens if self.rules.passes_by else None
         self.remote_kvs.let_go(sequence)
         self.counts.prefix_hit_tokens -= sequence.num_computed_tokens  # counted when it began to wait
-        self._start(sequence, held, tokens, now_ps)
+        self.cache.extend(sequence, sequence.num_computed_tokens + tokens)
+        self._begin(sequence, tokens, now_ps)
         return tokens
 
     # Blocks that go -------------------------------------------------------------------------------

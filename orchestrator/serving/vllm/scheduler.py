@@ -312,6 +312,10 @@ class Scheduler(Sequences):
 
     def _start(self, sequence: VllmRequestState, hit: Hit, tokens: int, now_ps: int) -> None:
         self.cache.allocate_slots(sequence, hit, sequence.num_computed_tokens + tokens)
+        self._begin(sequence, tokens, now_ps)
+
+    def _begin(self, sequence: VllmRequestState, tokens: int, now_ps: int) -> None:
+        """It has its blocks."""
         self.counts.prefix_hit_tokens += sequence.num_computed_tokens
         if sequence.num_preemptions:
             self.counts.recomputed_tokens += sequence.num_tokens - sequence.num_computed_tokens

@@ -27,8 +27,16 @@ class WaitingForRemoteKvs:
         """Those whose K and V are on their way, or there."""
         return list(self._waiting.values())
 
+    def still(self) -> list[VllmRequestState]:
+        """Those for whom nothing moves: their K and V are there, or they are to be looked at again."""
+        return [one for one in self._waiting.values() if self.is_here(one) or not one.block_ids]
+
     def has(self, sequence: VllmRequestState) -> bool:
         return self._waiting.get(sequence.request.id) is sequence
+
+    def moves(self, sequence: VllmRequestState) -> bool:
+        """Whether its K and V are on their way."""
+        return self.has(sequence) and bool(sequence.block_ids) and not self.is_here(sequence)
 
     @property
     def any_here(self) -> bool:
