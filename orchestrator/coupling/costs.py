@@ -179,7 +179,7 @@ class Tally:
         """Count what has been written down."""
         self.usage.add(self._used.values())
         if self._uses is not None:
-            for values, (times, _) in self._used.items():
-                for work, repeat in zip(self.operations.works, self.operations.repeats, strict=True):
-                    self._uses.add(work.template, values, times * repeat)
+            templates = [work.template for work in self.operations.works]
+            of_each = list(zip(templates, self.operations.repeats, strict=True))
+            self._uses.add(of_each, [(values, times) for values, (times, _) in self._used.items()])
         self._used.clear()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from operator import add
 
 from metronome.hwmodels.interface import OPERATION_VALUES, Feature, Template, Use
 
@@ -16,9 +17,12 @@ class Uses:
     def __init__(self) -> None:
         self._times: dict[tuple[int, Values], int] = {}
 
-    def add(self, template: Template, values: Values, times: int) -> None:
-        key = template.id, values
-        self._times[key] = self._times.get(key, 0) + times
+    def add(self, works: Sequence[tuple[Template, int]], uses: Sequence[tuple[Values, int]]) -> None:
+        """Operations that take the same numbers, each so often in a row: at which they were needed, and how often."""
+        for values, times in uses:
+            for template, repeat in works:
+                key = template.id, values
+                self._times[key] = self._times.get(key, 0) + times * repeat
 
     def all(self) -> list[Use]:
         return [Use(template, values, times) for (template, values), times in sorted(self._times.items())]
@@ -44,15 +48,18 @@ class TypicalUses(Uses):
     def __init__(self) -> None:
         self._sums: dict[tuple[int, Values], list[int]] = {}  # times, then of each number
 
-    def add(self, template: Template, values: Values, times: int) -> None:
-        named = len(OPERATION_VALUES[template.kind])
-        if pairs := values[named:]:
-            values = (*values[:named], sum(pairs[::2]), sum(pairs[1::2]) // (len(pairs) // 2))
-        key = template.id, tuple(map(int.bit_length, values))
-        sums = self._sums.setdefault(key, [0] * (1 + len(values)))
-        sums[0] += times
-        for place, value in enumerate(values, 1):
-            sums[place] += times * value
+    def add(self, works: Sequence[tuple[Template, int]], uses: Sequence[tuple[Values, int]]) -> None:
+        summed: dict[int, dict[Values, list[int]]] = {}
+        for template, repeat in works:
+            named = len(OPERATION_VALUES[template.kind])
+            if named not in summed:
+                summed[named] = _summed(named, uses)
+            for bits, sums in summed[named].items():
+                self._add((template.id, bits), [repeat * total for total in sums])
+
+    def _add(self, key: tuple[int, Values], more: list[int]) -> None:
+        mine = self._sums.get(key)
+        self._sums[key] = more if mine is None else list(map(add, mine, more))
 
     def all(self) -> list[Use]:
         return [
@@ -65,11 +72,23 @@ class TypicalUses(Uses):
 
     def add_counted(self, more: Counted) -> None:
         for key, sums in more.items():
-            mine = self._sums.get(key, [0] * len(sums))
-            self._sums[key] = [one + other for one, other in zip(mine, sums, strict=True)]
+            self._add(key, list(sums))
 
     def clear(self) -> None:
         self._sums.clear()
+
+
+def _summed(named: int, uses: Sequence[tuple[Values, int]]) -> dict[Values, list[int]]:
+    """By class: how many, and the sums of their numbers; behind ``named`` ones there are pairs."""
+    found: dict[Values, list[int]] = {}
+    for values, times in uses:
+        if pairs := values[named:]:
+            values = (*values[:named], sum(pairs[::2]), sum(pairs[1::2]) // (len(pairs) // 2))
+        bits = tuple(map(int.bit_length, values))
+        more = [times, *[times * value for value in values]]
+        sums = found.get(bits)
+        found[bits] = more if sums is None else list(map(add, sums, more))
+    return found
 
 
 def uses_of(features: Collection[Feature]) -> Uses | None:
