@@ -57,6 +57,13 @@ def test_a_third_flow_that_joins_halfway_is_right_to_the_picosecond():
     assert ends(made, work) == {0: first, 1: first, 2: first + round(left / (100 * GB) * 10**12)}
 
 
+def test_who_has_less_than_a_picosecond_left_ends_with_the_other():
+    made = fabric([TO_1, TO_1_TOO], bandwidth_gb_s=10_000)  # 3 bytes: 0.3 ps
+    answer = made.advance(FAR, [Operation(0, (10**6,), 0), Operation(1, (10**6 + 3,), 1)], True)
+    assert [c.op_id for c in answer.completions] == [0, 1] and answer.next_event_ps is None
+    assert made.snapshot()["open"] == []
+
+
 def test_what_shares_no_link_goes_at_full_speed():
     made = fabric([TO_1, send(1, "n0.2", "n0.3")])
     assert ends(made, [Operation(0, (GB,), 0), Operation(1, (GB,), 1)]) == {0: HOP + 10**10, 1: HOP + 10**10}

@@ -163,9 +163,17 @@ class Flows:
 
     def at(self, when: int) -> list[int]:
         """Everything that ends or begins to move at that time; returns the operations that are done."""
-        done = [train.op_id for train in self.alone.values() if train.finish_ps == when]
-        for op_id in done:
+        done: list[int] = []
+        while self._change(when, done):
+            pass
+        return sorted(done)
+
+    def _change(self, when: int, done: list[int]) -> bool:
+        """Whether more ends at that time, as somebody has a new rate who had all but nothing left."""
+        ended = [train.op_id for train in self.alone.values() if train.finish_ps == when]
+        for op_id in ended:
             self._end_train(self.alone.pop(op_id))
+        done += ended
         touched: set[int] = set()
         going_on: list[Train] = []
         for flows in [flows for flows in self.moving.values() if flows.finish_ps == when]:
@@ -189,26 +197,24 @@ class Flows:
                 done.append(train.op_id)
             else:
                 self._proceed(train)
-        if touched:
-            self._share(touched, when)
+        again = self._share(touched, when) if touched else False
         while self.arriving and self.arriving[0][0] <= when:
             at_ps, op_id, what = self.arriving.pop(0)
             if isinstance(what, Slow):
-                self._slow(what, when)
+                again |= self._slow(what, when)
                 done.append(op_id)
             else:
                 self._begin(op_id, at_ps, what)
-        return sorted(done)
+        return again
 
-    def _slow(self, slow: Slow, when: int) -> None:
-        """From now on; whoever moves over those links has another rate."""
+    def _slow(self, slow: Slow, when: int) -> bool:
+        """From now on; whoever moves over those links has another rate. Whether one of them ends at once."""
         self.slows[slow.key] = slow
         self._hold()
         touched = self._over(slow.bits)
         for op_id in [op_id for op_id, train in self.alone.items() if train.bits & slow.bits]:
             touched |= self._play_out(self.alone.pop(op_id), when)
-        if touched:
-            self._share(touched, when)
+        return self._share(touched, when) if touched else False
 
     def _hold(self) -> None:
         """What is slow is so; only what is not at its full rate is kept."""
@@ -271,8 +277,9 @@ class Flows:
 
     # Sharing ------------------------------------------------------------------------------------
 
-    def _share(self, touched: set[int], when: int) -> None:
-        """New rates for whoever shares a link, directly or through others, with what changed."""
+    def _share(self, touched: set[int], when: int) -> bool:
+        """New rates for whoever shares a link, directly or through others, with what changed. Whether one of them ends
+        at once."""
         group = self._reached(touched)
         for flows in group:
             flows.left -= flows.rate * (when - flows.since_ps) / PS_PER_S
@@ -285,6 +292,7 @@ class Flows:
                 flows.rate = rate
         for flows in group:
             flows.finish_ps = min(when + duration_ps(flows.left, flows.rate), NEVER)
+        return when in [flows.finish_ps for flows in group]
 
     def _reached(self, touched: set[int]) -> list[OperationFlows]:
         """These, and all who share a link with them directly or through others, by operation."""
