@@ -11,7 +11,7 @@ from .cost import calls_a_step
 #: By scenario, on Python 3.11; versions differ in what is a call.
 CALLS = {
     "quickstart": 368,
-    "prefill-decode": 898,
+    "prefill-decode": 812,
     "shared-prefixes": 636,
     "expert-parallel": 217,
 }

@@ -230,7 +230,7 @@ class VllmEngine:
         if len(scheduler.running) >= scheduler.config.max_num_seqs:
             return f"a place: max_num_seqs = {scheduler.config.max_num_seqs} are running"
         if pool.free < scheduler.cache.missing(state, state.num_tokens):
-            held = sum(len(one.block_ids) for one in scheduler.remote_kvs.still())
+            held = 0 if scheduler.running else sum(len(one.block_ids) for one in scheduler.remote_kvs.still())
             more = f", {held} held by requests that wait for more, as vLLM itself may (docs/memory.md)" if held else ""
             return f"KV blocks: {pool.free} of {pool.size} are free{more}"
         return "its next step"
