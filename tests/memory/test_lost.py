@@ -50,8 +50,17 @@ tiers = st.fixed_dictionaries(
 
 
 @settings(max_examples=20, deadline=None)
-@given(failures, tiers, st.sampled_from(["async", "blocking", "layer"]), st.booleans(), st.integers(0, 9))
-def test_nothing_is_left_whoever_fails_when(tmp_path_factory, failing, tier, recall, late, seed):
+@given(
+    failures,
+    tiers,
+    st.sampled_from(["async", "blocking", "layer"]),
+    st.sampled_from(["vllm-0.19", "vllm-0.33"]),
+    st.booleans(),
+    st.integers(0, 9),
+)
+def test_nothing_is_left_whoever_fails_when(tmp_path_factory, failing, tier, recall, version, late, seed):
+    # Room for all: with less vLLM 0.19 may stand still (`test_recalls_that_leave_no_room_stand_still`).
+    ample = recall == "async" and version == "vllm-0.19"
     run = ran(
         tmp_path_factory.mktemp("lost"),
         **START,
@@ -60,8 +69,8 @@ def test_nothing_is_left_whoever_fails_when(tmp_path_factory, failing, tier, rec
         kv_offloading__recall=recall,
         kv_offloading__tiers=[{"name": "t", **tier}],
         instances__0__engine__async_scheduling=late,
-        # Room for all: with less vLLM 0.19 may stand still (`test_recalls_that_leave_no_room_stand_still`).
-        instances__0__engine__num_gpu_blocks_override=1500 if recall == "async" else 120,
+        instances__0__engine__num_gpu_blocks_override=1500 if ample else 120,
+        instances__0__engine__version=version,
     )
     checked(run)
 
