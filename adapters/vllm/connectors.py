@@ -14,6 +14,9 @@ class Silent:
             raise AttributeError(name)
         return lambda *args, **kwargs: None
 
+    def get_loaded_kv_cache_group_ids(self, request):
+        return ()
+
 
 class Remote(Silent):
     """A KV connector's scheduler side, as vLLM's for NIXL: prompts marked remote are loaded whole, asynchronously,
@@ -37,9 +40,6 @@ class Remote(Silent):
 
     def request_finished(self, request, block_ids):
         return self.prefill and request.status == RequestStatus.FINISHED_LENGTH_CAPPED and bool(block_ids), None
-
-    def get_loaded_kv_cache_group_ids(self, request):
-        return ()
 
 
 class Kept(Silent):
@@ -66,9 +66,6 @@ class Kept(Silent):
     def request_finished(self, request, block_ids):
         return False, None
 
-    def get_loaded_kv_cache_group_ids(self, request):
-        return ()
-
 
 class Offloading(Silent):
     """The scheduler side of vLLM's offloading connector, with its manager; there are no workers, so that who drives
@@ -91,9 +88,6 @@ class Offloading(Silent):
             )
         )
         self.loading, self.storing = [], []
-
-    def mark(self, name, remote):
-        """What it has it finds out for itself."""
 
     def get_num_new_matched_tokens(self, request, computed):
         return self._side.get_num_new_matched_tokens(request, computed)

@@ -244,8 +244,7 @@ class SteppedPort:
         answer = self.link.advance(grant_ps, operations, True)
         self._conduct.check(answer)
         self._next_ps = answer.next_event_ps
-        ended = answer.completions
-        for done in ended if len(ended) == 1 else sorted(ended, key=_finish):
+        for done in sorted(answer.completions, key=_finish):
             waiting = self._open.pop(done.op_id)
             energy = (done.energy_pj or 0) * waiting.work.copies
             self._usage.add_one(done.provenance, done.finish_ps - done.start_ps, done.energy_pj is not None)

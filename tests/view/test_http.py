@@ -179,7 +179,7 @@ def test_looks_are_of_the_moment(ended):
     decode = engines["decode"]
     assert sum(request["blocks"] for request in decode["requests"]) == decode["kv"]["used"] > 0
     states = {r["id"]: r["state"] for r in decode["requests"]}
-    assert [number for number in (3, 7, 9) if states[number] == "moving"] == [7, 9]
+    assert {number for number, state in states.items() if state == "moving"} == {7, 9}
     assert states[3] == "waiting", "its K and V are here"
     cluster = served.get("cluster")
     assert next(one for one in cluster["components"] if one["name"] == "uplink-1")["doing"]

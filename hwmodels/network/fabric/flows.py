@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -121,7 +121,7 @@ class Flows:
         for flows in self.joining:
             if end is not None and flows.join_ps > end:
                 break
-            if flows.train is None and self._meets_nobody(flows):
+            if flows.train is None and self._nobody_near(flows.shape.bits, flows):
                 finish = flows.join_ps + duration_ps(flows.left, flows.cap)  # all its links are at their full rate
                 end = finish if end is None else min(end, finish)
             else:
@@ -129,17 +129,15 @@ class Flows:
                 break
         return end if end is not None and (unsure is None or end < unsure) else None
 
-    def _meets_nobody(self, flows: OperationFlows) -> bool:
-        bits = flows.shape.bits
-        if bits & self._slowed or self._meets(bits, self.moving.values()):
-            return False
-        if any(train.bits & bits for train in self.trains.values()):
-            return False
-        return not self._meets(bits, [other for other in self.joining if other is not flows])
-
-    @staticmethod
-    def _meets(bits: int, others: Iterable[OperationFlows]) -> bool:
-        return any(flows.shape.bits & bits for flows in others)
+    def _nobody_near(self, bits: int, but: OperationFlows | Train) -> bool:
+        """Whether none of these links is slow, and nobody but that one moves over them, is about to, or comes over them
+        in a train."""
+        return not (
+            bits & self._slowed
+            or any(flows.shape.bits & bits for flows in self.moving.values())
+            or any(train.bits & bits for train in self.trains.values() if train is not but)
+            or any(flows.shape.bits & bits for flows in self.joining if flows is not but)
+        )
 
     @property
     def idle(self) -> bool:
@@ -172,7 +170,7 @@ class Flows:
         """Whether more ends at that time, as somebody has a new rate who had all but nothing left."""
         ended = [train.op_id for train in self.alone.values() if train.finish_ps == when]
         for op_id in ended:
-            self._end_train(self.alone.pop(op_id))
+            del self.alone[op_id], self.trains[op_id]
         done += ended
         touched: set[int] = set()
         going_on: list[Train] = []
@@ -193,7 +191,7 @@ class Flows:
             touched |= self._start(flows, when)
         for train in going_on:
             if train.leg == train.total:
-                self._end_train(train)
+                del self.trains[train.op_id]
                 done.append(train.op_id)
             else:
                 self._proceed(train)
@@ -244,7 +242,7 @@ class Flows:
 
     def _proceed(self, train: Train) -> None:
         """The next leg: by arithmetic if nobody is near, else as flows."""
-        if self._nobody_near(train):
+        if self._nobody_near(train.bits, train):
             train.finish_ps = train.alone_until()
             self.alone[train.op_id] = train
         else:
@@ -253,13 +251,6 @@ class Flows:
     def _flows_of(self, train: Train) -> OperationFlows:
         leg = train.now
         return OperationFlows(train.op_id, leg.shape, leg.cap, leg.work, leg.join_ps(train.since_ps), train)
-
-    def _nobody_near(self, train: Train) -> bool:
-        bits = train.bits
-        for other in self.trains.values():
-            if other.bits & bits and other is not train:
-                return False
-        return not (bits & self._slowed or self._meets(bits, self.moving.values()) or self._meets(bits, self.joining))
 
     def _play_out(self, train: Train, when: int) -> set[int]:
         """It is no longer alone: put it where it stands; returns whoever its flows touch."""
@@ -271,9 +262,6 @@ class Flows:
         self._start(flows, flows.join_ps)
         flows.rate = flows.cap
         return {flows.op_id}
-
-    def _end_train(self, train: Train) -> None:
-        del self.trains[train.op_id]
 
     # Sharing ------------------------------------------------------------------------------------
 

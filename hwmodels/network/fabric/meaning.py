@@ -94,13 +94,9 @@ class Meaning:
         if per_bit is None:
             return None
         return sum(
-            times * round(self._moved(member, size) * 8 * per_bit / self._participants[member])
+            times * round(self.leg(member, size).shape.moved * size * 8 * per_bit / self._participants[member])
             for member, size, times in self._parts(template, values)
         )
-
-    def _moved(self, template: int, size: int) -> float:
-        place, _ = self._choose(template, size)
-        return self._shapes[template][place].moved * size
 
     def carry(self, template: int, leg: Leg, size: int) -> None:
         """Count bytes: a figure a template and algorithm, however long the run."""
@@ -112,6 +108,6 @@ class Meaning:
         carried = dict(self.carried)
         for template, values, often in more:
             for member, size, times in self._parts(template, values):
-                key = member, self._choose(member, size)[0]
+                key = member, self.leg(member, size).place
                 carried[key] = carried.get(key, 0) + size * times * often
         return [(template, self._shapes[template][place], size) for (template, place), size in sorted(carried.items())]

@@ -147,12 +147,12 @@ class Fabric(Model[FabricConfig]):
                 if alone is not None:
                     self._now_ps = alone.finish_ps
                     return Advanced(self._now_ps, (alone,), None)
-            for operation in sorted(operations, key=_begins) if len(operations) > 1 else operations:
+            for operation in sorted(operations, key=_begins):
                 self._take(operation)
         done: list[Completion] = []
         reached = grant_ps
         while not (done and stop_at_first_completion):
-            found = self._play_within(grant_ps) if self._future is None else self._play_on(grant_ps)
+            found = self._play_to(grant_ps)
             if not found:
                 break
             done += found
@@ -161,15 +161,6 @@ class Fabric(Model[FabricConfig]):
         self._now_ps = max(self._now_ps, reached)
         end = self._next_end()
         return Advanced(self._now_ps, tuple(done), None if end is None else min(end, MAX_PS))
-
-    def _play_within(self, grant_ps: int) -> list[Completion]:
-        """What ends first up to the grant, where that was not foreseen: no one can come in between any more."""
-        when, ended = _play(self._flows, grant_ps + 1)
-        return self._ended(ended, when) if ended and when is not None else []
-
-    def _play_on(self, grant_ps: int) -> list[Completion]:
-        end = self._next_end()
-        return [] if end is None or end > grant_ps else self._play_to(end)
 
     def _next_end(self) -> int | None:
         """When the next operation ends if nothing new comes: plain to see, or played out on a copy."""
@@ -189,18 +180,20 @@ class Fabric(Model[FabricConfig]):
         done = tuple(self._completion(op_id, end) for op_id in self._future.ended or ())
         return Advanced(end, done, None if self._after.end_ps is None else min(self._after.end_ps, MAX_PS))
 
-    def _play_to(self, end: int) -> list[Completion]:
-        """What was foreseen comes true."""
-        future, self._future, self._after = self._future, self._after, None
-        if future is None:
-            raise AssertionError("played to an end nobody foresaw")
-        if future.ended is None:
-            future = _played(self._flows, end)
-        self._flows = future.flows
-        return self._ended(future.ended or (), end)
-
-    def _ended(self, ops: Sequence[int], when: int) -> list[Completion]:
-        done = [self._completion(op_id, when) for op_id in ops]
+    def _play_to(self, grant_ps: int) -> list[Completion]:
+        """What ends first up to the grant, as foreseen if it was: no one can come in between any more."""
+        future = self._future
+        if future is not None and (future.end_ps is None or future.end_ps > grant_ps):
+            return []
+        if future is not None and future.ended is not None:
+            self._flows, when, ended = future.flows, future.end_ps, future.ended
+            self._future, self._after = self._after, None
+        else:
+            self._future = None
+            when, ended = _play(self._flows, grant_ps + 1)
+        if when is None:
+            return []
+        done = [self._completion(op_id, when) for op_id in ended]
         for completion in done:
             del self._open[completion.op_id]
         return done

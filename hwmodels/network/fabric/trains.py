@@ -27,7 +27,7 @@ class Leg:
     place: int  # of the shape among those of its template
 
     @classmethod
-    def of(cls, gap_ps: int, shape: Shape, latency_ps: int, cap: float, work: float, place: int = 0) -> Leg:
+    def of(cls, gap_ps: int, shape: Shape, latency_ps: int, cap: float, work: float, place: int) -> Leg:
         latency = max(latency_ps, 1)
         return cls(gap_ps, shape, latency, cap, work, gap_ps + latency + duration_ps(work, cap), place)
 

@@ -90,7 +90,7 @@ class RecallingScheduler(Scheduler):
         while (self.waiting or skipped) and budget > 0 and len(self.running) < self.config.max_num_seqs:
             if skipped and (rules.holders_first or not self.waiting.precedes(skipped[0])):
                 sequence = skipped[0]
-                if sequence.block_ids and not remote.is_here(sequence):
+                if remote.moves(sequence):
                     skipped.popleft()
                     continue
                 used = self._admit_one(sequence, budget, now_ps)
@@ -99,14 +99,13 @@ class RecallingScheduler(Scheduler):
                 skipped.popleft()
             else:
                 sequence = self.waiting.peek()
-                in_pipeline = bool(sequence.num_in_flight)
-                used = None if in_pipeline else self._admit_one(sequence, budget, now_ps)
-                if used is None and not (in_pipeline and rules.passes_by):
+                used = self._admit_one(sequence, budget, now_ps)
+                if used is None:
                     break
                 self.waiting.pop_first()
                 if not used and not remote.has(sequence):
                     passed_by.append(sequence)
-            budget -= used or 0
+            budget -= used
         for sequence in reversed(passed_by):
             self.waiting.prepend(sequence)
 
@@ -121,6 +120,8 @@ class RecallingScheduler(Scheduler):
         """Start it, or have its K and V recalled: the tokens computed of it; None if there is no room, 0 also if it is
         to be looked at again."""
         remote = self.remote_kvs
+        if sequence.num_in_flight:  # preempted, and part of its last life is still in a pipeline
+            return 0 if self.rules.passes_by else None
         if remote.is_here(sequence):
             return self._resume(sequence, budget, now_ps)
         hit = self.cache.get_computed_blocks(sequence, sequence.num_tokens - 1)

@@ -29,7 +29,7 @@ class WaitingForRemoteKvs:
 
     def still(self) -> list[VllmRequestState]:
         """Those for whom nothing moves: their K and V are there, or they are to be looked at again."""
-        return [one for one in self._waiting.values() if self.is_here(one) or not one.block_ids]
+        return [one for one in self._waiting.values() if not self.moves(one)]
 
     def has(self, sequence: VllmRequestState) -> bool:
         return self._waiting.get(sequence.request.id) is sequence
