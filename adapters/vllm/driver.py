@@ -100,34 +100,7 @@ class Driver:
 
     def open(self, flags):
         f = {**FLAGS, **flags}
-        scheduling = {
-            "max_num_seqs": f["max_num_seqs"],
-            "max_num_batched_tokens": f["max_num_batched_tokens"],
-            "long_prefill_token_threshold": f["long_prefill_token_threshold"],
-            "enable_chunked_prefill": f["enable_chunked_prefill"],
-            "policy": f["policy"],
-            "max_model_len": f["max_model_len"],
-            "async_scheduling": f["async_scheduling"],
-            "is_encoder_decoder": False,
-            "scheduler_reserve_full_isl": f["scheduler_reserve_full_isl"],
-        }
-        known = {name: value for name, value in scheduling.items() if name in SchedulerConfig.__dataclass_fields__}
-        cache = {
-            "block_size": f["block_size"],
-            "enable_prefix_caching": f["enable_prefix_caching"],
-            "num_gpu_blocks": f["num_gpu_blocks"],
-        }
-        whole = _config(
-            VllmConfig,
-            scheduler_config=_config(SchedulerConfig, **known),
-            cache_config=_config(CacheConfig, **cache),
-            parallel_config=_config(ParallelConfig, pipeline_parallel_size=f["pipeline_parallel_size"]),
-            observability_config=_config(ObservabilityConfig),
-            model_config=Absent(max_model_len=f["max_model_len"]),
-            attention_config=Absent(),
-            aux_output_config=Absent(),
-            ec_manager_config=Absent(get_encoder_cache_manager_obj=lambda: None),
-        )
+        whole, absent = _configured(f)
         groups = [
             KVCacheGroupSpec([f"layer.{number}"], _spec(f["block_size"], f["max_model_len"], *kind))
             for number, kind in enumerate(f["kv_groups"])
@@ -148,17 +121,21 @@ class Driver:
         )
         self.scheduler.max_num_encoder_input_tokens = f["encoder_tokens"]
         self.scheduler.encoder_cache_manager = EncoderCacheManager(f["encoder_tokens"])
+        self._connect(f, getattr(whole, "max_concurrent_batches", 1) > 1)
+        self.hasher = get_request_block_hasher(hashed, _hash) if f["enable_prefix_caching"] else None
+        self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
+        return absent
+
+    def _connect(self, f, several):
+        """With a connector, where K and V move; ``several``: steps may be in flight."""
         self.remote = Kept() if f["role"] == "recall" else Remote(f["role"] == "prefill")
         if f["role"] != "both":
             self.scheduler.connector = self.remote
             # NIXL's side is kv_both, hence a consumer: as the constructor says.
-            self.scheduler.defer_block_free = getattr(whole, "max_concurrent_batches", 1) > 1
+            self.scheduler.defer_block_free = several
         if f["offload"]:
             kind = f["block_size"], f["enable_prefix_caching"]
             self.remote = self.scheduler.connector = Offloading(*f["offload"], *kind)
-        self.hasher = get_request_block_hasher(hashed, _hash) if f["enable_prefix_caching"] else None
-        self.steps, self.number, self.prompts, self.arrivals = {}, 0, {}, 0
-        return sorted(set(scheduling) - set(known))
 
     def add(self, name, prompt, outputs, priority=0, remote=False, images=()):
         params = SamplingParams(max_tokens=outputs, ignore_eos=True)
@@ -256,6 +233,39 @@ class Driver:
         scheduler = self.scheduler
         first = getattr(scheduler, "kv_holding_waiting", None) or getattr(scheduler, "skipped_waiting", ())
         return [int(r.request_id) for r in (*first, *scheduler.waiting)]
+
+
+def _configured(f):
+    """vLLM's whole configuration with these flags, and names of those that this version has not."""
+    scheduling = {
+        "max_num_seqs": f["max_num_seqs"],
+        "max_num_batched_tokens": f["max_num_batched_tokens"],
+        "long_prefill_token_threshold": f["long_prefill_token_threshold"],
+        "enable_chunked_prefill": f["enable_chunked_prefill"],
+        "policy": f["policy"],
+        "max_model_len": f["max_model_len"],
+        "async_scheduling": f["async_scheduling"],
+        "is_encoder_decoder": False,
+        "scheduler_reserve_full_isl": f["scheduler_reserve_full_isl"],
+    }
+    known = {name: value for name, value in scheduling.items() if name in SchedulerConfig.__dataclass_fields__}
+    cache = {
+        "block_size": f["block_size"],
+        "enable_prefix_caching": f["enable_prefix_caching"],
+        "num_gpu_blocks": f["num_gpu_blocks"],
+    }
+    whole = _config(
+        VllmConfig,
+        scheduler_config=_config(SchedulerConfig, **known),
+        cache_config=_config(CacheConfig, **cache),
+        parallel_config=_config(ParallelConfig, pipeline_parallel_size=f["pipeline_parallel_size"]),
+        observability_config=_config(ObservabilityConfig),
+        model_config=Absent(max_model_len=f["max_model_len"]),
+        attention_config=Absent(),
+        aux_output_config=Absent(),
+        ec_manager_config=Absent(get_encoder_cache_manager_obj=lambda: None),
+    )
+    return whole, sorted(set(scheduling) - set(known))
 
 
 def _spec(block_size, longest, window, chunk, states=0, ratio=1):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metronome.hwmodels.interface import BadOperation, Operation, Template, UnsupportedOperation
 
-from .test_fabric import GB, HOP, TRAIN, collective, ends, fabric, one_by_one, send
+from .test_fabric import GB, HOP, collective, ends, fabric, send
+from .test_fabric_trains import TRAIN, one_by_one
 
 PS = 10**12
 MILLION = 10**6

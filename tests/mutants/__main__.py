@@ -39,7 +39,7 @@ FILES: dict[str, tuple[str, list[str]]] = {
     "pool": ("orchestrator/serving/kv/pool.py", ["tests/serving/test_pool.py", "tests/serving/test_scheduler.py"]),
     "flows": (
         "hwmodels/network/fabric/flows.py",
-        [f"tests/hwmodels/test_{name}.py" for name in ("slow_links", "fabric_memories", "fabric")]
+        [f"tests/hwmodels/test_{name}.py" for name in ("slow_links", "fabric_memories", "fabric_trains", "fabric")]
         + [f"--deselect=tests/hwmodels/test_fabric.py::{name}" for name in (FAIR, LONG)],
     ),
     "journal": ("orchestrator/record/journal.py", ["tests/record/test_journal.py", "tests/fuzz/test_guided.py"]),
